@@ -1,0 +1,185 @@
+"""Projected gradient ascent."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_choice, check_count, check_number
+from aajr._modes import Policy
+from aajr.adversaries._base import Adversary, MaskedGradientWarning
+from aajr.adversaries._objectives import Divergence
+from aajr.geometry import Ball
+from aajr.jacobian._directional import input_gradient
+from aajr.trajectory import Objective, Reference, Trajectory
+
+StepDirection = Literal["steepest", "raw", "normalized", "sign"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedGradientAscent(Adversary):
+    """δ_{k+1} = P_Δ(δ_k + η S(g_k)) with g_k = ∇ℓ(π(x + δ_k)) on the attackable features.
+
+    Attributes:
+        ball: the threat set Δ.
+        objective: ℓ, (output, reference) to losses ``[batch]``.
+        steps: number K of steps.
+        step_size: η in units of the ball; 2.5 ε / K by default, which can cross the ball.
+        step_direction: S. ``steepest`` is the ball's own (sign for linf, normalised for l2);
+            ``raw`` is g, ``normalized`` is g/‖g‖₂ and ``sign`` is s·sign(g).
+        random_start: start uniformly in the ball instead of at δ = 0.
+        restarts: independent searches; the worst point of all is kept, per sample.
+        select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
+            more forward pass. More than one restart needs ``best``.
+        keep_outputs: keep π at every point attached to the parameters, for the secant estimator.
+
+    Raises:
+        ValueError: unknown names, non-positive steps or sizes.
+
+    Example:
+        >>> import torch
+        >>> objective = lambda output, reference: output.sum(1)
+        >>> pgd = ProjectedGradientAscent(Ball("linf", 0.5), objective, random_start=False)
+        >>> pgd(torch.tanh, torch.zeros(1, 2), torch.Generator()).worst
+        tensor([[0.5000, 0.5000]])
+
+    Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018,
+    https://arxiv.org/abs/1706.06083.
+    """
+
+    ball: Ball
+    objective: Objective = field(default_factory=Divergence)
+    steps: int = 3
+    step_size: float | None = None
+    step_direction: StepDirection = "steepest"
+    random_start: bool = True
+    restarts: int = 1
+    select: Literal["last", "best"] = "last"
+    keep_outputs: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_count("restarts", self.restarts)
+        check_choice(
+            "step_direction", self.step_direction, ("steepest", "raw", "normalized", "sign")
+        )
+        check_choice("select", self.select, ("last", "best"))
+        if self.step_size is not None:
+            check_number("step_size", self.step_size, exclusive=True)
+        if self.restarts > 1 and self.select == "last":
+            raise ValueError(f"restarts={self.restarts} must be compared; use select='best'")
+        if self.restarts > 1 and not self.random_start:
+            raise ValueError(f"restarts={self.restarts} would be equal; use random_start=True")
+
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """Ascend once per restart and keep, per sample, the restart with the highest loss."""
+        result = self._ascend(policy, reference, generator)
+        for _ in range(self.restarts - 1):
+            result = _worse(result, self._ascend(policy, reference, generator))
+        zero = bool((result.gradients == 0).all())
+        if zero and self.ball.epsilon > 0:
+            warnings.warn(
+                "the attack's gradient is zero everywhere (masked gradients): its result proves "
+                "nothing. Use random_start=True for divergences, a smooth policy, or an attack "
+                "without gradients",
+                MaskedGradientWarning,
+                stacklevel=3,
+            )
+        return result
+
+    def _ascend(
+        self, policy: Policy, reference: Reference, generator: torch.Generator
+    ) -> Trajectory:
+        x = reference.inputs
+        allowed = self.ball.attackable(x)
+        delta = self.ball.sample(x, generator) if self.random_start else torch.zeros_like(x)
+        points, gradients, losses, outputs = [x + delta], [], [], []
+        for _ in range(self.steps):
+            loss, gradient, output = self._evaluate(policy, points[-1], reference)
+            gradient = gradient * allowed
+            delta = self.ball.project(delta + self._step(gradient), x)
+            points.append(x + delta)
+            gradients.append(gradient)
+            losses.append(loss)
+            outputs.append(output)
+        if self.select == "best" or self.keep_outputs:
+            with torch.set_grad_enabled(self.keep_outputs):
+                outputs.append(policy(points[-1]))
+                losses.append(self.objective(outputs[-1], reference).detach())
+        stacked, scored = torch.stack(points), torch.stack(losses)
+        return Trajectory(
+            reference=reference,
+            points=stacked,
+            gradients=torch.stack(gradients),
+            losses=scored,
+            worst=_highest(stacked, scored) if self.select == "best" else points[-1],
+            event_dims=self.ball.event_dims,
+            forward_passes=1 + len(losses),
+            backward_passes=self.steps,
+            outputs=torch.stack(outputs) if self.keep_outputs else None,
+        )
+
+    def _evaluate(
+        self, policy: Policy, point: Tensor, reference: Reference
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.enable_grad():
+            point = point.detach().requires_grad_()
+            output = policy(point)
+            loss = self.objective(output, reference)
+            if loss.shape != point.shape[:1]:
+                raise ValueError(
+                    f"the objective returned shape {tuple(loss.shape)}; "
+                    f"it must return one loss per sample, {tuple(point.shape[:1])}"
+                )
+            gradient = input_gradient(
+                loss, point, torch.ones_like(loss), retain_graph=self.keep_outputs
+            )
+        if not torch.isfinite(gradient).all():
+            raise ValueError("the objective's gradient holds NaN or infinite values; check it at x")
+        return loss.detach(), gradient, output if self.keep_outputs else output.detach()
+
+    def _step(self, gradient: Tensor) -> Tensor:
+        size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
+        return size * self._direction(gradient)
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        if self.step_direction == "raw":
+            return gradient
+        if self.step_direction == "steepest":
+            return self.ball.steepest(gradient)
+        norm: Literal["l2", "linf"] = "l2" if self.step_direction == "normalized" else "linf"
+        scale = None if norm == "l2" else self.ball.scale
+        return replace(self.ball, norm=norm, scale=scale).steepest(gradient)
+
+
+def _highest(points: Tensor, losses: Tensor) -> Tensor:
+    """The point of highest loss of every sample."""
+    return points[losses.argmax(0), torch.arange(points.shape[1], device=points.device)]
+
+
+def _worse(first: Trajectory, second: Trajectory) -> Trajectory:
+    """Per sample, the trajectory that reached the higher loss."""
+    better = second.losses.amax(0) > first.losses.amax(0)
+
+    def choose(new: Tensor, old: Tensor, batch_dim: int) -> Tensor:
+        shape = [1] * old.ndim
+        shape[batch_dim] = -1
+        return torch.where(better.reshape(shape), new, old)
+
+    outputs = None
+    if first.outputs is not None and second.outputs is not None:
+        outputs = choose(second.outputs, first.outputs, 1)
+    return replace(
+        first,
+        points=choose(second.points, first.points, 1),
+        gradients=choose(second.gradients, first.gradients, 1),
+        losses=choose(second.losses, first.losses, 1),
+        worst=choose(second.worst, first.worst, 0),
+        forward_passes=first.forward_passes + second.forward_passes - 1,
+        backward_passes=first.backward_passes + second.backward_passes,
+        outputs=outputs,
+    )

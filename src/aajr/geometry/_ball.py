@@ -1,0 +1,180 @@
+"""The threat set Δ = {δ : ‖δ/s‖_p ≤ ε}, masked and boxed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_batch, check_choice, check_number, check_same_shape
+from aajr.geometry._projection import project_box, project_ellipsoid_in_box, project_sphere
+
+Norm = Literal["l2", "linf"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """Perturbations δ with ‖δ/s‖_p ≤ ε on the attackable features, and x + δ in a valid box.
+
+    A sample's last ``event_dims`` dimensions share one budget. On ``[batch, agents, features]``,
+    1 gives every agent a ball of its own and 2 one joint ball for the team (for ``linf`` they are
+    the same set).
+
+    Attributes:
+        norm: ``"l2"`` or ``"linf"``.
+        epsilon: radius ε in units of ``scale``.
+        scale: s, input units per unit of ε, positive, broadcastable to the event; ones by default.
+        mask: True where the adversary may change a feature, broadcastable to the event.
+        coalition: True for the agents the adversary holds, ``[agents]`` or ``[batch, agents]``.
+        low: least valid input; a clean input outside the box stays admissible.
+        high: greatest valid input.
+        event_dims: trailing dimensions that share one budget.
+
+    Example:
+        >>> import torch
+        >>> ball = Ball("linf", 0.1, mask=torch.tensor([True, False]))
+        >>> ball.project(torch.tensor([[0.3, 0.3]]), torch.zeros(1, 2))
+        tensor([[0.1000, 0.0000]])
+    """
+
+    norm: Norm
+    epsilon: float
+    scale: Tensor | None = None
+    mask: Tensor | None = None
+    coalition: Tensor | None = None
+    low: Tensor | float | None = None
+    high: Tensor | float | None = None
+    event_dims: int = 1
+
+    def __post_init__(self) -> None:
+        check_choice("norm", self.norm, ("l2", "linf"))
+        check_number("epsilon", self.epsilon)
+        if self.event_dims not in (1, 2):
+            raise ValueError(f"event_dims={self.event_dims!r} is not allowed; give 1 or 2")
+        if self.scale is not None and not bool(
+            (self.scale > 0).all() & self.scale.isfinite().all()
+        ):
+            raise ValueError(
+                "scale holds values that are not positive and finite; use mask to protect"
+            )
+        for name in ("mask", "coalition"):
+            value = getattr(self, name)
+            if value is not None and value.dtype != torch.bool:
+                raise ValueError(f"{name} has dtype {value.dtype}; give a boolean tensor")
+
+    def with_epsilon(self, epsilon: float) -> Ball:
+        """The same set with another radius."""
+        return replace(self, epsilon=epsilon)
+
+    def attackable(self, x: Tensor) -> Tensor:
+        """1 where the adversary may act and 0 elsewhere, in x's shape ``[batch, *event]``."""
+        allowed = torch.ones_like(x)
+        if self.mask is not None:
+            allowed = allowed * _expanded("mask", self.mask.to(x), x)
+        if self.coalition is not None:
+            allowed = allowed * _expanded("coalition", self.coalition.to(x).unsqueeze(-1), x)
+        return allowed
+
+    def size(self, delta: Tensor) -> Tensor:
+        """‖δ/s‖_p over the budget's dimensions: ``[batch, *event]`` to ``[batch, ...]``."""
+        order = 2 if self.norm == "l2" else math.inf
+        dims = tuple(range(-self.event_dims, 0))
+        return torch.linalg.vector_norm(delta / self._scale(delta), ord=order, dim=dims)
+
+    @torch.no_grad()
+    def project(self, delta: Tensor, x: Tensor) -> Tensor:
+        """Euclidean projection of δ on the set around x; both ``[batch, *event]``.
+
+        Source: Boyd and Vandenberghe, Convex Optimization, section 8.1.
+        """
+        check_same_shape("delta", delta, "x", x)
+        delta = delta * self.attackable(x)
+        if self.epsilon == 0:
+            return torch.zeros_like(delta)
+        low, high = self._faces(x)
+        scale = self._scale(x)
+        if self.norm == "linf":
+            reach = self.epsilon * scale
+            return project_box(delta, torch.maximum(low, -reach), torch.minimum(high, reach))
+        if self.scale is None and self.low is None and self.high is None:
+            return project_sphere(self._flat(delta), self.epsilon).reshape(delta.shape)
+        rows = (self._flat(t) for t in (scale, low, high))
+        flat_scale, flat_low, flat_high = rows
+        return project_ellipsoid_in_box(
+            self._flat(delta), self.epsilon, flat_scale, flat_low, flat_high
+        ).reshape(delta.shape)
+
+    @torch.no_grad()
+    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """δ uniform in the set around x, ``[batch, *event]``.
+
+        An l2 ball that a valid box cuts is sampled uniformly without the box, then projected.
+        """
+        allowed, scale = self.attackable(x), self._scale(x)
+        low, high = self._faces(x)
+        if self.norm == "linf":
+            reach = self.epsilon * scale
+            low, high = torch.maximum(low, -reach), torch.minimum(high, reach)
+            uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+            return (low + (high - low) * uniform) * allowed
+        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype) * allowed
+        flat = self._flat(noise)
+        radius = torch.rand(flat.shape[:1], generator=generator, device=x.device, dtype=x.dtype)
+        count = self._flat(allowed).sum(-1).clamp_min(1)
+        norm = torch.linalg.vector_norm(flat, dim=-1).clamp_min(torch.finfo(x.dtype).tiny)
+        flat = flat * (radius ** (1 / count) / norm).unsqueeze(-1)
+        return self.project(flat.reshape(x.shape) * self.epsilon * scale, x)
+
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """argmax_d ⟨g, d⟩ subject to ‖d/s‖_p ≤ 1: s²g/‖sg‖₂ or s·sign(g); zero stays zero."""
+        scale = self._scale(gradient)
+        if self.norm == "linf":
+            return scale * gradient.sign()
+        dims = tuple(range(-self.event_dims, 0))
+        norm = torch.linalg.vector_norm(scale * gradient, dim=dims, keepdim=True)
+        tiny = torch.finfo(gradient.dtype).tiny
+        return torch.where(norm > 0, scale**2 * gradient / norm.clamp_min(tiny), 0.0)
+
+    def diameter(self, x: Tensor) -> Tensor:
+        """sup ‖δ - δ'‖₂ without the valid box, for each budget of x, ``[batch, ...]``."""
+        reach = 2 * self.epsilon * self._scale(x) * self.attackable(x)
+        dims = tuple(range(-self.event_dims, 0))
+        return torch.linalg.vector_norm(reach, ord=math.inf if self.norm == "l2" else 2, dim=dims)
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless x is a finite batch that this ball fits."""
+        check_batch("x", x)
+        if x.ndim <= self.event_dims:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} but event_dims={self.event_dims}; "
+                "give [batch, agents, features] or use event_dims=1"
+            )
+        self._scale(x)
+        if not bool(self.attackable(x).any()):
+            raise ValueError("mask and coalition leave no attackable feature; allow at least one")
+
+    def _scale(self, x: Tensor) -> Tensor:
+        if self.scale is None:
+            return torch.ones_like(x)
+        return _expanded("scale", self.scale.to(x), x)
+
+    def _faces(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        low = torch.full_like(x, -math.inf) if self.low is None else self.low - x
+        high = torch.full_like(x, math.inf) if self.high is None else self.high - x
+        return low.clamp_max(0.0), high.clamp_min(0.0)
+
+    def _flat(self, value: Tensor) -> Tensor:
+        return value.reshape(-1, math.prod(value.shape[-self.event_dims :]))
+
+
+def _expanded(name: str, value: Tensor, x: Tensor) -> Tensor:
+    try:
+        return value.expand_as(x)
+    except RuntimeError:
+        raise ValueError(
+            f"{name} of shape {tuple(value.shape)} does not fit x of shape {tuple(x.shape)}; "
+            "give a shape that broadcasts to one sample"
+        ) from None

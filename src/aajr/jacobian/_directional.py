@@ -1,0 +1,147 @@
+"""Estimators of the directional derivative J v, in which both outputs stay attached to θ.
+
+A one-sided difference whose clean branch is detached has the right value and a wrong gradient,
+so no estimator here detaches anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_choice, check_same_shape
+from aajr._modes import Policy
+
+Estimator = Literal[
+    "forward_mode", "double_backward", "forward_difference", "central_difference", "secant"
+]
+
+
+def directional_derivative(
+    policy: Policy, x: Tensor, v: Tensor, estimator: Estimator = "forward_difference"
+) -> tuple[Tensor, Tensor]:
+    r"""Output π(x) and J(x) v, differentiable in the parameters of the policy.
+
+    ===================== ====================================== =================
+    estimator             formula                                error
+    ===================== ====================================== =================
+    forward_mode          :math:`J v` (dual numbers)             exact
+    double_backward       :math:`\nabla_w (J^\top w)^\top v`     exact
+    forward_difference    :math:`(\pi(x+h\hat v)-\pi(x))/h`      O(h)
+    central_difference    :math:`(\pi(x+h\hat v)-\pi(x-h\hat v))/2h`  O(h²)
+    secant                :math:`\pi(x+v)-\pi(x)`                O(‖v‖²)
+    ===================== ====================================== =================
+
+    Differences are taken along the unit vector and multiplied by ‖v‖; h grows with the root mean
+    square of x above 1. The secant takes v as the whole displacement. The output of the central
+    difference is the mean of its branches, which differs from π(x) by O(h²).
+
+    Args:
+        policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
+        x: points, ``[batch, *event]``.
+        v: directions, ``[batch, *event]``; zero gives zero.
+        estimator: name of the estimator.
+
+    Returns:
+        π(x) and J v, both ``[batch, *output]``.
+
+    Raises:
+        ValueError: unknown estimator, shapes that differ, a policy detached from its input.
+
+    Example:
+        >>> import torch
+        >>> x, v = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]])
+        >>> directional_derivative(torch.square, x, v, "forward_mode")[1]
+        tensor([[2., 0.]])
+
+    Source: Pearlmutter, Fast exact multiplication by the Hessian, 1994 (forward mode);
+    Townsend, A new trick for calculating Jacobian vector products, 2017 (double backward).
+    """
+    check_choice("estimator", estimator, tuple(ESTIMATORS))
+    check_same_shape("v", v, "x", x)
+    return ESTIMATORS[estimator](policy, x, v)
+
+
+def _forward_mode(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    result: tuple[Tensor, Tensor] = torch.func.jvp(policy, (x,), (v,))  # type: ignore[assignment]
+    return result
+
+
+def _double_backward(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        output = policy(x)
+        cotangent = torch.zeros_like(output, requires_grad=True)
+        pulled = input_gradient(output, x, cotangent, create_graph=True)
+        if not pulled.requires_grad:  # an affine policy whose graph ends here
+            return output, torch.zeros_like(output)
+        (product,) = torch.autograd.grad(pulled, cotangent, v, create_graph=True)
+    return output, product
+
+
+def _forward_difference(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    length, direction, h = _difference_step(x, v, power=1 / 2)
+    near, far = policy(torch.cat([x, x + h * direction])).chunk(2)
+    return near, (far - near) * _like(length / h, near)
+
+
+def _central_difference(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    length, direction, h = _difference_step(x, v, power=1 / 3)
+    back, ahead = policy(torch.cat([x - h * direction, x + h * direction])).chunk(2)
+    return (back + ahead) / 2, (ahead - back) * _like(length / (2 * h), back)
+
+
+def _secant(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    near, far = policy(torch.cat([x, x + v])).chunk(2)
+    return near, far - near
+
+
+ESTIMATORS: dict[str, Callable[[Policy, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "forward_mode": _forward_mode,
+    "double_backward": _double_backward,
+    "forward_difference": _forward_difference,
+    "central_difference": _central_difference,
+    "secant": _secant,
+}
+
+
+def input_gradient(
+    output: Tensor,
+    x: Tensor,
+    cotangent: Tensor,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+) -> Tensor:
+    """Jᵀ w in x's shape; ValueError when the output is cut off from the input."""
+    gradient = None
+    if output.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            output,
+            x,
+            cotangent,
+            create_graph=create_graph,
+            retain_graph=create_graph or retain_graph,
+            allow_unused=True,
+        )
+    if gradient is None:
+        raise ValueError(
+            "the policy's output does not depend on its input through autograd; "
+            "remove .detach(), torch.no_grad() or non-differentiable steps from the policy"
+        )
+    return gradient
+
+
+def _difference_step(x: Tensor, v: Tensor, power: float) -> tuple[Tensor, Tensor, Tensor]:
+    dims = tuple(range(1, x.ndim))
+    length = torch.linalg.vector_norm(v, dim=dims, keepdim=True)
+    direction = v / length.clamp_min(torch.finfo(v.dtype).tiny)
+    size = x.square().mean(dim=dims, keepdim=True).sqrt().clamp_min(1.0)
+    return length, direction, 2 * torch.finfo(x.dtype).eps ** power * size
+
+
+def _like(per_row: Tensor, value: Tensor) -> Tensor:
+    return per_row.reshape(-1, *[1] * (value.ndim - 1))

@@ -1,0 +1,232 @@
+"""Policy + adversary + penalty: one loss with named parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_choice, check_count, check_number
+from aajr._modes import Policy, evaluating
+from aajr.adversaries import Adversary
+from aajr.geometry import Euclidean, Metric
+from aajr.jacobian import directional_derivative, frobenius_squared, spectral_squared
+from aajr.penalties import Penalty
+from aajr.penalties._running_mean import RunningMean
+from aajr.trajectory import Trajectory
+
+Placement = Literal["clean", "adversarial", "mixed"]
+
+
+@dataclass(frozen=True, eq=False)
+class RobustLoss:
+    """What :class:`Minimax` returns.
+
+    Attributes:
+        total: task + λ · penalty, a scalar to call ``backward`` on.
+        task: the task loss at the points of the placement.
+        penalty: the penalty before λ.
+        trajectory: what the adversary did.
+        diagnostics: named numbers; see :func:`diagnose`, with passes and gradient norms.
+    """
+
+    total: Tensor
+    task: Tensor
+    penalty: Tensor
+    trajectory: Trajectory
+    diagnostics: dict[str, float]
+
+
+class Minimax:
+    r"""min_θ E max_δ ℓ with a penalty: the plug between a training loop and this library.
+
+    .. math:: L(\theta) = L_\text{task}(\pi_\theta(x + \delta^*)) + \lambda R(\theta)
+
+    Args:
+        adversary: the inner maximisation.
+        penalty: the sensitivity to pay for; None for adversarial training alone.
+        weight: λ, a number or a schedule of the update.
+        placement: where the task loss is taken: at x + δ* (``adversarial``), at x (``clean``), or
+            the mean of both (``mixed``).
+        seed: seed of all randomness of the adversary and the penalty.
+        diagnostics_interval: updates between Jacobian diagnostics, which cost extra passes; 0
+            for never.
+
+    Raises:
+        ValueError: a negative weight, an unknown placement.
+
+    Example:
+        >>> import torch, aajr
+        >>> policy = torch.nn.Linear(3, 2)
+        >>> robust = Minimax(aajr.ProjectedGradientAscent(aajr.Ball("linf", 0.1)), aajr.AAJR())
+        >>> x, y = torch.ones(8, 3), torch.zeros(8, dtype=torch.long)
+        >>> loss = robust(policy, x, lambda out: torch.nn.functional.cross_entropy(out, y))
+        >>> loss.total.backward()
+    """
+
+    def __init__(
+        self,
+        adversary: Adversary,
+        penalty: Penalty | None = None,
+        *,
+        weight: float | Callable[[int], float] = 1.0,
+        placement: Placement = "adversarial",
+        seed: int = 0,
+        diagnostics_interval: int = 0,
+    ) -> None:
+        check_choice("placement", placement, ("clean", "adversarial", "mixed"))
+        check_count("diagnostics_interval", diagnostics_interval, minimum=0)
+        if not callable(weight):
+            check_number("weight", weight)
+        self.adversary = adversary
+        self.penalty = penalty
+        self.weight = weight
+        self.placement = placement
+        self.diagnostics_interval = diagnostics_interval
+        self.update = 0
+        self._seed = seed
+        self._generator: torch.Generator | None = None
+
+    def __call__(
+        self,
+        policy: Policy,
+        x: Tensor,
+        task: Callable[[Tensor], Tensor],
+        data: Mapping[str, Tensor] | None = None,
+    ) -> RobustLoss:
+        """One update's loss.
+
+        Args:
+            policy: map from ``[batch, *event]`` to ``[batch, *output]``.
+            x: clean inputs, ``[batch, *event]``.
+            task: map from the policy's output to a scalar loss.
+            data: tensors with one row per sample that the adversary's objective reads.
+
+        Returns:
+            The loss; call ``.total.backward()``.
+        """
+        generator = self._random_source(x.device)
+        trajectory = self.adversary(policy, x, generator, data)
+        task_loss = self._task_loss(policy, trajectory, task)
+        penalty = task_loss.new_zeros(())
+        if self.penalty is not None:
+            penalty = self.penalty(policy, trajectory, generator, self.update)
+        weight = self.weight(self.update) if callable(self.weight) else self.weight
+        total = task_loss + weight * penalty
+        _check_finite(task_loss, penalty)
+        diagnostics = self._diagnostics(policy, trajectory, generator)
+        self.update += 1
+        return RobustLoss(total, task_loss, penalty, trajectory, diagnostics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly: update, random state, running mean."""
+        scale = self._gradient_scale()
+        state = None if self._generator is None else self._generator.get_state()
+        return {
+            "update": self.update,
+            "random_state": state,
+            "gradient_scale": None if scale is None else scale.value,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
+        """Restore what :meth:`state_dict` gave."""
+        self.update = state["update"]
+        if state["random_state"] is not None:
+            self._random_source(torch.device(device)).set_state(state["random_state"])
+        scale = self._gradient_scale()
+        if scale is not None:
+            scale.value = state["gradient_scale"]
+
+    def _random_source(self, device: torch.device) -> torch.Generator:
+        if self._generator is None:
+            self._generator = torch.Generator(device=device).manual_seed(self._seed)
+        return self._generator
+
+    def _gradient_scale(self) -> RunningMean | None:
+        return getattr(self.penalty, "gradient_scale", None)
+
+    def _task_loss(
+        self, policy: Policy, trajectory: Trajectory, task: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        if self.placement == "clean":
+            return task(policy(trajectory.origin))
+        attacked = task(policy(trajectory.worst))
+        if self.placement == "adversarial":
+            return attacked
+        return (attacked + task(policy(trajectory.origin))) / 2
+
+    def _diagnostics(
+        self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
+    ) -> dict[str, float]:
+        norms = trajectory.gradients.flatten(2).norm(dim=2)
+        result = {
+            "inner_gradient_norm_mean": float(norms.mean()),
+            "inner_gradient_norm_max": float(norms.max()),
+            "forward_passes": float(trajectory.forward_passes),
+            "backward_passes": float(trajectory.backward_passes),
+        }
+        if self.diagnostics_interval and self.update % self.diagnostics_interval == 0:
+            metric = None if self.penalty is None else self.penalty.metric
+            result |= diagnose(policy, trajectory, generator, metric=metric)
+        return result
+
+
+def diagnose(
+    policy: Policy,
+    trajectory: Trajectory,
+    generator: torch.Generator,
+    *,
+    metric: Metric | None = None,
+    projections: int = 8,
+    mask: Tensor | None = None,
+) -> dict[str, float]:
+    """Whether alignment can matter here: how much of the Jacobian lies along the attack.
+
+    Args:
+        policy: map from ``[batch, *event]`` to ``[batch, *output]``.
+        trajectory: what the adversary did; the Jacobian is taken at its last attacked point.
+        generator: source of the random projections.
+        metric: geometry of the output; Euclidean by default.
+        projections: random projections for ‖J‖²_F.
+        mask: input features to count in ‖J‖_F and ‖J‖₂; all by default.
+
+    Returns:
+        Means over the batch: ``aligned`` ‖J v‖² for v = g/‖g‖; ``frobenius`` ‖J‖²_F;
+        ``spectral`` ‖J‖₂²; ``alignment`` their ratio ‖Jv‖²/‖J‖²_F; ``stable_rank``
+        ‖J‖²_F/‖J‖₂². At a stable rank below about 2 a directional penalty cannot differ much from
+        a global one.
+    """
+    metric = metric or Euclidean()
+    x, v = trajectory.points[-2], trajectory.unit(trajectory.gradients[-1])
+    with evaluating(policy):
+        output, product = directional_derivative(policy, x, v)
+        aligned = metric.squared_norm(output, product).detach().mean()
+        frobenius = frobenius_squared(
+            policy, x, generator, metric=metric, projections=projections, mask=mask
+        )
+        spectral = spectral_squared(policy, x, generator, metric=metric, mask=mask)
+    frobenius, spectral = frobenius.detach().mean(), spectral.detach().mean()
+    tiny = torch.finfo(x.dtype).tiny
+    return {
+        "aligned": float(aligned),
+        "frobenius": float(frobenius),
+        "spectral": float(spectral),
+        "alignment": float(aligned / frobenius.clamp_min(tiny)),
+        "stable_rank": float(frobenius / spectral.clamp_min(tiny)),
+    }
+
+
+def _check_finite(task: Tensor, penalty: Tensor) -> None:
+    for name, value in (("task", task), ("penalty", penalty)):
+        if value.ndim != 0:
+            raise ValueError(
+                f"the {name} loss has shape {tuple(value.shape)}; reduce it to a scalar"
+            )
+        if not torch.isfinite(value):
+            raise ValueError(
+                f"the {name} loss is {float(value)}; lower the learning rate, ε or λ, and restore "
+                "the last good checkpoint"
+            )

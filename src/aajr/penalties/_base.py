@@ -1,0 +1,100 @@
+"""What every penalty shares: sub-sampling that keeps the mean unbiased."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_choice, check_count, check_number
+from aajr._modes import Policy, evaluating
+from aajr.geometry import Euclidean, Metric
+from aajr.trajectory import Trajectory
+
+Points = Literal["origin", "last", "trajectory"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Penalty(ABC):
+    """A mean over samples of a sensitivity, estimated on part of the batch and of the updates.
+
+    A subclass writes :meth:`per_sample`. Weights λ belong to the composition, not to the penalty.
+
+    Attributes:
+        metric: geometry of the output.
+        fraction: share of the batch's rows, drawn without replacement; the mean stays unbiased.
+        interval: acts at every so many updates, multiplied by it, so that the sum stays unbiased.
+    """
+
+    metric: Metric = field(default_factory=Euclidean)
+    fraction: float = 1.0
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        check_number("fraction", self.fraction, exclusive=True, maximum=1.0)
+        check_count("interval", self.interval)
+
+    @abstractmethod
+    def per_sample(
+        self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
+    ) -> Tensor:
+        """The sensitivity of every sample, ``[batch]``, differentiable in the parameters."""
+
+    @final
+    def __call__(
+        self,
+        policy: Policy,
+        trajectory: Trajectory,
+        generator: torch.Generator,
+        update: int = 0,
+    ) -> Tensor:
+        """Mean penalty, a scalar.
+
+        Args:
+            policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
+            trajectory: what the adversary did.
+            generator: source of all randomness, on the policy's device.
+            update: number of the update, for ``interval``.
+
+        Returns:
+            An unbiased estimate of the mean over the batch; zero between intervals.
+        """
+        if update % self.interval:
+            return trajectory.origin.new_zeros(())
+        batch = trajectory.origin.shape[0]
+        if self.fraction < 1:
+            count = max(1, round(self.fraction * batch))
+            order = torch.randperm(batch, generator=generator, device=generator.device)
+            trajectory = trajectory.rows(order[:count].to(trajectory.origin.device))
+        with evaluating(policy):
+            return self.interval * self.per_sample(policy, trajectory, generator).mean()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JacobianPenalty(Penalty):
+    """A penalty on the Jacobian at points of the trajectory.
+
+    Attributes:
+        points: the clean input, the last point at which the adversary chose a direction, or the
+            mean over all such points.
+    """
+
+    points: Points = "last"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("points", self.points, ("origin", "last", "trajectory"))
+
+    def evaluation_points(self, trajectory: Trajectory) -> Tensor:
+        """Where to take the Jacobian, ``[points, batch, *event]``."""
+        if self.points == "origin":
+            return trajectory.origin.unsqueeze(0)
+        return along(trajectory.points[:-1], self.points)
+
+
+def along(value: Tensor, points: Points) -> Tensor:
+    """The entries of ``value`` ``[K, batch, ...]`` that belong to the evaluation points."""
+    return value if points == "trajectory" else value[-1:]

@@ -1,0 +1,50 @@
+"""Global Frobenius penalty: a bound in all directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_count
+from aajr._modes import Policy
+from aajr.jacobian import frobenius_squared
+from aajr.penalties._base import JacobianPenalty
+from aajr.trajectory import Trajectory
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Frobenius(JacobianPenalty):
+    r"""‖J‖²_F by random output projections, :math:`\mathbb{E}_w\|J^\top w\|^2`.
+
+    Attributes:
+        projections: random projections per sample.
+        mask: input features to count; with the attackable features it is the fair rival of AAJR
+            when an adversary reaches part of the input only.
+
+    Source: Hoffman, Roberts and Yaida, Robust learning with Jacobian regularization, 2019,
+    https://arxiv.org/abs/1908.02729.
+    """
+
+    projections: int = 1
+    mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("projections", self.projections)
+
+    def per_sample(
+        self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
+    ) -> Tensor:
+        """‖J‖²_F, averaged over the points: ``[batch]``."""
+        x = self.evaluation_points(trajectory)
+        values = frobenius_squared(
+            policy,
+            x.flatten(0, 1),
+            generator,
+            metric=self.metric,
+            projections=self.projections,
+            mask=self.mask,
+        )
+        return values.reshape(x.shape[:2]).mean(0)

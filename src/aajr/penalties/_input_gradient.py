@@ -1,0 +1,41 @@
+"""Input-gradient penalty: flatten the loss instead of the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aajr._modes import Policy
+from aajr.jacobian._directional import input_gradient
+from aajr.penalties._base import JacobianPenalty
+from aajr.trajectory import Objective, Trajectory
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class InputGradient(JacobianPenalty):
+    """‖∇_x ℓ(π(x))‖² = ‖Jᵀ∇ℓ‖².
+
+    Attributes:
+        objective: ℓ, usually the adversary's own.
+
+    Source: Ross and Doshi-Velez, Improving the adversarial robustness and interpretability of
+    deep neural networks by regularizing their input gradients, 2018.
+    """
+
+    objective: Objective
+
+    def per_sample(
+        self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
+    ) -> Tensor:
+        """Squared norm of the loss's gradient, averaged over the points: ``[batch]``."""
+        values = [self._at(policy, x, trajectory) for x in self.evaluation_points(trajectory)]
+        return torch.stack(values).mean(0)
+
+    def _at(self, policy: Policy, x: Tensor, trajectory: Trajectory) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            loss = self.objective(policy(x), trajectory.reference)
+            gradient = input_gradient(loss, x, torch.ones_like(loss), create_graph=True)
+        return gradient.flatten(1).square().sum(1)

@@ -1,0 +1,98 @@
+"""Schedules of ε and λ: functions of the update, or of the agent's performance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from aajr._checks import check_count, check_number
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From ``start`` to ``end`` in a straight line over ``updates``, constant afterwards.
+
+    Example:
+        >>> Linear(0.0, 0.2, updates=10)(5)
+        0.1
+    """
+
+    start: float
+    end: float
+    updates: int
+
+    def __post_init__(self) -> None:
+        check_number("start", self.start)
+        check_number("end", self.end)
+        check_count("updates", self.updates)
+
+    def __call__(self, update: int) -> float:
+        """Value at an update."""
+        return self.start + (self.end - self.start) * min(1.0, update / self.updates)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From ``start`` to ``end`` along half a cosine over ``updates``, constant afterwards.
+
+    Example:
+        >>> Cosine(0.0, 1.0, updates=10)(10)
+        1.0
+    """
+
+    start: float
+    end: float
+    updates: int
+
+    def __post_init__(self) -> None:
+        check_number("start", self.start)
+        check_number("end", self.end)
+        check_count("updates", self.updates)
+
+    def __call__(self, update: int) -> float:
+        """Value at an update."""
+        progress = min(1.0, update / self.updates)
+        return self.start + (self.end - self.start) * (1 - math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class PerformanceCurriculum:
+    """Raise the value while the agent does well, lower it when it does badly.
+
+    It is a function of the present value, so that its only state is that value.
+
+    Attributes:
+        start: first value.
+        end: greatest value; ``start`` is the least.
+        step: change of the value at each call.
+        raise_above: performance from which the value rises.
+        lower_below: performance under which the value falls.
+
+    Example:
+        >>> curriculum = PerformanceCurriculum(0.0, 0.2, 0.05, raise_above=0.7, lower_below=0.5)
+        >>> curriculum.advance(0.05, performance=0.8)
+        0.1
+    """
+
+    start: float
+    end: float
+    step: float
+    raise_above: float
+    lower_below: float
+
+    def __post_init__(self) -> None:
+        check_number("start", self.start)
+        check_number("end", self.end, minimum=self.start)
+        check_number("step", self.step, exclusive=True)
+        if not self.lower_below <= self.raise_above:
+            raise ValueError(
+                f"lower_below={self.lower_below} exceeds raise_above={self.raise_above}; swap them"
+            )
+
+    def advance(self, value: float, performance: float) -> float:
+        """The next value after seeing ``performance``."""
+        if performance >= self.raise_above:
+            return min(self.end, value + self.step)
+        if performance < self.lower_below:
+            return max(self.start, value - self.step)
+        return value
