@@ -1,0 +1,103 @@
+"""The parameters of the game."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from aajr._checks import check_count, check_number
+
+Team = Literal["hider", "seeker"]
+Wall = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class HideAndSeekConfig:
+    """Parameters of hide-and-seek in the square arena [-1, 1]².
+
+    Attributes:
+        n_hiders: number of hiders.
+        n_seekers: number of seekers.
+        n_boxes: number of movable, lockable boxes.
+        walls: static rectangles (centre x, centre y, half width, half height).
+        max_steps: length of an episode in steps.
+        preparation_fraction: share of the episode in which seekers are frozen and rewards zero.
+        view_radius: how far an agent sees, in arena half widths.
+        view_cone: full angle of the field of view around the heading, in radians; 0 sees all round.
+        hider_speed: greatest hider displacement per step.
+        seeker_speed: greatest seeker displacement per step.
+        agent_radius: half size of an agent towards walls and boxes; agents may overlap each other.
+        box_half_size: least and greatest half size of a box.
+        reach: greatest distance from an agent to the box that it grabs or locks.
+        team_share: share of the team's mean in an agent's reward.
+        reward_scale: factor on the rewards of ±1.
+        lidar_rays: rays of a range finder per agent; 0 for none.
+        discrete: discrete heads (11 bins in x, 11 in y, grab, lock) or a continuous velocity.
+        observe_nearest: how many of each kind of thing an agent perceives; 0 for all.
+        required_hidden: hiders unseen at the last step for success; 0 for two fifths, rounded up.
+
+    Source: Baker et al., Emergent tool use from multi-agent autocurricula, 2020,
+    https://arxiv.org/abs/1909.07528.
+    """
+
+    n_hiders: int = 5
+    n_seekers: int = 5
+    n_boxes: int = 6
+    walls: tuple[Wall, ...] = ((-0.45, 0.35, 0.04, 0.3), (0.45, -0.35, 0.04, 0.3))
+    max_steps: int = 64
+    preparation_fraction: float = 0.375
+    view_radius: float = 0.7
+    view_cone: float = 0.0
+    hider_speed: float = 0.05
+    seeker_speed: float = 0.06
+    agent_radius: float = 0.03
+    box_half_size: tuple[float, float] = (0.06, 0.22)
+    reach: float = 0.06
+    team_share: float = 0.5
+    reward_scale: float = 0.1
+    lidar_rays: int = 0
+    discrete: bool = True
+    observe_nearest: int = 0
+    required_hidden: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_hiders", "n_seekers", "max_steps"):
+            check_count(name, getattr(self, name))
+        for name in ("n_boxes", "lidar_rays", "observe_nearest", "required_hidden"):
+            check_count(name, getattr(self, name), minimum=0)
+        for name in ("view_radius", "hider_speed", "seeker_speed", "agent_radius", "reward_scale"):
+            check_number(name, getattr(self, name), exclusive=True)
+        check_number("reach", self.reach)
+        check_number("preparation_fraction", self.preparation_fraction, maximum=1.0)
+        check_number("team_share", self.team_share, maximum=1.0)
+        check_number("view_cone", self.view_cone, maximum=2 * math.pi)
+        if not 0 < self.box_half_size[0] <= self.box_half_size[1] < 0.5:
+            raise ValueError(
+                f"box_half_size={self.box_half_size} is not allowed; "
+                "give 0 < least <= greatest < 0.5"
+            )
+        if max(self.hider_speed, self.seeker_speed) > 2 * self.agent_radius + 0.06:
+            raise ValueError(
+                f"hider_speed={self.hider_speed} and seeker_speed={self.seeker_speed} could jump "
+                "through a wall; keep them below twice agent_radius plus 0.06"
+            )
+        if self.required_hidden > self.n_hiders:
+            raise ValueError(
+                f"required_hidden={self.required_hidden} exceeds n_hiders={self.n_hiders}"
+            )
+
+    @property
+    def preparation_steps(self) -> int:
+        """Steps in which the seekers are frozen."""
+        return round(self.preparation_fraction * self.max_steps)
+
+    @property
+    def hidden_for_success(self) -> int:
+        """Hiders that must be unseen at the last step."""
+        return self.required_hidden or math.ceil(0.4 * self.n_hiders)
+
+    @property
+    def n_agents(self) -> int:
+        """Agents of both teams; hiders come first."""
+        return self.n_hiders + self.n_seekers

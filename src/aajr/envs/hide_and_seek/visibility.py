@@ -1,0 +1,85 @@
+"""Lines of sight among axis-aligned rectangles."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def entry_fraction(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> Tensor:
+    """Where segments first meet rectangles, as a fraction of their length; inf if they do not.
+
+    Args:
+        start: ``[..., 2]``.
+        end: ``[..., 2]``.
+        centre: centres of the rectangles, broadcastable to ``[..., 2]``.
+        half: their half sizes, broadcastable to ``[..., 2]``.
+
+    Returns:
+        ``[...]``; 0 where the segment starts inside.
+
+    Source: the slab method, Kay and Kajiya, Ray tracing complex scenes, 1986.
+    """
+    step = end - start
+    # a direction of exactly zero would divide by zero inside the slab
+    step = torch.where(step.abs() < 1e-12, torch.full_like(step, 1e-12), step)
+    inverse = 1 / step
+    offset = (centre - start) * inverse
+    extent = half * inverse.abs()
+    near = (offset - extent).amax(-1)
+    far = (offset + extent).amin(-1)
+    near = near.clamp_min(0.0)
+    return torch.where((near <= far) & (near <= 1.0), near, math.inf)
+
+
+def line_of_sight(
+    watchers: Tensor, targets: Tensor, centre: Tensor, half: Tensor, radius: float
+) -> Tensor:
+    """Whether watchers are near enough to targets with no rectangle between; symmetric.
+
+    Args:
+        watchers: ``[envs, W, 2]``.
+        targets: ``[envs, T, 2]``.
+        centre: ``[envs, R, 2]``.
+        half: ``[envs, R, 2]``.
+        radius: view radius.
+
+    Returns:
+        ``[envs, W, T]``, boolean.
+    """
+    gap = targets.unsqueeze(1) - watchers.unsqueeze(2)
+    near = gap.square().sum(-1) <= radius**2
+    start = watchers[:, :, None, None]
+    end = targets[:, None, :, None]
+    entry = entry_fraction(start, end, centre[:, None, None], half[:, None, None])
+    return near & (entry == math.inf).all(-1)
+
+
+def in_cone(watchers: Tensor, headings: Tensor, targets: Tensor, angle: float) -> Tensor:
+    """Whether targets lie within the full ``angle`` around the headings, ``[envs, W, T]``."""
+    gap = targets.unsqueeze(1) - watchers.unsqueeze(2)
+    along = (gap * headings.unsqueeze(2)).sum(-1)
+    return along >= gap.norm(dim=-1) * math.cos(angle / 2) - 1e-9
+
+
+def lidar(origin: Tensor, rays: int, radius: float, centre: Tensor, half: Tensor) -> Tensor:
+    """Distance to the nearest rectangle along equally spaced rays, in units of ``radius``.
+
+    Args:
+        origin: ``[envs, agents, 2]``.
+        rays: number of rays, the first along +x.
+        radius: greatest distance seen.
+        centre: ``[envs, R, 2]``.
+        half: ``[envs, R, 2]``.
+
+    Returns:
+        ``[envs, agents, rays]``, in [0, 1].
+    """
+    angle = torch.arange(rays, device=origin.device, dtype=origin.dtype) * (2 * math.pi / rays)
+    direction = torch.stack([angle.cos(), angle.sin()], -1) * radius
+    start = origin[:, :, None, None]
+    end = start + direction[:, None]
+    entry = entry_fraction(start, end, centre[:, None, None], half[:, None, None])
+    return entry.amin(-1).clamp_max(1.0)
