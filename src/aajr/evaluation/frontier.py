@@ -1,0 +1,240 @@
+r"""Comparison of families of policies at matched clean success.
+
+A single weight of a penalty says little: a heavier one is more robust and duller. A *family* is
+what a method offers over its whole grid of weights, and one family is better than another where its
+frontier lies higher at the same clean success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from aajr.evaluation.records import Run
+from aajr.evaluation.statistics import (
+    Interval,
+    mean_difference,
+    sign_flip_probability,
+    worst_case,
+)
+
+MINIMUM_WEIGHTS = 4
+"""With fewer weights a family has no frontier to speak of."""
+
+SHARED_METHOD = "adversarial"
+"""The method without a penalty: weight zero of every family."""
+
+
+class Verdict(str, Enum):
+    """What a comparison of two families shows."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    NOT_SEPARATED = "not separated"
+    NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One policy in the plane of clean and worst-case success."""
+
+    clean: float
+    worst: float
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Vertical distance of two frontiers at matched clean success, paired by seed.
+
+    Attributes:
+        first: the family asked about.
+        second: its rival.
+        verdict: whether ``first`` lies above ``second``.
+        reason: why they are not comparable; empty otherwise.
+        difference: mean distance over the seeds with its interval; None without a common seed.
+        by_seed: mean distance in each seed whose ranges overlap.
+        without_overlap: seeds that both have, in which the ranges do not overlap.
+        matched: lowest and highest clean success compared in any seed.
+        weights: least number of weights in a seed, of each family.
+        chance: sign-flip probability of the differences.
+    """
+
+    first: str
+    second: str
+    verdict: Verdict
+    reason: str
+    difference: Interval | None
+    by_seed: Mapping[int, float]
+    without_overlap: tuple[int, ...]
+    matched: tuple[float, float] | None
+    weights: tuple[int, int]
+    chance: float | None
+
+
+def family_points(runs: Sequence[Run], family: str, epsilon: float) -> dict[int, list[Point]]:
+    """Clean and worst-case success of a family, for each seed, in the order of the weights.
+
+    Args:
+        runs: runs of one split and one threat.
+        family: name of the family.
+        epsilon: radius of the worst case.
+
+    Returns:
+        Points of each seed in which the family has a run. The adversarial run of the seed, weight
+        zero, is the end that all families share. Runs without both scores are left out.
+    """
+    seeds = {run.seed for run in runs if run.family == family}
+    points: dict[int, list[Point]] = {}
+    for run in runs:
+        if run.seed not in seeds or not (run.family == family or run.method == SHARED_METHOD):
+            continue
+        curve = worst_case(run)
+        if 0.0 in curve and epsilon in curve:
+            point = Point(curve[0.0], curve[epsilon], run.weight or 0.0)
+            points.setdefault(run.seed, []).append(point)
+    return {seed: sorted(points[seed], key=lambda point: point.weight) for seed in sorted(points)}
+
+
+def pareto(points: Sequence[Point]) -> list[Point]:
+    """Points that no other equals or beats in both successes, in rising clean success.
+
+    Example:
+        >>> [point.clean for point in pareto([Point(0.7, 0.5), Point(0.6, 0.6), Point(0.6, 0.4)])]
+        [0.6, 0.7]
+    """
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda point: (-point.clean, -point.worst)):
+        if not kept or point.worst > kept[-1].worst:
+            kept.append(point)
+    return kept[::-1]
+
+
+def frontier_height(points: Sequence[Point], clean: float) -> float:
+    """Worst-case success that a family offers at a clean success of at least ``clean``.
+
+    It is linear between the points of the Pareto frontier: playing either policy with the right
+    probability attains it. To the left of the most robust point it is level, since that point
+    offers more clean success at no loss.
+
+    Args:
+        points: at least one point.
+        clean: a clean success not above the family's highest.
+
+    Raises:
+        ValueError: if no point reaches ``clean``.
+
+    Example:
+        >>> frontier_height([Point(0.6, 0.5), Point(0.8, 0.1)], 0.7)
+        0.3
+    """
+    front = pareto(points)
+    if not front or clean > front[-1].clean:
+        raise ValueError(f"clean={clean} is above every point; ask for a success that was reached")
+    height = np.interp(clean, [p.clean for p in front], [p.worst for p in front])
+    return round(float(height), 12)
+
+
+def overlap(first: Sequence[Point], second: Sequence[Point]) -> tuple[float, float] | None:
+    """Range of clean success that the policies of both families span; None if there is none."""
+    low = max(min(point.clean for point in side) for side in (first, second))
+    high = min(max(point.clean for point in side) for side in (first, second))
+    return (low, high) if low <= high else None
+
+
+def vertical_difference(first: Sequence[Point], second: Sequence[Point]) -> float | None:
+    r"""Mean of the height of ``first`` minus that of ``second`` over their overlap.
+
+    .. math:: \frac{1}{b - a} \int_a^b \bigl(h_1(c) - h_2(c)\bigr)\, dc
+
+    Both heights are linear between the knots of the two frontiers, so the trapezoidal rule on
+    these knots is exact; on an overlap of a single clean success it is the difference there.
+
+    Args:
+        first: points of one family in one seed.
+        second: points of the other.
+
+    Returns:
+        The mean difference, or None where the ranges of clean success do not overlap.
+
+    Example:
+        >>> vertical_difference([Point(0.6, 0.5), Point(0.8, 0.3)],
+        ...                     [Point(0.6, 0.4), Point(0.8, 0.2)])
+        0.1
+    """
+    limits = overlap(first, second)
+    if limits is None:
+        return None
+    inner = {point.clean for point in (*first, *second) if limits[0] < point.clean < limits[1]}
+    knots = np.array(sorted(inner | set(limits)))
+    heights = np.array(
+        [frontier_height(first, knot) - frontier_height(second, knot) for knot in knots]
+    )
+    if len(knots) == 1:
+        return round(float(heights[0]), 9)
+    area = float((np.diff(knots) * (heights[1:] + heights[:-1]) / 2).sum())
+    return round(area / float(knots[-1] - knots[0]), 9)
+
+
+def compare_families(
+    runs: Sequence[Run], first: str, second: str, epsilon: float, *, seed: int = 0
+) -> Comparison:
+    """Whether the frontier of ``first`` lies above that of ``second`` at matched clean success.
+
+    Args:
+        runs: runs of one split and one threat.
+        first: the family asked about.
+        second: its rival.
+        epsilon: radius of the worst case.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The comparison. ``above`` and ``below`` need an interval that excludes zero, and so at least
+        three common seeds. ``not comparable`` means that the two never overlap, share no seed or
+        have fewer than four weights in some seed.
+    """
+    sides = [family_points(runs, family, epsilon) for family in (first, second)]
+    common = sorted(sides[0].keys() & sides[1].keys())
+    pairs = {key: (sides[0][key], sides[1][key]) for key in common}
+    limits = [found for pair in pairs.values() if (found := overlap(*pair)) is not None]
+    measured = {key: vertical_difference(*pair) for key, pair in pairs.items()}
+    by_seed = {key: value for key, value in measured.items() if value is not None}
+    differences = list(by_seed.values())
+    difference = mean_difference(differences, seed=seed) if differences else None
+    weights = (_fewest_weights(sides[0], common), _fewest_weights(sides[1], common))
+    reason = _obstacle((first, second), weights, len(common), len(by_seed))
+    return Comparison(
+        first=first,
+        second=second,
+        verdict=Verdict.NOT_COMPARABLE if reason else _verdict(difference),
+        reason=reason,
+        difference=difference,
+        by_seed=by_seed,
+        without_overlap=tuple(key for key in common if key not in by_seed),
+        matched=(min(a for a, _ in limits), max(b for _, b in limits)) if limits else None,
+        weights=weights,
+        chance=sign_flip_probability(differences) if differences else None,
+    )
+
+
+def _fewest_weights(points: Mapping[int, Sequence[Point]], seeds: Sequence[int]) -> int:
+    return min((len({point.weight for point in points[seed]}) for seed in seeds), default=0)
+
+
+def _obstacle(names: tuple[str, str], weights: tuple[int, int], seeds: int, overlaps: int) -> str:
+    if not seeds:
+        return "they share no seed"
+    if not overlaps:
+        return "their clean success never overlaps"
+    for name, count in zip(names, weights, strict=True):
+        if count < MINIMUM_WEIGHTS:
+            return f"{name} has {count} weights and a frontier needs {MINIMUM_WEIGHTS}"
+    return ""
+
+
+def _verdict(difference: Interval | None) -> Verdict:
+    sign = 0 if difference is None else difference.sign
+    return {1: Verdict.ABOVE, -1: Verdict.BELOW, 0: Verdict.NOT_SEPARATED}[sign]
