@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ def check_number(
     maximum: float = math.inf,
 ) -> None:
     """Raise ValueError unless ``value`` is a finite number within the bounds."""
-    below = value <= minimum if exclusive else value < minimum
-    if not math.isfinite(value) or below or value > maximum:
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < minimum or (exclusive and value == minimum) or value > maximum:
         bound = f"{'>' if exclusive else '>='} {minimum:g}"
         top = "" if maximum == math.inf else f" and <= {maximum:g}"
         raise ValueError(f"{name}={value!r} is not allowed; give a finite number {bound}{top}")
@@ -34,7 +35,7 @@ def check_number(
 
 def check_count(name: str, value: int, *, minimum: int = 1) -> None:
     """Raise ValueError unless ``value`` is a whole number of at least ``minimum``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"{name}={value!r} is not allowed; give a whole number >= {minimum}")
 
 
@@ -49,9 +50,14 @@ def check_batch(name: str, value: Tensor) -> None:
             f"{name} has shape {tuple(value.shape)}; "
             "give [batch, ..., features] with at least one row"
         )
+    check_finite(name, value)
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    """Raise ValueError if ``value`` holds NaN or infinite values."""
     if not torch.isfinite(value).all():
         bad = int((~torch.isfinite(value)).sum())
-        raise ValueError(f"{name} holds {bad} NaN or infinite values; clean the input first")
+        raise ValueError(f"{name} holds {bad} NaN or infinite values; clean it first")
 
 
 def check_same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
@@ -61,3 +67,35 @@ def check_same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -
             f"{name} has shape {tuple(value.shape)} but {other_name} has {tuple(other.shape)}; "
             "they must agree"
         )
+
+
+def check_generator(generator: torch.Generator, x: Tensor) -> None:
+    """Raise ValueError unless ``generator`` is a generator on the device of ``x``."""
+    if not isinstance(generator, torch.Generator):
+        raise ValueError(
+            f"generator is a {type(generator).__name__}; "
+            "give torch.Generator(device=x.device).manual_seed(0)"
+        )
+    if generator.device.type != x.device.type:
+        raise ValueError(
+            f"generator lives on {generator.device} but x on {x.device}; "
+            "make it with torch.Generator(device=x.device)"
+        )
+
+
+def check_mask(name: str, mask: Tensor | None, x: Tensor) -> None:
+    """Raise ValueError unless ``mask`` is None or boolean, fits one sample of x and allows some."""
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"{name} is {kind}; give a boolean tensor, True for features to count")
+    event = x.shape[1:]
+    sizes = zip(reversed(mask.shape), reversed(event), strict=False)
+    if mask.ndim > len(event) or any(size not in (1, other) for size, other in sizes):
+        raise ValueError(
+            f"{name} of shape {tuple(mask.shape)} does not fit x of shape {tuple(x.shape)}; "
+            f"give a shape that broadcasts to one sample, {tuple(event)}"
+        )
+    if not bool(mask.any()):
+        raise ValueError(f"{name} is False everywhere; allow at least one feature")

@@ -12,7 +12,7 @@ Policy = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def evaluating(policy: Policy) -> Iterator[None]:
+def evaluating(policy: Callable[..., Tensor]) -> Iterator[None]:
     """Put a module and its children in evaluation mode, and each back in its own mode afterwards.
 
     Two passes with different dropout masks would differ by noise, not by the Jacobian; batch

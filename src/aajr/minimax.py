@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -51,9 +51,9 @@ class Minimax:
         weight: λ, a number or a schedule of the update.
         placement: where the task loss is taken: at x + δ* (``adversarial``), at x (``clean``), or
             the mean of both (``mixed``).
-        seed: seed of all randomness of the adversary and the penalty.
+        seed: seed of all randomness of the adversary, the penalty and the diagnostics.
         diagnostics_interval: updates between Jacobian diagnostics, which cost extra passes; 0
-            for never.
+            for never. They draw from a source of their own and never change the training.
 
     Raises:
         ValueError: a negative weight, an unknown placement.
@@ -79,6 +79,7 @@ class Minimax:
     ) -> None:
         check_choice("placement", placement, ("clean", "adversarial", "mixed"))
         check_count("diagnostics_interval", diagnostics_interval, minimum=0)
+        check_count("seed", seed, minimum=0)
         if not callable(weight):
             check_number("weight", weight)
         self.adversary = adversary
@@ -107,38 +108,64 @@ class Minimax:
 
         Returns:
             The loss; call ``.total.backward()``.
+
+        Raises:
+            ValueError: bad input, see :class:`aajr.Adversary`; a loss that is NaN, infinite or
+                no scalar; a schedule that gives a negative weight.
         """
         generator = self._random_source(x.device)
         trajectory = self.adversary(policy, x, generator, data)
         task_loss = self._task_loss(policy, trajectory, task)
+        _check_loss("task", task_loss)
         penalty = task_loss.new_zeros(())
         if self.penalty is not None:
             penalty = self.penalty(policy, trajectory, generator, self.update)
+            _check_loss("penalty", penalty)
         weight = self.weight(self.update) if callable(self.weight) else self.weight
+        check_number("weight", weight)
         total = task_loss + weight * penalty
-        _check_finite(task_loss, penalty)
-        diagnostics = self._diagnostics(policy, trajectory, generator)
+        diagnostics = self._diagnostics(policy, trajectory)
         self.update += 1
         return RobustLoss(total, task_loss, penalty, trajectory, diagnostics)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on exactly: update, random state, running mean."""
-        scale = self._gradient_scale()
-        state = None if self._generator is None else self._generator.get_state()
-        return {
-            "update": self.update,
-            "random_state": state,
-            "gradient_scale": None if scale is None else scale.value,
-        }
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything needed to go on exactly, as tensors that safetensors can hold.
 
-    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
-        """Restore what :meth:`state_dict` gave."""
-        self.update = state["update"]
-        if state["random_state"] is not None:
-            self._random_source(torch.device(device)).set_state(state["random_state"])
+        Returns:
+            ``update``; once there are any, ``random_state`` of the generator and
+            ``gradient_scale``, the penalty's running mean of ‖g‖².
+        """
+        state = {"update": torch.tensor(self.update)}
+        if self._generator is not None:
+            state["random_state"] = self._generator.get_state()
+        scale = self._gradient_scale()
+        if scale is not None and scale.value is not None:
+            state["gradient_scale"] = torch.tensor(scale.value, dtype=torch.float64)
+        return state
+
+    def load_state_dict(
+        self, state: Mapping[str, Tensor], device: torch.device | str = "cpu"
+    ) -> None:
+        """Restore what :meth:`state_dict` gave.
+
+        Args:
+            state: the tensors.
+            device: where the inputs will live.
+
+        Raises:
+            ValueError: ``update`` is missing.
+        """
+        if "update" not in state:
+            raise ValueError(
+                f"state holds {sorted(state)} but no 'update'; give what state_dict() returned"
+            )
+        self.update = int(state["update"])
+        self._generator = None
+        if "random_state" in state:
+            self._random_source(torch.device(device)).set_state(state["random_state"].cpu())
         scale = self._gradient_scale()
         if scale is not None:
-            scale.value = state["gradient_scale"]
+            scale.value = float(state["gradient_scale"]) if "gradient_scale" in state else None
 
     def _random_source(self, device: torch.device) -> torch.Generator:
         if self._generator is None:
@@ -158,9 +185,7 @@ class Minimax:
             return attacked
         return (attacked + task(policy(trajectory.origin))) / 2
 
-    def _diagnostics(
-        self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
-    ) -> dict[str, float]:
+    def _diagnostics(self, policy: Policy, trajectory: Trajectory) -> dict[str, float]:
         norms = trajectory.gradients.flatten(2).norm(dim=2)
         result = {
             "inner_gradient_norm_mean": float(norms.mean()),
@@ -170,6 +195,8 @@ class Minimax:
         }
         if self.diagnostics_interval and self.update % self.diagnostics_interval == 0:
             metric = None if self.penalty is None else self.penalty.metric
+            generator = torch.Generator(trajectory.origin.device)
+            generator.manual_seed(self._seed * 2**20 + self.update + 1)
             result |= diagnose(policy, trajectory, generator, metric=metric)
         return result
 
@@ -197,7 +224,17 @@ def diagnose(
         Means over the batch: ``aligned`` ‖J v‖² for v = g/‖g‖; ``frobenius`` ‖J‖²_F;
         ``spectral`` ‖J‖₂²; ``alignment`` their ratio ‖Jv‖²/‖J‖²_F; ``stable_rank``
         ‖J‖²_F/‖J‖₂². At a stable rank below about 2 a directional penalty cannot differ much from
-        a global one.
+        a global one. ‖J‖₂ is a power iteration's lower bound, so that the stable rank errs upwards.
+
+    Example:
+        >>> import torch, aajr
+        >>> g = torch.Generator().manual_seed(0)
+        >>> policy = lambda x: x * torch.tensor([2.0, 1.0])
+        >>> objective = lambda output, reference: output[:, 0]
+        >>> attack = aajr.ProjectedGradientAscent(aajr.Ball("l2", 0.1), objective)
+        >>> result = diagnose(policy, attack(policy, torch.ones(64, 2), g), g)
+        >>> round(result["aligned"]), round(result["spectral"])
+        (4, 4)
     """
     metric = metric or Euclidean()
     x, v = trajectory.points[-2], trajectory.unit(trajectory.gradients[-1])
@@ -219,14 +256,13 @@ def diagnose(
     }
 
 
-def _check_finite(task: Tensor, penalty: Tensor) -> None:
-    for name, value in (("task", task), ("penalty", penalty)):
-        if value.ndim != 0:
-            raise ValueError(
-                f"the {name} loss has shape {tuple(value.shape)}; reduce it to a scalar"
-            )
-        if not torch.isfinite(value):
-            raise ValueError(
-                f"the {name} loss is {float(value)}; lower the learning rate, ε or λ, and restore "
-                "the last good checkpoint"
-            )
+def _check_loss(name: str, value: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise ValueError(f"the {name} loss is a {type(value).__name__}; return a scalar tensor")
+    if value.ndim != 0:
+        raise ValueError(f"the {name} loss has shape {tuple(value.shape)}; reduce it to a scalar")
+    if not torch.isfinite(value):
+        raise ValueError(
+            f"the {name} loss is {float(value)}; lower the learning rate, ε or λ, and restore "
+            "the last good checkpoint"
+        )

@@ -91,6 +91,7 @@ class PerformanceCurriculum:
 
     def advance(self, value: float, performance: float) -> float:
         """The next value after seeing ``performance``."""
+        check_number("performance", performance, minimum=-math.inf)
         if performance >= self.raise_above:
             return min(self.end, value + self.step)
         if performance < self.lower_below:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
+
+from aajr._vectors import length, unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +74,15 @@ class Trajectory:
 
     def norm(self, value: Tensor) -> Tensor:
         """Euclidean norm over the budget's dimensions, kept as ones, so that it broadcasts."""
-        dims = tuple(range(-self.event_dims, 0))
-        return torch.linalg.vector_norm(value, dim=dims, keepdim=True)
+        return length(value, self._budget_dims)
 
     def unit(self, value: Tensor) -> Tensor:
         """``value / ‖value‖`` over the budget's dimensions; zero stays zero."""
-        norm = self.norm(value)
-        return torch.where(norm > 0, value / norm.clamp_min(torch.finfo(value.dtype).tiny), value)
+        return unit(value, self._budget_dims)
+
+    @property
+    def _budget_dims(self) -> tuple[int, ...]:
+        return tuple(range(-self.event_dims, 0))
 
     def rows(self, index: Tensor) -> Trajectory:
         """The trajectory of the chosen samples; ``index`` is ``[chosen]``."""

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from aajr._checks import check_batch, check_generator
 from aajr._modes import Policy, evaluating
 from aajr.geometry import Ball
 from aajr.trajectory import Reference, Trajectory
@@ -51,12 +52,20 @@ class Adversary(ABC):
             The trajectory; its points are inside the ball.
 
         Raises:
-            ValueError: NaN, wrong shape or dtype, an empty batch, a detached policy.
+            ValueError: NaN, wrong shape or dtype, an empty batch, a detached policy, a generator
+                on another device.
         """
+        check_batch("x", x)
         x = x.detach()
         self.ball.check(x)
+        check_generator(generator, x)
         data = dict(data or {})
         for name, value in data.items():
+            if not isinstance(value, Tensor):
+                raise ValueError(
+                    f"data[{name!r}] is a {type(value).__name__}; give a tensor with one row per "
+                    "sample"
+                )
             if value.shape[:1] != x.shape[:1]:
                 raise ValueError(
                     f"data[{name!r}] has shape {tuple(value.shape)}; its first dimension must be "
@@ -67,13 +76,24 @@ class Adversary(ABC):
                 outputs = policy(x)
             _check_output(outputs, x)
             trajectory = self.run(policy, Reference(x, outputs, data), generator)
-        size = self.ball.size(trajectory.points - x)
-        tolerance = self.ball.epsilon * 1e-3 + 4 * torch.finfo(x.dtype).eps * x.abs().max()
-        assert bool((size <= self.ball.epsilon + tolerance).all()), "a point left the ball"
+        assert self._inside(trajectory), "a point left the ball"
         return trajectory
+
+    def _inside(self, trajectory: Trajectory) -> bool:
+        x = trajectory.origin
+        points = torch.cat([trajectory.points, trajectory.worst.unsqueeze(0)])
+        # x + δ - x rounds by an ulp of x, which the scale may magnify
+        rounding = self.ball.size(4 * torch.finfo(x.dtype).eps * (x.abs() + (points - x).abs()))
+        excess = self.ball.size(points - x) - self.ball.epsilon
+        return bool((excess <= 1e-3 * self.ball.epsilon + rounding).all())
 
 
 def _check_output(output: Tensor, x: Tensor) -> None:
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            f"the policy returned a {type(output).__name__}; wrap it to return one tensor of "
+            "means, logits or distribution parameters"
+        )
     if output.shape[:1] != x.shape[:1] or output.ndim < 2:
         raise ValueError(
             f"the policy maps x {tuple(x.shape)} to {tuple(output.shape)}; "

@@ -28,9 +28,11 @@ class ProjectedGradientAscent(Adversary):
         ball: the threat set Δ.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         steps: number K of steps.
-        step_size: η in units of the ball; 2.5 ε / K by default, which can cross the ball.
-        step_direction: S. ``steepest`` is the ball's own (sign for linf, normalised for l2);
-            ``raw`` is g, ``normalized`` is g/‖g‖₂ and ``sign`` is s·sign(g).
+        step_size: η, 2.5 ε / K by default, which can cross the ball by steepest steps.
+        step_direction: S. ``steepest`` is the ball's own, s·sign(g) for linf and s²g/‖sg‖₂ for
+            l2, of size ‖S/s‖_p = 1, so that η counts in units of ε. The others are what they say
+            whatever the ball: ``raw`` is g, ``normalized`` is g/‖g‖₂ over the budget, in input
+            units, and ``sign`` is s·sign(g).
         random_start: start uniformly in the ball instead of at δ = 0.
         restarts: independent searches; the worst point of all is kept, per sample.
         select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
@@ -109,7 +111,7 @@ class ProjectedGradientAscent(Adversary):
         if self.select == "best" or self.keep_outputs:
             with torch.set_grad_enabled(self.keep_outputs):
                 outputs.append(policy(points[-1]))
-                losses.append(self.objective(outputs[-1], reference).detach())
+                losses.append(self._loss(outputs[-1], reference).detach())
         stacked, scored = torch.stack(points), torch.stack(losses)
         return Trajectory(
             reference=reference,
@@ -129,18 +131,28 @@ class ProjectedGradientAscent(Adversary):
         with torch.enable_grad():
             point = point.detach().requires_grad_()
             output = policy(point)
-            loss = self.objective(output, reference)
-            if loss.shape != point.shape[:1]:
-                raise ValueError(
-                    f"the objective returned shape {tuple(loss.shape)}; "
-                    f"it must return one loss per sample, {tuple(point.shape[:1])}"
-                )
+            loss = self._loss(output, reference)
             gradient = input_gradient(
                 loss, point, torch.ones_like(loss), retain_graph=self.keep_outputs
             )
         if not torch.isfinite(gradient).all():
-            raise ValueError("the objective's gradient holds NaN or infinite values; check it at x")
+            raise ValueError(
+                "the objective's gradient holds NaN or infinite values; check it at x + δ"
+            )
         return loss.detach(), gradient, output if self.keep_outputs else output.detach()
+
+    def _loss(self, output: Tensor, reference: Reference) -> Tensor:
+        loss = self.objective(output, reference)
+        expected = reference.inputs.shape[:1]
+        if not isinstance(loss, Tensor) or loss.shape != expected:
+            kind = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(
+                f"the objective returned {kind}; it must return one loss per sample, "
+                f"shape {tuple(expected)}"
+            )
+        if not torch.isfinite(loss).all():
+            raise ValueError("the objective returned NaN or infinite losses; check it at x + δ")
+        return loss
 
     def _step(self, gradient: Tensor) -> Tensor:
         size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size

@@ -9,7 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aajr._checks import check_batch, check_choice, check_number, check_same_shape
+from aajr._checks import (
+    check_batch,
+    check_choice,
+    check_finite,
+    check_number,
+    check_same_shape,
+)
+from aajr._vectors import unit
 from aajr.geometry._projection import project_box, project_ellipsoid_in_box, project_sphere
 
 Norm = Literal["l2", "linf"]
@@ -54,16 +61,20 @@ class Ball:
         check_number("epsilon", self.epsilon)
         if self.event_dims not in (1, 2):
             raise ValueError(f"event_dims={self.event_dims!r} is not allowed; give 1 or 2")
-        if self.scale is not None and not bool(
-            (self.scale > 0).all() & self.scale.isfinite().all()
-        ):
-            raise ValueError(
-                "scale holds values that are not positive and finite; use mask to protect"
-            )
+        for name in ("scale", "mask", "coalition"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Tensor):
+                raise ValueError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
         for name in ("mask", "coalition"):
             value = getattr(self, name)
             if value is not None and value.dtype != torch.bool:
                 raise ValueError(f"{name} has dtype {value.dtype}; give a boolean tensor")
+        if self.scale is not None and not bool(((self.scale > 0) & self.scale.isfinite()).all()):
+            raise ValueError(
+                f"scale holds {self.scale.min():g}; give positive finite values, and protect "
+                "features with mask"
+            )
+        self._check_box()
 
     def with_epsilon(self, epsilon: float) -> Ball:
         """The same set with another radius."""
@@ -81,8 +92,7 @@ class Ball:
     def size(self, delta: Tensor) -> Tensor:
         """‖δ/s‖_p over the budget's dimensions: ``[batch, *event]`` to ``[batch, ...]``."""
         order = 2 if self.norm == "l2" else math.inf
-        dims = tuple(range(-self.event_dims, 0))
-        return torch.linalg.vector_norm(delta / self._scale(delta), ord=order, dim=dims)
+        return torch.linalg.vector_norm(delta / self._scale(delta), ord=order, dim=self._dims)
 
     @torch.no_grad()
     def project(self, delta: Tensor, x: Tensor) -> Tensor:
@@ -91,6 +101,7 @@ class Ball:
         Source: Boyd and Vandenberghe, Convex Optimization, section 8.1.
         """
         check_same_shape("delta", delta, "x", x)
+        check_finite("delta", delta)
         delta = delta * self.attackable(x)
         if self.epsilon == 0:
             return torch.zeros_like(delta)
@@ -121,28 +132,25 @@ class Ball:
             uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             return (low + (high - low) * uniform) * allowed
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype) * allowed
-        flat = self._flat(noise)
-        radius = torch.rand(flat.shape[:1], generator=generator, device=x.device, dtype=x.dtype)
+        direction = self._flat(unit(noise, self._dims))
+        rows = direction.shape[:1]
+        uniform = torch.rand(rows, generator=generator, device=x.device, dtype=x.dtype)
         count = self._flat(allowed).sum(-1).clamp_min(1)
-        norm = torch.linalg.vector_norm(flat, dim=-1).clamp_min(torch.finfo(x.dtype).tiny)
-        flat = flat * (radius ** (1 / count) / norm).unsqueeze(-1)
-        return self.project(flat.reshape(x.shape) * self.epsilon * scale, x)
+        inside = direction * (uniform ** (1 / count)).unsqueeze(-1)
+        return self.project(inside.reshape(x.shape) * self.epsilon * scale, x)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """argmax_d ⟨g, d⟩ subject to ‖d/s‖_p ≤ 1: s²g/‖sg‖₂ or s·sign(g); zero stays zero."""
         scale = self._scale(gradient)
         if self.norm == "linf":
             return scale * gradient.sign()
-        dims = tuple(range(-self.event_dims, 0))
-        norm = torch.linalg.vector_norm(scale * gradient, dim=dims, keepdim=True)
-        tiny = torch.finfo(gradient.dtype).tiny
-        return torch.where(norm > 0, scale**2 * gradient / norm.clamp_min(tiny), 0.0)
+        return scale * unit(scale * gradient, self._dims)
 
     def diameter(self, x: Tensor) -> Tensor:
         """sup ‖δ - δ'‖₂ without the valid box, for each budget of x, ``[batch, ...]``."""
         reach = 2 * self.epsilon * self._scale(x) * self.attackable(x)
-        dims = tuple(range(-self.event_dims, 0))
-        return torch.linalg.vector_norm(reach, ord=math.inf if self.norm == "l2" else 2, dim=dims)
+        order = math.inf if self.norm == "l2" else 2
+        return torch.linalg.vector_norm(reach, ord=order, dim=self._dims)
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless x is a finite batch that this ball fits."""
@@ -152,7 +160,7 @@ class Ball:
                 f"x has shape {tuple(x.shape)} but event_dims={self.event_dims}; "
                 "give [batch, agents, features] or use event_dims=1"
             )
-        self._scale(x)
+        self._scale(x), self._faces(x)
         if not bool(self.attackable(x).any()):
             raise ValueError("mask and coalition leave no attackable feature; allow at least one")
 
@@ -162,9 +170,34 @@ class Ball:
         return _expanded("scale", self.scale.to(x), x)
 
     def _faces(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        low = torch.full_like(x, -math.inf) if self.low is None else self.low - x
-        high = torch.full_like(x, math.inf) if self.high is None else self.high - x
+        low = self._face("low", -math.inf, x) - x
+        high = self._face("high", math.inf, x) - x
         return low.clamp_max(0.0), high.clamp_min(0.0)
+
+    def _face(self, name: str, default: float, x: Tensor) -> Tensor:
+        value = getattr(self, name)
+        if isinstance(value, Tensor):
+            return _expanded(name, value.to(x), x)
+        return torch.full_like(x, default if value is None else value)
+
+    def _check_box(self) -> None:
+        low = torch.as_tensor(-math.inf if self.low is None else self.low)
+        high = torch.as_tensor(math.inf if self.high is None else self.high)
+        if bool(low.isnan().any() | high.isnan().any()):
+            raise ValueError("low or high holds NaN; give numbers, or infinity for no bound")
+        try:
+            crossed = bool((low > high).any())
+        except RuntimeError:
+            raise ValueError(
+                f"low of shape {tuple(low.shape)} and high of shape {tuple(high.shape)} do not "
+                "broadcast; give both the shape of one sample"
+            ) from None
+        if crossed:
+            raise ValueError(f"low={self.low} exceeds high={self.high} somewhere; swap them")
+
+    @property
+    def _dims(self) -> tuple[int, ...]:
+        return tuple(range(-self.event_dims, 0))
 
     def _flat(self, value: Tensor) -> Tensor:
         return value.reshape(-1, math.prod(value.shape[-self.event_dims :]))

@@ -80,6 +80,8 @@ class Categorical(Metric):
     heads: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.heads == ():
+            raise ValueError("heads=() is empty; give the sizes of the heads, or None for one head")
         for size in self.heads or ():
             check_count("heads", size, minimum=2)
 
@@ -168,7 +170,8 @@ class DiagonalGaussian(Metric):
 def _halves(value: Tensor) -> tuple[Tensor, Tensor]:
     if value.shape[-1] % 2:
         raise ValueError(
-            f"a diagonal Gaussian has means and log-scales; {value.shape[-1]} outputs are odd"
+            f"the policy gives {value.shape[-1]} outputs, an odd number; a diagonal Gaussian needs "
+            "as many log-scales as means, [means, log-scales]"
         )
     first, second = value.chunk(2, -1)
     return first, second

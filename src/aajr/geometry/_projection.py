@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aajr._vectors import length
+
 
 def project_box(y: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """argmin_z ‖z - y‖ subject to low ≤ z ≤ high; all ``[rows, features]``."""
@@ -13,8 +15,7 @@ def project_box(y: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 def project_sphere(y: Tensor, radius: Tensor | float) -> Tensor:
     """argmin_z ‖z - y‖ subject to ‖z‖₂ ≤ radius; y is ``[rows, features]``."""
-    norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
-    return y * (radius / norm.clamp_min(torch.finfo(y.dtype).tiny)).clamp_max(1.0)
+    return y * (radius / length(y, (-1,))).clamp_max(1.0)
 
 
 def project_ellipsoid_in_box(
@@ -40,7 +41,7 @@ def project_ellipsoid_in_box(
     def inside(z: Tensor) -> Tensor:
         return torch.linalg.vector_norm(z / scale, dim=-1, keepdim=True) <= epsilon
 
-    upper = torch.linalg.vector_norm(y * scale, dim=-1, keepdim=True) / epsilon
+    upper = length(y * scale, (-1,)) / epsilon
     lower = torch.zeros_like(upper)
     for _ in range(80 if y.dtype == torch.float64 else 40):
         middle = (lower + upper) / 2

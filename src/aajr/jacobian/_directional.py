@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aajr._checks import check_choice, check_same_shape
 from aajr._modes import Policy
+from aajr._vectors import length, per_row, unit
 
 Estimator = Literal[
     "forward_mode", "double_backward", "forward_difference", "central_difference", "secant"
@@ -76,22 +77,22 @@ def _double_backward(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tens
         output = policy(x)
         cotangent = torch.zeros_like(output, requires_grad=True)
         pulled = input_gradient(output, x, cotangent, create_graph=True)
-        if not pulled.requires_grad:  # an affine policy whose graph ends here
+        if not pulled.requires_grad:  # piecewise constant: autograd knows that J = 0
             return output, torch.zeros_like(output)
         (product,) = torch.autograd.grad(pulled, cotangent, v, create_graph=True)
     return output, product
 
 
 def _forward_difference(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    length, direction, h = _difference_step(x, v, power=1 / 2)
+    norm, direction, h = _difference_step(x, v, power=1 / 2)
     near, far = policy(torch.cat([x, x + h * direction])).chunk(2)
-    return near, (far - near) * _like(length / h, near)
+    return near, (far - near) * _like(norm / h, near)
 
 
 def _central_difference(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    length, direction, h = _difference_step(x, v, power=1 / 3)
+    norm, direction, h = _difference_step(x, v, power=1 / 3)
     back, ahead = policy(torch.cat([x - h * direction, x + h * direction])).chunk(2)
-    return (back + ahead) / 2, (ahead - back) * _like(length / (2 * h), back)
+    return (back + ahead) / 2, (ahead - back) * _like(norm / (2 * h), back)
 
 
 def _secant(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,18 +130,16 @@ def input_gradient(
         )
     if gradient is None:
         raise ValueError(
-            "the policy's output does not depend on its input through autograd; "
-            "remove .detach(), torch.no_grad() or non-differentiable steps from the policy"
+            "the output does not depend on the input through autograd; remove .detach(), "
+            "torch.no_grad() and non-differentiable steps from the policy and the objective"
         )
     return gradient
 
 
 def _difference_step(x: Tensor, v: Tensor, power: float) -> tuple[Tensor, Tensor, Tensor]:
-    dims = tuple(range(1, x.ndim))
-    length = torch.linalg.vector_norm(v, dim=dims, keepdim=True)
-    direction = v / length.clamp_min(torch.finfo(v.dtype).tiny)
+    dims = per_row(x)
     size = x.square().mean(dim=dims, keepdim=True).sqrt().clamp_min(1.0)
-    return length, direction, 2 * torch.finfo(x.dtype).eps ** power * size
+    return length(v, dims), unit(v, dims), 2 * torch.finfo(x.dtype).eps ** power * size
 
 
 def _like(per_row: Tensor, value: Tensor) -> Tensor:

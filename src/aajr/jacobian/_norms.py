@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aajr._checks import check_count
+from aajr._checks import check_count, check_mask
 from aajr._modes import Policy
+from aajr._vectors import per_row, unit
 from aajr.geometry import Euclidean, Metric
 from aajr.jacobian._directional import Estimator, directional_derivative, input_gradient
 
@@ -30,7 +31,7 @@ def frobenius_squared(
         generator: source of the projections.
         metric: M; Euclidean by default.
         projections: number of projections; the variance falls with it.
-        mask: input features to count, broadcastable to the event; all by default.
+        mask: True for input features to count, broadcastable to the event; all by default.
 
     Returns:
         ``[batch]``, differentiable in the parameters.
@@ -45,6 +46,7 @@ def frobenius_squared(
     Source: Hoffman, Roberts and Yaida, Robust learning with Jacobian regularization, 2019.
     """
     check_count("projections", projections)
+    check_mask("mask", mask, x)
     metric = metric or Euclidean()
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -78,7 +80,7 @@ def spectral_squared(
         generator: source of the first direction.
         metric: M; Euclidean by default.
         iterations: power iterations.
-        mask: input features to count, broadcastable to the event; all by default.
+        mask: True for input features to count, broadcastable to the event; all by default.
         estimator: estimator of J v.
 
     Returns:
@@ -94,6 +96,7 @@ def spectral_squared(
     Source: Yoshida and Miyato, Spectral norm regularization, 2017.
     """
     check_count("iterations", iterations)
+    check_mask("mask", mask, x)
     metric = metric or Euclidean()
     v = _unit(torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype), mask)
     for _ in range(iterations):
@@ -113,6 +116,4 @@ def _gram_product(
 
 
 def _unit(v: Tensor, mask: Tensor | None) -> Tensor:
-    v = v if mask is None else v * mask.to(v)
-    norm = torch.linalg.vector_norm(v.flatten(1), dim=1).reshape(-1, *[1] * (v.ndim - 1))
-    return v / norm.clamp_min(torch.finfo(v.dtype).tiny)
+    return unit(v if mask is None else v * mask.to(v), per_row(v))

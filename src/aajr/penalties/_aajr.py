@@ -29,7 +29,8 @@ class AAJR(JacobianPenalty):
         direction: v_k. ``unit`` is g_k/‖g_k‖₂; ``step`` is the direction really moved,
             projection and sign included; ``gradient`` is g_k itself, the write-up's formula,
             which weights samples by how much they can be hurt. Its penalty is divided by a
-            running mean of ‖g‖², so that one λ means the same as with ``unit``.
+            running mean of ‖g‖² over whole batches, so that one λ means the same as with
+            ``unit``.
         gamma: if given, the hinge (max(0, ‖Jv‖ - γ))², zero inside the admissible class.
         estimator: of J v. ``secant`` reads the whole step and needs ``direction="step"``.
         gradient_scale: the running mean for ``gradient``.
@@ -68,14 +69,18 @@ class AAJR(JacobianPenalty):
                 "use direction='step'"
             )
 
+    def observe(self, trajectory: Trajectory) -> None:
+        """Update the running mean of ‖g‖²."""
+        if self.direction == "gradient":
+            self.gradient_scale.update(self._squared_gradients(trajectory))
+
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
     ) -> Tensor:
         """‖J v‖²_M, or its hinge, averaged over the points: ``[batch]``."""
         values = self._squared_norms(policy, trajectory)
         if self.direction == "gradient":
-            size = along(trajectory.gradients, self.points).flatten(2).square().sum(2)
-            values = values / max(self.gradient_scale.update(size), torch.finfo(size.dtype).tiny)
+            values = self.gradient_scale.normalized(values)
         if self.gamma is not None:
             # the clamp keeps the square root's gradient finite where the hinge is idle
             values = (values.clamp_min(self.gamma**2).sqrt() - self.gamma).square()

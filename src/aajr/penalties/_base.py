@@ -9,7 +9,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from aajr._checks import check_choice, check_count, check_number
+from aajr._checks import check_choice, check_count, check_generator, check_number
 from aajr._modes import Policy, evaluating
 from aajr.geometry import Euclidean, Metric
 from aajr.trajectory import Trajectory
@@ -21,7 +21,8 @@ Points = Literal["origin", "last", "trajectory"]
 class Penalty(ABC):
     """A mean over samples of a sensitivity, estimated on part of the batch and of the updates.
 
-    A subclass writes :meth:`per_sample`. Weights λ belong to the composition, not to the penalty.
+    A subclass writes :meth:`per_sample`; the policy is in evaluation mode then. Weights λ belong
+    to the composition, not to the penalty.
 
     Attributes:
         metric: geometry of the output.
@@ -43,6 +44,9 @@ class Penalty(ABC):
     ) -> Tensor:
         """The sensitivity of every sample, ``[batch]``, differentiable in the parameters."""
 
+    def observe(self, trajectory: Trajectory) -> None:  # noqa: B027 - optional for a subclass
+        """Take in statistics of the whole batch before rows are drawn; nothing by default."""
+
     @final
     def __call__(
         self,
@@ -61,9 +65,14 @@ class Penalty(ABC):
 
         Returns:
             An unbiased estimate of the mean over the batch; zero between intervals.
+
+        Raises:
+            ValueError: a generator on another device, a mask that does not fit.
         """
+        check_generator(generator, trajectory.origin)
         if update % self.interval:
             return trajectory.origin.new_zeros(())
+        self.observe(trajectory)
         batch = trajectory.origin.shape[0]
         if self.fraction < 1:
             count = max(1, round(self.fraction * batch))
@@ -93,6 +102,10 @@ class JacobianPenalty(Penalty):
         if self.points == "origin":
             return trajectory.origin.unsqueeze(0)
         return along(trajectory.points[:-1], self.points)
+
+    def _squared_gradients(self, trajectory: Trajectory) -> Tensor:
+        """‖g_k‖² at the evaluation points, ``[points, batch]``."""
+        return along(trajectory.gradients, self.points).flatten(2).square().sum(2)
 
 
 def along(value: Tensor, points: Points) -> Tensor:

@@ -25,6 +25,15 @@ class ERNIE(Penalty):
         ball: the set that the inner steps search, from a random start.
         steps: inner steps of length ε; one, as in the paper.
 
+    Example:
+        >>> import torch
+        >>> from aajr import Ball, UniformNoise
+        >>> g = torch.Generator().manual_seed(0)
+        >>> ball, policy = Ball("l2", 0.1), lambda x: 3 * x
+        >>> trajectory = UniformNoise(ball)(policy, torch.ones(8, 2), g)
+        >>> ERNIE(ball=ball, steps=5)(policy, trajectory, g)
+        tensor(0.3000)
+
     Source: Bukharin et al., Robust multi-agent RL via adversarial regularization, 2023,
     https://arxiv.org/abs/2310.10810.
     """

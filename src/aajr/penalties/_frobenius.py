@@ -20,8 +20,17 @@ class Frobenius(JacobianPenalty):
 
     Attributes:
         projections: random projections per sample.
-        mask: input features to count; with the attackable features it is the fair rival of AAJR
-            when an adversary reaches part of the input only.
+        mask: True for input features to count, broadcastable to the event; with the attackable
+            features it is the fair rival of AAJR when an adversary reaches part of the input only.
+
+    Example:
+        >>> import torch
+        >>> from aajr import Ball, UniformNoise
+        >>> g = torch.Generator().manual_seed(0)
+        >>> policy = lambda x: x * torch.tensor([1.0, 2.0])
+        >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, torch.ones(8, 2), g)
+        >>> Frobenius(projections=500)(policy, trajectory, g).round()
+        tensor(5.)
 
     Source: Hoffman, Roberts and Yaida, Robust learning with Jacobian regularization, 2019,
     https://arxiv.org/abs/1908.02729.

@@ -15,13 +15,23 @@ from aajr.trajectory import Objective, Trajectory
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class InputGradient(JacobianPenalty):
-    """‖∇_x ℓ(π(x))‖² = ‖Jᵀ∇ℓ‖².
+    """‖∇_x ℓ(π(x))‖² = ‖Jᵀ∇ℓ‖², over all input features.
 
     Attributes:
         objective: ℓ, usually the adversary's own.
 
+    Example:
+        >>> import torch
+        >>> from aajr import Ball, UniformNoise
+        >>> g = torch.Generator().manual_seed(0)
+        >>> policy = lambda x: 3 * x
+        >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, torch.ones(8, 2), g)
+        >>> InputGradient(objective=lambda output, reference: output.sum(1))(policy, trajectory, g)
+        tensor(18.)
+
     Source: Ross and Doshi-Velez, Improving the adversarial robustness and interpretability of
-    deep neural networks by regularizing their input gradients, 2018.
+    deep neural networks by regularizing their input gradients, 2018,
+    https://arxiv.org/abs/1711.09404.
     """
 
     objective: Objective

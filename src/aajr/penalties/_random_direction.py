@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aajr._checks import check_choice
+from aajr._checks import check_choice, check_mask
 from aajr._modes import Policy
-from aajr.jacobian import Estimator, directional_derivative
-from aajr.penalties._base import JacobianPenalty, along
+from aajr.jacobian import ESTIMATORS, Estimator, directional_derivative
+from aajr.penalties._base import JacobianPenalty
 from aajr.penalties._running_mean import RunningMean
 from aajr.trajectory import Trajectory
 
@@ -20,12 +20,24 @@ from aajr.trajectory import Trajectory
 class RandomDirection(JacobianPenalty):
     r"""‖J r‖² with r uniform on the unit sphere; :math:`\mathbb{E}\|Jr\|^2 = \|J\|_F^2/n`.
 
+    With n features allowed by the mask. Where every agent has a budget of its own, r is a unit
+    vector for each, as v is in AAJR, and n counts one agent's features.
+
     Attributes:
         weight: ``one``, or ``gradient`` to weight samples by ‖g‖² over its running mean, which
             is the weight of AAJR's ``gradient`` without its direction.
-        mask: input features r may use; all by default.
+        mask: True for input features r may use, broadcastable to the event; all by default.
         estimator: of J r.
         gradient_scale: the running mean for ``weight="gradient"``.
+
+    Example:
+        >>> import torch
+        >>> from aajr import Ball, UniformNoise
+        >>> g = torch.Generator().manual_seed(0)
+        >>> policy = lambda x: 3 * x
+        >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, torch.ones(8, 2), g)
+        >>> RandomDirection(estimator="forward_mode")(policy, trajectory, g).round()
+        tensor(9.)
 
     Source: the ablation of AAJR; without weights, the stochastic form of the Frobenius penalty.
     """
@@ -39,13 +51,20 @@ class RandomDirection(JacobianPenalty):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("weight", self.weight, ("one", "gradient"))
+        check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         if self.weight == "gradient" and self.points == "origin":
             raise ValueError("points='origin' has no gradient to weight by; use 'last'")
+
+    def observe(self, trajectory: Trajectory) -> None:
+        """Update the running mean of ‖g‖²."""
+        if self.weight == "gradient":
+            self.gradient_scale.update(self._squared_gradients(trajectory))
 
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
     ) -> Tensor:
         """‖J r‖²_M, weighted, averaged over the points: ``[batch]``."""
+        check_mask("mask", self.mask, trajectory.origin)
         x = self.evaluation_points(trajectory)
         r = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         r = trajectory.unit(r if self.mask is None else r * self.mask.to(r))
@@ -54,7 +73,5 @@ class RandomDirection(JacobianPenalty):
         )
         values = self.metric.squared_norm(output, product).reshape(x.shape[:2])
         if self.weight == "gradient":
-            size = along(trajectory.gradients, self.points).flatten(2).square().sum(2)
-            scale = max(self.gradient_scale.update(size), torch.finfo(size.dtype).tiny)
-            values = values * size / scale
+            values = values * self.gradient_scale.normalized(self._squared_gradients(trajectory))
         return values.mean(0)

@@ -16,6 +16,12 @@ class RunningMean:
     Attributes:
         decay: weight of the past.
         value: the mean so far; None before the first update.
+
+    Example:
+        >>> import torch
+        >>> mean = RunningMean(decay=0.5)
+        >>> mean.update(torch.tensor([2.0])), mean.update(torch.tensor([4.0]))
+        (2.0, 3.0)
     """
 
     decay: float = 0.99
@@ -30,3 +36,7 @@ class RunningMean:
         old = new if self.value is None else self.value
         self.value = self.decay * old + (1 - self.decay) * new
         return self.value
+
+    def normalized(self, value: Tensor) -> Tensor:
+        """``value`` over the mean, or as it is while the mean is zero or unknown."""
+        return value / self.value if self.value else value

@@ -21,6 +21,16 @@ class StateAdversarial(Penalty):
     Attributes:
         symmetric: add the reverse divergence.
 
+    Example:
+        >>> import torch
+        >>> from aajr import Ball, ProjectedGradientAscent
+        >>> g = torch.Generator().manual_seed(0)
+        >>> policy = lambda x: 3 * x
+        >>> attack = ProjectedGradientAscent(Ball("l2", 0.2), steps=20)
+        >>> trajectory = attack(policy, torch.ones(8, 2), g)
+        >>> StateAdversarial()(policy, trajectory, g)  # (3 · 0.2)² / 2
+        tensor(0.1800)
+
     Source: Zhang et al., 2020, https://arxiv.org/abs/2003.08938; Shen et al., Deep RL with robust
     and smooth policy, 2020, https://arxiv.org/abs/2003.09534.
     """

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aajr._checks import check_count
+from aajr._checks import check_choice, check_count
 from aajr._modes import Policy
-from aajr.jacobian import Estimator, spectral_squared
+from aajr.jacobian import ESTIMATORS, Estimator, spectral_squared
 from aajr.penalties._base import JacobianPenalty
 from aajr.trajectory import Trajectory
 
@@ -20,8 +20,17 @@ class Spectral(JacobianPenalty):
 
     Attributes:
         iterations: power iterations per call.
-        mask: input features to count; all by default.
+        mask: True for input features to count, broadcastable to the event; all by default.
         estimator: of J v.
+
+    Example:
+        >>> import torch
+        >>> from aajr import Ball, UniformNoise
+        >>> g = torch.Generator().manual_seed(0)
+        >>> policy = lambda x: x * torch.tensor([1.0, 2.0])
+        >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, torch.ones(8, 2), g)
+        >>> Spectral(iterations=20)(policy, trajectory, g).round()
+        tensor(4.)
 
     Source: Yoshida and Miyato, Spectral norm regularization, 2017,
     https://arxiv.org/abs/1705.10941.
@@ -34,6 +43,7 @@ class Spectral(JacobianPenalty):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("iterations", self.iterations)
+        check_choice("estimator", self.estimator, tuple(ESTIMATORS))
 
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator

@@ -1,0 +1,33 @@
+"""Lengths and unit vectors that neither underflow nor overflow."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def length(value: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """‖value‖₂ over ``dims``, kept as ones.
+
+    The squares of a float32 vector of size 1e-25, as a saturated policy's gradients are, all
+    round to zero; so the vector is scaled by its largest entry first.
+    """
+    peak = _peak(value, dims)
+    return peak * torch.linalg.vector_norm(value / peak, dim=dims, keepdim=True)
+
+
+def unit(value: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """``value / ‖value‖₂`` over ``dims``; zero stays zero."""
+    scaled = value / _peak(value, dims)
+    norm = torch.linalg.vector_norm(scaled, dim=dims, keepdim=True)
+    return scaled / norm.clamp_min(1.0)  # the largest entry is one, or all are zero
+
+
+def per_row(value: Tensor) -> tuple[int, ...]:
+    """All dimensions but the first."""
+    return tuple(range(1, value.ndim))
+
+
+def _peak(value: Tensor, dims: tuple[int, ...]) -> Tensor:
+    peak = value.detach().abs().amax(dims, keepdim=True)
+    return torch.where(peak > 0, peak, torch.ones_like(peak))
