@@ -240,8 +240,8 @@ def _warnings_of_size(runs: Sequence[Run], summaries: Sequence[Summary]) -> list
     fewest = min((len(summary.runs) for summary in summaries), default=0)
     if fewest < MINIMUM_SEEDS:
         found.append(
-            f"Some method has {fewest} seeds; with fewer than {MINIMUM_SEEDS} no interval "
-            "is estimated and nothing is separated."
+            f"The fewest seeds of a method: {fewest}. Below {MINIMUM_SEEDS} no interval is "
+            "estimated and nothing is separated."
         )
     if runs and runs[0].split == "validation":
         found.append("There are no final seeds: the weights were chosen on these very seeds.")

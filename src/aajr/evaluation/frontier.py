@@ -205,7 +205,7 @@ def compare_families(
     differences = list(by_seed.values())
     difference = mean_difference(differences, seed=seed) if differences else None
     weights = (_fewest_weights(sides[0], common), _fewest_weights(sides[1], common))
-    reason = _obstacle((first, second), weights, len(common), len(by_seed))
+    reason = _obstacle(weights, len(common), len(by_seed))
     return Comparison(
         first=first,
         second=second,
@@ -224,14 +224,13 @@ def _fewest_weights(points: Mapping[int, Sequence[Point]], seeds: Sequence[int])
     return min((len({point.weight for point in points[seed]}) for seed in seeds), default=0)
 
 
-def _obstacle(names: tuple[str, str], weights: tuple[int, int], seeds: int, overlaps: int) -> str:
+def _obstacle(weights: tuple[int, int], seeds: int, overlaps: int) -> str:
     if not seeds:
         return "they share no seed"
     if not overlaps:
         return "their clean success never overlaps"
-    for name, count in zip(names, weights, strict=True):
-        if count < MINIMUM_WEIGHTS:
-            return f"{name} has {count} weights and a frontier needs {MINIMUM_WEIGHTS}"
+    if min(weights) < MINIMUM_WEIGHTS:
+        return f"a frontier needs {MINIMUM_WEIGHTS} weights"
     return ""
 
 

@@ -138,8 +138,8 @@ def test_two_seeds_never_separate():
     ("first", "second", "reason"),
     [
         (line(0.0, 0.6, 0.7), line(0.0, 0.8, 0.9), "never overlaps"),
-        (line(0.1)[:3], line(0.0), "a has 3 weights"),
-        (line(0.1), line(0.0)[:2], "b has 2 weights"),
+        (line(0.1)[:3], line(0.0), "needs 4 weights"),
+        (line(0.1), line(0.0)[:2], "needs 4 weights"),
         ([], line(0.0), "share no seed"),
     ],
 )

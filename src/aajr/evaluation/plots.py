@@ -1,0 +1,378 @@
+"""Plots of a comparison, as PNG and SVG.
+
+They are drawn without pyplot and with fixed SVG identifiers: the same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from aajr.evaluation import words
+from aajr.evaluation.analysis import SUBJECT, Analysis, Summary, analyse
+from aajr.evaluation.frontier import SHARED_METHOD, Comparison, Point, family_points, pareto
+from aajr.evaluation.records import Results, Run
+from aajr.evaluation.statistics import Interval, worst_case
+
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "aajr",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "legend.frameon": False,
+    "figure.dpi": 110,
+}
+
+# Okabe and Ito's palette, which readers of every kind of colour vision tell apart.
+BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
+AMBER, GREY = "#E69F00", "#555555"
+
+LOOKS: dict[str, tuple[str, str, str]] = {
+    "aajr": (BLUE, "o", "-"),
+    "adversarial": (GREY, "s", "-"),
+    "plain": ("#999999", "X", ":"),
+    "global": (ORANGE, "^", "-"),
+    "global_attackable": (ORANGE, "v", "--"),
+    "spectral": (AMBER, "P", "-."),
+    "random_direction": (GREEN, "D", "-"),
+    "random_weighted": (GREEN, "d", "--"),
+    "aajr_gradient": (SKY, "o", "--"),
+    "sa": (PURPLE, "h", "-"),
+    "ernie": (PURPLE, "p", "--"),
+}
+"""Colour, marker and line of each method, the same in every plot."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure.
+
+    Attributes:
+        name: stem of its files.
+        caption: what it shows, in a sentence.
+        figure: the figure.
+    """
+
+    name: str
+    caption: str
+    figure: Any
+
+
+def look(method: str) -> tuple[str, str, str]:
+    """Colour, marker and line of a method; methods without a look of their own share one."""
+    return LOOKS.get(method, ("#000000", "*", "-."))
+
+
+def draw(results: Results) -> list[Plot]:
+    """Every plot for which the results hold data, threat by threat."""
+    drawers: Sequence[Callable[[Results, Analysis], Plot | None]] = (
+        frontier_plot,
+        success_plot,
+        gradient_plot,
+        sensitivity_plot,
+        cost_plot,
+    )
+    analyses = analyse(results)
+    found = []
+    with matplotlib.rc_context(STYLE):
+        for analysis in analyses:
+            found += [plot for drawer in drawers if (plot := drawer(results, analysis)) is not None]
+    return found
+
+
+def save(plots: Sequence[Plot], directory: Path) -> list[Path]:
+    """Write each plot as PNG and SVG; the bytes hold neither date nor version."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with matplotlib.rc_context(STYLE):
+        for plot in plots:
+            for kind, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
+                path = directory / f"{plot.name}.{kind}"
+                plot.figure.savefig(path, format=kind, metadata=facts | {"Creator": None})
+                paths.append(path)
+    return paths
+
+
+def frontier_plot(results: Results, analysis: Analysis) -> Plot | None:
+    """Clean against worst-case success: a panel for each pair of families."""
+    comparisons = [item for item in analysis.comparisons if item.difference is not None]
+    if not comparisons:
+        return None
+    columns = min(3, len(comparisons))
+    rows = -(-len(comparisons) // columns)
+    figure = _figure(5.2 if columns == 1 else 3.7 * columns, 0.6 + 3.5 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
+    for axis, comparison in zip(axes, comparisons, strict=False):
+        _frontier_panel(axis, analysis, comparison)
+    for axis in axes[len(comparisons) :]:
+        axis.set_visible(False)
+    figure.supxlabel("clean success, %", fontsize=9.5)
+    figure.supylabel(f"worst-case success at ε = {analysis.epsilon:g}, %", fontsize=9.5)
+    return Plot(
+        f"frontier_{analysis.threat}",
+        "Clean against worst-case success over all weights: small marks are seeds, large ones the "
+        "mean of a weight, the line is the frontier of these means, the grey square is weight 0. "
+        "Higher at the same clean success is better. The verdict pairs the frontiers by seed.",
+        figure,
+    )
+
+
+def success_plot(results: Results, analysis: Analysis) -> Plot | None:
+    """Worst-case success against the radius, with intervals, and the floors."""
+    summaries = [summary for summary in analysis.summaries if len(summary.worst) > 1]
+    if not summaries:
+        return None
+    figure = _figure(7.2, 4.2)
+    axis = figure.subplots()
+    span = max(analysis.radii) - min(analysis.radii)
+    for index, summary in enumerate(summaries):
+        shift = 0.008 * span * (index - (len(summaries) - 1) / 2)
+        _success_line(axis, summary, shift)
+    for run in results.floors:
+        clean = worst_case(run).get(0.0)
+        if clean is not None:
+            axis.axhline(100 * clean, color="#999999", linewidth=0.9, linestyle=(0, (1, 3)))
+            axis.annotate(
+                run.method,
+                (1, 100 * clean),
+                xycoords=("axes fraction", "data"),
+                fontsize=8,
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                color="#666666",
+            )
+    axis.set(ylim=(0, 100), xlabel="ε", ylabel="worst-case success, %")
+    axis.set_xticks(analysis.radii, [f"{radius:g}" for radius in analysis.radii])
+    axis.legend(loc="center left", bbox_to_anchor=(1.12, 0.5), handlelength=2.6)
+    return Plot(
+        f"success_{analysis.threat}",
+        "Success under the worst attack at each radius: interquartile mean over seeds with its "
+        f"95 % interval. {words.epsilon_sentence(analysis)}",
+        figure,
+    )
+
+
+def gradient_plot(results: Results, analysis: Analysis) -> Plot | None:
+    """Mean, variance and largest over median of the parameters' gradient."""
+    names = {"mean": "mean norm", "variance": "variance", "largest_over_median": "max / median"}
+    panels = [
+        (title, lambda run, name=name: run.gradient_norm.get(name), True)
+        for name, title in names.items()
+    ]
+    return _dots(
+        analysis,
+        panels,
+        f"gradients_{analysis.threat}",
+        "Norm of the parameters' gradient over the updates, on logarithmic axes: small marks are "
+        "seeds, large ones their mean. A large ratio of maximum to median is a spike.",
+    )
+
+
+def sensitivity_plot(results: Results, analysis: Analysis) -> Plot | None:
+    """Alignment ratio and stable rank."""
+    panels = [
+        ("alignment ‖Jv‖²/‖J‖²_F", lambda run: run.diagnostics.get("alignment"), False),
+        ("stable rank ‖J‖²_F/‖J‖²₂", lambda run: run.diagnostics.get("stable_rank"), False),
+    ]
+    plot = _dots(
+        analysis,
+        panels,
+        f"sensitivity_{analysis.threat}",
+        "Share of the policy's sensitivity that lies along the adversary's direction, and stable "
+        "rank of the Jacobian. Left of the dashed line, at a rank below 2, no directional penalty "
+        "can differ much from a global one.",
+    )
+    if plot is not None:
+        plot.figure.axes[0].set_xlim(0, 1)
+        rank = plot.figure.axes[1]
+        rank.set_xlim(1, max(2.2, rank.get_xlim()[1]))
+        rank.axvline(2, color="#666666", linestyle="--", linewidth=1)
+    return plot
+
+
+def cost_plot(results: Results, analysis: Analysis) -> Plot | None:
+    """Time of an update, labelled with the overhead over the adversarial method."""
+    timed = [(s, t) for s in analysis.summaries if (t := s.average_of("seconds_per_update"))]
+    if not timed:
+        return None
+    figure = _figure(6.4, 0.9 + 0.34 * len(timed))
+    axis = figure.subplots()
+    for index, (summary, seconds) in enumerate(timed):
+        axis.barh(index, 1000 * seconds, height=0.6, color=look(summary.method)[0], alpha=0.85)
+        overhead = summary.average_of("overhead")
+        percent = "" if overhead is None else f" ({100 * (overhead - 1):+.1f} %)"
+        label = f"{1000 * seconds:.3g}{percent}".replace("-", "−")
+        axis.annotate(
+            label, (1000 * seconds, index), (4, 0), textcoords="offset points", va="center"
+        )
+    _name_rows(axis, [summary for summary, _ in timed])
+    axis.set_xlim(0, 1280 * max(seconds for _, seconds in timed))
+    axis.set_xlabel("milliseconds per update (overhead over the adversarial method, interleaved)")
+    return Plot(
+        f"cost_{analysis.threat}",
+        "Median time of an update, mean over seeds; in brackets the overhead over the adversarial "
+        "method, measured interleaved.",
+        figure,
+    )
+
+
+def _figure(width: float, height: float) -> Any:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _frontier_panel(axis: Any, analysis: Analysis, comparison: Comparison) -> None:
+    for family in (comparison.second, comparison.first):
+        colour, marker, _ = look(family)
+        points = family_points(analysis.runs, family, analysis.epsilon)
+        means = _means_by_weight([p for found in points.values() for p in found])
+        own = [p for found in points.values() for p in found if p.weight > 0]
+        axis.scatter(
+            [100 * p.clean for p in own],
+            [100 * p.worst for p in own],
+            s=13,
+            marker=marker,
+            color=colour,
+            alpha=0.4,
+            linewidths=0,
+        )
+        front = pareto(means)
+        axis.plot(
+            [100 * p.clean for p in front],
+            [100 * p.worst for p in front],
+            color=colour,
+            linewidth=1.8,
+            zorder=3,
+        )
+        axis.plot(
+            [100 * p.clean for p in means],
+            [100 * p.worst for p in means],
+            marker,
+            color=colour,
+            markersize=7.5,
+            markeredgecolor="white",
+            zorder=4,
+            label=words.title(family),
+        )
+    _shared_end(axis, analysis)
+    verdict = f"{comparison.verdict.value}: {words.difference(comparison.difference)}"
+    axis.set_title(verdict, fontsize=9)
+    axis.legend(loc="best", fontsize=8.5, handletextpad=0.3)
+
+
+def _shared_end(axis: Any, analysis: Analysis) -> None:
+    colour, marker, _ = look(SHARED_METHOD)
+    curves = [worst_case(run) for run in analysis.runs if run.method == SHARED_METHOD]
+    ends = [(c[0.0], c[analysis.epsilon]) for c in curves if {0.0, analysis.epsilon} <= c.keys()]
+    if ends:
+        clean, worst = 100 * np.array(ends).T
+        axis.scatter(clean, worst, s=13, marker=marker, color=colour, alpha=0.4, linewidths=0)
+        axis.plot(
+            clean.mean(),
+            worst.mean(),
+            marker,
+            color=colour,
+            markersize=7.5,
+            markeredgecolor="white",
+            zorder=5,
+            label="λ = 0",
+        )
+
+
+def _means_by_weight(points: Sequence[Point]) -> list[Point]:
+    weights = sorted({point.weight for point in points})
+    groups = [[point for point in points if point.weight == weight] for weight in weights]
+    return [
+        Point(
+            float(np.mean([point.clean for point in group])),
+            float(np.mean([point.worst for point in group])),
+            group[0].weight,
+        )
+        for group in groups
+    ]
+
+
+def _success_line(axis: Any, summary: Summary, shift: float) -> None:
+    colour, marker, line = look(summary.method)
+    radii = sorted(summary.worst)
+    intervals = [summary.worst[radius] for radius in radii]
+    heights = np.array([100 * interval.estimate for interval in intervals])
+    spread = np.array([_arms(interval) for interval in intervals]).T
+    front = summary.method == SUBJECT
+    axis.errorbar(
+        np.array(radii) + shift,
+        heights,
+        yerr=100 * spread,
+        label=words.title(summary.method),
+        color=colour,
+        marker=marker,
+        linestyle=line,
+        markersize=6,
+        markeredgecolor="white",
+        linewidth=2.4 if front else 1.4,
+        elinewidth=1,
+        capsize=0,
+        zorder=4 if front else 3,
+    )
+
+
+def _arms(interval: Interval) -> tuple[float, float]:
+    """Lengths of the error bar; an interval need not contain the interquartile mean."""
+    if interval.low is None or interval.high is None:
+        return 0.0, 0.0
+    below, above = interval.estimate - interval.low, interval.high - interval.estimate
+    return max(0.0, below), max(0.0, above)
+
+
+def _dots(
+    analysis: Analysis,
+    panels: Sequence[tuple[str, Callable[[Run], float | None], bool]],
+    name: str,
+    caption: str,
+) -> Plot | None:
+    shown = [s for s in analysis.summaries if any(panels[0][1](run) is not None for run in s.runs)]
+    if not shown:
+        return None
+    figure = _figure(2.6 + 2.5 * len(panels), 0.9 + 0.34 * len(shown))
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axis, (title, measure, logarithmic) in zip(axes, panels, strict=True):
+        for index, summary in enumerate(shown):
+            values = [value for run in summary.runs if (value := measure(run)) is not None]
+            if not values:
+                continue
+            colour, marker, _ = look(summary.method)
+            axis.scatter(values, [index] * len(values), s=16, color=colour, alpha=0.4, linewidths=0)
+            axis.plot(
+                np.mean(values), index, marker, color=colour, markersize=8, markeredgecolor="white"
+            )
+        positive = all(value > 0 for line in axis.lines for value in line.get_xdata())
+        axis.set_xscale("log" if logarithmic and positive and axis.lines else "linear")
+        axis.set_title(title)
+    _name_rows(axes[0], shown)
+    return Plot(name, caption, figure)
+
+
+def _name_rows(axis: Any, summaries: Sequence[Summary]) -> None:
+    axis.set_yticks(range(len(summaries)), [words.title(item.method) for item in summaries])
+    axis.set_ylim(len(summaries) - 0.4, -0.6)
+    axis.grid(False, axis="y")

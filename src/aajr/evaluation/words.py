@@ -1,0 +1,200 @@
+"""Figures and verdicts in words: one wording for the terminal, the plots and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aajr.evaluation.analysis import SUBJECT, Analysis, without_penalty
+from aajr.evaluation.frontier import SHARED_METHOD, Comparison, Verdict
+from aajr.evaluation.statistics import MINIMUM_SEEDS, Interval
+
+MISSING = "–"
+"""Stands where nothing was measured."""
+
+NAMES = {"aajr": "AAJR", "sa": "SA", "ernie": "ERNIE"}
+
+THREAT_WORDS = {
+    "full": "every observed feature",
+    "others": "only what an agent perceives or is told of other agents",
+    "actions": "the actions",
+}
+
+EPSILON_UNITS = {
+    "full": "ε is an L∞ radius in units of the observation, each feature of roughly unit scale",
+    "others": "ε is an L∞ radius in units of the observation, each feature of roughly unit scale",
+    "actions": "ε is an L∞ radius in units of the action",
+}
+
+THEIRS = "theirs: claimed by the write-up, arXiv 2603.04378, another environment, not reproduced"
+
+CLAIMS = (("baseline", 62), ("global", 68), ("AAJR", 78))
+"""Success in per cent that the write-up prints for ten-agent hide-and-seek."""
+
+
+def title(name: str) -> str:
+    """Name of a method as it is printed: ``aajr_gradient`` becomes ``AAJR gradient``."""
+    head, *rest = name.split("_")
+    return " ".join([NAMES.get(head, head), *rest])
+
+
+def percent(value: float | None) -> str:
+    """A share in whole per cent, without the sign."""
+    return MISSING if value is None else f"{100 * value:.0f}"
+
+
+def points(value: float) -> str:
+    """A difference of shares in points with one decimal and its sign."""
+    text = f"{100 * value:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")
+
+
+def ends(interval: Interval | None) -> str:
+    """The interval of a share in per cent, such as ``55–66``; empty if it was not estimated."""
+    if interval is None or interval.low is None or interval.high is None:
+        return ""
+    return f"{percent(interval.low)}–{percent(interval.high)}"
+
+
+def difference(interval: Interval | None, between: str = " ") -> str:
+    """A difference with its interval, such as ``+2.1 [−0.4, +4.6]``."""
+    if interval is None:
+        return MISSING
+    if interval.low is None or interval.high is None:
+        return f"{points(interval.estimate)}{between}[not estimated]"
+    low, high = points(interval.low), points(interval.high)
+    return f"{points(interval.estimate)}{between}[{low}, {high}]"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def number(value: float | None) -> str:
+    """A figure with three significant digits."""
+    if value is None:
+        return MISSING
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:#.3g}".rstrip(".")
+
+
+def weight(value: float | None) -> str:
+    """A weight λ as it was given."""
+    return MISSING if value is None else f"{value:g}"
+
+
+def verdict_of(interval: Interval | None) -> Verdict:
+    """Verdict on a paired difference: different only if its interval excludes zero."""
+    if interval is None:
+        return Verdict.NOT_COMPARABLE
+    return {1: Verdict.ABOVE, -1: Verdict.BELOW, 0: Verdict.NOT_SEPARATED}[interval.sign]
+
+
+def epsilon_sentence(analysis: Analysis) -> str:
+    """Threat model and unit of ε."""
+    return (
+        f"Threat model '{analysis.threat}': the adversary changes "
+        f"{THREAT_WORDS[analysis.threat]}; {EPSILON_UNITS[analysis.threat]}."
+    )
+
+
+def comparison_sentence(comparison: Comparison, epsilon: float) -> str:
+    """Frontier verdict with its numbers, in a sentence."""
+    names = f"{title(comparison.first)} against {title(comparison.second)}"
+    text = f"{names}: {comparison.verdict.value}"
+    if comparison.reason:
+        text += f" ({comparison.reason})"
+    if comparison.difference is None or comparison.matched is None:
+        return f"{text}."
+    low, high = (percent(value) for value in comparison.matched)
+    text += (
+        f"; worst-case success at ε = {epsilon:g} differs by "
+        f"{difference(comparison.difference)} points at matched clean success "
+        f"({low if low == high else f'{low}–{high}'} %), "
+        f"{plural(comparison.difference.seeds, 'seed')}, "
+        f"weights per seed {comparison.weights[0]} and {comparison.weights[1]}"
+    )
+    if comparison.chance is not None and comparison.difference.seeds >= MINIMUM_SEEDS:
+        text += f", sign-flip p = {comparison.chance:.2g}"
+    if comparison.without_overlap:
+        text += f"; no overlap in {plural(len(comparison.without_overlap), 'further seed')}"
+    return f"{text}."
+
+
+def conclusion(analysis: Analysis) -> list[str]:
+    """What the comparison says, in plain words; the first sentence says whether AAJR wins."""
+    found = [_frontier_conclusion(analysis.comparisons), _attack_conclusion(analysis)]
+    found += [_chance_caveat(analysis.comparisons), _rank_caveat(analysis)]
+    if len(analysis.comparisons) > 1:
+        found.append("Each interval has 95 % on its own; many comparisons are not corrected for.")
+    return [sentence for sentence in found if sentence]
+
+
+def _frontier_conclusion(comparisons: Sequence[Comparison]) -> str:
+    about = [item for item in comparisons if item.first == SUBJECT]
+    if not about:
+        return "No frontier of AAJR was compared, so nothing is said of it."
+    grouped = {
+        verdict: [title(item.second) for item in about if item.verdict is verdict]
+        for verdict in Verdict
+    }
+    phrases = {
+        Verdict.ABOVE: "lies above {}",
+        Verdict.BELOW: "lies below {}",
+        Verdict.NOT_SEPARATED: "is not separated from {}",
+        Verdict.NOT_COMPARABLE: "cannot be compared with {}",
+    }
+    wins, total = len(grouped[Verdict.ABOVE]), len(about)
+    head = "AAJR does not win" if wins == 0 else "AAJR wins"
+    if 0 < wins < total:
+        head = f"AAJR wins against {wins} of {total} families only"
+    told = [phrases[v].format(_listed(names)) for v, names in grouped.items() if names]
+    return f"{head}: at matched clean success its frontier {_listed(told)}."
+
+
+def _attack_conclusion(analysis: Analysis) -> str:
+    duel = without_penalty(analysis)
+    if duel is None or duel.worst is None:
+        return ""
+    verdict = verdict_of(duel.worst)
+    claim = {
+        Verdict.ABOVE: "withstands attack better than",
+        Verdict.BELOW: "withstands attack worse than",
+        Verdict.NOT_SEPARATED: "is not separated under attack from",
+    }[verdict]
+    return (
+        f"At its chosen weight AAJR {claim} the {SHARED_METHOD} method without a penalty: "
+        f"{difference(duel.worst)} points at ε = {analysis.epsilon:g}, "
+        f"and {difference(duel.clean)} points of clean success."
+    )
+
+
+def _chance_caveat(comparisons: Sequence[Comparison]) -> str:
+    seeds = [
+        item.difference.seeds
+        for item in comparisons
+        if item.difference is not None and item.difference.seeds >= MINIMUM_SEEDS
+    ]
+    if not seeds or min(seeds) >= 6:
+        return ""
+    fewest = min(seeds)
+    return (
+        f"With {fewest} seeds all differences share one sign by chance {100 * 2 ** (1 - fewest):g} "
+        "% of the time, and bootstrap intervals are too narrow: read a separation as a hint."
+    )
+
+
+def _rank_caveat(analysis: Analysis) -> str:
+    ranks = [summary.average("diagnostics", "stable_rank") for summary in analysis.summaries]
+    low = [rank for rank in ranks if rank is not None and rank < 2]
+    if not low:
+        return ""
+    return (
+        f"The stable rank of the Jacobian is below 2 for {len(low)} of {len(ranks)} methods "
+        f"(lowest {min(low):.1f}): there no directional penalty can differ much from a global one."
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
