@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -19,7 +20,7 @@ def mlp(inputs: int, outputs: int, hidden: Sequence[int], generator: torch.Gener
         check_count(name, value)
     sizes = [inputs, *hidden, outputs]
     layers: list[nn.Module] = []
-    for index, (before, after) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for index, (before, after) in enumerate(itertools.pairwise(sizes)):
         layer = nn.Linear(before, after)
         last = index == len(sizes) - 2
         nn.init.orthogonal_(layer.weight, 0.01 if last else 2**0.5, generator)

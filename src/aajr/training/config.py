@@ -1,0 +1,167 @@
+"""What a training run is made of. The same dataclasses are the command line's options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aajr._checks import check_choice, check_count, check_number
+from aajr.envs.hide_and_seek import HideAndSeekConfig
+from aajr.training.threats import Threat
+
+PenaltyName = Literal[
+    "none",
+    "aajr",
+    "global",
+    "global_attackable",
+    "spectral",
+    "random_direction",
+    "sa",
+    "ernie",
+    "input_gradient",
+]
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Proximal policy optimisation of one team.
+
+    Attributes:
+        environments: episodes collected per iteration, all at once.
+        epochs: passes over the collected episodes.
+        minibatches: parts of an epoch.
+        learning_rate: of Adam.
+        discount: γ of the return.
+        trace: λ of generalised advantage estimation.
+        clip: of the importance ratio.
+        entropy: weight of the entropy bonus.
+        max_gradient_norm: outer gradients are clipped to it.
+        hidden: sizes of the hidden layers of actor and critic.
+        critic: ``independent`` reads an agent's own observation, ``centralised`` the team's too.
+    """
+
+    environments: int = 128
+    epochs: int = 2
+    minibatches: int = 8
+    learning_rate: float = 1e-3
+    discount: float = 0.98
+    trace: float = 0.95
+    clip: float = 0.2
+    entropy: float = 0.01
+    max_gradient_norm: float = 1.0
+    hidden: tuple[int, ...] = (64, 64)
+    critic: Literal["independent", "centralised"] = "independent"
+
+    def __post_init__(self) -> None:
+        for name in ("environments", "epochs", "minibatches"):
+            check_count(name, getattr(self, name))
+        for name in ("learning_rate", "clip", "max_gradient_norm"):
+            check_number(name, getattr(self, name), exclusive=True)
+        for name in ("discount", "trace"):
+            check_number(name, getattr(self, name), maximum=1.0)
+        check_number("entropy", self.entropy)
+        check_choice("critic", self.critic, ("independent", "centralised"))
+
+
+@dataclass(frozen=True)
+class AdversaryConfig:
+    """The adversary of training.
+
+    Attributes:
+        placement: ``none``; ``update``, the policy loss at x + δ*; ``rollout``, the agents act on
+            perturbed observations while they collect, chosen against a Q learned online;
+            ``mixed``, half of the episodes under attack and the mean of clean and attacked loss.
+        threat: what the adversary may touch, see :mod:`aajr.training.threats`.
+        objective: what it maximises at the update: ``mad`` is the change of the action
+            distribution, ``surrogate`` minus the advantage-weighted log-probability, ``critic``
+            minus the online Q.
+        epsilon: L∞ radius in observation units (the arena's half width is 1).
+        steps: of projected gradient ascent.
+        ramp: share of training over which ε grows linearly from 0.
+    """
+
+    placement: Literal["none", "update", "rollout", "mixed"] = "none"
+    threat: Threat = "others"
+    objective: Literal["mad", "surrogate", "critic"] = "mad"
+    epsilon: float = 0.1
+    steps: int = 1
+    ramp: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_choice("placement", self.placement, ("none", "update", "rollout", "mixed"))
+        check_choice("threat", self.threat, ("full", "others", "actions"))
+        check_choice("objective", self.objective, ("mad", "surrogate", "critic"))
+        check_number("epsilon", self.epsilon)
+        check_count("steps", self.steps)
+        check_number("ramp", self.ramp, maximum=1.0)
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether a Q must be learned online."""
+        return self.placement in ("rollout", "mixed") or self.objective == "critic"
+
+
+@dataclass(frozen=True)
+class PenaltyConfig:
+    """The penalty of training.
+
+    Attributes:
+        name: which penalty; ``none`` for adversarial training alone.
+        weight: λ.
+        direction: of AAJR, ``unit``, ``step`` or ``gradient``; for ``random_direction``,
+            ``gradient`` weights samples by ‖g‖².
+        points: where the Jacobian is taken, ``last`` or the whole ``trajectory``.
+        fraction: share of the rows; 0 takes the penalty's own default.
+        interval: updates between penalties.
+        gamma: hinge of AAJR; 0 for none.
+    """
+
+    name: PenaltyName = "none"
+    weight: float = 0.0
+    direction: Literal["unit", "step", "gradient"] = "unit"
+    points: Literal["last", "trajectory"] = "last"
+    fraction: float = 0.0
+    interval: int = 1
+    gamma: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("weight", self.weight)
+        check_number("fraction", self.fraction, maximum=1.0)
+        check_number("gamma", self.gamma)
+        check_count("interval", self.interval)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        iterations: collections of ``ppo.environments`` whole episodes.
+        seed: of everything.
+        learners: teams that learn; the others are played by frozen opponents.
+        env: the environment.
+        ppo: the outer algorithm.
+        adversary: the inner maximisation.
+        penalty: the sensitivity to pay for.
+        checkpoint_interval: iterations between checkpoints.
+    """
+
+    iterations: int = 50
+    seed: int = 0
+    learners: tuple[Literal["hider", "seeker"], ...] = ("hider",)
+    env: HideAndSeekConfig = field(default_factory=HideAndSeekConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
+    checkpoint_interval: int = 10
+
+    def __post_init__(self) -> None:
+        check_count("iterations", self.iterations)
+        check_count("checkpoint_interval", self.checkpoint_interval)
+        if not self.learners or set(self.learners) - {"hider", "seeker"}:
+            raise ValueError(f"learners={self.learners} is not allowed; name 'hider' or 'seeker'")
+        if self.penalty.name != "none" and self.adversary.placement == "none":
+            raise ValueError(
+                f"penalty.name={self.penalty.name!r} needs the adversary's trajectory; set "
+                "adversary.placement to 'update', 'rollout' or 'mixed'"
+            )

@@ -1,0 +1,247 @@
+"""One team that learns: actor, critic, optimiser, and its robust loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from tensordict.nn import TensorDictModule
+from torch import Tensor, nn
+from torchrl.modules import ProbabilisticActor, ValueOperator
+from torchrl.objectives import ClipPPOLoss
+
+from aajr.adversaries import Critic
+from aajr.geometry import Ball, Categorical
+from aajr.minimax import Minimax
+from aajr.schedules import Linear
+from aajr.training.builders import build_adversary, build_objective, build_penalty
+from aajr.training.collection import LearningTeam
+from aajr.training.config import TrainConfig
+from aajr.training.distributions import CategoricalHeads
+from aajr.training.models import Actor, mlp
+
+
+class OnlineValue(nn.Module):
+    """Q(o, a) of an agent's observation and relaxed one-hot action, learned while training."""
+
+    def __init__(self, features: int, actions: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.network = mlp(features + actions, 1, (64, 64), generator)
+
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Value, ``[...]``."""
+        value: Tensor = self.network(torch.cat([observation, action], -1))
+        return value.squeeze(-1)
+
+
+@dataclass
+class UpdateLog:
+    """What the updates of one iteration measured."""
+
+    outer_gradient_norm: list[float] = field(default_factory=list)
+    inner_gradient_norm: list[float] = field(default_factory=list)
+    penalty: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+
+    def summary(self) -> dict[str, float]:
+        """Mean, variance and largest of every quantity over the updates."""
+        result: dict[str, float] = {}
+        for name, values in vars(self).items():
+            if values:
+                sample = torch.tensor(values, dtype=torch.float64)
+                result[name] = float(sample.mean())
+                if name.endswith("norm"):
+                    result[f"{name}_variance"] = float(sample.var(correction=0))
+                    result[f"{name}_median"] = float(sample.median())
+                    result[f"{name}_largest"] = float(sample.max())
+        return result
+
+
+class Learner:
+    """A team's networks and how they are updated.
+
+    Args:
+        config: the run.
+        features: size of an agent's observation.
+        critic_features: size of the critic's input.
+        mask: attackable features.
+        seed: seed of the initial weights and of the robust loss.
+    """
+
+    def __init__(
+        self, config: TrainConfig, features: int, critic_features: int, mask: Tensor, seed: int
+    ) -> None:
+        self.config = config
+        self.mask = mask
+        generator = torch.Generator().manual_seed(seed)
+        self.actor = Actor(features, hidden=config.ppo.hidden, generator=generator)
+        self.critic = mlp(critic_features, 1, config.ppo.hidden, generator)
+        self.value = OnlineValue(features, sum(self.actor.heads), generator)
+        self.ppo_loss = _ppo_loss(self.critic, config)
+        self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=config.ppo.learning_rate)
+        self.objective = build_objective(config.adversary, self.actor.heads, self.value)
+        self.minimax = self._build_minimax(seed)
+
+    def modules(self) -> nn.ModuleDict:
+        """All networks by name."""
+        return nn.ModuleDict({"actor": self.actor, "critic": self.critic, "value": self.value})
+
+    def load_initial(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from given actor and critic weights, named ``actor.*`` and ``critic.*``."""
+        chosen = {k: v for k, v in weights.items() if k.startswith(("actor.", "critic."))}
+        missing, unexpected = self.modules().load_state_dict(chosen, strict=False)
+        absent = [name for name in missing if not name.startswith("value.")]
+        if absent or unexpected:
+            raise ValueError(
+                f"initial weights do not fit: missing {absent}, unexpected {unexpected}; use a "
+                "checkpoint of the same networks"
+            )
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors by name, and JSON-serialisable facts."""
+        tensors = {f"{k}": v.clone() for k, v in self.modules().state_dict().items()}
+        for index, entries in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v.clone() for k, v in entries.items()}
+        extra: dict[str, Any] = {}
+        if self.minimax is not None:
+            extra = self.minimax.state_dict()
+            random_state = extra.pop("random_state")
+            if random_state is not None:
+                tensors["minimax.random_state"] = random_state
+        return tensors, extra
+
+    def load_state(self, tensors: Mapping[str, Tensor], extra: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state` gave."""
+        names = self.modules().state_dict().keys()
+        self.modules().load_state_dict({name: tensors[name] for name in names})
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = value
+        packed = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**packed, "state": state})
+        if self.minimax is not None:
+            random_state = tensors.get("minimax.random_state")
+            self.minimax.load_state_dict({**extra, "random_state": random_state})
+
+    def player(self, iteration: int, generator: torch.Generator) -> LearningTeam:
+        """The team as it plays while collecting, attacked where the placement says so."""
+        adversary = self.config.adversary
+        if adversary.placement not in ("rollout", "mixed"):
+            return LearningTeam(self.actor, generator)
+        share = 0.5 if adversary.placement == "mixed" else 1.0
+        epsilon = self.epsilon(iteration)
+        probabilities = Categorical(self.actor.heads).probabilities
+        if adversary.threat == "actions":
+            objective = Critic(self.value, probabilities, state="observation")
+            attack = build_adversary(adversary, objective, None, epsilon)
+            return LearningTeam(self.actor, generator, None, attack, share)
+        objective = Critic(self.value, probabilities)
+        attack = build_adversary(adversary, objective, self.mask, epsilon)
+        return LearningTeam(self.actor, generator, attack, None, share)
+
+    def epsilon(self, iteration: int) -> float:
+        """ε of the iteration: linear over the ramp."""
+        adversary = self.config.adversary
+        ramp = max(1, round(adversary.ramp * self.config.iterations))
+        return Linear(0.0, adversary.epsilon, ramp)(iteration + 1)
+
+    def update(self, rows: TensorDict, iteration: int, generator: torch.Generator) -> UpdateLog:
+        """PPO epochs on rows ``[samples]`` of one collection."""
+        self._set_epsilon(self.epsilon(iteration))
+        log = UpdateLog()
+        ppo = self.config.ppo
+        count = rows.shape[0]
+        for _ in range(ppo.epochs):
+            order = torch.randperm(count, generator=generator)
+            for index in order.tensor_split(ppo.minibatches):
+                self._minibatch(rows[index], log)
+        return log
+
+    def _minibatch(self, batch: TensorDict, log: UpdateLog) -> None:
+        def task(logits: Tensor) -> Tensor:
+            losses = self.ppo_loss(batch.set("scores", logits + batch["shift"]))
+            return losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"]
+
+        observation = batch["observation"]
+        if self.minimax is None:
+            total = task(self.actor(observation))
+        else:
+            data = {"action": batch["action"], "advantage": batch["advantage"].squeeze(-1)}
+            loss = self.minimax(self.actor, observation, task, data)
+            total = loss.total
+            log.inner_gradient_norm.append(loss.diagnostics["inner_gradient_norm_mean"])
+            log.penalty.append(float(loss.penalty.detach()))
+        log.loss.append(float(total.detach()))
+        if self.config.adversary.needs_value:
+            total = total + self._value_loss(batch)
+        self._descend(total, log)
+
+    def _descend(self, total: Tensor, log: UpdateLog) -> None:
+        self.optimizer.zero_grad()
+        torch.autograd.backward(total)
+        norm = nn.utils.clip_grad_norm_(self.actor.parameters(), self.config.ppo.max_gradient_norm)
+        nn.utils.clip_grad_norm_(self.critic.parameters(), self.config.ppo.max_gradient_norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient norm is {float(norm)}; lower ppo.learning_rate, adversary.epsilon "
+                "or penalty.weight"
+            )
+        self.optimizer.step()
+        log.outer_gradient_norm.append(float(norm))
+
+    def _value_loss(self, batch: TensorDict) -> Tensor:
+        heads = self.actor.heads
+        parts = [
+            nn.functional.one_hot(batch["action"][..., i], size) for i, size in enumerate(heads)
+        ]
+        action = torch.cat(parts, -1).to(batch["observation"])
+        predicted = self.value(batch["state_observation"], action)
+        return (predicted - batch["value_target"].squeeze(-1)).square().mean()
+
+    def _build_minimax(self, seed: int) -> Minimax | None:
+        adversary = self.config.adversary
+        if adversary.placement == "none" or adversary.threat == "actions":
+            return None
+        objective = self.objective
+        ball = Ball("linf", adversary.epsilon, mask=self.mask)
+        penalty = build_penalty(self.config.penalty, ball, objective, self.actor.heads)
+        placements = {"update": "adversarial", "rollout": "clean", "mixed": "mixed"}
+        return Minimax(
+            build_adversary(adversary, objective, self.mask, adversary.epsilon),
+            penalty,
+            weight=self.config.penalty.weight,
+            placement=placements[adversary.placement],  # type: ignore[arg-type]
+            seed=seed,
+        )
+
+    def _set_epsilon(self, epsilon: float) -> None:
+        if self.minimax is not None:
+            self.minimax.adversary = build_adversary(
+                self.config.adversary, self.objective, self.mask, epsilon
+            )
+
+
+def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:
+    # The logits come from outside, where the adversary acts; the loss only reads them.
+    scores = TensorDictModule(nn.Identity(), ["scores"], ["logits"])
+    actor = ProbabilisticActor(
+        scores,
+        in_keys=["logits"],
+        out_keys=["action"],
+        distribution_class=CategoricalHeads,
+        return_log_prob=True,
+    )
+    return ClipPPOLoss(
+        actor,
+        ValueOperator(critic, in_keys=["state"]),
+        clip_epsilon=config.ppo.clip,
+        entropy_coeff=config.ppo.entropy,
+        critic_coeff=0.5,
+        normalize_advantage=True,
+        functional=False,
+    )
