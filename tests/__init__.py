@@ -1,0 +1,1 @@
+"""Tests of aajr: unit, contracts, parity with dense oracles, invariants."""

@@ -1,0 +1,169 @@
+"""Projection against its argmin, over shapes, norms, scales, masks, boxes and budgets."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from torch import Tensor
+
+from aajr import Ball
+
+flag = st.booleans()
+
+
+@st.composite
+def cases(draw) -> tuple[Ball, Tensor, Tensor]:
+    """A ball, clean inputs and a displacement to project."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    batch, agents, features = (draw(st.integers(1, 3)) for _ in range(3))
+    teams = draw(flag)
+    event = (agents, features) if teams else (features,)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def coin(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator) < 0.7
+
+    x = normal(batch, *event)
+    box = draw(flag)
+    ball = Ball(
+        draw(st.sampled_from(["l2", "linf"])),
+        draw(st.floats(0.05, 3.0)),
+        scale=(normal(features) * 0.7).exp() if draw(flag) else None,
+        mask=coin(features) if draw(flag) else None,
+        coalition=coin(batch, agents) if teams and draw(flag) else None,
+        low=x.amin(0) - normal(*event).abs() if box else None,
+        high=x.amax(0) + normal(*event).abs() if box else None,
+        event_dims=draw(st.integers(1, len(event))),
+    )
+    return ball, x, normal(batch, *event) * draw(st.sampled_from([0.1, 1.0, 10.0]))
+
+
+def argmin(ball: Ball, x: Tensor, delta: Tensor) -> Tensor:
+    """The nearest point of the set by a general solver, one budget at a time."""
+    allowed = ball.attackable(x) > 0
+    scale = torch.ones_like(x) if ball.scale is None else ball.scale.expand_as(x)
+    low = (torch.full_like(x, -math.inf) if ball.low is None else ball.low - x).clamp(-50, 0)
+    high = (torch.full_like(x, math.inf) if ball.high is None else ball.high - x).clamp(0, 50)
+    size = math.prod(x.shape[-ball.event_dims :])
+    rows = zip(
+        *(t.reshape(-1, size).numpy() for t in (delta, allowed, scale, low, high)), strict=True
+    )
+    solved = [_solve(ball, *row) for row in rows]
+    return torch.tensor(np.stack(solved)).reshape(x.shape)
+
+
+def _solve(ball: Ball, y, allowed, scale, low, high):
+    if ball.norm == "linf":
+        low, high = np.maximum(low, -ball.epsilon * scale), np.minimum(high, ball.epsilon * scale)
+    bounds = [(a, b) if free else (0, 0) for a, b, free in zip(low, high, allowed, strict=True)]
+    inside = {
+        "type": "ineq",
+        "fun": lambda z: ball.epsilon**2 - ((z / scale) ** 2).sum(),
+        "jac": lambda z: -2 * z / scale**2,
+    }
+    result = minimize(
+        lambda z: ((z - y) ** 2).sum() / 2,
+        np.zeros_like(y),
+        jac=lambda z: z - y,
+        bounds=bounds,
+        constraints=[inside] if ball.norm == "l2" else [],
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    return result.x
+
+
+@given(cases())
+def test_projection_is_the_nearest_point(case):
+    ball, x, delta = case
+    z, nearest = ball.project(delta, x), argmin(ball, x, delta)
+    torch.testing.assert_close(z, nearest, rtol=1e-4, atol=1e-4)
+    # SLSQP stops within 1e-7 of the set, so only a clearly smaller distance would refute ours
+    assert float((z - delta).norm()) <= float((nearest - delta).norm()) + 1e-6
+
+
+@given(cases())
+def test_projection_is_inside_and_idempotent(case):
+    ball, x, delta = case
+    z = ball.project(delta, x)
+    assert bool((ball.size(z) <= ball.epsilon * (1 + 1e-12)).all())
+    assert bool((z[ball.attackable(x) == 0] == 0).all())
+    if ball.low is not None and ball.high is not None:
+        assert bool(((x + z >= ball.low - 1e-12) & (x + z <= ball.high + 1e-12)).all())
+    torch.testing.assert_close(ball.project(z, x), z, rtol=1e-12, atol=1e-12)
+
+
+@given(cases(), st.integers(0, 10**6))
+def test_projection_does_not_expand(case, seed):
+    ball, x, delta = case
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
+    other = delta + noise
+    dims = tuple(range(-ball.event_dims, 0))
+    before = torch.linalg.vector_norm(delta - other, dim=dims)
+    after = torch.linalg.vector_norm(ball.project(delta, x) - ball.project(other, x), dim=dims)
+    assert bool((after <= before + 1e-10).all())
+
+
+@given(cases(), st.integers(0, 10**6))
+def test_projection_makes_an_obtuse_angle_with_the_set(case, seed):
+    ball, x, delta = case
+    z = ball.project(delta, x)
+    generator = torch.Generator().manual_seed(seed)
+    dims = tuple(range(-ball.event_dims, 0))
+    for _ in range(5):
+        w = ball.sample(x, generator)
+        assert bool((((delta - z) * (w - z)).sum(dims) <= 1e-9).all())
+
+
+@given(cases())
+def test_rows_are_projected_alone(case):
+    ball, x, delta = case
+    z = ball.project(delta, x)
+    for row in range(x.shape[0]):
+        coalition = None if ball.coalition is None else ball.coalition[row : row + 1]
+        alone = Ball(
+            ball.norm,
+            ball.epsilon,
+            ball.scale,
+            ball.mask,
+            coalition,
+            ball.low,
+            ball.high,
+            ball.event_dims,
+        )
+        part = slice(row, row + 1)
+        torch.testing.assert_close(alone.project(delta[part], x[part]), z[part], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_l2_projection_survives_extreme_lengths_in_float32(size):
+    delta = torch.tensor([[3.0, 4.0]]) * size
+    z = Ball("l2", 5.0).project(delta, torch.zeros(1, 2))
+    torch.testing.assert_close(z, delta if size < 1 else torch.tensor([[3.0, 4.0]]))
+
+
+def test_a_clean_input_outside_the_box_stays_admissible_and_may_only_return():
+    ball, x = Ball("linf", 0.5, low=0.0, high=1.0), torch.tensor([[1.2, -0.3]])
+    outward, inward = torch.tensor([[0.4, -0.4]]), torch.tensor([[-0.4, 0.4]])
+    torch.testing.assert_close(ball.project(outward, x), torch.zeros(1, 2))
+    torch.testing.assert_close(ball.project(inward, x), inward)
+
+
+def test_zero_radius_allows_nothing():
+    for norm in ("l2", "linf"):
+        z = Ball(norm, 0.0).project(torch.ones(2, 3), torch.zeros(2, 3))
+        assert bool((z == 0).all())
+
+
+def test_a_box_given_as_float64_keeps_the_dtype_of_x():
+    low = torch.zeros(3, dtype=torch.float64)
+    z = Ball("linf", 0.1, low=low).project(torch.ones(2, 3), torch.zeros(2, 3))
+    assert z.dtype == torch.float32
