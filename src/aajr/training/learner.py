@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from tensordict import TensorDict
@@ -100,20 +99,16 @@ class Learner:
                 "checkpoint of the same networks"
             )
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors by name, and JSON-serialisable facts."""
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on exactly, by name."""
         tensors = {f"{k}": v.clone() for k, v in self.modules().state_dict().items()}
         for index, entries in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v.clone() for k, v in entries.items()}
-        extra: dict[str, Any] = {}
         if self.minimax is not None:
-            extra = self.minimax.state_dict()
-            random_state = extra.pop("random_state")
-            if random_state is not None:
-                tensors["minimax.random_state"] = random_state
-        return tensors, extra
+            tensors |= {f"minimax.{k}": v for k, v in self.minimax.state_dict().items()}
+        return tensors
 
-    def load_state(self, tensors: Mapping[str, Tensor], extra: Mapping[str, Any]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore what :meth:`state` gave."""
         names = self.modules().state_dict().keys()
         self.modules().load_state_dict({name: tensors[name] for name in names})
@@ -125,8 +120,9 @@ class Learner:
         packed = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**packed, "state": state})
         if self.minimax is not None:
-            random_state = tensors.get("minimax.random_state")
-            self.minimax.load_state_dict({**extra, "random_state": random_state})
+            prefix = "minimax."
+            own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            self.minimax.load_state_dict(own)
 
     def player(self, iteration: int, generator: torch.Generator) -> LearningTeam:
         """The team as it plays while collecting, attacked where the placement says so."""

@@ -68,7 +68,10 @@ class Trainer:
         self.opponents = list(opponents)
         self.path = None if directory is None else directory / "checkpoint.safetensors"
         self.iteration = 0
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Metrics] = []
+        self.gradient_norms: dict[str, dict[str, list[float]]] = {
+            team: {"outer": [], "inner": []} for team in config.learners
+        }
         self.env: EnvBase = make_torchrl_env(
             config.env, num_envs=config.ppo.environments, seed=config.seed, device=device
         )
@@ -124,12 +127,10 @@ class Trainer:
             "config": _as_json(self.config),
             "iteration": self.iteration,
             "history": self.history,
-            "minimax": {},
+            "gradient_norms": self.gradient_norms,
         }
         for team, learner in self.learners.items():
-            state, extra = learner.state()
-            tensors |= {f"{team}.{name}": value for name, value in state.items()}
-            meta["minimax"][team] = extra
+            tensors |= {f"{team}.{name}": value for name, value in learner.state().items()}
         save_checkpoint(path, tensors, meta)
 
     def _restore(self, path: Path) -> None:
@@ -141,9 +142,10 @@ class Trainer:
         for team, learner in self.learners.items():
             prefix = f"{team}."
             own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            learner.load_state(own, meta["minimax"][team])
+            learner.load_state(own)
         self.iteration = meta["iteration"]
         self.history = meta["history"]
+        self.gradient_norms = meta["gradient_norms"]
 
     def _learner(self, team: Team, index: int) -> Learner:
         config = self.config
@@ -173,6 +175,8 @@ class Trainer:
                 f"iteration {self.iteration + 1} of {team}: {error}. "
                 f"The last good checkpoint is {self.path or 'not kept; give a directory'}"
             ) from error
+        self.gradient_norms[team]["outer"] += log.outer_gradient_norm
+        self.gradient_norms[team]["inner"] += log.inner_gradient_norm
         return {f"{team}/{name}": value for name, value in log.summary().items()}
 
 
