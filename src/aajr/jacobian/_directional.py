@@ -36,8 +36,9 @@ def directional_derivative(
     secant                :math:`\pi(x+v)-\pi(x)`                O(‖v‖²)
     ===================== ====================================== =================
 
-    Differences are taken along the unit vector and multiplied by ‖v‖; h grows with the root mean
-    square of x above 1. The secant takes v as the whole displacement. The output of the central
+    Differences are taken along the unit vector and multiplied by ‖v‖. With machine epsilon ε, h is
+    4√ε (one-sided; 1.4e-3 in float32) or 2∛ε (central), times the root mean square of x where
+    that exceeds 1. The secant takes v as the whole displacement. The output of the central
     difference is the mean of its branches, which differs from π(x) by O(h²).
 
     Args:
@@ -50,7 +51,8 @@ def directional_derivative(
         π(x) and J v, both ``[batch, *output]``.
 
     Raises:
-        ValueError: unknown estimator, shapes that differ, a policy detached from its input.
+        ValueError: unknown estimator, shapes or dtypes that differ; with ``double_backward``, a
+            policy detached from its input.
 
     Example:
         >>> import torch
@@ -63,6 +65,8 @@ def directional_derivative(
     """
     check_choice("estimator", estimator, tuple(ESTIMATORS))
     check_same_shape("v", v, "x", x)
+    if v.dtype != x.dtype:
+        raise ValueError(f"v has dtype {v.dtype} but x has {x.dtype}; convert v with .to(x)")
     return ESTIMATORS[estimator](policy, x, v)
 
 
@@ -84,13 +88,13 @@ def _double_backward(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tens
 
 
 def _forward_difference(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    norm, direction, h = _difference_step(x, v, power=1 / 2)
+    norm, direction, h = _difference_step(x, v, 4 * torch.finfo(x.dtype).eps ** (1 / 2))
     near, far = policy(torch.cat([x, x + h * direction])).chunk(2)
     return near, (far - near) * _like(norm / h, near)
 
 
 def _central_difference(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    norm, direction, h = _difference_step(x, v, power=1 / 3)
+    norm, direction, h = _difference_step(x, v, 2 * torch.finfo(x.dtype).eps ** (1 / 3))
     back, ahead = policy(torch.cat([x - h * direction, x + h * direction])).chunk(2)
     return (back + ahead) / 2, (ahead - back) * _like(norm / (2 * h), back)
 
@@ -136,10 +140,10 @@ def input_gradient(
     return gradient
 
 
-def _difference_step(x: Tensor, v: Tensor, power: float) -> tuple[Tensor, Tensor, Tensor]:
+def _difference_step(x: Tensor, v: Tensor, relative: float) -> tuple[Tensor, Tensor, Tensor]:
     dims = per_row(x)
     size = x.square().mean(dim=dims, keepdim=True).sqrt().clamp_min(1.0)
-    return length(v, dims), unit(v, dims), 2 * torch.finfo(x.dtype).eps ** power * size
+    return length(v, dims), unit(v, dims), relative * size
 
 
 def _like(per_row: Tensor, value: Tensor) -> Tensor:
