@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from statistics import fmean
 
 import numpy as np
 
@@ -97,6 +98,21 @@ def family_points(runs: Sequence[Run], family: str, epsilon: float) -> dict[int,
             point = Point(curve[0.0], curve[epsilon], run.weight or 0.0)
             points.setdefault(run.seed, []).append(point)
     return {seed: sorted(points[seed], key=lambda point: point.weight) for seed in sorted(points)}
+
+
+def mean_points(points: Sequence[Point]) -> list[Point]:
+    """Mean point of each weight, in the order of the weights.
+
+    Example:
+        >>> [point.clean for point in mean_points([Point(0.25, 0.5, 0.1), Point(0.75, 0.5, 0.1)])]
+        [0.5]
+    """
+    weights = sorted({point.weight for point in points})
+    groups = [[point for point in points if point.weight == weight] for weight in weights]
+    return [
+        Point(fmean(p.clean for p in group), fmean(p.worst for p in group), group[0].weight)
+        for group in groups
+    ]
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:

@@ -14,51 +14,15 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from aajr.evaluation import words
 from aajr.evaluation.analysis import SUBJECT, Analysis, Summary, analyse
-from aajr.evaluation.frontier import SHARED_METHOD, Comparison, Point, family_points, pareto
+from aajr.evaluation.frontier import SHARED_METHOD, Comparison, family_points, mean_points, pareto
 from aajr.evaluation.records import Results, Run
 from aajr.evaluation.statistics import Interval, worst_case
-
-STYLE: dict[str, Any] = {
-    "svg.hashsalt": "aajr",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#666666",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.8,
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
-    "legend.frameon": False,
-    "figure.dpi": 110,
-}
-
-# Okabe and Ito's palette, which readers of every kind of colour vision tell apart.
-BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
-AMBER, GREY = "#E69F00", "#555555"
-
-LOOKS: dict[str, tuple[str, str, str]] = {
-    "aajr": (BLUE, "o", "-"),
-    "adversarial": (GREY, "s", "-"),
-    "plain": ("#999999", "X", ":"),
-    "global": (ORANGE, "^", "-"),
-    "global_attackable": (ORANGE, "v", "--"),
-    "spectral": (AMBER, "P", "-."),
-    "random_direction": (GREEN, "D", "-"),
-    "random_weighted": (GREEN, "d", "--"),
-    "aajr_gradient": (SKY, "o", "--"),
-    "sa": (PURPLE, "h", "-"),
-    "ernie": (PURPLE, "p", "--"),
-}
-"""Colour, marker and line of each method, the same in every plot."""
+from aajr.evaluation.style import STYLE, look
 
 
 @dataclass(frozen=True)
@@ -67,18 +31,15 @@ class Plot:
 
     Attributes:
         name: stem of its files.
+        threat: the threat model it belongs to.
         caption: what it shows, in a sentence.
         figure: the figure.
     """
 
     name: str
+    threat: str
     caption: str
     figure: Any
-
-
-def look(method: str) -> tuple[str, str, str]:
-    """Colour, marker and line of a method; methods without a look of their own share one."""
-    return LOOKS.get(method, ("#000000", "*", "-."))
 
 
 def draw(results: Results) -> list[Plot]:
@@ -95,6 +56,10 @@ def draw(results: Results) -> list[Plot]:
     with matplotlib.rc_context(STYLE):
         for analysis in analyses:
             found += [plot for drawer in drawers if (plot := drawer(results, analysis)) is not None]
+        for plot in found:
+            # The layout is solved once: each further drawing would move it by a hair.
+            plot.figure.draw_without_rendering()
+            plot.figure.set_layout_engine("none")
     return found
 
 
@@ -128,6 +93,7 @@ def frontier_plot(results: Results, analysis: Analysis) -> Plot | None:
     figure.supylabel(f"worst-case success at ε = {analysis.epsilon:g}, %", fontsize=9.5)
     return Plot(
         f"frontier_{analysis.threat}",
+        analysis.threat,
         "Clean against worst-case success over all weights: small marks are seeds, large ones the "
         "mean of a weight, the line is the frontier of these means, the grey square is weight 0. "
         "Higher at the same clean success is better. The verdict pairs the frontiers by seed.",
@@ -147,24 +113,15 @@ def success_plot(results: Results, analysis: Analysis) -> Plot | None:
         shift = 0.008 * span * (index - (len(summaries) - 1) / 2)
         _success_line(axis, summary, shift)
     for run in results.floors:
-        clean = worst_case(run).get(0.0)
-        if clean is not None:
-            axis.axhline(100 * clean, color="#999999", linewidth=0.9, linestyle=(0, (1, 3)))
-            axis.annotate(
-                run.method,
-                (1, 100 * clean),
-                xycoords=("axes fraction", "data"),
-                fontsize=8,
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                color="#666666",
-            )
-    axis.set(ylim=(0, 100), xlabel="ε", ylabel="worst-case success, %")
+        if 0.0 in worst_case(run):
+            _floor_line(axis, run.method, 100 * worst_case(run)[0.0])
+    highest = max(interval.estimate for s in summaries for interval in s.worst.values())
+    axis.set(ylim=(0, min(100, 100 * highest + 8)), xlabel="ε", ylabel="worst-case success, %")
     axis.set_xticks(analysis.radii, [f"{radius:g}" for radius in analysis.radii])
-    axis.legend(loc="center left", bbox_to_anchor=(1.12, 0.5), handlelength=2.6)
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=2.6)
     return Plot(
         f"success_{analysis.threat}",
+        analysis.threat,
         "Success under the worst attack at each radius: interquartile mean over seeds with its "
         f"95 % interval. {words.epsilon_sentence(analysis)}",
         figure,
@@ -175,14 +132,13 @@ def gradient_plot(results: Results, analysis: Analysis) -> Plot | None:
     """Mean, variance and largest over median of the parameters' gradient."""
     names = {"mean": "mean norm", "variance": "variance", "largest_over_median": "max / median"}
     panels = [
-        (title, lambda run, name=name: run.gradient_norm.get(name), True)
-        for name, title in names.items()
+        (title, lambda run, name=name: run.gradient_norm.get(name)) for name, title in names.items()
     ]
     return _dots(
         analysis,
         panels,
-        f"gradients_{analysis.threat}",
-        "Norm of the parameters' gradient over the updates, on logarithmic axes: small marks are "
+        "gradients",
+        "Norm of the parameters' gradient over the updates: small marks are "
         "seeds, large ones their mean. A large ratio of maximum to median is a spike.",
     )
 
@@ -190,13 +146,13 @@ def gradient_plot(results: Results, analysis: Analysis) -> Plot | None:
 def sensitivity_plot(results: Results, analysis: Analysis) -> Plot | None:
     """Alignment ratio and stable rank."""
     panels = [
-        ("alignment ‖Jv‖²/‖J‖²_F", lambda run: run.diagnostics.get("alignment"), False),
-        ("stable rank ‖J‖²_F/‖J‖²₂", lambda run: run.diagnostics.get("stable_rank"), False),
+        ("alignment ‖Jv‖²/‖J‖²_F", lambda run: run.diagnostics.get("alignment")),
+        ("stable rank ‖J‖²_F/‖J‖²₂", lambda run: run.diagnostics.get("stable_rank")),
     ]
     plot = _dots(
         analysis,
         panels,
-        f"sensitivity_{analysis.threat}",
+        "sensitivity",
         "Share of the policy's sensitivity that lies along the adversary's direction, and stable "
         "rank of the Jacobian. Left of the dashed line, at a rank below 2, no directional penalty "
         "can differ much from a global one.",
@@ -226,9 +182,10 @@ def cost_plot(results: Results, analysis: Analysis) -> Plot | None:
         )
     _name_rows(axis, [summary for summary, _ in timed])
     axis.set_xlim(0, 1280 * max(seconds for _, seconds in timed))
-    axis.set_xlabel("milliseconds per update (overhead over the adversarial method, interleaved)")
+    axis.set_xlabel("milliseconds per update (overhead over adversarial)")
     return Plot(
         f"cost_{analysis.threat}",
+        analysis.threat,
         "Median time of an update, mean over seeds; in brackets the overhead over the adversarial "
         "method, measured interleaved.",
         figure,
@@ -236,7 +193,8 @@ def cost_plot(results: Results, analysis: Analysis) -> Plot | None:
 
 
 def _figure(width: float, height: float) -> Any:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(wspace=0.05, hspace=0.05)
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -245,7 +203,7 @@ def _frontier_panel(axis: Any, analysis: Analysis, comparison: Comparison) -> No
     for family in (comparison.second, comparison.first):
         colour, marker, _ = look(family)
         points = family_points(analysis.runs, family, analysis.epsilon)
-        means = _means_by_weight([p for found in points.values() for p in found])
+        means = mean_points([p for found in points.values() for p in found])
         own = [p for found in points.values() for p in found if p.weight > 0]
         axis.scatter(
             [100 * p.clean for p in own],
@@ -275,8 +233,11 @@ def _frontier_panel(axis: Any, analysis: Analysis, comparison: Comparison) -> No
             label=words.title(family),
         )
     _shared_end(axis, analysis)
-    verdict = f"{comparison.verdict.value}: {words.difference(comparison.difference)}"
-    axis.set_title(verdict, fontsize=9)
+    verdict = f"{comparison.verdict.value}, {words.difference(comparison.difference)}"
+    axis.set_title(
+        f"{words.title(comparison.first)} − {words.title(comparison.second)}\n{verdict}", fontsize=9
+    )
+    axis.tick_params(labelbottom=True, labelleft=True)
     axis.legend(loc="best", fontsize=8.5, handletextpad=0.3)
 
 
@@ -297,19 +258,6 @@ def _shared_end(axis: Any, analysis: Analysis) -> None:
             zorder=5,
             label="λ = 0",
         )
-
-
-def _means_by_weight(points: Sequence[Point]) -> list[Point]:
-    weights = sorted({point.weight for point in points})
-    groups = [[point for point in points if point.weight == weight] for weight in weights]
-    return [
-        Point(
-            float(np.mean([point.clean for point in group])),
-            float(np.mean([point.worst for point in group])),
-            group[0].weight,
-        )
-        for group in groups
-    ]
 
 
 def _success_line(axis: Any, summary: Summary, shift: float) -> None:
@@ -336,6 +284,19 @@ def _success_line(axis: Any, summary: Summary, shift: float) -> None:
     )
 
 
+def _floor_line(axis: Any, name: str, height: float) -> None:
+    axis.axhline(height, color="#999999", linewidth=0.9, linestyle=(0, (1, 3)))
+    axis.annotate(
+        name,
+        (0.01, height),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        fontsize=8,
+        color="#666666",
+    )
+
+
 def _arms(interval: Interval) -> tuple[float, float]:
     """Lengths of the error bar; an interval need not contain the interquartile mean."""
     if interval.low is None or interval.high is None:
@@ -346,7 +307,7 @@ def _arms(interval: Interval) -> tuple[float, float]:
 
 def _dots(
     analysis: Analysis,
-    panels: Sequence[tuple[str, Callable[[Run], float | None], bool]],
+    panels: Sequence[tuple[str, Callable[[Run], float | None]]],
     name: str,
     caption: str,
 ) -> Plot | None:
@@ -355,7 +316,7 @@ def _dots(
         return None
     figure = _figure(2.6 + 2.5 * len(panels), 0.9 + 0.34 * len(shown))
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    for axis, (title, measure, logarithmic) in zip(axes, panels, strict=True):
+    for axis, (title, measure) in zip(axes, panels, strict=True):
         for index, summary in enumerate(shown):
             values = [value for run in summary.runs if (value := measure(run)) is not None]
             if not values:
@@ -365,11 +326,20 @@ def _dots(
             axis.plot(
                 np.mean(values), index, marker, color=colour, markersize=8, markeredgecolor="white"
             )
-        positive = all(value > 0 for line in axis.lines for value in line.get_xdata())
-        axis.set_xscale("log" if logarithmic and positive and axis.lines else "linear")
         axis.set_title(title)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        _widen(axis)
     _name_rows(axes[0], shown)
-    return Plot(name, caption, figure)
+    return Plot(f"{name}_{analysis.threat}", analysis.threat, caption, figure)
+
+
+def _widen(axis: Any) -> None:
+    """Logarithmic axis where values differ by more than a factor of twenty, else from zero."""
+    values = [value for line in axis.lines for value in line.get_xdata()]
+    if values and min(values) > 0 and max(values) > 20 * min(values):
+        axis.set_xscale("log")
+        return
+    axis.set_xlim(left=0)
 
 
 def _name_rows(axis: Any, summaries: Sequence[Summary]) -> None:

@@ -23,7 +23,7 @@ class Sheet:
 
     Attributes:
         title: heading.
-        columns: names of the columns; the first holds names and stands left.
+        columns: names of the columns, in lines; the first holds names and stands left.
         rows: cells; the second line of a cell is the lesser one.
         notes: sentences beneath the table.
         rules: indices of rows above which a rule is drawn.
@@ -141,7 +141,7 @@ def duel_sheet(analysis: Analysis) -> Sheet:
     )
     return Sheet(
         title=f"{words.title(SUBJECT)} minus each other method, chosen weights, in points",
-        columns=("minus", "clean", f"ε={analysis.epsilon:g}", "mean over ε", "AAJR under attack"),
+        columns=("minus", "clean", f"ε={analysis.epsilon:g}", "mean over ε", "AAJR\nunder attack"),
         rows=rows,
         notes=(
             "Mean over paired seeds, 95 % bootstrap interval beneath; two methods differ only if "
@@ -171,7 +171,7 @@ def gradient_sheet(analysis: Analysis) -> Sheet:
     keys = [(group, name) for group, _ in groups for name in names]
     return Sheet(
         title="Norms of the gradients in training",
-        columns=("method", *(f"{side} {word}" for _, side in groups for word in names.values())),
+        columns=("method", *(f"{side}\n{word}" for _, side in groups for word in names.values())),
         rows=_averages(analysis, keys),
         notes=("Means over seeds. outer: gradient of the parameters; inner: of the adversary.",),
     )
@@ -184,13 +184,13 @@ def cost_sheet(analysis: Analysis) -> Sheet:
         title="Cost, and whether the attacks bite",
         columns=(
             "method",
-            "ms per update",
+            "ms per\nupdate",
             "overhead",
-            "10⁶ steps",
-            "worst attack",
-            "actions changed",
-            "largest ‖δ‖/ε",
-            "critics' R²",
+            "10⁶\nsteps",
+            "worst\nattack",
+            "actions\nchanged",
+            "largest\n‖δ‖/ε",
+            "critics'\nR²",
         ),
         rows=rows,
         notes=(
@@ -214,7 +214,7 @@ _DIAGNOSTIC_COLUMNS = {
     "frobenius": "‖J‖²_F",
     "spectral": "‖J‖²₂",
     "alignment": "‖Jv‖²/‖J‖²_F",
-    "stable_rank": "stable rank ‖J‖²_F/‖J‖²₂",
+    "stable_rank": "stable rank\n‖J‖²_F/‖J‖²₂",
 }
 
 
@@ -271,7 +271,7 @@ def _rich_table(sheet: Sheet) -> Table:
         title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1)
     )
     for index, name in enumerate(sheet.columns):
-        table.add_column(name, justify="right" if index else "left", no_wrap=not index)
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for index, row in enumerate(sheet.rows):
         if index in sheet.rules:
             table.add_section()

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_results import make_results, make_run
 
 from aajr.evaluation.frontier import (
     Point,
@@ -16,6 +15,7 @@ from aajr.evaluation.frontier import (
     pareto,
     vertical_difference,
 )
+from tests.unit.evaluation.synthetic_results import make_results, make_run
 
 POINTS = st.lists(st.builds(Point, st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=6)
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_results import make_results, make_run
 
 from aajr.evaluation.records import (
     Results,
@@ -18,6 +17,7 @@ from aajr.evaluation.records import (
     version_facts,
     write_results,
 )
+from tests.unit.evaluation.synthetic_results import make_results, make_run
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from synthetic_results import make_run
 
 from aajr.evaluation.records import Run, Score
 from aajr.evaluation.statistics import (
@@ -21,6 +20,7 @@ from aajr.evaluation.statistics import (
     worst_attack,
     worst_case,
 )
+from tests.unit.evaluation.synthetic_results import make_run
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=40))

@@ -1,0 +1,50 @@
+"""Look of the plots: one colour, marker and line for each method, legible without colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "aajr",
+    "svg.fonttype": "path",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "legend.frameon": False,
+    "figure.dpi": 110,
+}
+
+# Okabe and Ito's palette, which readers of every kind of colour vision tell apart.
+BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
+AMBER, GREY = "#E69F00", "#555555"
+
+LOOKS: dict[str, tuple[str, str, str]] = {
+    "aajr": (BLUE, "o", "-"),
+    "adversarial": (GREY, "s", "-"),
+    "plain": ("#999999", "X", ":"),
+    "global": (ORANGE, "^", "-"),
+    "global_attackable": (ORANGE, "v", "--"),
+    "spectral": (AMBER, "P", "-."),
+    "random_direction": (GREEN, "D", "-"),
+    "random_weighted": (GREEN, "d", "--"),
+    "aajr_gradient": (SKY, "o", "--"),
+    "sa": (PURPLE, "h", "-"),
+    "ernie": (PURPLE, "p", "--"),
+}
+"""Colour, marker and line of each method, the same in every plot."""
+
+
+def look(method: str) -> tuple[str, str, str]:
+    """Colour, marker and line of a method; methods without a look of their own share one."""
+    return LOOKS.get(method, ("#000000", "*", "-."))
