@@ -1,0 +1,213 @@
+"""What every adversary must do. Inherit and write :meth:`make`; the suite comes along."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from aajr import Adversary, Ball, Trajectory
+from tests import dense
+from tests.contracts import doubles
+
+SCALE = torch.tensor([0.5, 2.0, 1.0, 1e-3, 1.0], dtype=torch.float64)
+MASK = torch.tensor([True, False, True, True, True])
+BALLS = {
+    "l2": Ball("l2", 0.3),
+    "linf": Ball("linf", 0.3),
+    "l2 scaled, masked, boxed": Ball("l2", 0.3, scale=SCALE, mask=MASK, low=-1.0, high=1.0),
+    "linf scaled, masked, boxed": Ball("linf", 0.3, scale=SCALE, mask=MASK, low=-1.0, high=1.0),
+}
+every_ball = pytest.mark.parametrize("ball", BALLS.values(), ids=BALLS)
+
+
+def clean() -> Tensor:
+    """Inputs inside the valid box of the balls above."""
+    return dense.inputs().clamp(-1, 1)
+
+
+def attack(
+    adversary: Adversary, policy: Callable[[Tensor], Tensor], x: Tensor, seed: int = 0
+) -> Trajectory:
+    """One call with a fresh generator."""
+    return adversary(policy, x, torch.Generator().manual_seed(seed))
+
+
+def tensors(trajectory: Trajectory) -> list[Tensor]:
+    """What a repeated call must repeat."""
+    return [trajectory.points, trajectory.gradients, trajectory.losses, trajectory.worst]
+
+
+class AdversaryContract:
+    """Suite of an adversary."""
+
+    def make(self, ball: Ball) -> Adversary:
+        """The adversary under test on a ball."""
+        raise NotImplementedError
+
+    @every_ball
+    def test_points_are_inside_ball_box_and_mask(self, ball):
+        x = clean()
+        trajectory = attack(self.make(ball), dense.tanh_net(), x)
+        allowed = ball.attackable(x)
+        for point in [*trajectory.points, trajectory.worst]:
+            assert bool((ball.size(point - x) <= 0.3 * (1 + 1e-9) + 1e-12).all())
+            assert torch.equal(point[allowed == 0], x[allowed == 0])
+            if ball.low is not None:
+                assert bool((point.abs() <= 1 + 1e-12).all())
+
+    def test_the_trajectory_is_complete(self):
+        x = clean()
+        trajectory = attack(self.make(BALLS["l2"]), dense.tanh_net(), x)
+        steps = len(trajectory.gradients)
+        assert steps >= 1
+        assert trajectory.points.shape == (steps + 1, *x.shape)
+        assert trajectory.gradients.shape == (steps, *x.shape)
+        assert trajectory.losses.shape in ((steps, len(x)), (steps + 1, len(x)))
+        assert trajectory.worst.shape == x.shape
+        assert torch.equal(trajectory.origin, x)
+        assert torch.equal(trajectory.reference.outputs, dense.tanh_net()(x).detach())
+        assert all(t.dtype == x.dtype for t in tensors(trajectory))
+        assert not any(t.requires_grad for t in tensors(trajectory))
+
+    def test_passes_are_counted(self):
+        policy = doubles.CountingPolicy()
+        trajectory = attack(self.make(BALLS["l2"]), policy, clean())
+        assert trajectory.forward_passes == policy.rows / dense.BATCH
+
+    def test_only_the_generator_decides(self):
+        adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
+        results = []
+        for global_seed in (1, 2):
+            torch.manual_seed(global_seed)
+            results.append(tensors(attack(adversary, policy, clean())))
+        assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+    def test_the_global_random_state_is_left_alone(self):
+        policy = dense.tanh_net()
+        before = torch.get_rng_state()
+        attack(self.make(BALLS["linf"]), policy, clean())
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_rows_do_not_see_one_another(self):
+        adversary, policy, x = self.make(BALLS["linf"]), dense.tanh_net(), clean()
+        others = torch.cat([x[:1], dense.inputs(3, dense.INPUTS, seed=5)])
+        for one, two in zip(
+            tensors(attack(adversary, policy, x)),
+            tensors(attack(adversary, policy, others)),
+            strict=True,
+        ):
+            batch_dim = one.ndim - (2 if one.shape[-1] == dense.INPUTS else 1)
+            torch.testing.assert_close(one.select(batch_dim, 0), two.select(batch_dim, 0))
+
+    def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch):
+        adversary, policy, x = self.make(BALLS["l2"]), dense.tanh_net(), clean()
+        doubles.identical_noise(monkeypatch)
+        whole = attack(adversary, policy, x)
+        for row in range(len(x)):
+            alone = attack(adversary, policy, x[row : row + 1])
+            rows = whole.rows(torch.tensor([row]))
+            for one, two in zip(tensors(alone), tensors(rows), strict=True):
+                torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+
+    def test_the_gradients_of_the_parameters_are_untouched(self):
+        policy = dense.tanh_net()
+        policy[0].weight.grad = torch.ones_like(policy[0].weight)
+        attack(self.make(BALLS["l2"]), policy, clean())
+        assert bool((policy[0].weight.grad == 1).all())
+        assert policy[2].weight.grad is None
+        assert all(p.requires_grad for p in policy.parameters())
+
+    def test_dropout_and_batch_statistics_do_not_disturb(self):
+        net = dense.tanh_net()
+        policy = doubles.with_dropout(net)
+        mean = policy[1].running_mean.clone()
+        noisy = attack(self.make(BALLS["l2"]), policy, clean())
+        plain = attack(self.make(BALLS["l2"]), net, clean())
+        for one, two in zip(tensors(noisy), tensors(plain), strict=True):
+            torch.testing.assert_close(one, two)
+        assert torch.equal(policy[1].running_mean, mean)
+        assert all(doubles.modes(policy))
+
+    @pytest.mark.parametrize("calls", [0, 1])
+    def test_modes_are_restored_after_an_error(self, calls):
+        policy = doubles.FailingPolicy(calls)
+        policy.net[1].eval()
+        before = doubles.modes(policy)
+        with contextlib.suppress(RuntimeError):
+            attack(self.make(BALLS["l2"]), policy, clean())
+        assert doubles.modes(policy) == before
+
+    def test_it_works_where_gradients_are_off(self):
+        adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
+        with torch.no_grad():
+            off = tensors(attack(adversary, policy, clean()))
+        on = tensors(attack(adversary, policy, clean()))
+        assert all(torch.equal(a, b) for a, b in zip(off, on, strict=True))
+
+    def test_it_leaves_the_input_alone(self):
+        x = clean().requires_grad_()
+        before = x.detach().clone()
+        attack(self.make(BALLS["l2"]), dense.tanh_net(), x)
+        assert torch.equal(x.detach(), before)
+        assert x.grad is None
+
+    def test_a_ball_of_radius_zero_changes_nothing(self):
+        trajectory = attack(self.make(Ball("l2", 0.0)), dense.tanh_net(), clean())
+        assert torch.equal(trajectory.worst, clean())
+
+    def test_large_inputs_of_small_scale_are_no_error(self):
+        """x + δ - x rounds by far more than ε s here, which is not the adversary's fault."""
+        ball = Ball("linf", 0.1, scale=torch.full((5,), 1e-2))
+        attack(self.make(ball), lambda x: x - 1000, dense.inputs(dtype=torch.float32) + 1000)
+
+    @pytest.mark.parametrize("event_dims", [1, 2])
+    def test_agents_have_their_own_ball_or_one_for_the_team(self, event_dims):
+        flat, x = dense.tanh_net(6, 4), dense.inputs(3, 2, 3)
+        coalition = torch.tensor([[True, True], [True, False], [False, True]])
+        ball = Ball("l2", 0.3, coalition=coalition, event_dims=event_dims)
+        trajectory = attack(self.make(ball), lambda x: flat(x.flatten(1)), x)
+        assert trajectory.event_dims == event_dims
+        moved = (trajectory.worst - x).abs().sum(-1) > 0
+        assert torch.equal(moved, coalition)
+
+    @pytest.mark.parametrize(
+        ("x", "message"),
+        [
+            (torch.full((2, 5), torch.nan), "x holds 10 NaN or infinite values; clean it first"),
+            (torch.zeros(2, 5, dtype=torch.int64), r"x has dtype torch.int64; convert it with"),
+            (torch.zeros(0, 5), r"x has shape \(0, 5\); give \[batch"),
+            (torch.zeros(5), r"x has shape \(5,\); give \[batch"),
+            ([[0.0] * 5], "x is a list; give a torch.Tensor"),
+        ],
+    )
+    def test_bad_inputs_are_refused(self, x, message, generator):
+        with pytest.raises(ValueError, match=message):
+            self.make(BALLS["l2"])(dense.tanh_net(), x, generator)
+
+    @pytest.mark.parametrize(
+        ("policy", "message"),
+        [
+            (lambda x: x * torch.nan, "the policy's output holds NaN or infinite values"),
+            (lambda x: x.sum(1), r"maps x \(4, 5\) to \(4,\); it must keep the batch first"),
+            (lambda x: x[:2], r"maps x \(4, 5\) to \(2, 5\); it must keep the batch first"),
+            (lambda x: (x, x), "the policy returned a tuple; wrap it to return one tensor"),
+        ],
+    )
+    def test_bad_policies_are_refused(self, policy, message, generator):
+        with pytest.raises(ValueError, match=message):
+            self.make(BALLS["l2"])(policy, clean(), generator)
+
+    def test_bad_data_are_refused(self, generator):
+        adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
+        with pytest.raises(ValueError, match=r"data\['action'\] has shape \(3,\); its first dim"):
+            adversary(policy, clean(), generator, {"action": torch.zeros(3)})
+        with pytest.raises(ValueError, match=r"data\['action'\] is a list; give a tensor"):
+            adversary(policy, clean(), generator, {"action": [0] * 4})
+
+    def test_a_missing_generator_is_refused(self):
+        with pytest.raises(ValueError, match=r"generator is a NoneType; give torch\.Generator"):
+            self.make(BALLS["l2"])(dense.tanh_net(), clean(), None)

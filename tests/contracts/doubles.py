@@ -1,0 +1,65 @@
+"""Stand-ins that the contracts share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tests import dense
+
+
+class FailingPolicy(nn.Module):
+    """Works ``calls`` times, then raises; to see what is left behind."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.net = dense.tanh_net()
+        self.calls = calls
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls -= 1
+        if self.calls < 0:
+            raise RuntimeError("out of calls")
+        return self.net(x)
+
+
+class CountingPolicy(nn.Module):
+    """Counts the rows that pass forwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = dense.tanh_net()
+        self.rows = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rows += len(x)
+        return self.net(x)
+
+
+def with_dropout(net: nn.Sequential) -> nn.Sequential:
+    """The same network with dropout and batch statistics, which matter in training mode only."""
+    width = net[0].out_features
+    norm = nn.BatchNorm1d(width, affine=False, eps=0.0).double()
+    return nn.Sequential(net[0], norm, net[1], nn.Dropout(0.5), net[2]).train()
+
+
+def modes(policy: nn.Module) -> list[bool]:
+    """Training modes of a module and its children."""
+    return [module.training for module in policy.modules()]
+
+
+def identical_noise(monkeypatch) -> None:
+    """Give every row the same noise, so that a row's value cannot depend on the batch."""
+    randn = torch.randn
+
+    def normal(size, *, generator, device, dtype):
+        base = randn(size[-1], generator=torch.Generator().manual_seed(11), dtype=dtype)
+        return base.expand(size).clone()
+
+    def uniform(size, *, generator, device, dtype):
+        return torch.full(size, math.sqrt(0.5), dtype=dtype)
+
+    monkeypatch.setattr(torch, "randn", normal)
+    monkeypatch.setattr(torch, "rand", uniform)
