@@ -31,6 +31,13 @@ CLAIMS = (("baseline", 62), ("global", 68), ("AAJR", 78))
 """Success in per cent that the write-up prints for ten-agent hide-and-seek."""
 
 
+FALSE_ALARMS = {3: 25, 4: 20, 5: 16, 6: 14, 8: 11, 10: 10, 15: 8}
+"""Per cent of cases in which the 95 % interval of a mean of so many seeds excludes a true zero.
+
+From 4000 draws of normal differences each, with 1000 resamples.
+"""
+
+
 def title(name: str) -> str:
     """Name of a method as it is printed: ``aajr_gradient`` becomes ``AAJR gradient``."""
     head, *rest = name.split("_")
@@ -123,9 +130,12 @@ def comparison_sentence(comparison: Comparison, epsilon: float) -> str:
 
 
 def conclusion(analysis: Analysis) -> list[str]:
-    """What the comparison says, in plain words; the first sentence says whether AAJR wins."""
+    """What the comparison says, in plain words; the first sentence says whether AAJR wins.
+
+    To win takes an interval that excludes zero and a sign-flip p of at most 5 %.
+    """
     found = [_frontier_conclusion(analysis.comparisons), _attack_conclusion(analysis)]
-    found += [_chance_caveat(analysis.comparisons), _rank_caveat(analysis)]
+    found += [_chance_caveat(analysis), _rank_caveat(analysis)]
     if len(analysis.comparisons) > 1:
         found.append("Each interval has 95 % on its own; many comparisons are not corrected for.")
     return [sentence for sentence in found if sentence]
@@ -145,12 +155,18 @@ def _frontier_conclusion(comparisons: Sequence[Comparison]) -> str:
         Verdict.NOT_SEPARATED: "is not separated from {}",
         Verdict.NOT_COMPARABLE: "cannot be compared with {}",
     }
-    wins, total = len(grouped[Verdict.ABOVE]), len(about)
-    head = "AAJR does not win" if wins == 0 else "AAJR wins"
-    if 0 < wins < total:
-        head = f"AAJR wins against {wins} of {total} families only"
-    told = [phrases[v].format(_listed(names)) for v, names in grouped.items() if names]
-    return f"{head}: at matched clean success its frontier {_listed(told)}."
+    told = [phrases[v].format(listed(names)) for v, names in grouped.items() if names]
+    return f"{_headline(about)}: at matched clean success its frontier {listed(told)}."
+
+
+def _headline(about: Sequence[Comparison]) -> str:
+    above = [item for item in about if item.verdict is Verdict.ABOVE]
+    wins = [item for item in above if item.chance is not None and item.chance <= 0.05]
+    if len(wins) == len(about):
+        return "AAJR wins"
+    if wins:
+        return f"AAJR wins against {len(wins)} of {len(about)} families only"
+    return "AAJR does not win beyond chance" if above else "AAJR does not win"
 
 
 def _attack_conclusion(analysis: Analysis) -> str:
@@ -170,19 +186,21 @@ def _attack_conclusion(analysis: Analysis) -> str:
     )
 
 
-def _chance_caveat(comparisons: Sequence[Comparison]) -> str:
-    seeds = [
-        item.difference.seeds
-        for item in comparisons
-        if item.difference is not None and item.difference.seeds >= MINIMUM_SEEDS
-    ]
-    if not seeds or min(seeds) >= 6:
+def _chance_caveat(analysis: Analysis) -> str:
+    intervals = [item.difference for item in analysis.comparisons]
+    intervals += [duel.worst for duel in analysis.duels]
+    seeds = [item.seeds for item in intervals if item is not None and item.low is not None]
+    if not seeds or min(seeds) >= 20:
         return ""
     fewest = min(seeds)
-    return (
-        f"With {fewest} seeds all differences share one sign by chance {100 * 2 ** (1 - fewest):g} "
-        "% of the time, and bootstrap intervals are too narrow: read a separation as a hint."
+    rate = FALSE_ALARMS[max(count for count in FALSE_ALARMS if count <= fewest)]
+    text = (
+        f"With {fewest} seeds such a 95 % bootstrap interval excludes zero by chance in about "
+        f"{rate} % of cases, because it is too narrow"
     )
+    if fewest < 6:
+        return f"{text}, and no exact test reaches 5 %: read a separation as a hint."
+    return f"{text}: look at the sign-flip p, which is exact."
 
 
 def _rank_caveat(analysis: Analysis) -> str:
@@ -196,5 +214,6 @@ def _rank_caveat(analysis: Analysis) -> str:
     )
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -77,7 +77,7 @@ def test_the_page_tells_all(report):
         "aajr0.1.0",
         "L∞ radius in units of the observation",
         "What this preset can and cannot show",
-        "AAJR wins: at matched clean success its frontier lies above global.",
+        "AAJR does not win beyond chance: at matched clean success its frontier lies above global.",
     ):
         assert needed in text, needed
 
