@@ -263,6 +263,6 @@ def _check_loss(name: str, value: Tensor) -> None:
         raise ValueError(f"the {name} loss has shape {tuple(value.shape)}; reduce it to a scalar")
     if not torch.isfinite(value):
         raise ValueError(
-            f"the {name} loss is {float(value.detach())}; lower the learning rate, ε or λ, and restore "
-            "the last good checkpoint"
+            f"the {name} loss is {float(value.detach())}; lower the learning rate, ε or λ, and "
+            "restore the last good checkpoint"
         )

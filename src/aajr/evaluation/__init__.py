@@ -1,0 +1,1 @@
+"""Attacks on policies, statistics, and the comparison with its report."""

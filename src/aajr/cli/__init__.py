@@ -1,0 +1,36 @@
+"""The command line: one file per command, options from the library's own dataclasses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def main() -> None:
+    """Run ``aajr train | evaluate | reproduce``; user errors end with one line and status 2."""
+    try:
+        import tyro
+    except ImportError:
+        sys.exit("aajr's commands need the extra 'rl': pip install 'aajr[rl]'")
+    from aajr.cli.evaluate import evaluate
+    from aajr.cli.reproduce import reproduce
+    from aajr.cli.train import train
+
+    commands: dict[str, Callable[..., Any]] = {
+        "train": train,
+        "evaluate": evaluate,
+        "reproduce": reproduce,
+    }
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="aajr",
+            description="Adversarially-aligned Jacobian regularisation: train, attack, compare.",
+        )
+    except (ValueError, RuntimeError) as error:
+        print(f"aajr: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("aajr: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,53 @@
+"""``aajr train``: one training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from aajr.training.config import TrainConfig
+from aajr.training.loggers import build_logger
+from aajr.training.trainer import Trainer, load_actor
+
+
+def train(
+    output: Path,
+    config: TrainConfig,
+    opponents: tuple[Path, ...] = (),
+    logger: Literal["tensorboard", "csv", "wandb", "none"] = "tensorboard",
+) -> None:
+    """Train one policy, or continue it: the same command goes on from the last checkpoint.
+
+    Examples:
+        aajr train --output runs/league --config.learners hider seeker --config.iterations 100
+        aajr train --output runs/aajr --opponents runs/league/checkpoint.safetensors
+        --config.adversary.placement update --config.penalty.name aajr --config.penalty.weight 0.004
+
+    Args:
+        output: directory of the checkpoint and the logs.
+        config: the run.
+        opponents: checkpoints whose actors play the team that does not learn.
+        logger: where metrics go, beside the progress bar.
+    """
+    frozen = [team for team in ("hider", "seeker") if team not in config.learners]
+    actors = [load_actor(path, team) for path in opponents for team in frozen]  # type: ignore[arg-type]
+    trainer = Trainer(config, actors, output)
+    log = build_logger(logger, output)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        task = progress.add_task("training", total=config.iterations, completed=trainer.iteration)
+        for metrics in trainer.run():
+            log(metrics)
+            text = (
+                f"hiders' success {metrics['hiders_success']:.0%}, "
+                f"{metrics['steps_per_second']:,.0f} steps/s"
+            )
+            progress.update(task, advance=1, description=text)

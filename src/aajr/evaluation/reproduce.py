@@ -1,0 +1,170 @@
+"""The main job: leagues, plain policies, all methods, attacks, comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from aajr.evaluation import jobs
+from aajr.evaluation.presets import Method, Preset
+from aajr.evaluation.records import Results, Run, machine_facts, version_facts
+
+Job = tuple[Callable[..., None], tuple[Any, ...]]
+Cell = tuple[Method, "float | None"]
+
+
+def reproduce(preset: Preset, work: Path, workers: int | None = None) -> Results:
+    """Run whatever of the comparison is not yet done, and gather its results.
+
+    Args:
+        preset: the comparison.
+        work: directory for checkpoints and partial results; a second call goes on from there.
+        workers: processes; as many as cores by default.
+
+    Returns:
+        All runs, floors and facts.
+    """
+    space = jobs.Workspace(preset, work / f"{preset.name}-{preset.fingerprint}")
+    space.directory.mkdir(parents=True, exist_ok=True)
+    workers = workers or os.cpu_count() or 1
+    cells: list[Cell] = [(m, w) for m in preset.methods for w in (m.weights or (None,))]
+    seeds = (*preset.validation_seeds, *preset.final_seeds)
+    with _pool(workers) as pool, _progress() as progress:
+        for title, batch in _training_stages(space, cells, seeds):
+            _run_all(pool, progress, title, batch)
+        chosen = choose_weights(space)
+        curves: list[Job] = [
+            (jobs.score_curve, (space, method, weight, seed))
+            for method, weight in chosen
+            for seed in preset.final_seeds
+        ]
+        _run_all(pool, progress, "curves of success against ε", curves)
+        # alone, so that the ratios are not disturbed
+        _run_all(pool, progress, "cost of an update", [(jobs.measure_overheads, (space,))])
+    runs = tuple(
+        jobs.read_run(space, method, weight, seed, selected=(method, weight) in chosen)
+        for method, weight in cells
+        for seed in seeds
+    )
+    return _results(space, runs)
+
+
+def choose_weights(space: jobs.Workspace) -> list[Cell]:
+    """Each method with the weight of best worst-case success on the validation seeds.
+
+    Without validation seeds the middle of the grid is taken.
+    """
+    preset = space.preset
+    chosen: list[Cell] = []
+    for method in preset.methods:
+        if not method.weights:
+            chosen.append((method, None))
+        elif not preset.validation_seeds:
+            chosen.append((method, method.weights[len(method.weights) // 2]))
+        else:
+            chosen.append((method, max(method.weights, key=_validation_worst(space, method))))
+    return chosen
+
+
+def _validation_worst(space: jobs.Workspace, method: Method) -> Callable[[float], float]:
+    def worst(weight: float) -> float:
+        values = [
+            min(s["success"] for s in jobs.read_scores(space, method, weight, seed))
+            for seed in space.preset.validation_seeds
+        ]
+        return sum(values) / len(values)
+
+    return worst
+
+
+def _training_stages(
+    space: jobs.Workspace, cells: Sequence[Cell], seeds: Sequence[int]
+) -> list[tuple[str, list[Job]]]:
+    leagues = [
+        (base, index)
+        for base in (jobs.TRAIN_LEAGUE, jobs.TEST_LEAGUE)
+        for index in range(space.preset.opponents)
+    ]
+    return [
+        ("leagues of opponents", [(jobs.train_league, (space, *league)) for league in leagues]),
+        ("plain policies", [(jobs.pretrain, (space, seed)) for seed in seeds]),
+        (
+            "methods, trained and attacked",
+            [(jobs.train_method, (space, *cell, seed)) for seed in seeds for cell in cells],
+        ),
+    ]
+
+
+def _results(space: jobs.Workspace, runs: tuple[Run, ...]) -> Results:
+    preset = space.preset
+    floors = tuple(
+        Run(method=name, seed=seed, split="final", threat=preset.threat, scores=(score,))
+        for seed in preset.final_seeds
+        for name, score in jobs.floor_scores(space, seed).items()
+    )
+    protocol = {
+        name: value
+        for name, value in dataclasses.asdict(preset).items()
+        if name not in ("name", "scope")
+    }
+    return Results(
+        preset=preset.name,
+        runs=runs,
+        floors=floors,
+        reference_epsilon=preset.reference_epsilon,
+        command=f"aajr reproduce --preset {preset.name}",
+        scope=preset.scope,
+        protocol=protocol,
+        machine=machine_facts(),
+        versions=version_facts(),
+    )
+
+
+def _run_all(
+    pool: ProcessPoolExecutor, progress: Progress, title: str, batch: Sequence[Job]
+) -> None:
+    task = progress.add_task(title, total=len(batch))
+    futures = [pool.submit(function, *arguments) for function, arguments in batch]
+    try:
+        for future in as_completed(futures):
+            future.result()
+            progress.advance(task)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_single_threaded)
+
+
+def _single_threaded() -> None:
+    torch.set_num_threads(1)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
