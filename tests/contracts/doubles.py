@@ -55,8 +55,8 @@ def identical_noise(monkeypatch) -> None:
     randn = torch.randn
 
     def normal(size, *, generator, device, dtype):
-        base = randn(size[-1], generator=torch.Generator().manual_seed(11), dtype=dtype)
-        return base.expand(size).clone()
+        base = randn(size[-1], generator=torch.Generator().manual_seed(11), dtype=torch.float64)
+        return base.to(dtype).expand(size).clone()
 
     def uniform(size, *, generator, device, dtype):
         return torch.full(size, math.sqrt(0.5), dtype=dtype)

@@ -35,6 +35,10 @@ class Penalty(ABC):
     interval: int = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.metric, Metric):
+            raise ValueError(
+                f"metric={self.metric!r} is no Metric; give for instance aajr.Euclidean()"
+            )
         check_number("fraction", self.fraction, exclusive=True, maximum=1.0)
         check_count("interval", self.interval)
 

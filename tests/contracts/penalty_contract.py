@@ -1,0 +1,221 @@
+"""What every penalty must do. Inherit and write :meth:`make`; the suite comes along."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aajr import Ball, Divergence, Penalty, ProjectedGradientAscent, Trajectory
+from tests import dense
+from tests.contracts import doubles
+
+every_metric = pytest.mark.parametrize("metric", dense.METRICS.values(), ids=dense.METRICS)
+
+
+def trajectory_of(policy: nn.Module, x: Tensor | None = None) -> Trajectory:
+    """A trajectory from x, with a row of data per sample."""
+    x = dense.inputs() if x is None else x
+    attack = ProjectedGradientAscent(Ball("l2", 0.5), Divergence(), steps=2)
+    generator = torch.Generator().manual_seed(3)
+    return attack(policy, x, generator, {"weights": dense.inputs(len(x), dense.OUTPUTS, seed=8)})
+
+
+def value_of(
+    penalty: Penalty, policy: nn.Module, trajectory: Trajectory, update: int = 0
+) -> Tensor:
+    """One call with a fresh generator."""
+    return penalty(policy, trajectory, torch.Generator().manual_seed(0), update)
+
+
+class PenaltyContract:
+    """Suite of a penalty."""
+
+    #: what the penalty gives where the policy is constant, at most
+    zero: float = 0.0
+    #: whether its gradient is that of its value; not so if it holds an inner search constant
+    gradient_of_value: bool = True
+
+    def make(self, **common: Any) -> Penalty:
+        """The penalty under test with ``metric``, ``fraction`` or ``interval`` as given."""
+        raise NotImplementedError
+
+    @every_metric
+    def test_it_is_a_positive_scalar_with_a_gradient(self, metric):
+        policy = dense.tanh_net()
+        value = value_of(self.make(metric=metric), policy, trajectory_of(policy))
+        assert value.shape == ()
+        assert value.dtype == torch.float64
+        assert float(value.detach()) > 0
+        gradient = dense.parameter_gradient(value, policy)
+        assert bool(gradient.isfinite().all())
+        assert float(gradient.norm()) > 1e-6
+
+    @every_metric
+    def test_its_gradient_is_the_slope_of_its_value(self, metric):
+        if not self.gradient_of_value:
+            pytest.skip("an inner search is held constant")
+        policy = dense.tanh_net()
+        trajectory, penalty = trajectory_of(policy), self.make(metric=metric, fraction=1.0)
+        gradient = dense.parameter_gradient(value_of(penalty, policy, trajectory), policy)
+        direction = torch.randn(
+            gradient.shape, generator=torch.Generator().manual_seed(4), dtype=gradient.dtype
+        )
+        direction = direction / direction.norm() + gradient / gradient.norm()
+
+        def moved(by: float) -> Tensor:
+            other = dense.tanh_net()
+            start = nn.utils.parameters_to_vector(other.parameters()).detach()
+            nn.utils.vector_to_parameters(start + by * direction, other.parameters())
+            return value_of(penalty, other, trajectory).detach()
+
+        slope = (moved(1e-4) - moved(-1e-4)) / 2e-4
+        torch.testing.assert_close(slope, gradient @ direction, rtol=1e-4, atol=1e-6)
+
+    def test_a_constant_policy_costs_nothing(self):
+        policy = dense.tanh_net()
+        trajectory = trajectory_of(policy)
+        nn.init.zeros_(policy[2].weight)
+        value = value_of(self.make(), policy, trajectory)
+        assert float(value.detach()) <= self.zero
+        assert bool(dense.parameter_gradient(value, policy).isfinite().all())
+
+    @every_metric
+    def test_a_fraction_of_the_rows_is_unbiased(self, metric, monkeypatch):
+        """The mean over all pairs out of four rows is the mean over the rows."""
+        policy = dense.tanh_net()
+        trajectory = trajectory_of(policy)
+        doubles.identical_noise(monkeypatch)
+        full = value_of(self.make(metric=metric, fraction=1.0), policy, trajectory)
+        halves = []
+        for pair in itertools.combinations(range(dense.BATCH), 2):
+            rest = [row for row in range(dense.BATCH) if row not in pair]
+            order = torch.tensor([*pair, *rest])
+            monkeypatch.setattr(torch, "randperm", lambda *_, order=order, **__: order)
+            halves.append(value_of(self.make(metric=metric, fraction=0.5), policy, trajectory))
+        assert len({float(half.detach()) for half in halves}) == math.comb(dense.BATCH, 2)
+        dense.assert_matches(torch.stack(halves).mean(), full, policy, tolerance=1e-7)
+
+    def test_a_tiny_fraction_still_takes_a_row(self):
+        policy = dense.tanh_net()
+        value = value_of(self.make(fraction=1e-3), policy, trajectory_of(policy))
+        assert float(value.detach()) > 0
+
+    def test_an_interval_is_unbiased(self):
+        policy = dense.tanh_net()
+        trajectory = trajectory_of(policy)
+        every = value_of(self.make(interval=1), policy, trajectory).detach()
+        values = [
+            value_of(self.make(interval=3), policy, trajectory, update).detach()
+            for update in range(6)
+        ]
+        torch.testing.assert_close(torch.stack(values).sum(), 6 * every)
+        assert [float(v) > 0 for v in values] == [True, False, False] * 2
+
+    def test_rows_do_not_see_one_another(self):
+        policy = dense.tanh_net()
+        first = dense.inputs()
+        second = torch.cat([first[:1], dense.inputs(3, dense.INPUTS, seed=5)])
+        values = [
+            self.make(fraction=1.0).per_sample(
+                policy, trajectory_of(policy, x), torch.Generator().manual_seed(0)
+            )
+            for x in (first, second)
+        ]
+        assert values[0].shape == (dense.BATCH,)
+        torch.testing.assert_close(values[0][0], values[1][0], rtol=1e-9, atol=0)
+
+    def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch, generator):
+        policy = dense.tanh_net()
+        trajectory = trajectory_of(policy)
+        doubles.identical_noise(monkeypatch)
+        whole = self.make(fraction=1.0).per_sample(policy, trajectory, generator)
+        for row in range(dense.BATCH):
+            part = trajectory.rows(torch.tensor([row]))
+            alone = self.make(fraction=1.0).per_sample(policy, part, generator)
+            torch.testing.assert_close(alone, whole[row : row + 1], rtol=1e-6, atol=0)
+
+    def test_only_the_generator_decides(self):
+        policy = dense.tanh_net()
+        trajectory, values = trajectory_of(policy), []
+        for global_seed in (1, 2):
+            torch.manual_seed(global_seed)
+            before = torch.get_rng_state()
+            values.append(value_of(self.make(fraction=0.5), policy, trajectory))
+            assert torch.equal(torch.get_rng_state(), before)
+        assert torch.equal(*values)
+
+    def test_the_gradients_of_the_parameters_are_untouched(self):
+        policy = dense.tanh_net()
+        policy[0].weight.grad = torch.ones_like(policy[0].weight)
+        value_of(self.make(), policy, trajectory_of(policy))
+        assert bool((policy[0].weight.grad == 1).all())
+        assert policy[2].weight.grad is None
+
+    def test_dropout_and_batch_statistics_do_not_disturb(self):
+        net = dense.tanh_net()
+        policy = doubles.with_dropout(net)
+        trajectory = trajectory_of(net)
+        noisy = value_of(self.make(), policy, trajectory)
+        torch.testing.assert_close(noisy, value_of(self.make(), net, trajectory))
+        assert all(doubles.modes(policy))
+
+    def test_modes_are_restored_after_an_error(self):
+        policy = doubles.FailingPolicy(0)
+        policy.net[1].eval()
+        before = doubles.modes(policy)
+        with pytest.raises(RuntimeError, match="out of calls"):
+            value_of(self.make(), policy, trajectory_of(policy.net))
+        assert doubles.modes(policy) == before
+
+    def test_agents_and_features(self):
+        flat = dense.tanh_net(6, 6)
+        policy = nn.Sequential(nn.Flatten(1), flat, nn.Unflatten(1, (2, 3)))
+        attack = ProjectedGradientAscent(Ball("l2", 0.5, event_dims=2))
+        data = {"weights": dense.inputs(4, 2, 3)}
+        trajectory = attack(policy, dense.inputs(4, 2, 3), torch.Generator().manual_seed(0), data)
+        assert float(value_of(self.make(), policy, trajectory).detach()) > 0
+
+    def test_float32_agrees_with_float64(self, monkeypatch):
+        values = []
+        policies = {dtype: dense.tanh_net(dtype=dtype) for dtype in (torch.float32, torch.float64)}
+        places = {dtype: dense.inputs(dtype=dtype) for dtype in policies}
+        weights = {dtype: dense.inputs(4, 6, seed=8, dtype=dtype) for dtype in policies}
+        doubles.identical_noise(monkeypatch)
+        for dtype, policy in policies.items():
+            attack = ProjectedGradientAscent(Ball("l2", 0.5), steps=2)
+            generator = torch.Generator().manual_seed(0)
+            data = {"weights": weights[dtype]}
+            trajectory = attack(policy, places[dtype], generator, data)
+            value = value_of(self.make(fraction=1.0), policy, trajectory)
+            assert value.dtype == dtype
+            values.append(float(value.detach()))
+        assert values[0] == pytest.approx(values[1], rel=5e-3)
+
+    @pytest.mark.parametrize(
+        ("common", "message"),
+        [
+            ({"fraction": 0.0}, r"fraction=0\.0 is not allowed; give a finite number > 0 and <= 1"),
+            ({"fraction": 1.5}, r"fraction=1\.5 is not allowed"),
+            ({"fraction": math.nan}, "fraction=nan is not allowed"),
+            ({"interval": 0}, "interval=0 is not allowed; give a whole number >= 1"),
+            ({"metric": "fisher"}, "metric='fisher' is no Metric; give for instance aajr.Euclid"),
+        ],
+    )
+    def test_bad_settings_are_refused(self, common, message):
+        with pytest.raises(ValueError, match=message):
+            self.make(**common)
+
+    def test_a_missing_generator_is_refused(self):
+        policy = dense.tanh_net()
+        with pytest.raises(ValueError, match="generator is a NoneType"):
+            self.make()(policy, trajectory_of(policy), None)
+
+
+def weighted_output(output: Tensor, reference: Any) -> Tensor:
+    """An objective that reads the data of its row."""
+    return (output.sin() * reference.data["weights"]).flatten(1).sum(1)
