@@ -32,9 +32,10 @@ def evaluate(
 ) -> None:
     """Attack hiders and print their success, per attack and ε, with the worst over the attacks.
 
-    Examples:
-        aajr evaluate --checkpoints runs/aajr/checkpoint.safetensors
-        --opponents runs/league/checkpoint.safetensors --epsilon 0.1 0.2 --threat others
+    For example:
+
+    $ aajr evaluate --checkpoints runs/aajr/checkpoint.safetensors --opponents
+    runs/league/checkpoint.safetensors --epsilon 0.1 0.2 --threat others
 
     Args:
         checkpoints: policies to attack.

@@ -23,10 +23,13 @@ def reproduce(
 
     A killed run goes on where it was with the same command.
 
-    Examples:
-        aajr reproduce
-        aajr reproduce --preset smoke --output /tmp/smoke
-        aajr reproduce --preset full --workers 8
+    For example:
+
+    $ aajr reproduce
+
+    $ aajr reproduce --preset smoke --output /tmp/smoke
+
+    $ aajr reproduce --preset full --workers 8
 
     Args:
         preset: smoke (about a minute), quick (minutes) or full (hours).

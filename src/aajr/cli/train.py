@@ -20,10 +20,13 @@ def train(
 ) -> None:
     """Train one policy, or continue it: the same command goes on from the last checkpoint.
 
-    Examples:
-        aajr train --output runs/league --config.learners hider seeker --config.iterations 100
-        aajr train --output runs/aajr --opponents runs/league/checkpoint.safetensors
-        --config.adversary.placement update --config.penalty.name aajr --config.penalty.weight 0.004
+    For example:
+
+    $ aajr train --output runs/league --config.learners hider seeker --config.iterations 100
+
+    $ aajr train --output runs/aajr --opponents runs/league/checkpoint.safetensors
+    --config.adversary.placement update --config.penalty.name aajr --config.penalty.weight
+    0.004
 
     Args:
         output: directory of the checkpoint and the logs.

@@ -51,8 +51,9 @@ def load_checkpoint(
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist; give the path of a checkpoint")
     with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(_PICKLE_OR_ZIP):
+        start = file.read(9)
+    # a safetensors file may begin with a pickle's byte by chance; its ninth is always a brace
+    if start.startswith(_PICKLE_OR_ZIP) and start[8:] != b"{":
         raise CheckpointError(
             f"checkpoint {path} is a pickle or a zip, which can run code when loaded; it is "
             "refused. Save it again as safetensors"

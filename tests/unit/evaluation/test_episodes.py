@@ -1,0 +1,178 @@
+"""Matches, attacks on them, and fitted critics."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from aajr import Ball, Divergence, ProjectedGradientAscent, UniformNoise
+from aajr.envs.hide_and_seek import HideAndSeekConfig, hiders_success
+from aajr.evaluation.attacks import AttackBudget, prepare_suite
+from aajr.evaluation.critics import Experience, fit_critic, one_hot, r_squared, returns_to_go
+from aajr.evaluation.episodes import AttackedHiders, Match, floors, play, score
+from aajr.training import Actor, attackable_features
+
+GAME = HideAndSeekConfig(max_steps=8)
+BUDGET = AttackBudget(steps=2, restarts=1, critics=1, critic_episodes=16)
+
+
+def random_actor(seed: int, features: int = 60) -> Actor:
+    actor = Actor(features, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        actor.network[-1].weight.mul_(100)
+    return actor.requires_grad_(False)
+
+
+@pytest.fixture
+def match() -> Match:
+    return Match(GAME, [random_actor(1), random_actor(2)], episodes=16, seed=3)
+
+
+def attacked(actor: Actor, adversary=None, seed: int = 0) -> AttackedHiders:
+    return AttackedHiders(actor, adversary, torch.Generator().manual_seed(seed))
+
+
+def test_every_policy_meets_the_same_starts(match):
+    first = play(match, attacked(random_actor(5)))
+    second = play(match, attacked(random_actor(6)))
+    assert torch.equal(first.observation[:, 0], second.observation[:, 0])
+    other = play(dataclasses.replace(match, seed=4), attacked(random_actor(5)))
+    assert not torch.equal(first.observation[:, 0], other.observation[:, 0])
+
+
+def test_play_ignores_the_global_seed(match):
+    torch.manual_seed(0)
+    first = play(match, attacked(random_actor(5)))
+    torch.manual_seed(1)
+    second = play(match, attacked(random_actor(5)))
+    assert torch.equal(first.observation, second.observation)
+    assert torch.equal(first.reward, second.reward)
+
+
+def test_score_counts_what_play_saw(match):
+    actor = random_actor(5)
+    record = play(match, attacked(actor))
+    hidden = (record.seen < 0.5).sum(1)
+    wins = sum(int(h) >= 2 for h in hidden) / match.episodes
+    result = score(match, attacked(actor), "none", 0.0)
+    assert result.success == pytest.approx(wins)
+    assert result.mean_return == pytest.approx(float(record.reward.sum(1).mean()))
+    assert bool(hiders_success(record.seen, 2).float().mean() == wins)
+
+
+def test_the_attack_stays_in_its_mask_and_ball(match):
+    actor = random_actor(5)
+    mask = attackable_features(GAME, "hider", "others")
+    seen = []
+
+    class Watching(Actor):
+        def forward(self, observation):
+            seen.append(observation)
+            return super().forward(observation)
+
+    watcher = Watching(60)
+    watcher.load_state_dict(actor.state_dict())
+    adversary = UniformNoise(Ball("linf", 0.3, mask=mask))
+    result = score(match, attacked(watcher, adversary), "noise", 0.3)
+    assert 0.29 < result.largest_perturbation <= 0.3 + 1e-5
+    assert result.changed_actions > 0
+    clean, perturbed = seen[0], seen[1]
+    assert torch.equal(clean[:, ~mask], perturbed[:, ~mask])
+    assert not torch.equal(clean[:, mask], perturbed[:, mask])
+
+
+def test_an_attack_that_never_arrives_is_an_error(match):
+    adversary = UniformNoise(Ball("linf", 0.0))
+    with pytest.raises(RuntimeError, match="must reach the policy"):
+        score(match, attacked(random_actor(5), adversary), "noise", 0.1)
+
+
+def test_mad_changes_more_actions_than_noise(match):
+    actor = random_actor(5)
+    ball = Ball("linf", 0.05)
+    pgd = ProjectedGradientAscent(ball, Divergence(), steps=5)
+    strong = score(match, attacked(actor, pgd), "mad", 0.05)
+    weak = score(match, attacked(actor, UniformNoise(ball)), "noise", 0.05)
+    assert strong.changed_actions > 1.5 * weak.changed_actions
+
+
+def test_the_suite_scores_every_attack_at_every_radius(match):
+    suite = prepare_suite(random_actor(5), match, "others", BUDGET)
+    scores = suite.scores([0.0, 0.1, 0.2])
+    cells = [(s.attack, s.epsilon) for s in scores]
+    assert cells == [
+        ("none", 0.0),
+        *((name, e) for name in ("noise", "mad", "critic_0") for e in (0.1, 0.2)),
+    ]
+    assert suite.scores([0.0, 0.1, 0.2]) == scores
+    facts = suite.sensitivity(0.1)
+    assert 1 <= facts["stable_rank"] <= 26
+    assert 0 < facts["alignment"] <= 1
+
+
+def test_the_actions_threat_moves_logits(match):
+    suite = prepare_suite(random_actor(5), match, "actions", BUDGET)
+    result = {s.attack: s for s in suite.scores([2.0])}
+    assert result["mad"].changed_actions > 0
+    assert result["critic_0"].largest_perturbation <= 2.0 + 1e-5
+
+
+def test_floors_name_both(match):
+    assert set(floors(match)) == {"motionless", "random"}
+
+
+def test_returns_to_go_by_hand():
+    reward = torch.tensor([[1.0, 2.0, 4.0]])
+    assert torch.equal(returns_to_go(reward, 0.5), torch.tensor([[3.0, 4.0, 4.0]]))
+
+
+def test_one_hot_of_heads():
+    action = torch.tensor([[1, 0]])
+    assert one_hot(action, (2, 3)).tolist() == [[0.0, 1.0, 1.0, 0.0, 0.0]]
+
+
+def test_r_squared_ends():
+    target = torch.tensor([1.0, 2.0, 3.0])
+    assert r_squared(target, target) == 1
+    assert r_squared(target.mean().expand(3), target) == pytest.approx(0)
+
+
+def test_a_fitted_critic_ranks_actions():
+    generator = torch.Generator().manual_seed(0)
+    observation = torch.randn(200, 4, 3, 5, generator=generator)
+    action = torch.randint(0, 2, (200, 4, 3, 1), generator=generator)
+    hot = one_hot(action, (2,))
+    reward = observation[..., 0] * (2 * action[..., 0] - 1)
+    critic, fit = fit_critic(
+        Experience(observation, hot, reward), generator, discount=0.0, epochs=20
+    )
+    assert fit > 0.9
+    state = torch.tensor([[2.0, 0, 0, 0, 0], [-2.0, 0, 0, 0, 0]])
+    first, second = (critic(state, one_hot(torch.full((2, 1), i), (2,))) for i in (0, 1))
+    assert (second > first).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: Match(GAME, [], 16, 0), "opponents is empty"),
+        (lambda m: dataclasses.replace(m, episodes=0), "episodes=0"),
+        (lambda m: prepare_suite(random_actor(0, 59), m, "full", BUDGET), "59 features"),
+        (
+            lambda m: prepare_suite(random_actor(0), m, "everything", BUDGET).scores([0.1]),
+            "threat=",
+        ),
+        (
+            lambda m: prepare_suite(random_actor(0), m, "full", BUDGET).scores([-0.1]),
+            "epsilon=-0.1",
+        ),
+        (
+            lambda m: prepare_suite(random_actor(0), m, "full", BUDGET).scores([0.1], ["best"]),
+            "attack='best' is unknown",
+        ),
+        (lambda m: AttackBudget(critic_episodes=3), "critic_episodes=3"),
+    ],
+)
+def test_bad_input_is_named(match, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(match)
