@@ -76,6 +76,8 @@ class AdversaryConfig:
             distribution, ``surrogate`` minus the advantage-weighted log-probability, ``critic``
             minus the online Q.
         epsilon: L∞ radius in observation units (the arena's half width is 1).
+        action_epsilon: L∞ radius, in logits, of a second attack on the actions while collecting;
+            0 for none. With the threat ``actions`` it is ``epsilon`` that bounds the logits.
         steps: of projected gradient ascent.
         ramp: share of training over which ε grows linearly from 0.
     """
@@ -84,6 +86,7 @@ class AdversaryConfig:
     threat: Threat = "others"
     objective: Literal["mad", "surrogate", "critic"] = "mad"
     epsilon: float = 0.1
+    action_epsilon: float = 0.0
     steps: int = 1
     ramp: float = 0.25
 
@@ -92,6 +95,13 @@ class AdversaryConfig:
         check_choice("threat", self.threat, ("full", "others", "actions"))
         check_choice("objective", self.objective, ("mad", "surrogate", "critic"))
         check_number("epsilon", self.epsilon)
+        check_number("action_epsilon", self.action_epsilon)
+        attacks_actions = self.threat == "actions" or self.action_epsilon > 0
+        if attacks_actions and self.placement not in ("rollout", "mixed"):
+            raise ValueError(
+                f"placement={self.placement!r} cannot attack actions, which are perturbed while "
+                "collecting; use placement='rollout' or 'mixed'"
+            )
         check_count("steps", self.steps)
         check_number("ramp", self.ramp, maximum=1.0)
 
@@ -160,6 +170,15 @@ class TrainConfig:
         check_count("checkpoint_interval", self.checkpoint_interval)
         if not self.learners or set(self.learners) - {"hider", "seeker"}:
             raise ValueError(f"learners={self.learners} is not allowed; name 'hider' or 'seeker'")
+        if not self.env.discrete:
+            raise ValueError(
+                "env.discrete=False has no action heads to train; use discrete actions"
+            )
+        if self.penalty.name != "none" and self.adversary.threat == "actions":
+            raise ValueError(
+                f"penalty.name={self.penalty.name!r} acts on the observation, which the threat "
+                "'actions' leaves alone; use threat 'full' or 'others'"
+            )
         if self.penalty.name != "none" and self.adversary.placement == "none":
             raise ValueError(
                 f"penalty.name={self.penalty.name!r} needs the adversary's trajectory; set "

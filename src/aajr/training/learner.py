@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 
-from aajr.adversaries import Critic
+from aajr.adversaries import Adversary, Critic
 from aajr.geometry import Ball, Categorical
 from aajr.minimax import Minimax
 from aajr.schedules import Linear
@@ -130,15 +130,29 @@ class Learner:
         if adversary.placement not in ("rollout", "mixed"):
             return LearningTeam(self.actor, generator)
         share = 0.5 if adversary.placement == "mixed" else 1.0
-        epsilon = self.epsilon(iteration)
-        probabilities = Categorical(self.actor.heads).probabilities
-        if adversary.threat == "actions":
-            objective = Critic(self.value, probabilities, state="observation")
-            attack = build_adversary(adversary, objective, None, epsilon)
-            return LearningTeam(self.actor, generator, None, attack, share)
-        objective = Critic(self.value, probabilities)
-        attack = build_adversary(adversary, objective, self.mask, epsilon)
-        return LearningTeam(self.actor, generator, attack, None, share)
+        return LearningTeam(
+            self.actor,
+            generator,
+            self._observation_attack(self.epsilon(iteration)),
+            self._action_attack(self.epsilon(iteration)),
+            share,
+        )
+
+    def _observation_attack(self, epsilon: float) -> Adversary | None:
+        if self.config.adversary.threat == "actions":
+            return None
+        objective = Critic(self.value, Categorical(self.actor.heads).probabilities)
+        return build_adversary(self.config.adversary, objective, self.mask, epsilon)
+
+    def _action_attack(self, epsilon: float) -> Adversary | None:
+        adversary = self.config.adversary
+        radius = epsilon if adversary.threat == "actions" else adversary.action_epsilon
+        if radius == 0:
+            return None
+        objective = Critic(
+            self.value, Categorical(self.actor.heads).probabilities, state="observation"
+        )
+        return build_adversary(adversary, objective, None, radius)
 
     def epsilon(self, iteration: int) -> float:
         """ε of the iteration: linear over the ramp."""
