@@ -97,7 +97,7 @@ class AdversaryConfig:
         check_number("epsilon", self.epsilon)
         check_number("action_epsilon", self.action_epsilon)
         attacks_actions = self.threat == "actions" or self.action_epsilon > 0
-        if attacks_actions and self.placement not in ("rollout", "mixed"):
+        if attacks_actions and self.placement == "update":
             raise ValueError(
                 f"placement={self.placement!r} cannot attack actions, which are perturbed while "
                 "collecting; use placement='rollout' or 'mixed'"
