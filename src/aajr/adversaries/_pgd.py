@@ -24,6 +24,8 @@ StepDirection = Literal["steepest", "raw", "normalized", "sign"]
 class ProjectedGradientAscent(Adversary):
     """δ_{k+1} = P_Δ(δ_k + η S(g_k)) with g_k = ∇ℓ(π(x + δ_k)) on the attackable features.
 
+    P_Δ is the Euclidean projection, for steepest steps the one in the ball's scale.
+
     Attributes:
         ball: the threat set Δ.
         objective: ℓ, (output, reference) to losses ``[batch]``.
@@ -32,7 +34,8 @@ class ProjectedGradientAscent(Adversary):
         step_direction: S. ``steepest`` is the ball's own, s·sign(g) for linf and s²g/‖sg‖₂ for
             l2, of size ‖S/s‖_p = 1, so that η counts in units of ε. The others are what they say
             whatever the ball: ``raw`` is g, ``normalized`` is g/‖g‖₂ over the budget, in input
-            units, and ``sign`` is s·sign(g).
+            units, and ``sign`` is s·sign(g), which in an l2 ball need not come to rest at a
+            maximum.
         random_start: start uniformly in the ball instead of at δ = 0.
         restarts: independent searches; the worst point of all is kept, per sample.
         select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
@@ -103,7 +106,7 @@ class ProjectedGradientAscent(Adversary):
         for _ in range(self.steps):
             loss, gradient, output = self._evaluate(policy, points[-1], reference)
             gradient = gradient * allowed
-            delta = self.ball.project(delta + self._step(gradient), x)
+            delta = self._project(delta + self._step(gradient), x)
             points.append(x + delta)
             gradients.append(gradient)
             losses.append(loss)
@@ -153,6 +156,11 @@ class ProjectedGradientAscent(Adversary):
         if not torch.isfinite(loss).all():
             raise ValueError("the objective returned NaN or infinite losses; check it at x + δ")
         return loss
+
+    def _project(self, delta: Tensor, x: Tensor) -> Tensor:
+        if self.step_direction == "steepest":
+            return self.ball.project_scaled(delta, x)
+        return self.ball.project(delta, x)
 
     def _step(self, gradient: Tensor) -> Tensor:
         size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size

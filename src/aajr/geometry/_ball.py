@@ -119,6 +119,27 @@ class Ball:
         ).reshape(delta.shape)
 
     @torch.no_grad()
+    def project_scaled(self, delta: Tensor, x: Tensor) -> Tensor:
+        """argmin_z ‖(z - δ)/s‖₂ in the set around x: the projection that suits steepest steps.
+
+        In an l2 ball with unequal scales, steepest steps and the Euclidean projection come to rest
+        where s²g, not g, is normal to the ball; that is no maximum. Otherwise both projections
+        agree.
+        """
+        if self.norm == "linf" or self.scale is None:
+            return self.project(delta, x)
+        scale = self._scale(x)
+        low, high = self._faces(x)
+        boxed = self.low is not None or self.high is not None
+        sphere = replace(
+            self,
+            scale=None,
+            low=low / scale if boxed else None,
+            high=high / scale if boxed else None,
+        )
+        return sphere.project(delta / scale, torch.zeros_like(x)) * scale
+
+    @torch.no_grad()
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """δ uniform in the set around x, ``[batch, *event]``.
 

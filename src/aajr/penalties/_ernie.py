@@ -64,4 +64,5 @@ class ERNIE(Penalty):
             change = self.metric.divergence(clean, policy(point))
             gradient = input_gradient(change, point, torch.ones_like(change))
         gradient = gradient * self.ball.attackable(x)
-        return self.ball.project(delta + self.ball.epsilon * self.ball.steepest(gradient), x)
+        step = self.ball.epsilon * self.ball.steepest(gradient)
+        return self.ball.project_scaled(delta + step, x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -129,18 +130,25 @@ def test_rows_are_projected_alone(case):
     z = ball.project(delta, x)
     for row in range(x.shape[0]):
         coalition = None if ball.coalition is None else ball.coalition[row : row + 1]
-        alone = Ball(
-            ball.norm,
-            ball.epsilon,
-            ball.scale,
-            ball.mask,
-            coalition,
-            ball.low,
-            ball.high,
-            ball.event_dims,
-        )
+        alone = dataclasses.replace(ball, coalition=coalition)
         part = slice(row, row + 1)
         torch.testing.assert_close(alone.project(delta[part], x[part]), z[part], rtol=0, atol=1e-14)
+
+
+@given(cases())
+def test_the_scaled_projection_is_the_nearest_point_in_units_of_the_scale(case):
+    ball, x, delta = case
+    scale = torch.ones_like(x) if ball.scale is None else ball.scale.expand_as(x)
+    z = ball.project_scaled(delta, x)
+    assert bool((ball.size(z) <= ball.epsilon * (1 + 1e-12)).all())
+    sphere = dataclasses.replace(
+        ball,
+        scale=None,
+        low=None if ball.low is None else (ball.low - x) / scale,
+        high=None if ball.high is None else (ball.high - x) / scale,
+    )
+    nearest = argmin(sphere, torch.zeros_like(x), delta / scale) * scale
+    torch.testing.assert_close(z, nearest, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e30])

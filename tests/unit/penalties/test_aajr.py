@@ -1,0 +1,145 @@
+"""What is AAJR's own. Parity with dense Jacobians is in tests/parity."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from aajr import AAJR, Ball, Divergence, ProjectedGradientAscent, RandomDirection
+from aajr.penalties import RunningMean
+from tests import dense
+
+
+def trajectory_of(policy, **settings):
+    attack = ProjectedGradientAscent(Ball("l2", 0.5), Divergence(), steps=3, **settings)
+    return attack(policy, dense.inputs(16, 5), torch.Generator().manual_seed(3))
+
+
+def test_the_default_is_a_difference_on_an_eighth_of_the_rows(generator):
+    policy, penalty = dense.tanh_net(), AAJR()
+    trajectory, rows = trajectory_of(policy), []
+    penalty(lambda x: (rows.append(len(x)), policy(x))[1], trajectory, generator)
+    assert (penalty.estimator, penalty.direction, penalty.fraction) == (
+        "forward_difference",
+        "unit",
+        1 / 8,
+    )
+    assert rows == [2 * 16 // 8]
+
+
+def test_kept_outputs_make_the_secant_free(generator):
+    policy = dense.tanh_net()
+    kept = trajectory_of(policy, keep_outputs=True)
+    penalty = AAJR(estimator="secant", direction="step", points="trajectory", fraction=1.0)
+    recomputed = penalty(policy, dataclasses.replace(kept, outputs=None), generator)
+
+    def forbidden(x):
+        raise AssertionError("the policy was evaluated")
+
+    dense.assert_matches(penalty(forbidden, kept, generator), recomputed, policy)
+
+
+def test_a_secant_of_no_step_is_zero_with_a_finite_gradient(generator):
+    policy = dense.tanh_net()
+    trajectory = trajectory_of(policy)
+    still = dataclasses.replace(trajectory, points=trajectory.origin.expand(4, -1, -1))
+    for estimator in ("secant", "forward_difference", "forward_mode"):
+        penalty = AAJR(estimator=estimator, direction="step", fraction=1.0)
+        value = penalty(policy, still, generator)
+        assert float(value.detach()) == 0
+        assert bool(dense.parameter_gradient(value, policy).isfinite().all())
+
+
+def test_the_hinge_is_zero_inside_the_admissible_class(generator):
+    policy = dense.tanh_net()
+    trajectory = trajectory_of(policy)
+    rows = AAJR(fraction=1.0).per_sample(policy, trajectory, generator).detach().sqrt()
+    inside = AAJR(fraction=1.0, gamma=float(rows.max()) * 1.001)(policy, trajectory, generator)
+    assert float(inside.detach()) == 0
+    assert float(dense.parameter_gradient(inside, policy).norm()) == 0
+    gamma = float(rows.median())
+    hinge = AAJR(fraction=1.0, gamma=gamma).per_sample(policy, trajectory, generator).detach()
+    torch.testing.assert_close(hinge, (rows - gamma).clamp_min(0).square())
+
+
+@pytest.mark.parametrize("points", ["last", "trajectory"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **k: AAJR(direction="gradient", **k),
+        lambda **k: RandomDirection(weight="gradient", **k),
+    ],
+    ids=["aajr", "random"],
+)
+def test_the_running_mean_takes_in_whole_batches_once_per_update(make, points, generator):
+    policy = dense.tanh_net()
+    trajectory = trajectory_of(policy)
+    gradients = trajectory.gradients[-1:] if points == "last" else trajectory.gradients
+    mean = float(gradients.square().sum(-1).mean())
+    penalty = make(points=points, interval=2)
+    penalty(policy, trajectory, generator, 0)
+    assert penalty.gradient_scale.value == pytest.approx(mean)
+    double = dataclasses.replace(trajectory, gradients=2 * trajectory.gradients)
+    penalty(policy, double, generator, 1)
+    assert penalty.gradient_scale.value == pytest.approx(mean)
+    penalty(policy, double, generator, 2)
+    assert penalty.gradient_scale.value == pytest.approx(0.99 * mean + 0.01 * 4 * mean)
+
+
+def test_the_scale_of_gradients_cancels(generator):
+    """λ means the same whatever the units of the objective."""
+    policy = dense.tanh_net()
+    trajectory = trajectory_of(policy)
+    large = dataclasses.replace(trajectory, gradients=1000 * trajectory.gradients)
+    values = [
+        AAJR(direction="gradient", fraction=1.0)(policy, t, generator) for t in (trajectory, large)
+    ]
+    torch.testing.assert_close(values[0], values[1], rtol=1e-6, atol=0)
+
+
+def test_equal_gradients_make_gradient_and_unit_the_same(generator):
+    policy = dense.tanh_net()
+    trajectory = trajectory_of(policy)
+    units = dataclasses.replace(trajectory, gradients=3 * trajectory.unit(trajectory.gradients))
+    values = [
+        AAJR(direction=d, fraction=1.0, estimator="forward_mode")(policy, units, generator)
+        for d in ("unit", "gradient")
+    ]
+    torch.testing.assert_close(values[0], values[1])
+
+
+def test_zero_gradients_give_zero(generator):
+    policy = dense.tanh_net()
+    trajectory = trajectory_of(policy)
+    zero = dataclasses.replace(trajectory, gradients=torch.zeros_like(trajectory.gradients))
+    for direction in ("unit", "gradient"):
+        value = AAJR(direction=direction, fraction=1.0)(policy, zero, generator)
+        assert float(value.detach()) == 0
+
+
+def test_running_mean():
+    mean = RunningMean(decay=0.9)
+    values = [mean.update(torch.tensor([float(v), float(v) + 2])) for v in (1, 5)]
+    assert values == pytest.approx([2.0, 0.9 * 2 + 0.1 * 6])
+    assert float(mean.normalized(torch.tensor(4.8))) == pytest.approx(2.0)
+    assert float(RunningMean().normalized(torch.tensor(4.8))) == pytest.approx(4.8)
+    with pytest.raises(ValueError, match=r"decay=1\.1 is not allowed"):
+        RunningMean(decay=1.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"direction": "random"}, "direction='random' is unknown; choose one of 'unit', 'step'"),
+        ({"estimator": "exact"}, "estimator='exact' is unknown"),
+        ({"points": "first"}, "points='first' is unknown; choose one of 'origin', 'last'"),
+        ({"points": "origin"}, "points='origin' has no direction; use 'last' or 'trajectory'"),
+        ({"gamma": 0.0}, r"gamma=0\.0 is not allowed; give a finite number > 0"),
+        ({"estimator": "secant"}, "direction='unit' does not; use direction='step'"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        AAJR(**settings)
