@@ -1,0 +1,261 @@
+"""The composition: parts, placements, diagnostics, resumption, bad input."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aajr import (
+    AAJR,
+    Ball,
+    Categorical,
+    Divergence,
+    Frobenius,
+    Linear,
+    Minimax,
+    ProjectedGradientAscent,
+    RandomDirection,
+    UniformNoise,
+    diagnose,
+)
+from tests import dense
+
+BALL = Ball("l2", 0.3)
+
+
+def make(penalty=None, **settings) -> Minimax:
+    return Minimax(ProjectedGradientAscent(BALL), penalty, **settings)
+
+
+def task(output: Tensor) -> Tensor:
+    return output.square().mean()
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7, Linear(0.2, 1.0, 4)])
+@pytest.mark.parametrize("placement", ["clean", "adversarial", "mixed"])
+def test_total_is_task_plus_weighted_penalty(weight, placement):
+    policy, x = dense.tanh_net(), dense.inputs()
+    robust = make(Frobenius(), weight=weight, placement=placement)
+    for update in range(3):
+        loss = robust(policy, x, task)
+        factor = weight(update) if callable(weight) else weight
+        torch.testing.assert_close(loss.total, loss.task + factor * loss.penalty)
+        clean, attacked = task(policy(x)), task(policy(loss.trajectory.worst))
+        expected = {"clean": clean, "adversarial": attacked, "mixed": (clean + attacked) / 2}
+        dense.assert_matches(loss.task, expected[placement], policy, tolerance=1e-12)
+    assert robust.update == 3
+
+
+def test_the_penalty_gets_the_trajectory_the_generator_and_the_update():
+    policy, x = dense.tanh_net(), dense.inputs()
+    robust, generator = make(Frobenius(), seed=5), torch.Generator().manual_seed(5)
+    loss = robust(policy, x, task)
+    trajectory = robust.adversary(policy, x, generator)
+    assert torch.equal(loss.trajectory.points, trajectory.points)
+    expected = Frobenius()(policy, trajectory, generator)
+    dense.assert_matches(loss.penalty, expected, policy, tolerance=1e-12)
+    every_other = make(Frobenius(interval=2))
+    penalties = [float(every_other(policy, x, task).penalty.detach()) for _ in range(4)]
+    assert [value > 0 for value in penalties] == [True, False, True, False]
+
+
+def test_without_a_penalty_it_is_adversarial_training():
+    policy, x = dense.tanh_net(), dense.inputs()
+    loss = make()(policy, x, task)
+    assert torch.equal(loss.total, loss.task)
+    assert float(loss.penalty) == 0
+
+
+def test_the_policy_keeps_its_training_mode_for_the_task():
+    policy = nn.Sequential(dense.tanh_net(), nn.Dropout(0.5)).train()
+    torch.manual_seed(0)
+    loss = make(AAJR(), placement="clean")(policy, dense.inputs(), task)
+    torch.manual_seed(0)
+    assert torch.equal(loss.task, task(policy(dense.inputs())))
+
+
+def test_data_reach_the_objective():
+    def objective(output: Tensor, reference) -> Tensor:
+        return (output * reference.data["sign"]).sum(1)
+
+    robust = Minimax(ProjectedGradientAscent(BALL, objective, random_start=False))
+    x, sign = dense.inputs(2, 5), torch.tensor([[1.0], [-1.0]])
+    delta = robust(torch.clone, x, task, {"sign": sign}).trajectory.worst - x
+    assert bool((delta * sign > 0).all())
+
+
+def losses(robust: Minimax, policy: nn.Module, updates: int) -> list[Tensor]:
+    return [robust(policy, dense.inputs(32, 5), task).total.detach() for _ in range(updates)]
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        lambda: None,
+        lambda: AAJR(direction="gradient", interval=2),
+        lambda: RandomDirection(weight="gradient"),
+    ],
+)
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_a_resumed_run_goes_on_bit_for_bit(penalty, stop):
+    policy = dense.tanh_net()
+    whole = losses(make(penalty(), seed=1), policy, 6)
+    first = make(penalty(), seed=1)
+    begun = losses(first, policy, stop)
+    state = {name: value.clone() for name, value in first.state_dict().items()}
+    assert all(isinstance(value, Tensor) and value.is_contiguous() for value in state.values())
+    second = make(penalty(), seed=1)
+    losses(second, policy, 2)  # what it did before must not matter
+    second.load_state_dict(state)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole, begun + losses(second, policy, 6 - stop), strict=True)
+    )
+
+
+def test_the_state_survives_safetensors(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    policy, robust = dense.tanh_net(), make(AAJR(direction="gradient"))
+    losses(robust, policy, 2)
+    safetensors.save_file(robust.state_dict(), tmp_path / "state.safetensors")
+    other = make(AAJR(direction="gradient"))
+    other.load_state_dict(safetensors.load_file(tmp_path / "state.safetensors"))
+    assert torch.equal(losses(robust, policy, 1)[0], losses(other, policy, 1)[0])
+
+
+def test_a_foreign_state_is_refused():
+    with pytest.raises(ValueError, match=r"state holds \['step'\] but no 'update'"):
+        make().load_state_dict({"step": torch.tensor(1)})
+
+
+def test_only_the_seed_decides():
+    policy, results = dense.tanh_net(), []
+    for seed, global_seed in ((3, 1), (3, 2), (4, 1)):
+        torch.manual_seed(global_seed)
+        results.append(losses(make(AAJR(), seed=seed), policy, 2))
+    assert all(torch.equal(a, b) for a, b in zip(results[0], results[1], strict=True))
+    assert not torch.equal(results[0][0], results[2][0])
+
+
+@pytest.mark.parametrize("metric", dense.METRICS.values(), ids=dense.METRICS)
+def test_diagnostics_match_dense_values(metric, generator):
+    policy, x = dense.tanh_net(), dense.inputs(64, 5)
+    attack = ProjectedGradientAscent(BALL, Divergence(metric))
+    trajectory = attack(policy, x, generator)
+    found = diagnose(policy, trajectory, generator, metric=metric, projections=600)
+    point, g = trajectory.points[-2], trajectory.gradients[-1]
+    J = dense.jacobian(policy, point)
+    factor = dense.factor_matrix(metric, policy(point)).transpose(-1, -2) @ J
+    v = (g / g.norm(dim=1, keepdim=True)).unsqueeze(-1)
+    aligned = float((factor @ v).square().sum((1, 2)).mean().detach())
+    frobenius = float(factor.square().sum((1, 2)).mean().detach())
+    spectral = float(torch.linalg.matrix_norm(factor, 2).square().mean().detach())
+    assert found["aligned"] == pytest.approx(aligned, rel=1e-6)
+    assert found["frobenius"] == pytest.approx(frobenius, rel=0.03)
+    assert found["spectral"] == pytest.approx(spectral, rel=0.03)
+    assert found["spectral"] <= spectral * (1 + 1e-9)
+    assert found["alignment"] == pytest.approx(aligned / frobenius, rel=0.03)
+    assert found["stable_rank"] == pytest.approx(frobenius / spectral, rel=0.06)
+
+
+def test_masked_diagnostics_count_the_masked_features(generator):
+    W, mask = dense.inputs(6, 5), torch.tensor([True, False, True, False, True])
+    attack = ProjectedGradientAscent(Ball("l2", 0.3, mask=mask))
+    trajectory = attack(lambda x: x @ W.T, dense.inputs(64, 5), generator)
+    found = diagnose(lambda x: x @ W.T, trajectory, generator, mask=mask, projections=200)
+    exact = float(W[:, mask].square().sum())
+    assert found["frobenius"] == pytest.approx(exact, rel=0.05)
+    assert found["spectral"] <= float(torch.linalg.matrix_norm(W[:, mask], 2)) ** 2 * (1 + 1e-9)
+
+
+def test_numbers_come_with_every_loss_and_jacobians_at_intervals():
+    policy, x = dense.tanh_net(), dense.inputs()
+    robust = make(AAJR(metric=Categorical()), diagnostics_interval=2)
+    loss = robust(policy, x, task)
+    norms = loss.trajectory.gradients.norm(dim=-1)
+    assert loss.diagnostics["inner_gradient_norm_mean"] == pytest.approx(float(norms.mean()))
+    assert loss.diagnostics["inner_gradient_norm_max"] == pytest.approx(float(norms.max()))
+    assert loss.diagnostics["forward_passes"] == 4
+    assert loss.diagnostics["backward_passes"] == 3
+    generator = torch.Generator().manual_seed(0)
+    exact = diagnose(policy, loss.trajectory, generator, metric=Categorical())
+    assert loss.diagnostics["aligned"] == pytest.approx(exact["aligned"])
+    assert "aligned" not in robust(policy, x, task).diagnostics
+    assert "aligned" in robust(policy, x, task).diagnostics
+
+
+def test_diagnostics_do_not_change_the_training():
+    policy = dense.tanh_net()
+    plain = losses(make(AAJR()), policy, 4)
+    watched = losses(make(AAJR(), diagnostics_interval=1), policy, 4)
+    assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))
+
+
+def test_epsilon_may_follow_a_schedule():
+    robust, schedule = make(), Linear(0.0, 0.4, 2)
+    sizes = []
+    for update in range(3):
+        ball = robust.adversary.ball.with_epsilon(schedule(update))
+        robust.adversary = dataclasses.replace(robust.adversary, ball=ball)
+        trajectory = robust(dense.tanh_net(), dense.inputs(), task).trajectory
+        sizes.append(float((trajectory.worst - trajectory.origin).norm(dim=1).max()))
+    assert sizes == pytest.approx([0.0, 0.2, 0.4], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda output: output.mean() * torch.nan, "the task loss is nan; lower the learning rate"),
+        (lambda output: output.mean() / 0, "the task loss is -?inf; lower the learning rate"),
+        (lambda output: output.sum(1), r"the task loss has shape \(4,\); reduce it to a scalar"),
+        (lambda output: 1.0, "the task loss is a float; return a scalar tensor"),
+    ],
+)
+def test_broken_task_losses_are_refused(broken, message):
+    with pytest.raises(ValueError, match=message):
+        make(AAJR())(dense.tanh_net(), dense.inputs(), broken)
+
+
+def test_a_broken_penalty_is_refused():
+    class Overflow(Frobenius):
+        def per_sample(self, policy, trajectory, generator):
+            return super().per_sample(policy, trajectory, generator) * torch.inf
+
+    with pytest.raises(ValueError, match="the penalty loss is inf; lower the learning rate"):
+        make(Overflow())(dense.tanh_net(), dense.inputs(), task)
+
+
+def test_broken_parameters_stop_the_run():
+    policy = dense.tanh_net()
+    with torch.no_grad():
+        policy[0].bias[0] = torch.nan
+    with pytest.raises(ValueError, match="the policy's output holds NaN or infinite values"):
+        make(AAJR())(policy, dense.inputs(), task)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": -1.0}, r"weight=-1\.0 is not allowed"),
+        (
+            {"placement": "both"},
+            "placement='both' is unknown; choose one of 'clean', 'adversarial'",
+        ),
+        ({"diagnostics_interval": -1}, "diagnostics_interval=-1 is not allowed"),
+        ({"seed": 0.5}, r"seed=0\.5 is not allowed"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Minimax(UniformNoise(BALL), **settings)
+
+
+def test_a_schedule_that_turns_negative_is_refused():
+    robust = make(AAJR(), weight=lambda update: 1.0 - update)
+    robust(dense.tanh_net(), dense.inputs(), task)
+    robust(dense.tanh_net(), dense.inputs(), task)
+    with pytest.raises(ValueError, match=r"weight=-1\.0 is not allowed"):
+        robust(dense.tanh_net(), dense.inputs(), task)
