@@ -174,6 +174,8 @@ class Learner:
 
     def _minibatch(self, batch: TensorDict, log: UpdateLog) -> None:
         def task(logits: Tensor) -> Tensor:
+            if not torch.isfinite(logits).all():
+                raise FloatingPointError("the policy's logits hold NaN or infinite values")
             losses = self.ppo_loss(batch.set("scores", logits + batch["shift"]))
             return losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"]
 
