@@ -26,15 +26,15 @@ def directional_derivative(
 ) -> tuple[Tensor, Tensor]:
     r"""Output π(x) and J(x) v, differentiable in the parameters of the policy.
 
-    ===================== ====================================== =================
-    estimator             formula                                error
-    ===================== ====================================== =================
-    forward_mode          :math:`J v` (dual numbers)             exact
-    double_backward       :math:`\nabla_w (J^\top w)^\top v`     exact
-    forward_difference    :math:`(\pi(x+h\hat v)-\pi(x))/h`      O(h)
-    central_difference    :math:`(\pi(x+h\hat v)-\pi(x-h\hat v))/2h`  O(h²)
-    secant                :math:`\pi(x+v)-\pi(x)`                O(‖v‖²)
-    ===================== ====================================== =================
+    ==================== ============================================== ==========
+    estimator            formula                                        error
+    ==================== ============================================== ==========
+    forward_mode         :math:`J v` (dual numbers)                     exact
+    double_backward      :math:`\nabla_w (J^\top w)^\top v`             exact
+    forward_difference   :math:`(\pi(x+h\hat v)-\pi(x))/h`              O(h)
+    central_difference   :math:`(\pi(x+h\hat v)-\pi(x-h\hat v))/2h`     O(h²)
+    secant               :math:`\pi(x+v)-\pi(x)`                        O(‖v‖²)
+    ==================== ============================================== ==========
 
     Differences are taken along the unit vector and multiplied by ‖v‖. With machine epsilon ε, h is
     4√ε (one-sided; 1.4e-3 in float32) or 2∛ε (central), times the root mean square of x where
