@@ -43,6 +43,11 @@ def test_total_is_task_plus_weighted_penalty(weight, placement):
         loss = robust(policy, x, task)
         factor = weight(update) if callable(weight) else weight
         torch.testing.assert_close(loss.total, loss.task + factor * loss.penalty)
+        task_part, penalty_part, total = (
+            torch.autograd.grad(value, policy[0].weight, retain_graph=True)[0]
+            for value in (loss.task, loss.penalty, loss.total)
+        )
+        torch.testing.assert_close(total, task_part + factor * penalty_part)
         clean, attacked = task(policy(x)), task(policy(loss.trajectory.worst))
         expected = {"clean": clean, "adversarial": attacked, "mixed": (clean + attacked) / 2}
         dense.assert_matches(loss.task, expected[placement], policy, tolerance=1e-12)
