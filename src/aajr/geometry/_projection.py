@@ -43,7 +43,7 @@ def project_ellipsoid_in_box(
 
     upper = length(y * scale, (-1,)) / epsilon
     lower = torch.zeros_like(upper)
-    for _ in range(80 if y.dtype == torch.float64 else 40):
+    for _ in range(100 if y.dtype == torch.float64 else 64):
         middle = (lower + upper) / 2
         feasible = inside(candidate(middle))
         upper = torch.where(feasible, middle, upper)

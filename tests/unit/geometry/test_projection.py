@@ -175,3 +175,18 @@ def test_a_box_given_as_float64_keeps_the_dtype_of_x():
     low = torch.zeros(3, dtype=torch.float64)
     z = Ball("linf", 0.1, low=low).project(torch.ones(2, 3), torch.zeros(2, 3))
     assert z.dtype == torch.float32
+
+
+@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([0.1, 10.0, 1000.0]))
+def test_float32_agrees_with_float64_over_extreme_scales(seed, boxed, size):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(8, 20, generator=generator)
+    scale = (3 * torch.randn(20, generator=generator)).exp()
+    delta = size * scale * torch.randn(8, 20, generator=generator)
+    ball = Ball("l2", 0.3, scale=scale, low=-3.0 if boxed else None)
+    for name in ("project", "project_scaled"):
+        single = getattr(ball, name)(delta, x)
+        double = getattr(ball, name)(delta.double(), x.double())
+        assert bool((ball.size(single) <= 0.3 * (1 + 1e-5)).all())
+        gap = (single - double) / scale
+        assert float(gap.norm(dim=1).max()) < 1e-3 * 0.3
