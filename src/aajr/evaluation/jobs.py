@@ -134,7 +134,7 @@ def measure_overheads(space: Workspace, rounds: int = 7) -> None:
     if path.exists():
         return
     preset = space.preset
-    learners = {m.name: _learner(space, m) for m in preset.methods if m.placement == "update"}
+    learners = {m.name: _learner(space, m) for m in preset.methods if m.placement != "none"}
     rows = _sample_rows(space, next(iter(learners.values())))
     seconds: dict[str, list[float]] = {name: [] for name in learners}
     for turn in range(rounds):

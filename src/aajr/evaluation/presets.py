@@ -39,7 +39,7 @@ class Method:
     penalty: PenaltyName = "none"
     weights: tuple[float, ...] = ()
     direction: Literal["unit", "step", "gradient"] = "unit"
-    placement: Literal["none", "update", "rollout", "mixed"] = "update"
+    placement: Literal["none", "update", "rollout", "mixed"] = "rollout"
 
     @property
     def family(self) -> str | None:
@@ -81,7 +81,9 @@ class Preset:
     iterations: int
     opponents: int = 1
     threat: Threat = "others"
-    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    adversary: AdversaryConfig = field(
+        default_factory=lambda: AdversaryConfig(objective="critic", epsilon=0.1)
+    )
     ppo: PPOConfig = field(default_factory=PPOConfig)
     env: HideAndSeekConfig = field(default_factory=HideAndSeekConfig)
     epsilons: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3)
@@ -109,8 +111,8 @@ class Preset:
         )
 
 
-_WEIGHTS = (0.001, 0.004, 0.016)
-_WIDE_WEIGHTS = (0.0003, 0.001, 0.003, 0.01, 0.03)
+_WEIGHTS = (0.0003, 0.001, 0.003)
+_WIDE_WEIGHTS = (0.0001, 0.0003, 0.001, 0.003, 0.01)
 
 
 def _main_methods(weights: tuple[float, ...]) -> tuple[Method, ...]:
@@ -134,7 +136,7 @@ def _all_methods(weights: tuple[float, ...]) -> tuple[Method, ...]:
         Method("sa", "sa", weights),
         Method("ernie", "ernie", weights),
         Method("input_gradient", "input_gradient", weights),
-        Method("adversarial_rollout", placement="rollout"),
+        Method("adversarial_update", placement="update"),
         Method("adversarial_mixed", placement="mixed"),
     )
 
@@ -146,7 +148,7 @@ PRESETS: dict[str, Preset] = {
             "Smoke test: it shows that learning, attack, comparison and report work together. One "
             "seed and a few iterations say nothing about which method is better."
         ),
-        methods=_main_methods((0.004,)),
+        methods=_main_methods((0.001,)),
         final_seeds=(0,),
         validation_seeds=(),
         league_iterations=6,
@@ -168,10 +170,10 @@ PRESETS: dict[str, Preset] = {
         methods=_main_methods(_WEIGHTS),
         final_seeds=(0, 1, 2),
         validation_seeds=(100,),
-        league_iterations=40,
-        pretrain_iterations=40,
-        iterations=12,
-        budget=AttackBudget(steps=4, restarts=1, critics=1),
+        league_iterations=30,
+        pretrain_iterations=30,
+        iterations=10,
+        budget=AttackBudget(steps=3, restarts=1, critics=1),
     ),
     "full": Preset(
         name="full",

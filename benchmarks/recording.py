@@ -1,0 +1,15 @@
+"""Raw data of a benchmark, with the facts that decide it."""
+
+import json
+from pathlib import Path
+
+from aajr.evaluation.records import machine_facts, version_facts
+
+
+def record(name: str, figures: dict) -> None:
+    """Write figures beside machine and versions under results/benchmarks."""
+    path = Path("results/benchmarks") / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"command": "make bench", "machine": machine_facts(), "versions": version_facts()}
+    path.write_text(json.dumps({**facts, **figures}, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
