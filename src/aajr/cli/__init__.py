@@ -28,7 +28,7 @@ def main() -> None:
             prog="aajr",
             description="Adversarially-aligned Jacobian regularisation: train, attack, compare.",
         )
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, ImportError) as error:
         print(f"aajr: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

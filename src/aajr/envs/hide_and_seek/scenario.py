@@ -138,13 +138,14 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
     def _look(self) -> None:
         """Visibility, observations and rewards of the present state, once for all agents."""
         config, state = self.config, self.state
-        hiders, seekers = state.agents.split([config.n_hiders, config.n_seekers], 1)
+        sizes = [config.n_hiders, config.n_seekers]
+        hiders, seekers = torch.split(state.agents, sizes, 1)
         centre = torch.cat([self.walls, state.boxes], 1)
         half = torch.cat([self.wall_half, state.box_half], 1)
         sight = line_of_sight(seekers, hiders, centre, half, config.view_radius)
         seeker_sees, hider_sees = sight, sight.transpose(1, 2)
         if config.view_cone:
-            facing = state.heading.split([config.n_hiders, config.n_seekers], 1)
+            facing = torch.split(state.heading, sizes, 1)
             hider_sees = hider_sees & in_cone(hiders, facing[0], seekers, config.view_cone)
             seeker_sees = seeker_sees & in_cone(seekers, facing[1], hiders, config.view_cone)
         ranges: tuple[Tensor | None, Tensor | None] = (None, None)
