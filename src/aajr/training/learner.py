@@ -66,7 +66,7 @@ class Learner:
         config: the run.
         features: size of an agent's observation.
         critic_features: size of the critic's input.
-        mask: attackable features.
+        mask: attackable features, on the device where everything shall live.
         seed: seed of the initial weights and of the robust loss.
     """
 
@@ -79,6 +79,7 @@ class Learner:
         self.actor = Actor(features, hidden=config.ppo.hidden, generator=generator)
         self.critic = mlp(critic_features, 1, config.ppo.hidden, generator)
         self.value = OnlineValue(features, sum(self.actor.heads), generator)
+        self.modules().to(mask.device)
         self.ppo_loss = _ppo_loss(self.critic, config)
         self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=config.ppo.learning_rate)
         self.objective = build_objective(config.adversary, self.actor.heads, self.value)
@@ -116,7 +117,8 @@ class Learner:
         for name, value in tensors.items():
             if name.startswith("optimizer."):
                 _, index, key = name.split(".")
-                state.setdefault(int(index), {})[key] = value
+                # Adam keeps its step counts on the CPU
+                state.setdefault(int(index), {})[key] = value.cpu() if key == "step" else value
         packed = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**packed, "state": state})
         if self.minimax is not None:
@@ -167,7 +169,7 @@ class Learner:
         ppo = self.config.ppo
         count = rows.shape[0]
         for _ in range(ppo.epochs):
-            order = torch.randperm(count, generator=generator)
+            order = torch.randperm(count, generator=generator, device=generator.device)
             for index in order.tensor_split(ppo.minibatches):
                 self._minibatch(rows[index], log)
         return log

@@ -65,7 +65,8 @@ class Trainer:
                 "frozen actors; give opponents exactly when a team does not learn"
             )
         self.config = config
-        self.opponents = list(opponents)
+        self.device = torch.device(device)
+        self.opponents = [actor.to(self.device) for actor in opponents]
         self.path = None if directory is None else directory / "checkpoint.safetensors"
         self.iteration = 0
         self.history: list[Metrics] = []
@@ -100,9 +101,9 @@ class Trainer:
         """One iteration."""
         began = time.perf_counter()
         seed = _mixed_seed(self.config.seed, self.iteration)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=_cuda_devices(self.device)):
             torch.manual_seed(seed)
-            generator = torch.Generator().manual_seed(seed)
+            generator = torch.Generator(self.device).manual_seed(seed)
             data = collect(self.env, self._players(generator), self.config.env.max_steps, seed)
             collected = time.perf_counter()
             metrics: Metrics = {}
@@ -134,7 +135,7 @@ class Trainer:
         save_checkpoint(path, tensors, meta)
 
     def _restore(self, path: Path) -> None:
-        tensors, meta = load_checkpoint(path)
+        tensors, meta = load_checkpoint(path, self.device)
         if meta.get("config") != _as_json(self.config):
             raise CheckpointError(
                 f"{path} belongs to another configuration; give another directory or remove it"
@@ -153,7 +154,7 @@ class Trainer:
         agents = self.env.observation_spec[team, "observation"].shape[-2]
         example = torch.zeros(1, agents, features)
         critic_features = critic_input(example, config.ppo.critic).shape[-1]
-        mask = attackable_features(config.env, team, config.adversary.threat)
+        mask = attackable_features(config.env, team, config.adversary.threat).to(self.device)
         return Learner(config, features, critic_features, mask, 2 * config.seed + index)
 
     def _players(self, generator: torch.Generator) -> dict[str, Player]:
@@ -199,6 +200,10 @@ def load_actor(path: Path, team: Team) -> Actor:
     actor = Actor(first.shape[1], hidden=tuple(meta["config"]["ppo"]["hidden"]))
     actor.load_state_dict(weights)
     return actor.requires_grad_(False).eval()
+
+
+def _cuda_devices(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
 
 
 def _mixed_seed(seed: int, iteration: int) -> int:
