@@ -51,6 +51,9 @@ class Minimax:
         weight: λ, a number or a schedule of the update.
         placement: where the task loss is taken: at x + δ* (``adversarial``), at x (``clean``), or
             the mean of both (``mixed``).
+        attack_fraction: share of the rows that are attacked, drawn anew at every update. Below 1
+            only with ``clean``, where the attack serves the penalty alone; the penalty's own
+            fraction is then of those rows.
         seed: seed of all randomness of the adversary, the penalty and the diagnostics.
         diagnostics_interval: updates between Jacobian diagnostics, which cost extra passes; 0
             for never. They draw from a source of their own and never change the training.
@@ -74,10 +77,17 @@ class Minimax:
         *,
         weight: float | Callable[[int], float] = 1.0,
         placement: Placement = "adversarial",
+        attack_fraction: float = 1.0,
         seed: int = 0,
         diagnostics_interval: int = 0,
     ) -> None:
         check_choice("placement", placement, ("clean", "adversarial", "mixed"))
+        check_number("attack_fraction", attack_fraction, exclusive=True, maximum=1.0)
+        if attack_fraction < 1 and placement != "clean":
+            raise ValueError(
+                f"attack_fraction={attack_fraction} leaves rows without x + δ*, where "
+                f"placement={placement!r} takes the task loss; use 1.0 or placement='clean'"
+            )
         check_count("diagnostics_interval", diagnostics_interval, minimum=0)
         check_count("seed", seed, minimum=0)
         if not callable(weight):
@@ -86,6 +96,7 @@ class Minimax:
         self.penalty = penalty
         self.weight = weight
         self.placement = placement
+        self.attack_fraction = attack_fraction
         self.diagnostics_interval = diagnostics_interval
         self.update = 0
         self._seed = seed
@@ -114,8 +125,9 @@ class Minimax:
                 no scalar; a schedule that gives a negative weight.
         """
         generator = self._random_source(x.device)
-        trajectory = self.adversary(policy, x, generator, data)
-        task_loss = self._task_loss(policy, trajectory, task)
+        attacked, attacked_data = self._attacked_rows(x, data or {}, generator)
+        trajectory = self.adversary(policy, attacked, generator, attacked_data)
+        task_loss = self._task_loss(policy, x, trajectory, task)
         _check_loss("task", task_loss)
         penalty = task_loss.new_zeros(())
         if self.penalty is not None:
@@ -175,15 +187,28 @@ class Minimax:
     def _gradient_scale(self) -> RunningMean | None:
         return getattr(self.penalty, "gradient_scale", None)
 
+    def _attacked_rows(
+        self, x: Tensor, data: Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        if self.attack_fraction == 1:
+            return x, data
+        count = max(1, round(self.attack_fraction * x.shape[0]))
+        order = torch.randperm(x.shape[0], generator=generator, device=x.device)[:count]
+        return x[order], {name: value[order] for name, value in data.items()}
+
     def _task_loss(
-        self, policy: Policy, trajectory: Trajectory, task: Callable[[Tensor], Tensor]
+        self,
+        policy: Policy,
+        x: Tensor,
+        trajectory: Trajectory,
+        task: Callable[[Tensor], Tensor],
     ) -> Tensor:
         if self.placement == "clean":
-            return task(policy(trajectory.origin))
+            return task(policy(x))
         attacked = task(policy(trajectory.worst))
         if self.placement == "adversarial":
             return attacked
-        return (attacked + task(policy(trajectory.origin))) / 2
+        return (attacked + task(policy(x))) / 2
 
     def _diagnostics(self, policy: Policy, trajectory: Trajectory) -> dict[str, float]:
         norms = trajectory.gradients.flatten(2).norm(dim=2)

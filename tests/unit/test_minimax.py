@@ -264,3 +264,29 @@ def test_a_schedule_that_turns_negative_is_refused():
     robust(dense.tanh_net(), dense.inputs(), task)
     with pytest.raises(ValueError, match=r"weight=-1\.0 is not allowed"):
         robust(dense.tanh_net(), dense.inputs(), task)
+
+
+def test_attack_fraction_attacks_so_many_rows_and_keeps_the_task_whole():
+    policy = nn.Linear(3, 2)
+    x = torch.arange(48.0).reshape(16, 3)
+    seen = []
+
+    def task(output):
+        seen.append(output.shape[0])
+        return output.square().mean()
+
+    attack = ProjectedGradientAscent(
+        Ball("linf", 0.1), lambda output, reference: reference.data["sign"] * output.sum(1)
+    )
+    robust = Minimax(attack, AAJR(fraction=1.0), placement="clean", attack_fraction=0.25)
+    loss = robust(policy, x, task, {"sign": x[:, 0].sign()})
+    assert seen == [16]
+    assert loss.trajectory.origin.shape == (4, 3)
+    assert set(loss.trajectory.origin[:, 0].tolist()) <= set(x[:, 0].tolist())
+    assert torch.equal(loss.trajectory.reference.data["sign"], loss.trajectory.origin[:, 0].sign())
+
+
+def test_attack_fraction_needs_a_clean_task():
+    attack = ProjectedGradientAscent(Ball("linf", 0.1))
+    with pytest.raises(ValueError, match=r"attack_fraction=0\.5 leaves rows"):
+        Minimax(attack, attack_fraction=0.5)

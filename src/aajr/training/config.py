@@ -121,7 +121,9 @@ class PenaltyConfig:
         direction: of AAJR, ``unit``, ``step`` or ``gradient``; for ``random_direction``,
             ``gradient`` weights samples by ‖g‖².
         points: where the Jacobian is taken, ``last`` or the whole ``trajectory``.
-        fraction: share of the rows; 0 takes the penalty's own default.
+        fraction: share of the rows that were attacked; 0 takes the penalty's own default. With the
+            placement ``rollout`` an eighth of the rows is attacked again for the penalty, whatever
+            its name, and 0 takes all of those.
         interval: updates between penalties.
         gamma: hinge of AAJR; 0 for none.
     """

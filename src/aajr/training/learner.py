@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from tensordict import TensorDict
@@ -13,14 +13,21 @@ from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 
 from aajr.adversaries import Adversary, Critic
-from aajr.geometry import Ball, Categorical
-from aajr.minimax import Minimax
+from aajr.geometry import Categorical
+from aajr.minimax import Minimax, Placement
 from aajr.schedules import Linear
 from aajr.training.builders import build_adversary, build_objective, build_penalty
 from aajr.training.collection import LearningTeam
 from aajr.training.config import TrainConfig
 from aajr.training.distributions import CategoricalHeads
 from aajr.training.models import Actor, mlp
+
+_PENALISED_SHARE = 1 / 8
+_PLACEMENTS: dict[str, Placement] = {
+    "update": "adversarial",
+    "rollout": "clean",
+    "mixed": "mixed",
+}
 
 
 class OnlineValue(nn.Module):
@@ -218,18 +225,20 @@ class Learner:
         return (predicted - batch["value_target"].squeeze(-1)).square().mean()
 
     def _build_minimax(self, seed: int) -> Minimax | None:
-        adversary = self.config.adversary
+        adversary, penalty = self.config.adversary, self.config.penalty
         if adversary.placement == "none" or adversary.threat == "actions":
             return None
-        objective = self.objective
-        ball = Ball("linf", adversary.epsilon, mask=self.mask)
-        penalty = build_penalty(self.config.penalty, ball, objective, self.actor.heads)
-        placements = {"update": "adversarial", "rollout": "clean", "mixed": "mixed"}
+        # in the rollout the attack has been made already; here it only serves the penalty
+        serves_penalty = adversary.placement == "rollout"
+        if serves_penalty and not penalty.fraction:
+            penalty = replace(penalty, fraction=1.0)
+        attack = build_adversary(adversary, self.objective, self.mask, adversary.epsilon)
         return Minimax(
-            build_adversary(adversary, objective, self.mask, adversary.epsilon),
-            penalty,
-            weight=self.config.penalty.weight,
-            placement=placements[adversary.placement],  # type: ignore[arg-type]
+            attack,
+            build_penalty(penalty, attack.ball, self.objective, self.actor.heads),
+            weight=penalty.weight,
+            placement=_PLACEMENTS[adversary.placement],
+            attack_fraction=_PENALISED_SHARE if serves_penalty else 1.0,
             seed=seed,
         )
 

@@ -66,8 +66,9 @@ class HideAndSeekConfig:
             check_count(name, getattr(self, name))
         for name in ("n_boxes", "lidar_rays", "observe_nearest", "required_hidden"):
             check_count(name, getattr(self, name), minimum=0)
-        for name in ("view_radius", "hider_speed", "seeker_speed", "agent_radius", "reward_scale"):
+        for name in ("view_radius", "hider_speed", "seeker_speed", "reward_scale"):
             check_number(name, getattr(self, name), exclusive=True)
+        check_number("agent_radius", self.agent_radius, exclusive=True, maximum=0.25)
         check_number("reach", self.reach)
         check_number("preparation_fraction", self.preparation_fraction, maximum=1.0)
         check_number("team_share", self.team_share, maximum=1.0)
@@ -77,15 +78,23 @@ class HideAndSeekConfig:
                 f"box_half_size={self.box_half_size} is not allowed; "
                 "give 0 < least <= greatest < 0.5"
             )
-        if max(self.hider_speed, self.seeker_speed) > 2 * self.agent_radius + 0.06:
-            raise ValueError(
-                f"hider_speed={self.hider_speed} and seeker_speed={self.seeker_speed} could jump "
-                "through a wall; keep them below twice agent_radius plus 0.06"
-            )
+        for wall in self.walls:
+            _check_wall(wall)
+        self._check_speed()
         if self.required_hidden > self.n_hiders:
             raise ValueError(
                 f"required_hidden={self.required_hidden} exceeds n_hiders={self.n_hiders}"
             )
+
+    def _check_speed(self) -> None:
+        thinnest = min([self.box_half_size[0], *(min(wall[2:]) for wall in self.walls)])
+        limit = 2 * (self.agent_radius + thinnest)
+        for name in ("hider_speed", "seeker_speed"):
+            if getattr(self, name) >= limit:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} could jump through a wall or a box; keep it "
+                    f"below {limit:g}, twice agent_radius plus the least half size"
+                )
 
     @property
     def preparation_steps(self) -> int:
@@ -101,3 +110,12 @@ class HideAndSeekConfig:
     def n_agents(self) -> int:
         """Agents of both teams; hiders come first."""
         return self.n_hiders + self.n_seekers
+
+
+def _check_wall(wall: Wall) -> None:
+    numbers = len(wall) == 4 and all(math.isfinite(value) for value in wall)
+    if not numbers or min(wall[2:]) <= 0 or max(abs(wall[0]), abs(wall[1])) > 1:
+        raise ValueError(
+            f"walls holds {wall}, which is not allowed; give (centre x, centre y, half width, "
+            "half height) with the centre in [-1, 1]² and positive halves"
+        )

@@ -36,8 +36,9 @@ def advance(
         config: the game.
     """
     active = _active(state, config)
-    state = _grab(state, grab & active, config)
-    state = _lock(state, lock & active, config)
+    gaps = _reachable(state, config)
+    state = _grab(state, grab & active, gaps, config)
+    state = _lock(state, lock & active, gaps, config)
     wish = _displacement(velocity, config) * active.unsqueeze(-1)
     moved = _slide(state, wish, walls, wall_half, config)
     boxes, agents = _carry(state, moved, walls, wall_half, config)
@@ -66,18 +67,36 @@ def _team(config: HideAndSeekConfig, device: torch.device) -> Tensor:
     return torch.where(hider, BY_HIDERS, BY_SEEKERS)
 
 
-def _nearest(state: State, allowed: Tensor, config: HideAndSeekConfig) -> Tensor:
-    """Each agent's nearest allowed box within reach, as one-hot ``[envs, agents, boxes]``."""
-    gap = (state.agents.unsqueeze(2) - state.boxes.unsqueeze(1)).abs() - state.box_half.unsqueeze(1)
-    distance = gap.clamp_min(0).norm(dim=-1)
+def _reachable(state: State, config: HideAndSeekConfig) -> Tensor:
+    """Distances from agents to boxes, inf out of reach, ``[envs, agents, boxes]``."""
+    squares = [
+        ((agent.unsqueeze(2) - box.unsqueeze(1)).abs() - half.unsqueeze(1)).clamp_min(0).square()
+        for agent, box, half in zip(
+            *(item.unbind(-1) for item in (state.agents, state.boxes, state.box_half)), strict=True
+        )
+    ]
+    distance = (squares[0] + squares[1]).sqrt()
     exists = (state.box_half > 0).all(-1).unsqueeze(1)
-    within = allowed & exists & (distance <= config.reach + config.agent_radius * 2**0.5)
-    distance = distance.masked_fill(~within, torch.inf)
-    best = distance == distance.amin(-1, keepdim=True)
-    return best & within
+    within = exists & (distance <= config.reach + config.agent_radius * 2**0.5)
+    return distance.masked_fill(~within, torch.inf)
 
 
-def _grab(state: State, grab: Tensor, config: HideAndSeekConfig) -> State:
+def _nearest(gaps: Tensor, allowed: Tensor) -> Tensor:
+    """Each agent's nearest allowed box within reach, as one-hot ``[envs, agents, boxes]``."""
+    gaps = gaps.masked_fill(~allowed, torch.inf)
+    return (gaps == gaps.amin(-1, keepdim=True)) & (gaps < torch.inf)
+
+
+def _first(wants: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest-numbered agent that wants each box, which gets it, and whether there is one."""
+    count = wants.shape[1]
+    # int32: its minimum is vectorised, that of int64 is not
+    agent = torch.arange(count, dtype=torch.int32, device=wants.device).view(1, -1, 1)
+    first = torch.where(wants, agent, count).amin(1).long()
+    return first, first < count
+
+
+def _grab(state: State, grab: Tensor, gaps: Tensor, config: HideAndSeekConfig) -> State:
     if config.n_boxes == 0:
         return state
     agent = torch.arange(config.n_agents, device=grab.device)
@@ -88,10 +107,8 @@ def _grab(state: State, grab: Tensor, config: HideAndSeekConfig) -> State:
     lock = state.lock.unsqueeze(1)
     free = (holder == FREE).unsqueeze(1) & ((lock == UNLOCKED) | (lock == team))
     idle = (grab & ~keeps.any(2)).unsqueeze(-1)
-    wants = _nearest(state, free & idle, config)
-    # the lowest-numbered agent wins a contested box
-    taker = wants.float().argmax(1)
-    taken = wants.any(1)
+    wants = _nearest(gaps, free & idle)
+    taker, taken = _first(wants)
     # and an agent takes one box only
     first = torch.where(taken, taker, FREE)
     repeated = torch.tril(first.unsqueeze(2) == first.unsqueeze(1), diagonal=-1).any(2)
@@ -103,15 +120,15 @@ def _grab(state: State, grab: Tensor, config: HideAndSeekConfig) -> State:
     )
 
 
-def _lock(state: State, lock: Tensor, config: HideAndSeekConfig) -> State:
+def _lock(state: State, lock: Tensor, gaps: Tensor, config: HideAndSeekConfig) -> State:
     if config.n_boxes == 0:
         return state
     agent = torch.arange(config.n_agents, device=lock.device).view(1, -1, 1)
     holder = state.holder.unsqueeze(1)
     allowed = ((holder == FREE) | (holder == agent)) & (state.lock == UNLOCKED).unsqueeze(1)
-    wants = _nearest(state, allowed & lock.unsqueeze(-1), config)
-    by = _team(config, lock.device)[wants.float().argmax(1)]
-    locked = wants.any(1)
+    wants = _nearest(gaps, allowed & lock.unsqueeze(-1))
+    first, locked = _first(wants)
+    by = torch.where(first < config.n_hiders, BY_HIDERS, BY_SEEKERS)
     return replace(
         state,
         lock=torch.where(locked, by, state.lock),
@@ -165,15 +182,14 @@ def _obstructed(
 ) -> Tensor:
     # Against both old and new places of everything else: whatever is refused elsewhere, the box
     # stays clear of it.
-    half = state.box_half
-    outside = (target.abs() + half > 1).any(-1)
-    itself = torch.eye(config.n_boxes, dtype=torch.bool, device=target.device)
-    hits = overlaps(target, half, walls, wall_half).any(-1) | outside
-    for boxes in (state.boxes, target):
-        hits = hits | (overlaps(target, half, boxes, half) & ~itself).any(-1)
-    agent = torch.arange(config.n_agents, device=target.device)
-    mine = state.holder.unsqueeze(2) == agent
+    half, agents = state.box_half, torch.arange(config.n_agents, device=target.device)
     size = torch.full_like(moved, config.agent_radius)
-    for agents in (state.agents, moved):
-        hits = hits | (overlaps(target, half, agents, size) & ~mine).any(-1)
-    return hits
+    places = torch.cat([walls, state.boxes, target, state.agents, moved], 1)
+    sizes = torch.cat([wall_half, half, half, size, size], 1)
+    itself = torch.eye(config.n_boxes, dtype=torch.bool, device=target.device)
+    itself = itself.expand(target.shape[0], -1, -1)
+    mine = state.holder.unsqueeze(2) == agents
+    nothing = itself.new_zeros(*itself.shape[:2], walls.shape[1])
+    exempt = torch.cat([nothing, itself, itself, mine, mine], 2)
+    outside = (target.abs() + half > 1).any(-1)
+    return outside | (overlaps(target, half, places, sizes) & ~exempt).any(-1)

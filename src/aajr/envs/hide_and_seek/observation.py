@@ -115,10 +115,9 @@ def _boxes(state: State, position: Tensor, config: HideAndSeekConfig, team: Team
 
 def _teammates(position: Tensor, config: HideAndSeekConfig) -> Tensor:
     count = position.shape[1]
-    relative = position.unsqueeze(1) - position.unsqueeze(2)
-    others = ~torch.eye(count, dtype=torch.bool, device=position.device)
-    relative = relative[:, others].reshape(position.shape[0], count, count - 1, 2)
-    return _nearest(relative, config)
+    member = torch.arange(count, device=position.device)
+    others = member[:-1] + (member[:-1] >= member.unsqueeze(1))
+    return _nearest(position[:, others] - position.unsqueeze(2), config)
 
 
 def _opponents(

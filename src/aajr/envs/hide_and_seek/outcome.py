@@ -42,3 +42,35 @@ def hiders_success(seen: Tensor, required: int) -> Tensor:
         tensor([ True, False])
     """
     return (seen < 0.5).sum(-1) >= required
+
+
+def hidden_share(seen: Tensor, config: HideAndSeekConfig) -> Tensor:
+    """Share of the hiders that are unseen, mean over the steps after the preparation.
+
+    Args:
+        seen: 0 or 1 after every step of whole episodes, ``[..., max_steps, hiders]``.
+        config: the game.
+
+    Returns:
+        ``[...]``, in [0, 1].
+
+    Raises:
+        ValueError: ``seen`` is not of whole episodes, or the game is all preparation.
+
+    Example:
+        >>> import torch
+        >>> game = HideAndSeekConfig(n_hiders=2, max_steps=4, preparation_fraction=0.5)
+        >>> hidden_share(torch.tensor([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]), game)
+        tensor(0.7500)
+    """
+    expected = (config.max_steps, config.n_hiders)
+    if tuple(seen.shape[-2:]) != expected:
+        raise ValueError(
+            f"seen has shape {tuple(seen.shape)}; give whole episodes, [..., {expected[0]}, "
+            f"{expected[1]}]"
+        )
+    if config.preparation_steps == config.max_steps:
+        raise ValueError(
+            f"preparation_fraction={config.preparation_fraction} leaves no step to play; lower it"
+        )
+    return (seen[..., config.preparation_steps :, :] < 0.5).float().mean((-2, -1))

@@ -1,4 +1,4 @@
-"""The VMAS scenario, and the TorchRL environment around it."""
+"""The VMAS scenario."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from aajr.envs.hide_and_seek.state import initial_state, wall_tensors
 from aajr.envs.hide_and_seek.visibility import in_cone, lidar, line_of_sight
 
 try:
-    from torchrl.envs.libs.vmas import VmasEnv
     from vmas.simulator.core import Agent, Box, Landmark, Sphere, World
     from vmas.simulator.dynamics.static import Static
     from vmas.simulator.scenario import BaseScenario
     from vmas.simulator.utils import Color
 except ImportError as error:
-    raise ImportError("hide-and-seek needs VMAS and TorchRL: pip install 'aajr[rl]'") from error
+    raise ImportError("hide-and-seek needs VMAS: pip install 'aajr[rl]'") from error
 
 
 class _KinematicWorld(World):  # type: ignore[misc]
@@ -31,6 +30,24 @@ class _KinematicWorld(World):  # type: ignore[misc]
 
     def step(self) -> None:
         self.game.play()
+
+
+class _Crate(Landmark):  # type: ignore[misc]
+    """A box, drawn in the size it has in the game shown."""
+
+    def __init__(self, game: HideAndSeek, index: int) -> None:
+        size = 2 * game.config.box_half_size[0]
+        shape = Box(length=size, width=size)
+        super().__init__(f"box_{index}", shape=shape, color=Color.GRAY)
+        self._game, self._index = game, index
+
+    def render(self, env_index: int = 0) -> list[Any]:
+        """The box as VMAS draws it, none if there was no room for it."""
+        length, width = (2 * self._game.state.box_half[env_index, self._index]).tolist()
+        if length == 0:
+            return []
+        self._shape = Box(length=length, width=width)
+        return list(super().render(env_index))
 
 
 class HideAndSeek(BaseScenario):  # type: ignore[misc]
@@ -50,6 +67,7 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
     def __init__(self, config: HideAndSeekConfig | None = None) -> None:
         super().__init__()
         self.config = config or HideAndSeekConfig()
+        self._generator: torch.Generator | None = None
 
     def make_world(self, batch_dim: int, device: torch.device, **kwargs: Any) -> World:
         """Build the world; the game's state lives in batched tensors, entities mirror it."""
@@ -62,9 +80,7 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
             shape = Box(length=2 * wall[2], width=2 * wall[3])
             world.add_landmark(Landmark(f"wall_{index}", shape=shape, color=Color.BLACK))
         for index in range(self.config.n_boxes):
-            size = 2 * self.config.box_half_size[0]
-            shape = Box(length=size, width=size)
-            world.add_landmark(Landmark(f"box_{index}", shape=shape, color=Color.GRAY))
+            world.add_landmark(_Crate(self, index))
         centre, half = wall_tensors(self.config, torch.device(device))
         self.walls = centre.expand(batch_dim, -1, -1)
         self.wall_half = half.expand(batch_dim, -1, -1)
@@ -83,13 +99,21 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
             **heads,
         )
 
+    def seed(self, seed: int) -> None:
+        """Draw initial states from a stream of this scenario's own.
+
+        Without it they come from VMAS's stream, which ``reset(seed=...)`` of the VMAS environment
+        seeds and which all VMAS environments of a process share.
+        """
+        self._generator = torch.Generator().manual_seed(seed)
+
     def reset_world_at(self, env_index: int | None = None) -> None:
-        """Start all games, or one, from a seed drawn from VMAS's own stream."""
-        device = self.world.device
-        seed = int(torch.randint(2**31 - 1, ()))
+        """Start all games, or the one of the index, anew."""
+        device = torch.device(self.world.device)
+        seed = int(torch.randint(2**31 - 1, (), generator=self._generator))
         generator = torch.Generator(device).manual_seed(seed)
         envs = self.world.batch_dim if env_index is None else 1
-        fresh = initial_state(self.config, envs, generator, torch.device(device))
+        fresh = initial_state(self.config, envs, generator, device)
         if env_index is None:
             self.state = fresh
         else:
@@ -97,10 +121,18 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         self._look()
         self._mirror()
 
-    @torch.no_grad()
     def play(self) -> None:
         """One step of all games from the agents' actions."""
-        actions = torch.stack([agent.action.u for agent in self.world.agents], 1)
+        self.act(torch.stack([agent.action.u for agent in self.world.agents], 1))
+
+    @torch.no_grad()
+    def act(self, actions: Tensor) -> None:
+        """One step of all games.
+
+        Args:
+            actions: wishes in [-1, 1] of hiders, then seekers, ``[envs, agents, 4]``: x, y, grab
+                and lock where positive. The continuous variant has x and y alone.
+        """
         held = actions[..., 2:] > 0
         if not self.config.discrete:
             held = torch.zeros_like(actions, dtype=torch.bool)
@@ -115,6 +147,16 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         )
         self._look()
         self._mirror()
+
+    def views(self, team: Team) -> dict[str, Tensor]:
+        """Observations, rewards and ``seen`` of a whole team, each ``[envs, team, ...]``."""
+        hiders = self.config.n_hiders
+        members = slice(0, hiders) if team == "hider" else slice(hiders, self.config.n_agents)
+        return {
+            "observation": self._observations[team],
+            "reward": self._rewards[:, members],
+            "seen": self._seen[team],
+        }
 
     def observation(self, agent: Agent) -> Tensor:
         """The agent's observation, ``[envs, features]``; see the module ``observation``."""
@@ -173,38 +215,3 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
             landmark.state._pos = (
                 self.state.boxes[:, index - walls] if boxed else self.walls[:, index]
             )
-
-
-def make_torchrl_env(
-    config: HideAndSeekConfig,
-    num_envs: int,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-) -> VmasEnv:
-    """Hide-and-seek as TorchRL's VmasEnv, with groups ``hider`` and ``seeker``.
-
-    Args:
-        config: the game.
-        num_envs: games played at once.
-        seed: of the initial states.
-        device: where to simulate.
-
-    Returns:
-        Environment with ``(group, "observation")`` ``[num_envs, team, features]`` and
-        ``(group, "action")`` ``[num_envs, team, 4]`` (or 2 continuous ones).
-
-    Example:
-        >>> env = make_torchrl_env(HideAndSeekConfig(), num_envs=2)
-        >>> env.rollout(3)["hider", "observation"].shape
-        torch.Size([2, 3, 5, 60])
-    """
-    return VmasEnv(
-        HideAndSeek(config),
-        num_envs=num_envs,
-        seed=seed,
-        device=device,
-        max_steps=config.max_steps,
-        continuous_actions=not config.discrete,
-        multidiscrete_actions=config.discrete,
-        categorical_actions=True,
-    )

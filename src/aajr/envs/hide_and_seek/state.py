@@ -53,8 +53,16 @@ def wall_tensors(config: HideAndSeekConfig, device: torch.device) -> tuple[Tenso
 
 def overlaps(a: Tensor, a_half: Tensor, b: Tensor, b_half: Tensor) -> Tensor:
     """Whether rectangles overlap, ``[envs, A, B]``; a point is a rectangle of half size 0."""
-    gap = (a.unsqueeze(2) - b.unsqueeze(1)).abs()
-    return (gap < a_half.unsqueeze(2) + b_half.unsqueeze(1)).all(-1)
+    close = [
+        (p.unsqueeze(1) - q).abs() < p_half.unsqueeze(1) + q_half
+        for p, p_half, q, q_half in zip(*map(_planes, (a, a_half, b, b_half)), strict=True)
+    ]
+    return (close[0] & close[1]).permute(2, 0, 1)
+
+
+def _planes(points: Tensor) -> tuple[Tensor, ...]:
+    """x and y with environments last, over which the inner loops of broadcasting then run."""
+    return points.permute(2, 1, 0).contiguous().unbind()
 
 
 def initial_state(

@@ -22,16 +22,24 @@ def entry_fraction(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> 
 
     Source: the slab method, Kay and Kajiya, Ray tracing complex scenes, 1986.
     """
-    step = end - start
-    # a direction of exactly zero would divide by zero inside the slab
-    step = torch.where(step.abs() < 1e-12, torch.full_like(step, 1e-12), step)
-    inverse = 1 / step
-    offset = (centre - start) * inverse
-    extent = half * inverse.abs()
-    near = (offset - extent).amax(-1)
-    far = (offset + extent).amin(-1)
-    near = near.clamp_min(0.0)
-    return torch.where((near <= far) & (near <= 1.0), near, math.inf)
+    near, meets = _crossing(start, end, centre, half)
+    return torch.where(meets, near, math.inf)
+
+
+def _crossing(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """Fraction at which segments enter rectangles, and whether they meet them at all."""
+    enters, leaves = [], []
+    # axis by axis: reductions over a last dimension of two would cost more than all the rest
+    for axis in (0, 1):
+        a, b, c, h = (item[..., axis].contiguous() for item in (start, end, centre, half))
+        step = b - a
+        # a direction of exactly zero would divide by zero inside the slab
+        inverse = 1 / step.masked_fill(step.abs() < 1e-12, 1e-12)
+        offset, extent = (c - a) * inverse, h * inverse.abs()
+        enters.append(offset - extent)
+        leaves.append(offset + extent)
+    near = torch.maximum(*enters).clamp_min(0.0)
+    return near, (near <= torch.minimum(*leaves)) & (near <= 1.0)
 
 
 def line_of_sight(
@@ -49,12 +57,12 @@ def line_of_sight(
     Returns:
         ``[envs, W, T]``, boolean.
     """
-    gap = targets.unsqueeze(1) - watchers.unsqueeze(2)
-    near = gap.square().sum(-1) <= radius**2
-    start = watchers[:, :, None, None]
-    end = targets[:, None, :, None]
-    entry = entry_fraction(start, end, centre[:, None, None], half[:, None, None])
-    return near & (entry == math.inf).all(-1)
+    # environments last: the inner loops of broadcasting run over the long axis
+    start, end, middle, size = (item.transpose(0, 1) for item in (watchers, targets, centre, half))
+    gap = end.unsqueeze(0) - start.unsqueeze(1)
+    near = gap[..., 0].square() + gap[..., 1].square() <= radius**2
+    _, meets = _crossing(start[:, None, None], end[:, None], middle, size)
+    return (near & ~meets.any(2)).permute(2, 0, 1)
 
 
 def in_cone(watchers: Tensor, headings: Tensor, targets: Tensor, angle: float) -> Tensor:
