@@ -1,7 +1,12 @@
 """Invariants of the kinematics under random play."""
 
+import dataclasses
+import itertools
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aajr.envs.hide_and_seek import HideAndSeekConfig
 from aajr.envs.hide_and_seek.dynamics import advance
@@ -96,6 +101,56 @@ def test_an_agent_holds_one_box_at_most(steps):
     agent = torch.arange(CONFIG.n_agents).view(1, -1, 1)
     for _, state in steps:
         assert (state.holder.unsqueeze(1) == agent).sum(-1).max() <= 1
+
+
+def test_a_game_alone_is_that_game_in_a_batch():
+    for before, after in itertools.islice(random_play(7), 20, 40):
+        g = torch.Generator().manual_seed(0)
+        velocity = 2 * torch.rand(ENVS, CONFIG.n_agents, 2, generator=g) - 1
+        grab, lock = torch.rand(2, ENVS, CONFIG.n_agents, generator=g) < 0.5
+        walls = walls_of(CONFIG, ENVS)
+        together = advance(before, velocity, grab, lock, *walls, CONFIG)
+        for row in (0, ENVS // 2, ENVS - 1):
+            one = slice(row, row + 1)
+            alone = State(*(getattr(before, f.name)[one] for f in dataclasses.fields(State)))
+            given = velocity[one], grab[one], lock[one], *(wall[one] for wall in walls)
+            alone = advance(alone, *given, CONFIG)
+            for item in dataclasses.fields(State):
+                found, expected = getattr(alone, item.name), getattr(together, item.name)[one]
+                assert torch.equal(found, expected), item.name
+        assert not torch.equal(before.agents, after.agents)
+
+
+@given(st.integers(0, 10_000))
+def test_overlap_is_that_of_intervals(seed):
+    g = torch.Generator().manual_seed(seed)
+    a, b = (2 * torch.rand(3, n, 2, generator=g) - 1 for n in (4, 5))
+    a_half, b_half = (0.5 * torch.rand(3, n, 2, generator=g) for n in (4, 5))
+    found = overlaps(a, a_half, b, b_half).tolist()
+    for e, i, j in itertools.product(range(3), range(4), range(5)):
+        expected = all(
+            max(float(a[e, i, x] - a_half[e, i, x]), float(b[e, j, x] - b_half[e, j, x])) + 1e-6
+            < min(float(a[e, i, x] + a_half[e, i, x]), float(b[e, j, x] + b_half[e, j, x]))
+            for x in (0, 1)
+        )
+        touching = any(
+            abs(float((a[e, i, x] - b[e, j, x]).abs() - a_half[e, i, x] - b_half[e, j, x])) < 1e-5
+            for x in (0, 1)
+        )
+        assert found[e][i][j] == expected or touching
+
+
+def test_the_lowest_number_takes_a_contested_box():
+    config = dataclasses.replace(SMALL, n_hiders=3)
+    agents = torch.tensor([[[0.5, 0.5], [-0.12, 0.0], [-0.1, 0.02], [0.12, 0.0]]])
+    state = dataclasses.replace(
+        duel(UNLOCKED), agents=agents, velocity=agents * 0, heading=agents * 0
+    )
+    everyone = torch.ones(1, 4, dtype=torch.bool)
+    result = advance(state, agents * 0, everyone, ~everyone, *walls_of(config, 1), config)
+    assert int(result.holder) == 1, "hider 0 is out of reach"
+    locked = advance(state, agents * 0, ~everyone, everyone, *walls_of(config, 1), config)
+    assert (int(locked.lock), int(locked.holder)) == (BY_HIDERS, FREE)
 
 
 def duel(lock: int) -> State:

@@ -9,10 +9,12 @@ import pytest
 import torch
 import vmas
 from pettingzoo.test import parallel_api_test
+from vmas.simulator.core import Landmark
 
 from aajr.envs.hide_and_seek import (
     HideAndSeek,
     HideAndSeekConfig,
+    hidden_share,
     hiders_success,
     make_torchrl_env,
     observation_layout,
@@ -58,9 +60,8 @@ def test_golden_trajectory():
         "observation": [[round(v, 4) for v in frames[t, 0, 0].tolist()] for t in (0, 20, 40)],
         "rewards": [round(v, 4) for v in rewards.sum(0).flatten().tolist()],
     }
-    if not GOLDEN.exists():
-        GOLDEN.write_text(json.dumps(found, indent=1))
     golden = json.loads(GOLDEN.read_text())
+    assert found.keys() == golden.keys()
     for name in golden:
         torch.testing.assert_close(
             torch.tensor(found[name]), torch.tensor(golden[name]), atol=2e-3, rtol=0
@@ -86,15 +87,6 @@ def test_torchrl_shapes():
     assert env.group_map == {
         team: [f"{team}_{i}" for i in range(5)] for team in ("hider", "seeker")
     }
-
-
-def test_torchrl_seed_repeats_the_start():
-    env = make_torchrl_env(CONFIG, num_envs=3, seed=0)
-    env.set_seed(4)
-    first = env.reset()["hider", "observation"]
-    env.reset()
-    env.set_seed(4)
-    assert torch.equal(env.reset()["hider", "observation"], first)
 
 
 def test_gymnasium_wrapper():
@@ -144,6 +136,41 @@ def test_unseen_opponents_are_zero_and_seen_ones_true():
     assert true.norm(dim=-1)[visible == 1].max() <= CONFIG.view_radius
 
 
+def test_a_cone_hides_what_lies_behind():
+    config = dataclasses.replace(CONFIG, view_cone=1.0)
+    env = vmas_env(config, envs=64)
+    views = torch.stack(env.reset(seed=1), 1)
+    state = env.scenario.state
+    told = views[:, :5, observation_layout(config, "hider")["opponents"]].reshape(64, 5, 5, 3)
+    true = state.agents[:, None, 5:] - state.agents[:, :5, None]
+    off = torch.atan2(true[..., 1], true[..., 0]).abs()
+    visible = told[..., 2] == 1
+    assert visible.any()
+    assert off[visible].max() <= 0.5 + 1e-4, "everybody looks along +x at first"
+
+
+def test_the_nearest_are_perceived():
+    config = dataclasses.replace(CONFIG, observe_nearest=2)
+    env = vmas_env(config, envs=32)
+    views = torch.stack(env.reset(seed=1), 1)
+    agents = env.scenario.state.agents[:, :5]
+    told = views[:, :5, observation_layout(config, "hider")["teammates"]].reshape(32, 5, 2, 2)
+    gaps = torch.cdist(agents, agents).sort(-1).values[..., 1:3]
+    assert torch.allclose(told.norm(dim=-1).sort(-1).values, gaps, atol=1e-5)
+
+
+def test_a_box_is_drawn_in_its_size(monkeypatch):
+    env = vmas_env(envs=3)
+    env.reset(seed=0)
+    drawn = []
+    monkeypatch.setattr(Landmark, "render", lambda box, env_index: [drawn.append(box.shape)])
+    for game in range(3):
+        env.world.landmarks[len(CONFIG.walls)].render(game)
+    half = env.scenario.state.box_half[:, 0]
+    found = torch.tensor([[shape.length, shape.width] for shape in drawn])
+    assert torch.allclose(found, 2 * half)
+
+
 def test_rewards_by_hand():
     config = dataclasses.replace(CONFIG, preparation_fraction=0.0, team_share=0.3)
     env = vmas_env(config, envs=32)
@@ -161,6 +188,16 @@ def test_no_reward_in_the_preparation():
     assert rewards[: CONFIG.preparation_steps].abs().sum() == 0
     assert rewards[CONFIG.preparation_steps :].abs().min() >= 0
     assert rewards[CONFIG.preparation_steps :].abs().sum() > 0
+
+
+def test_hidden_share_counts_the_play_alone():
+    config = HideAndSeekConfig(n_hiders=2, max_steps=4, preparation_fraction=0.5)
+    seen = torch.tensor([[1.0, 1], [1, 1], [0, 1], [0, 0]])
+    assert float(hidden_share(seen, config)) == 0.75
+    with pytest.raises(ValueError, match="seen has shape"):
+        hidden_share(seen[1:], config)
+    with pytest.raises(ValueError, match="preparation_fraction=1"):
+        hidden_share(seen, dataclasses.replace(config, preparation_fraction=1.0))
 
 
 def test_success_needs_enough_hidden():
@@ -216,6 +253,12 @@ def test_one_game_resets_alone():
         ({"box_half_size": (0.3, 0.1)}, "box_half_size"),
         ({"seeker_speed": 0.5}, "seeker_speed=0.5"),
         ({"required_hidden": 9}, "required_hidden=9"),
+        ({"agent_radius": 0.5}, "agent_radius=0.5"),
+        ({"hider_speed": 0.09, "walls": ((0.0, 0.0, 0.01, 0.3),)}, "hider_speed=0.09"),
+        ({"walls": ((0.0, 0.0, 0.1),)}, "walls holds"),
+        ({"walls": ((0.0, float("nan"), 0.1, 0.1),)}, "walls holds"),
+        ({"walls": ((0.0, 0.0, -0.1, 0.1),)}, "walls holds"),
+        ({"walls": ((3.0, 0.0, 0.1, 0.1),)}, "walls holds"),
     ],
 )
 def test_bad_games_are_named(change, message):

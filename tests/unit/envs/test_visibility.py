@@ -1,5 +1,6 @@
 """Lines of sight against exact rational geometry."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -63,6 +64,46 @@ def test_sight_is_symmetric_and_bounded(seed):
     assert torch.equal(sees, sees.transpose(1, 2))
     distance = torch.cdist(points, points)
     assert not bool((sees & (distance > 0.7 + 1e-5)).any())
+
+
+def turn(a, b, c) -> int:
+    """Exact: 1 if a, b, c turn left, -1 if right, 0 if they lie on a line."""
+    area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    return (area > 0) - (area < 0)
+
+
+def hidden_by(start, end, centre, half) -> bool:
+    """Exact, without clipping: an end lies inside, or the segment crosses a diagonal."""
+    low, high = ([c + s * h for c, h in zip(centre, half, strict=True)] for s in (-1, 1))
+    if any(all(low[i] <= p[i] <= high[i] for i in (0, 1)) for p in (start, end)):
+        return True
+    diagonals = (low, high), ([low[0], high[1]], [high[0], low[1]])
+    return any(
+        turn(start, end, a) != turn(start, end, b) and turn(a, b, start) != turn(a, b, end)
+        for a, b in diagonals
+    )
+
+
+@given(st.integers(0, 10_000))
+def test_sight_among_many_rectangles_is_exact(seed):
+    g = torch.Generator().manual_seed(seed)
+    watchers, targets, centre = (2 * torch.rand(2, n, 2, generator=g) - 1 for n in (3, 4, 5))
+    half = 0.02 + 0.3 * torch.rand(2, 5, 2, generator=g)
+    sees = line_of_sight(watchers, targets, centre, half, radius=3.0)
+    w, t, c, h = (
+        [[[Fraction(v) for v in p] for p in game] for game in item.tolist()]
+        for item in (watchers, targets, centre, half)
+    )
+    for e, i, j in itertools.product(range(2), range(3), range(4)):
+        verdicts = {
+            any(
+                hidden_by(w[e][i], t[e][j], c[e][r], [v + margin for v in h[e][r]])
+                for r in range(5)
+            )
+            for margin in (Fraction(-1, 10**5), Fraction(1, 10**5))
+        }
+        # within rounding of an edge either answer will do
+        assert bool(sees[e, i, j]) != verdicts.pop() or verdicts
 
 
 def test_a_box_between_hides():

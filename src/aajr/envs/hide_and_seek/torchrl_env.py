@@ -27,7 +27,8 @@ class _TeamwiseVmasEnv(VmasEnv):  # type: ignore[misc]
 
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
         actions = torch.cat([tensordict.get((team, "action")) for team in TEAMS], 1)
-        self.scenario.act(_wishes(actions) if self.scenario.config.discrete else actions)
+        wishes = _from_bins if self.scenario.config.discrete else _in_range
+        self.scenario.act(wishes(actions))
         self._env.steps += 1
         return self._teams("observation", "reward")
 
@@ -69,7 +70,7 @@ class _TeamwiseVmasEnv(VmasEnv):  # type: ignore[misc]
         return tensordict
 
 
-def _wishes(actions: Tensor) -> Tensor:
+def _from_bins(actions: Tensor) -> Tensor:
     """Bins as VMAS maps them to [-1, 1]: with an odd number, 0 stands still.
 
     Raises:
@@ -86,6 +87,16 @@ def _wishes(actions: Tensor) -> Tensor:
     shifted = torch.where(actions == 0, middle, actions - (actions <= middle).long())
     ordered = torch.where(odd, shifted, actions)
     return ordered / (bins - 1) * 2.0 - 1.0
+
+
+def _in_range(actions: Tensor) -> Tensor:
+    """Continuous wishes, unchanged; ValueError outside [-1, 1], NaN included."""
+    if not bool((actions.abs() <= 1).all()):
+        raise ValueError(
+            f"action holds values in [{float(actions.min()):g}, {float(actions.max()):g}]; "
+            "give finite numbers in [-1, 1]"
+        )
+    return actions
 
 
 def make_torchrl_env(
