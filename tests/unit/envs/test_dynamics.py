@@ -166,6 +166,20 @@ def duel(lock: int) -> State:
 SMALL = HideAndSeekConfig(n_hiders=1, n_seekers=1, n_boxes=1, walls=())
 
 
+def test_wishes_are_shares_of_the_speed():
+    config = dataclasses.replace(SMALL, n_boxes=0)
+    empty = dict.fromkeys(("boxes", "box_half"), torch.zeros(1, 0, 2))
+    empty |= dict.fromkeys(("holder", "lock"), torch.zeros(1, 0, dtype=torch.long))
+    state = dataclasses.replace(duel(UNLOCKED), **empty)
+    none = torch.zeros(1, 2, dtype=torch.bool)
+    wish = torch.tensor([[[0.3, 0.4], [1.0, -1.0]]])
+    result = advance(state, wish, none, none, *walls_of(config, 1), config)
+    diagonal = config.seeker_speed / 2**0.5
+    share = [0.3 * config.hider_speed, 0.4 * config.hider_speed]
+    expected = torch.tensor([[share, [diagonal, -diagonal]]])
+    assert torch.allclose(result.velocity, expected, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("lock", "grabber", "holder", "after"),
     [

@@ -159,6 +159,22 @@ def test_the_nearest_are_perceived():
     assert torch.allclose(told.norm(dim=-1).sort(-1).values, gaps, atol=1e-5)
 
 
+def test_of_many_opponents_the_nearest_visible_are_perceived():
+    config = dataclasses.replace(CONFIG, observe_nearest=2)
+    env = vmas_env(config, envs=64)
+    views = torch.stack(env.reset(seed=1), 1)
+    everyone = torch.stack(vmas_env(envs=64).reset(seed=1), 1)
+    for team, rows in (("hider", slice(0, 5)), ("seeker", slice(5, 10))):
+        few = views[:, rows, observation_layout(config, team)["opponents"]].reshape(-1, 2, 3)
+        all_five = everyone[:, rows, observation_layout(CONFIG, team)["opponents"]]
+        all_five = all_five.reshape(-1, 5, 3)
+        for told, known in zip(few, all_five, strict=True):
+            seen = known[known[:, 2] == 1]
+            nearest = seen[seen[:, :2].norm(dim=-1).argsort()][:2, :2].norm(dim=-1)
+            found = told[told[:, 2] == 1][:, :2].norm(dim=-1).sort().values
+            assert torch.equal(found, nearest.sort().values)
+
+
 def test_a_box_is_drawn_in_its_size(monkeypatch):
     env = vmas_env(envs=3)
     env.reset(seed=0)
