@@ -32,7 +32,7 @@ docs: .venv/.ready
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
 bench: .venv/.ready
-	$(BIN)/python -m pytest benchmarks --benchmark-enable -p no:doctest -p no:cacheprovider -s
+	$(BIN)/python -m pytest benchmarks --benchmark-enable -p no:cacheprovider -s
 
 clean:
 	rm -rf .venv docs/_build .pytest_cache .mypy_cache .ruff_cache
