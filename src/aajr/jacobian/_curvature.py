@@ -1,0 +1,54 @@
+"""Second directional derivatives by nested forward mode."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_same_shape
+from aajr._modes import Policy
+
+
+def directional_curvature(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""π(x), J(x) v and the second-order term :math:`D^2\pi(x)[v,v]`, all exact.
+
+    .. math:: \pi(x+tv) = \pi(x) + t\,Jv + \tfrac12 t^2\,D^2\pi[v,v] + O(t^3)
+
+    A piecewise linear policy has no curvature almost everywhere, which says nothing of its kinks.
+
+    Args:
+        policy: map from ``[batch, *event]`` to ``[batch, ...]``, independent between rows; an
+            objective composed with a policy is such a map too.
+        x: points, ``[batch, *event]``.
+        v: directions, ``[batch, *event]``.
+
+    Returns:
+        Three tensors in the shape of the output.
+
+    Raises:
+        ValueError: shapes that differ; an operation without forward-mode derivatives.
+
+    Example:
+        >>> import torch
+        >>> x, v = torch.tensor([[2.0]]), torch.tensor([[3.0]])
+        >>> directional_curvature(lambda x: x**3, x, v)
+        (tensor([[8.]]), tensor([[36.]]), tensor([[108.]]))
+
+    Source: Bettencourt, Johnson and Duvenaud, Taylor-mode automatic differentiation, 2019, for
+    nested forward mode and its cost.
+    """
+    check_same_shape("v", v, "x", x)
+
+    def along(point: Tensor) -> tuple[Tensor, Tensor]:
+        result: tuple[Tensor, Tensor] = torch.func.jvp(policy, (point,), (v,))  # type: ignore[assignment]
+        return result
+
+    try:
+        values, slopes = torch.func.jvp(along, (x,), (v,))  # type: ignore[misc]
+    except NotImplementedError as error:
+        raise ValueError(
+            f"the policy or the objective uses an operation without forward-mode derivatives "
+            f"({error}); use step_rule='backtracking', which needs none, or an eager kernel"
+        ) from error
+    (output, first), (_, second) = values, slopes
+    return output, first, second
