@@ -47,8 +47,9 @@ class Trajectory:
             only when the adversary had to choose between points.
         worst: the point the adversary settled on, x + δ*, ``[batch, *event]``.
         event_dims: trailing dimensions that share one budget (see :class:`aajr.Ball`).
-        forward_passes: policy evaluations on the whole batch.
-        backward_passes: gradient evaluations on the whole batch.
+        forward_passes: policy evaluations, in units of the whole batch.
+        backward_passes: gradient evaluations, likewise.
+        curvature_passes: second directional derivatives by nested forward mode, likewise.
         outputs: π(x + δ_k) attached to the parameters, ``[K+1, batch, *output]``, if kept.
     """
 
@@ -58,8 +59,9 @@ class Trajectory:
     losses: Tensor
     worst: Tensor
     event_dims: int = 1
-    forward_passes: int = 0
-    backward_passes: int = 0
+    forward_passes: float = 0
+    backward_passes: float = 0
+    curvature_passes: float = 0
     outputs: Tensor | None = None
 
     @property

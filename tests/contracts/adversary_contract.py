@@ -76,7 +76,8 @@ class AdversaryContract:
     def test_passes_are_counted(self):
         policy = doubles.CountingPolicy()
         trajectory = attack(self.make(BALLS["l2"]), policy, clean())
-        assert trajectory.forward_passes == policy.rows / dense.BATCH
+        counted = trajectory.forward_passes + trajectory.curvature_passes
+        assert counted == policy.rows / dense.BATCH
 
     def test_only_the_generator_decides(self):
         adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()

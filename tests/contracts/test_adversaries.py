@@ -35,9 +35,19 @@ class TestRawProjectedGradientAscent(AdversaryContract):
 
 class TestNormalizedProjectedGradientAscent(AdversaryContract):
     def make(self, ball: Ball):
-        return ProjectedGradientAscent(ball, step_direction="normalized")
+        return ProjectedGradientAscent(ball, step_direction="raw", step_rule="normalized")
 
 
 class TestSignProjectedGradientAscent(AdversaryContract):
     def make(self, ball: Ball):
         return ProjectedGradientAscent(ball, step_direction="sign")
+
+
+class TestStableProjectedGradientAscent(AdversaryContract):
+    def make(self, ball: Ball):
+        return ProjectedGradientAscent(ball, step_rule="stable")
+
+
+class TestBacktrackingProjectedGradientAscent(AdversaryContract):
+    def make(self, ball: Ball):
+        return ProjectedGradientAscent(ball, step_direction="raw", step_rule="backtracking")

@@ -13,11 +13,14 @@ from aajr._checks import check_choice, check_count, check_number
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary, MaskedGradientWarning
 from aajr.adversaries._objectives import Divergence
+from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.geometry import Ball
+from aajr.jacobian import directional_curvature
 from aajr.jacobian._directional import input_gradient
+from aajr.theory import loss_of
 from aajr.trajectory import Objective, Reference, Trajectory
 
-StepDirection = Literal["steepest", "raw", "normalized", "sign"]
+StepDirection = Literal["steepest", "raw", "sign"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +36,12 @@ class ProjectedGradientAscent(Adversary):
         step_size: η, 2.5 ε / K by default, which can cross the ball by steepest steps.
         step_direction: S. ``steepest`` is the ball's own, s·sign(g) for linf and s²g/‖sg‖₂ for
             l2, of size ‖S/s‖_p = 1, so that η counts in units of ε. The others are what they say
-            whatever the ball: ``raw`` is g, ``normalized`` is g/‖g‖₂ over the budget, in input
-            units, and ``sign`` is s·sign(g), which in an l2 ball need not come to rest at a
-            maximum.
+            whatever the ball: ``raw`` is g, and ``sign`` is s·sign(g), which in an l2 ball need
+            not come to rest at a maximum.
+        step_rule: how far each sample goes. ``fixed`` is η; ``normalized`` is η/‖S(g)/s‖_p, equal
+            lengths; ``stable`` shortens the step to ⟨g, d⟩/L_eff with the effective smoothness
+            L_eff measured along it; ``backtracking`` halves it until the increase suffices. The
+            last two never lower the objective; their extra passes are counted.
         random_start: start uniformly in the ball instead of at δ = 0.
         restarts: independent searches; the worst point of all is kept, per sample.
         select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
@@ -61,6 +67,7 @@ class ProjectedGradientAscent(Adversary):
     steps: int = 3
     step_size: float | None = None
     step_direction: StepDirection = "steepest"
+    step_rule: StepRule = "fixed"
     random_start: bool = True
     restarts: int = 1
     select: Literal["last", "best"] = "last"
@@ -69,9 +76,8 @@ class ProjectedGradientAscent(Adversary):
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
         check_count("restarts", self.restarts)
-        check_choice(
-            "step_direction", self.step_direction, ("steepest", "raw", "normalized", "sign")
-        )
+        check_choice("step_direction", self.step_direction, ("steepest", "raw", "sign"))
+        check_choice("step_rule", self.step_rule, tuple(STEP_RULES))
         check_choice("select", self.select, ("last", "best"))
         if self.step_size is not None:
             check_number("step_size", self.step_size, exclusive=True)
@@ -102,11 +108,12 @@ class ProjectedGradientAscent(Adversary):
         x = reference.inputs
         allowed = self.ball.attackable(x)
         delta = self.ball.sample(x, generator) if self.random_start else torch.zeros_like(x)
-        points, gradients, losses, outputs = [x + delta], [], [], []
+        points, gradients, losses, outputs, extra = [x + delta], [], [], [], Passes()
         for _ in range(self.steps):
             loss, gradient, output = self._evaluate(policy, points[-1], reference)
             gradient = gradient * allowed
-            delta = self._project(delta + self._step(gradient), x)
+            delta, passes = self._step(policy, reference, delta, gradient, loss)
+            extra = Passes(extra.forward + passes.forward, extra.curvature + passes.curvature)
             points.append(x + delta)
             gradients.append(gradient)
             losses.append(loss)
@@ -123,8 +130,9 @@ class ProjectedGradientAscent(Adversary):
             losses=scored,
             worst=_highest(stacked, scored) if self.select == "best" else points[-1],
             event_dims=self.ball.event_dims,
-            forward_passes=1 + len(losses),
+            forward_passes=1 + len(losses) + extra.forward,
             backward_passes=self.steps,
+            curvature_passes=extra.curvature,
             outputs=torch.stack(outputs) if self.keep_outputs else None,
         )
 
@@ -157,23 +165,46 @@ class ProjectedGradientAscent(Adversary):
             raise ValueError("the objective returned NaN or infinite losses; check it at x + δ")
         return loss
 
+    @torch.no_grad()
+    def _step(
+        self,
+        policy: Policy,
+        reference: Reference,
+        delta: Tensor,
+        gradient: Tensor,
+        loss: Tensor,
+    ) -> tuple[Tensor, Passes]:
+        x = reference.inputs
+
+        def score(candidate: Tensor, rows: Tensor) -> Tensor:
+            part = reference.rows(rows)
+            return self._loss(policy(part.inputs + candidate), part)
+
+        arc = Arc(
+            delta=delta,
+            gradient=gradient,
+            direction=self._direction(gradient),
+            loss=loss,
+            project=lambda candidate: self._project(candidate, x),
+            score=score,
+            curvature=lambda d: directional_curvature(
+                loss_of(policy, self.objective, reference), x + delta, d
+            )[2],
+            size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.event_dims],
+        )
+        size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
+        return STEP_RULES[self.step_rule](arc, size)
+
     def _project(self, delta: Tensor, x: Tensor) -> Tensor:
         if self.step_direction == "steepest":
             return self.ball.project_scaled(delta, x)
         return self.ball.project(delta, x)
 
-    def _step(self, gradient: Tensor) -> Tensor:
-        size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
-        return size * self._direction(gradient)
-
     def _direction(self, gradient: Tensor) -> Tensor:
         if self.step_direction == "raw":
             return gradient
-        if self.step_direction == "steepest":
-            return self.ball.steepest(gradient)
-        norm: Literal["l2", "linf"] = "l2" if self.step_direction == "normalized" else "linf"
-        scale = None if norm == "l2" else self.ball.scale
-        return replace(self.ball, norm=norm, scale=scale).steepest(gradient)
+        norm = self.ball.norm if self.step_direction == "steepest" else "linf"
+        return replace(self.ball, norm=norm).steepest(gradient)
 
 
 def _highest(points: Tensor, losses: Tensor) -> Tensor:
@@ -201,5 +232,6 @@ def _worse(first: Trajectory, second: Trajectory) -> Trajectory:
         worst=choose(second.worst, first.worst, 0),
         forward_passes=first.forward_passes + second.forward_passes - 1,
         backward_passes=first.backward_passes + second.backward_passes,
+        curvature_passes=first.curvature_passes + second.curvature_passes,
         outputs=outputs,
     )

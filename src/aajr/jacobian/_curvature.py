@@ -45,7 +45,9 @@ def directional_curvature(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor,
 
     try:
         values, slopes = torch.func.jvp(along, (x,), (v,))  # type: ignore[misc]
-    except NotImplementedError as error:
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("forward", "jvp")):
+            raise
         raise ValueError(
             f"the policy or the objective uses an operation without forward-mode derivatives "
             f"({error}); use step_rule='backtracking', which needs none, or an eager kernel"

@@ -7,7 +7,7 @@ from aajr.theory._admissible import (
     membership,
     top_singular,
 )
-from aajr.theory._ascent import Ascent, measure_ascent
+from aajr.theory._ascent import Ascent, loss_of, measure_ascent
 from aajr.theory._constants import (
     Constants,
     critic_constants,
@@ -41,6 +41,7 @@ __all__ = [
     "gradient_bound",
     "guaranteed_ascent",
     "guaranteed_gain",
+    "loss_of",
     "measure_ascent",
     "membership",
     "network_constants",

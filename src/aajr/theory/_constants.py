@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,9 @@ class Constants:
             >>> Constants(1.0, 2.0).after(Constants(3.0, 4.0))
             Constants(smoothness=22.0, lipschitz=8.0)
         """
-        squared = inner.lipschitz * inner.lipschitz
-        return Constants(
-            self.smoothness * squared + self.lipschitz * inner.smoothness,
-            self.lipschitz * inner.lipschitz,
-        )
+        curved = _product(self.smoothness, inner.lipschitz, inner.lipschitz)
+        bent = _product(self.lipschitz, inner.smoothness)
+        return Constants(curved + bent, _product(self.lipschitz, inner.lipschitz))
 
     def scaled(self, weight: float | Tensor) -> Constants:
         """Constants of ``weight`` times the function.
@@ -48,7 +47,8 @@ class Constants:
             >>> Constants(1.0, 2.0).scaled(-3.0)
             Constants(smoothness=3.0, lipschitz=6.0)
         """
-        return Constants(abs(weight) * self.smoothness, abs(weight) * self.lipschitz)
+        size = abs(weight)
+        return Constants(_product(size, self.smoothness), _product(size, self.lipschitz))
 
 
 def divergence_constants(metric: Metric, center: Tensor, radius: float | Tensor) -> Constants:
@@ -216,6 +216,13 @@ def _layer_constants(layer: nn.Module) -> Constants:
         f"the constants of {layer} are not known; give a Sequential of Linear, {known}, Identity, "
         "Flatten or Dropout, or measure with directional_curvature"
     )
+
+
+def _product(*factors: Any) -> Any:
+    # an infinite constant of a branch of weight zero does not matter
+    if any(isinstance(factor, float) and factor == 0 for factor in factors):
+        return 0.0
+    return math.prod(factors)
 
 
 def _heads(metric: Categorical, output: Tensor) -> int:
