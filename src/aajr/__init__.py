@@ -11,7 +11,12 @@ from aajr.adversaries import (
     UniformNoise,
 )
 from aajr.geometry import Ball, Categorical, DiagonalGaussian, Euclidean, Metric
-from aajr.jacobian import directional_derivative, frobenius_squared, spectral_squared
+from aajr.jacobian import (
+    directional_curvature,
+    directional_derivative,
+    frobenius_squared,
+    spectral_squared,
+)
 from aajr.minimax import Minimax, RobustLoss, diagnose
 from aajr.penalties import (
     AAJR,
@@ -59,6 +64,7 @@ __all__ = [
     "Trajectory",
     "UniformNoise",
     "diagnose",
+    "directional_curvature",
     "directional_derivative",
     "frobenius_squared",
     "spectral_squared",
