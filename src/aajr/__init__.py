@@ -28,7 +28,7 @@ from aajr.penalties import (
     Spectral,
     StateAdversarial,
 )
-from aajr.schedules import Cosine, Linear, PerformanceCurriculum
+from aajr.schedules import Cosine, DualAscent, Linear, PerformanceCurriculum
 from aajr.trajectory import Objective, Reference, Trajectory
 
 __version__ = "0.1.0"
@@ -43,6 +43,7 @@ __all__ = [
     "Critic",
     "DiagonalGaussian",
     "Divergence",
+    "DualAscent",
     "Euclidean",
     "Frobenius",
     "InputGradient",

@@ -14,8 +14,9 @@ from aajr._modes import Policy, evaluating
 from aajr.adversaries import Adversary
 from aajr.geometry import Euclidean, Metric
 from aajr.jacobian import directional_derivative, frobenius_squared, spectral_squared
-from aajr.penalties import Penalty
+from aajr.penalties import AAJR, Penalty
 from aajr.penalties._running_mean import RunningMean
+from aajr.schedules import DualAscent
 from aajr.trajectory import Trajectory
 
 Placement = Literal["clean", "adversarial", "mixed"]
@@ -30,7 +31,7 @@ class RobustLoss:
         task: the task loss at the points of the placement.
         penalty: the penalty before λ.
         trajectory: what the adversary did.
-        diagnostics: named numbers; see :func:`diagnose`, with passes and gradient norms.
+        diagnostics: named numbers; see :func:`diagnose`, with λ, passes and gradient norms.
     """
 
     total: Tensor
@@ -48,7 +49,8 @@ class Minimax:
     Args:
         adversary: the inner maximisation.
         penalty: the sensitivity to pay for; None for adversarial training alone.
-        weight: λ, a number or a schedule of the update.
+        weight: λ, a number, a schedule of the update, or :class:`aajr.DualAscent` for a constraint
+            ‖Jv‖ ≤ γ instead of a λ.
         placement: where the task loss is taken: at x + δ* (``adversarial``), at x (``clean``), or
             the mean of both (``mixed``).
         attack_fraction: share of the rows that are attacked, drawn anew at every update. Below 1
@@ -59,7 +61,8 @@ class Minimax:
             for never. They draw from a source of their own and never change the training.
 
     Raises:
-        ValueError: a negative weight, an unknown placement.
+        ValueError: a negative weight, an unknown placement, a constraint on a hinge or on no
+            penalty.
 
     Example:
         >>> import torch, aajr
@@ -92,6 +95,8 @@ class Minimax:
         check_count("seed", seed, minimum=0)
         if not callable(weight):
             check_number("weight", weight)
+        if isinstance(weight, DualAscent):
+            _check_constraint(penalty)
         self.adversary = adversary
         self.penalty = penalty
         self.weight = weight
@@ -129,14 +134,17 @@ class Minimax:
         trajectory = self.adversary(policy, attacked, generator, attacked_data)
         task_loss = self._task_loss(policy, x, trajectory, task)
         _check_loss("task", task_loss)
-        penalty = task_loss.new_zeros(())
-        if self.penalty is not None:
-            penalty = self.penalty(policy, trajectory, generator, self.update)
-            _check_loss("penalty", penalty)
+        penalty, diagnostics = task_loss.new_zeros(()), self._diagnostics(policy, trajectory)
         weight = self.weight(self.update) if callable(self.weight) else self.weight
         check_number("weight", weight)
+        if self.penalty is not None:
+            values = self.penalty.values(policy, trajectory, generator, self.update)
+            penalty = self.penalty.reduce(values)
+            _check_loss("penalty", penalty)
+            diagnostics["weight"] = weight
+            if isinstance(self.weight, DualAscent) and len(values):
+                diagnostics["sensitivity_quantile"] = self.weight.observe(values)
         total = task_loss + weight * penalty
-        diagnostics = self._diagnostics(policy, trajectory)
         self.update += 1
         return RobustLoss(total, task_loss, penalty, trajectory, diagnostics)
 
@@ -144,8 +152,9 @@ class Minimax:
         """Everything needed to go on exactly, as tensors that safetensors can hold.
 
         Returns:
-            ``update``; once there are any, ``random_state`` of the generator and
-            ``gradient_scale``, the penalty's running mean of ‖g‖².
+            ``update``; once there are any, ``random_state`` of the generator,
+            ``gradient_scale``, the penalty's running mean of ‖g‖², and ``dual_weight``, λ of a
+            constraint.
         """
         state = {"update": torch.tensor(self.update)}
         if self._generator is not None:
@@ -153,6 +162,8 @@ class Minimax:
         scale = self._gradient_scale()
         if scale is not None and scale.value is not None:
             state["gradient_scale"] = torch.tensor(scale.value, dtype=torch.float64)
+        if isinstance(self.weight, DualAscent):
+            state["dual_weight"] = torch.tensor(self.weight.weight, dtype=torch.float64)
         return state
 
     def load_state_dict(
@@ -178,6 +189,8 @@ class Minimax:
         scale = self._gradient_scale()
         if scale is not None:
             scale.value = float(state["gradient_scale"]) if "gradient_scale" in state else None
+        if isinstance(self.weight, DualAscent) and "dual_weight" in state:
+            self.weight.weight = float(state["dual_weight"])
 
     def _random_source(self, device: torch.device) -> torch.Generator:
         if self._generator is None:
@@ -217,6 +230,7 @@ class Minimax:
             "inner_gradient_norm_max": float(norms.max()),
             "forward_passes": float(trajectory.forward_passes),
             "backward_passes": float(trajectory.backward_passes),
+            "curvature_passes": float(trajectory.curvature_passes),
         }
         if self.diagnostics_interval and self.update % self.diagnostics_interval == 0:
             metric = None if self.penalty is None else self.penalty.metric
@@ -279,6 +293,16 @@ def diagnose(
         "alignment": float(aligned / frobenius.clamp_min(tiny)),
         "stable_rank": float(frobenius / spectral.clamp_min(tiny)),
     }
+
+
+def _check_constraint(penalty: Penalty | None) -> None:
+    if penalty is None:
+        raise ValueError("weight=DualAscent(...) bounds a penalty; give one, for instance AAJR()")
+    if isinstance(penalty, AAJR) and penalty.gamma is not None:
+        raise ValueError(
+            f"weight=DualAscent(...) needs ‖Jv‖² but gamma={penalty.gamma} makes a hinge of it; "
+            "leave gamma=None"
+        )
 
 
 def _check_loss(name: str, value: Tensor) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from aajr._checks import check_count, check_number
 
 
@@ -97,3 +100,59 @@ class PerformanceCurriculum:
         if performance < self.lower_below:
             return max(self.start, value - self.step)
         return value
+
+
+@dataclass
+class DualAscent:
+    r"""λ such that a quantile of ‖Jv‖ stays at most γ: the constraint form of a penalty.
+
+    .. math:: \log\lambda \leftarrow \log\lambda + \rho\,\log(Q_q(\|Jv\|)/\gamma)
+
+    Dual ascent with multiplicative steps: λ rises while the quantile is above γ, falls below it,
+    and rests where the constraint holds with equality or λ has reached its least value. Each step
+    of log λ is at most ρ. It serves every penalty whose per-sample value is a squared norm.
+
+    Attributes:
+        gamma: γ, output units per input unit.
+        quantile: q, share of the rows that must obey; 1 for the largest.
+        rate: ρ per update.
+        weight: λ; first value and then the state.
+        least: lower bound of λ.
+        greatest: upper bound of λ.
+
+    Example:
+        >>> weight = DualAscent(gamma=1.0, quantile=0.5, rate=0.5, weight=1.0)
+        >>> weight.observe(torch.tensor([4.0, 4.0]))
+        2.0
+        >>> round(weight(0), 4)
+        1.4142
+
+    Source: Boyd et al., Distributed optimization and statistical learning via ADMM, 2011, section
+    2.1, for dual ascent; Kivinen and Warmuth, 1997, for multiplicative steps.
+    """
+
+    gamma: float
+    quantile: float = 0.9
+    rate: float = 0.05
+    weight: float = 1e-3
+    least: float = 1e-8
+    greatest: float = 1e4
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "quantile", "rate", "weight", "least"):
+            check_number(name, getattr(self, name), exclusive=True)
+        check_number("quantile", self.quantile, maximum=1.0)
+        check_number("greatest", self.greatest, minimum=self.least)
+
+    def __call__(self, update: int) -> float:
+        """λ now, whatever the update."""
+        return self.weight
+
+    def observe(self, squared: Tensor) -> float:
+        """Take in ‖Jv‖² of some rows, move λ, and return the quantile of ‖Jv‖."""
+        norms = squared.detach().double().clamp_min(0).sqrt()
+        level = float(torch.quantile(norms, self.quantile))
+        excess = math.log(max(level, 1e-300) / self.gamma)
+        moved = self.weight * math.exp(self.rate * max(-1.0, min(1.0, excess)))
+        self.weight = min(self.greatest, max(self.least, moved))
+        return level

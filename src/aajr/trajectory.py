@@ -49,7 +49,7 @@ class Trajectory:
         event_dims: trailing dimensions that share one budget (see :class:`aajr.Ball`).
         forward_passes: policy evaluations, in units of the whole batch.
         backward_passes: gradient evaluations, likewise.
-        curvature_passes: second directional derivatives by nested forward mode, likewise.
+        curvature_passes: second directional derivatives by double backward, likewise.
         outputs: π(x + δ_k) attached to the parameters, ``[K+1, batch, *output]``, if kept.
     """
 

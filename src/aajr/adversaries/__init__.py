@@ -9,13 +9,16 @@ from aajr.adversaries._objectives import (
     Targeted,
 )
 from aajr.adversaries._pgd import ProjectedGradientAscent
+from aajr.adversaries._step_rules import STEP_RULES, StepRule
 
 __all__ = [
+    "STEP_RULES",
     "Adversary",
     "Critic",
     "Divergence",
     "MaskedGradientWarning",
     "ProjectedGradientAscent",
+    "StepRule",
     "Surrogate",
     "Targeted",
     "UniformNoise",

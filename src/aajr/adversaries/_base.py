@@ -12,7 +12,7 @@ from torch import Tensor
 from aajr._checks import check_batch, check_generator
 from aajr._modes import Policy, evaluating
 from aajr.geometry import Ball
-from aajr.trajectory import Reference, Trajectory
+from aajr.trajectory import Objective, Reference, Trajectory
 
 
 class MaskedGradientWarning(UserWarning):
@@ -22,11 +22,13 @@ class MaskedGradientWarning(UserWarning):
 class Adversary(ABC):
     """Searches a ball for the perturbation that maximises its objective.
 
-    A subclass writes :meth:`run`. The final call checks the input, sets evaluation mode, keeps
-    the parameters' gradients untouched and asserts that every point lies in the ball.
+    A subclass writes :meth:`run` and names its objective, if it climbs one. The final call checks
+    the input, sets evaluation mode, keeps the parameters' gradients untouched and asserts that
+    every point lies in the ball.
     """
 
     ball: Ball
+    objective: Objective | None = None
 
     @abstractmethod
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:

@@ -15,9 +15,8 @@ from aajr.adversaries._base import Adversary, MaskedGradientWarning
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.geometry import Ball
-from aajr.jacobian import directional_curvature
 from aajr.jacobian._directional import input_gradient
-from aajr.theory import loss_of
+from aajr.theory import along_direction, loss_of
 from aajr.trajectory import Objective, Reference, Trajectory
 
 StepDirection = Literal["steepest", "raw", "sign"]
@@ -187,7 +186,7 @@ class ProjectedGradientAscent(Adversary):
             loss=loss,
             project=lambda candidate: self._project(candidate, x),
             score=score,
-            curvature=lambda d: directional_curvature(
+            curvature=lambda d: along_direction(
                 loss_of(policy, self.objective, reference), x + delta, d
             )[2],
             size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.event_dims],

@@ -17,8 +17,7 @@ def directional_curvature(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor,
     A piecewise linear policy has no curvature almost everywhere, which says nothing of its kinks.
 
     Args:
-        policy: map from ``[batch, *event]`` to ``[batch, ...]``, independent between rows; an
-            objective composed with a policy is such a map too.
+        policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
         x: points, ``[batch, *event]``.
         v: directions, ``[batch, *event]``.
 
@@ -49,8 +48,8 @@ def directional_curvature(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor,
         if not any(word in str(error) for word in ("forward", "jvp")):
             raise
         raise ValueError(
-            f"the policy or the objective uses an operation without forward-mode derivatives "
-            f"({error}); use step_rule='backtracking', which needs none, or an eager kernel"
+            f"the policy uses an operation without forward-mode derivatives ({error}); use an "
+            "eager kernel"
         ) from error
     (output, first), (_, second) = values, slopes
     return output, first, second

@@ -73,9 +73,23 @@ class Penalty(ABC):
         Raises:
             ValueError: a generator on another device, a mask that does not fit.
         """
+        return self.reduce(self.values(policy, trajectory, generator, update))
+
+    @final
+    def values(
+        self,
+        policy: Policy,
+        trajectory: Trajectory,
+        generator: torch.Generator,
+        update: int = 0,
+    ) -> Tensor:
+        """The sensitivities of the rows drawn, ``[rows]``; none between intervals.
+
+        Arguments and errors are those of the call.
+        """
         check_generator(generator, trajectory.origin)
         if update % self.interval:
-            return trajectory.origin.new_zeros(())
+            return trajectory.origin.new_zeros(0)
         self.observe(trajectory)
         batch = trajectory.origin.shape[0]
         if self.fraction < 1:
@@ -83,7 +97,12 @@ class Penalty(ABC):
             order = torch.randperm(batch, generator=generator, device=generator.device)
             trajectory = trajectory.rows(order[:count].to(trajectory.origin.device))
         with evaluating(policy):
-            return self.interval * self.per_sample(policy, trajectory, generator).mean()
+            return self.per_sample(policy, trajectory, generator)
+
+    @final
+    def reduce(self, values: Tensor) -> Tensor:
+        """Mean of the rows drawn times the interval; zero if there are none."""
+        return self.interval * values.mean() if len(values) else values.new_zeros(())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

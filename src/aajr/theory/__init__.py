@@ -7,7 +7,7 @@ from aajr.theory._admissible import (
     membership,
     top_singular,
 )
-from aajr.theory._ascent import Ascent, loss_of, measure_ascent
+from aajr.theory._ascent import Ascent, along_direction, loss_of, measure_ascent
 from aajr.theory._constants import (
     Constants,
     critic_constants,
@@ -32,6 +32,7 @@ __all__ = [
     "Constants",
     "Membership",
     "Witness",
+    "along_direction",
     "anisotropic_policy",
     "critic_constants",
     "damage_bound",

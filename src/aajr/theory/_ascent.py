@@ -10,9 +10,17 @@ from torch import Tensor
 
 from aajr._modes import Policy, evaluating
 from aajr._vectors import length, per_row, unit
-from aajr.jacobian import directional_curvature
+from aajr.jacobian._directional import input_gradient
 from aajr.theory._numbers import ratio
 from aajr.trajectory import Objective, Reference, Trajectory
+
+_SUMMARY = (
+    "effective_smoothness",
+    "step_length",
+    "step_to_limit",
+    "unstable_share",
+    "nonmonotone_share",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +48,37 @@ class Ascent:
         """2⟨g, d⟩/|dᵀ∇²F d|: the longest step on which the quadratic model does not fall."""
         return ratio(2 * self.slope.clamp_min(0), self.smoothness)
 
+    def summary(self) -> dict[str, float]:
+        """Numbers for a log, over the steps that moved.
+
+        Returns:
+            ``effective_smoothness`` mean |dᵀ∇²F d|; ``step_length`` mean ‖d‖; ``step_to_limit``
+            median of the step over the largest stable one; ``unstable_share`` of steps beyond it;
+            ``nonmonotone_share`` of steps that lowered the objective.
+        """
+        moved = self.length > 0
+        if not bool(moved.any()):
+            return dict.fromkeys(_SUMMARY, 0.0)
+        share = (self.length / self.stable_length)[moved]
+        values = (
+            self.smoothness[moved].mean(),
+            self.length[moved].mean(),
+            share.median(),
+            (share > 1).double().mean(),
+            self.falls[moved].double().mean(),
+        )
+        return {name: float(value) for name, value in zip(_SUMMARY, values, strict=True)}
+
     @property
     def falls(self) -> Tensor:
         """Where the step lowered the objective by more than rounding, boolean."""
         return self.gain < -self.rounding
 
 
-@torch.no_grad()
 def measure_ascent(policy: Policy, objective: Objective, trajectory: Trajectory) -> Ascent:
     """Gain, slope and curvature of the objective along the steps really made.
 
-    Costs one forward pass at every point and one nested forward-mode pass at every step.
+    Costs one forward pass at every point and two backward passes at every step.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``.
@@ -77,8 +105,9 @@ def measure_ascent(policy: Policy, objective: Objective, trajectory: Trajectory)
     directions = unit(trajectory.steps.flatten(0, 1), per_row(starts))
     with evaluating(policy):
         loss = loss_of(policy, objective, trajectory.reference.rows(rows.repeat(len(steps))))
-        values, slope, second = directional_curvature(loss, starts, directions)
-        last = objective(policy(trajectory.points[-1]), trajectory.reference)
+        values, slope, second = along_direction(loss, starts, directions)
+        with torch.no_grad():
+            last = objective(policy(trajectory.points[-1]), trajectory.reference)
     shape = steps.shape[:2]
     losses = torch.cat([values.reshape(shape), last.unsqueeze(0)])
     size = losses.abs().amax(0).clamp_min(1.0)
@@ -97,3 +126,47 @@ def loss_of(
 ) -> Callable[[Tensor], Tensor]:
     """x + δ ↦ ℓ(π(x + δ)), ``[batch, *event]`` to ``[batch]``."""
     return lambda points: objective(policy(points), reference)
+
+
+def along_direction(
+    loss: Callable[[Tensor], Tensor], x: Tensor, d: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """F, ⟨∇F, d⟩ and dᵀ∇²F d of every row, exact by two backward passes.
+
+    Args:
+        loss: F, ``[batch, *event]`` to ``[batch]``, independent between rows.
+        x: points, ``[batch, *event]``.
+        d: directions, ``[batch, *event]``.
+
+    Returns:
+        Three tensors ``[batch]``, detached.
+
+    Raises:
+        ValueError: a loss cut off from its input, or an operation without second derivatives.
+
+    Example:
+        >>> import torch
+        >>> cube = lambda x: x.pow(3).sum(1)
+        >>> along_direction(cube, torch.tensor([[2.0]]), torch.tensor([[1.0]]))
+        (tensor([8.]), tensor([12.]), tensor([12.]))
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        values = loss(x)
+        gradient = input_gradient(values, x, torch.ones_like(values), create_graph=True)
+        slope = (gradient * d).flatten(1).sum(1)
+        second = torch.zeros_like(x)
+        if slope.requires_grad:
+            second = _second_backward(slope, x)
+    return values.detach(), slope.detach(), (second * d).flatten(1).sum(1)
+
+
+def _second_backward(slope: Tensor, x: Tensor) -> Tensor:
+    try:
+        (second,) = torch.autograd.grad(slope.sum(), x, allow_unused=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the policy or the objective has no second derivative ({error}); use eager kernels, "
+            "and step_rule='backtracking' for an inner loop without second derivatives"
+        ) from error
+    return torch.zeros_like(x) if second is None else second

@@ -40,7 +40,13 @@ def build_adversary(
     config: AdversaryConfig, objective: Objective, mask: Tensor | None, epsilon: float
 ) -> ProjectedGradientAscent:
     """Projected gradient ascent on the attackable features, L∞."""
-    return ProjectedGradientAscent(Ball("linf", epsilon, mask=mask), objective, steps=config.steps)
+    return ProjectedGradientAscent(
+        Ball("linf", epsilon, mask=mask),
+        objective,
+        steps=config.steps,
+        step_size=config.step_size * epsilon or None,
+        step_rule=config.step_rule,
+    )
 
 
 def build_penalty(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from aajr._checks import check_choice, check_count, check_number
+from aajr.adversaries import STEP_RULES, StepRule
 from aajr.envs.hide_and_seek import HideAndSeekConfig
 from aajr.training.threats import Threat
 
@@ -79,6 +80,9 @@ class AdversaryConfig:
         action_epsilon: L∞ radius, in logits, of a second attack on the actions while collecting;
             0 for none. With the threat ``actions`` it is ``epsilon`` that bounds the logits.
         steps: of projected gradient ascent.
+        step_size: in units of ε; 0 takes 2.5 / steps.
+        step_rule: ``fixed``, ``normalized``, or ``stable`` and ``backtracking``, which never lower
+            the objective.
         ramp: share of training over which ε grows linearly from 0.
     """
 
@@ -88,6 +92,8 @@ class AdversaryConfig:
     epsilon: float = 0.1
     action_epsilon: float = 0.0
     steps: int = 1
+    step_size: float = 0.0
+    step_rule: StepRule = "fixed"
     ramp: float = 0.25
 
     def __post_init__(self) -> None:
@@ -103,6 +109,8 @@ class AdversaryConfig:
                 "collecting; use placement='rollout' or 'mixed'"
             )
         check_count("steps", self.steps)
+        check_number("step_size", self.step_size)
+        check_choice("step_rule", self.step_rule, tuple(STEP_RULES))
         check_number("ramp", self.ramp, maximum=1.0)
 
     @property
@@ -126,6 +134,9 @@ class PenaltyConfig:
             its name, and 0 takes all of those.
         interval: updates between penalties.
         gamma: hinge of AAJR; 0 for none.
+        constraint: γ of the constraint form, in which λ adapts from ``weight`` on so that
+            ``quantile`` of ‖Jv‖ stays at most γ; 0 for a fixed λ.
+        quantile: of ‖Jv‖ that the constraint bounds.
     """
 
     name: PenaltyName = "none"
@@ -135,11 +146,20 @@ class PenaltyConfig:
     fraction: float = 0.0
     interval: int = 1
     gamma: float = 0.0
+    constraint: float = 0.0
+    quantile: float = 0.9
 
     def __post_init__(self) -> None:
         check_number("weight", self.weight)
         check_number("fraction", self.fraction, maximum=1.0)
         check_number("gamma", self.gamma)
+        check_number("constraint", self.constraint)
+        check_number("quantile", self.quantile, exclusive=True, maximum=1.0)
+        if self.constraint and not self.weight:
+            raise ValueError(
+                f"constraint={self.constraint} adapts λ by factors and cannot start at weight=0.0; "
+                "give a small weight such as 0.001"
+            )
         check_count("interval", self.interval)
 
 

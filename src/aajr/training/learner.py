@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from tensordict import TensorDict
@@ -14,15 +14,17 @@ from torchrl.objectives import ClipPPOLoss
 
 from aajr.adversaries import Adversary, Critic
 from aajr.geometry import Categorical
-from aajr.minimax import Minimax, Placement
-from aajr.schedules import Linear
+from aajr.minimax import Minimax, Placement, RobustLoss
+from aajr.schedules import DualAscent, Linear
+from aajr.theory import measure_ascent
 from aajr.training.builders import build_adversary, build_objective, build_penalty
 from aajr.training.collection import LearningTeam
-from aajr.training.config import TrainConfig
+from aajr.training.config import PenaltyConfig, TrainConfig
 from aajr.training.distributions import CategoricalHeads
 from aajr.training.models import Actor, mlp
 
 _PENALISED_SHARE = 1 / 8
+_MEASURED_ROWS = 64
 _PLACEMENTS: dict[str, Placement] = {
     "update": "adversarial",
     "rollout": "clean",
@@ -43,26 +45,29 @@ class OnlineValue(nn.Module):
         return value.squeeze(-1)
 
 
-@dataclass
 class UpdateLog:
-    """What the updates of one iteration measured."""
+    """What the updates of one iteration measured: a list of numbers for every quantity."""
 
-    outer_gradient_norm: list[float] = field(default_factory=list)
-    inner_gradient_norm: list[float] = field(default_factory=list)
-    penalty: list[float] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+
+    def add(self, numbers: Mapping[str, float]) -> None:
+        """Take in the numbers of one update."""
+        for name, number in numbers.items():
+            self.values.setdefault(name, []).append(number)
 
     def summary(self) -> dict[str, float]:
-        """Mean, variance and largest of every quantity over the updates."""
+        """Mean over the updates; for norms also variance, largest and largest over median."""
         result: dict[str, float] = {}
-        for name, values in vars(self).items():
-            if values:
-                sample = torch.tensor(values, dtype=torch.float64)
-                result[name] = float(sample.mean())
-                if name.endswith("norm"):
-                    result[f"{name}_variance"] = float(sample.var(correction=0))
-                    result[f"{name}_median"] = float(sample.median())
-                    result[f"{name}_largest"] = float(sample.max())
+        for name, values in self.values.items():
+            sample = torch.tensor(values, dtype=torch.float64)
+            result[name] = float(sample.mean())
+            if name.endswith("norm"):
+                median, largest = float(sample.median()), float(sample.max())
+                result[f"{name}_variance"] = float(sample.var(correction=0))
+                result[f"{name}_median"] = median
+                result[f"{name}_largest"] = largest
+                result[f"{name}_largest_over_median"] = largest / median if median else 0.0
         return result
 
 
@@ -195,9 +200,8 @@ class Learner:
             data = {"action": batch["action"], "advantage": batch["advantage"].squeeze(-1)}
             loss = self.minimax(self.actor, observation, task, data)
             total = loss.total
-            log.inner_gradient_norm.append(loss.diagnostics["inner_gradient_norm_mean"])
-            log.penalty.append(float(loss.penalty.detach()))
-        log.loss.append(float(total.detach()))
+            log.add(self._inner_loop(loss))
+        log.add({"loss": float(total.detach())})
         if self.config.adversary.needs_value:
             total = total + self._value_loss(batch)
         self._descend(total, log)
@@ -213,7 +217,18 @@ class Learner:
                 "or penalty.weight"
             )
         self.optimizer.step()
-        log.outer_gradient_norm.append(float(norm))
+        log.add({"outer_gradient_norm": float(norm)})
+
+    def _inner_loop(self, loss: RobustLoss) -> dict[str, float]:
+        """What the inner maximisation did; its steps are measured on some rows only."""
+        named = {"inner_gradient_norm": loss.diagnostics["inner_gradient_norm_mean"]}
+        named["penalty"] = float(loss.penalty.detach())
+        for name in ("weight", "sensitivity_quantile"):
+            if name in loss.diagnostics:
+                named[name] = loss.diagnostics[name]
+        rows = torch.arange(_MEASURED_ROWS, device=self.mask.device)
+        part = loss.trajectory.rows(rows[: loss.trajectory.origin.shape[0]])
+        return named | measure_ascent(self.actor, self.objective, part).summary()
 
     def _value_loss(self, batch: TensorDict) -> Tensor:
         heads = self.actor.heads
@@ -236,7 +251,7 @@ class Learner:
         return Minimax(
             attack,
             build_penalty(penalty, attack.ball, self.objective, self.actor.heads),
-            weight=penalty.weight,
+            weight=_weight(penalty),
             placement=_PLACEMENTS[adversary.placement],
             attack_fraction=_PENALISED_SHARE if serves_penalty else 1.0,
             seed=seed,
@@ -247,6 +262,12 @@ class Learner:
             self.minimax.adversary = build_adversary(
                 self.config.adversary, self.objective, self.mask, epsilon
             )
+
+
+def _weight(penalty: PenaltyConfig) -> float | DualAscent:
+    if not penalty.constraint:
+        return penalty.weight
+    return DualAscent(penalty.constraint, penalty.quantile, weight=penalty.weight)
 
 
 def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:

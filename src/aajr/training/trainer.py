@@ -176,8 +176,8 @@ class Trainer:
                 f"iteration {self.iteration + 1} of {team}: {error}. "
                 f"The last good checkpoint is {self.path or 'not kept; give a directory'}"
             ) from error
-        self.gradient_norms[team]["outer"] += log.outer_gradient_norm
-        self.gradient_norms[team]["inner"] += log.inner_gradient_norm
+        for kind, norms in self.gradient_norms[team].items():
+            norms += log.values.get(f"{kind}_gradient_norm", [])
         return {f"{team}/{name}": value for name, value in log.summary().items()}
 
 

@@ -152,17 +152,18 @@ def test_an_unknown_rule_is_refused():
         ProjectedGradientAscent(Ball("l2", 1.0), step_rule="bold")
 
 
-class _NoForwardMode(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient
+def fused_attention(x: Tensor) -> Tensor:
+    rows = x.reshape(len(x), 1, 2, 4)
+    attended = nn.functional.scaled_dot_product_attention(rows, rows, rows)
+    return attended.flatten(1)
 
 
-def test_a_policy_without_forward_mode_is_told_what_to_use():
-    attack = ProjectedGradientAscent(Ball("l2", 1.0), step_rule="stable")
+def test_a_policy_without_second_derivatives_is_told_what_to_use():
+    x = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    stable, backtracking = (
+        ProjectedGradientAscent(Ball("l2", 1.0), step_rule=rule)
+        for rule in ("stable", "backtracking")
+    )
     with pytest.raises(ValueError, match="step_rule='backtracking'"):
-        attack(_NoForwardMode.apply, torch.ones(2, 2), torch.Generator())
+        stable(fused_attention, x, torch.Generator())
+    assert backtracking(fused_attention, x, torch.Generator()).points.shape == (4, 2, 8)

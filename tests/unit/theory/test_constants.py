@@ -29,9 +29,9 @@ def sampled(objective, reference, radius: float, count: int = 400) -> tuple[floa
         reach = radius if index % 2 else radius * float(torch.rand((), generator=generator))
         output = centre + reach * noise / noise.norm()
         loss = lambda u: objective(u, reference).sum()  # noqa: E731
-        hessian = torch.func.hessian(loss)(output).reshape(centre.numel(), centre.numel())
+        hessian = torch.func.hessian(loss)(output).detach().reshape(centre.numel(), centre.numel())
         smooth = max(smooth, float(torch.linalg.matrix_norm(hessian, ord=2)))
-        lipschitz = max(lipschitz, float(torch.func.grad(loss)(output).norm()))
+        lipschitz = max(lipschitz, float(torch.func.grad(loss)(output).detach().norm()))
     return smooth, lipschitz
 
 

@@ -35,6 +35,12 @@ CASES = {
     "aajr_gradient": dataclasses.replace(
         BASE, adversary=UPDATE, penalty=PenaltyConfig("aajr", 0.1, "gradient", interval=2)
     ),
+    "constraint": dataclasses.replace(
+        BASE, adversary=UPDATE, penalty=PenaltyConfig("aajr", 0.1, constraint=0.01)
+    ),
+    "stable": dataclasses.replace(
+        BASE, adversary=AdversaryConfig("update", steps=2, step_size=2.0, step_rule="stable")
+    ),
     "rollout": dataclasses.replace(BASE, adversary=AdversaryConfig("rollout", "full", "critic")),
     "mixed": dataclasses.replace(
         BASE, adversary=AdversaryConfig("mixed", objective="surrogate", action_epsilon=0.5)
@@ -207,3 +213,26 @@ def test_another_configuration_is_refused(tmp_path):
 def test_bad_configurations_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("rule", ["fixed", "stable", "backtracking"])
+def test_the_inner_loop_is_logged(rule):
+    adversary = AdversaryConfig(
+        "update", "full", epsilon=0.5, ramp=0.0, steps=3, step_size=2.0, step_rule=rule
+    )
+    metrics = trainer(dataclasses.replace(BASE, adversary=adversary)).step()
+    for kind in ("inner", "outer"):
+        for part in ("variance", "median", "largest", "largest_over_median"):
+            assert metrics[f"hider/{kind}_gradient_norm_{part}"] >= 0
+        assert metrics[f"hider/{kind}_gradient_norm_largest_over_median"] >= 1
+    assert metrics["hider/step_length"] > 0
+    assert metrics["hider/effective_smoothness"] > 0
+    if rule != "fixed":
+        assert metrics["hider/nonmonotone_share"] == 0
+
+
+def test_the_constraint_moves_the_weight():
+    penalty = PenaltyConfig("aajr", 0.1, constraint=1e-6)
+    metrics = trainer(dataclasses.replace(BASE, adversary=UPDATE, penalty=penalty)).step()
+    assert metrics["hider/sensitivity_quantile"] > 1e-6
+    assert metrics["hider/weight"] > 0.1
