@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -153,8 +154,8 @@ class Minimax:
 
         Returns:
             ``update``; once there are any, ``random_state`` of the generator,
-            ``gradient_scale``, the penalty's running mean of ‖g‖², and ``dual_weight``, λ of a
-            constraint.
+            ``gradient_scale``, the penalty's running mean of ‖g‖², and ``dual``, λ and the
+            last excess of a constraint.
         """
         state = {"update": torch.tensor(self.update)}
         if self._generator is not None:
@@ -163,7 +164,8 @@ class Minimax:
         if scale is not None and scale.value is not None:
             state["gradient_scale"] = torch.tensor(scale.value, dtype=torch.float64)
         if isinstance(self.weight, DualAscent):
-            state["dual_weight"] = torch.tensor(self.weight.weight, dtype=torch.float64)
+            excess = math.nan if self.weight.excess is None else self.weight.excess
+            state["dual"] = torch.tensor([self.weight.weight, excess], dtype=torch.float64)
         return state
 
     def load_state_dict(
@@ -189,8 +191,9 @@ class Minimax:
         scale = self._gradient_scale()
         if scale is not None:
             scale.value = float(state["gradient_scale"]) if "gradient_scale" in state else None
-        if isinstance(self.weight, DualAscent) and "dual_weight" in state:
-            self.weight.weight = float(state["dual_weight"])
+        if isinstance(self.weight, DualAscent) and "dual" in state:
+            weight, excess = state["dual"].tolist()
+            self.weight.weight, self.weight.excess = weight, None if math.isnan(excess) else excess
 
     def _random_source(self, device: torch.device) -> torch.Generator:
         if self._generator is None:

@@ -106,17 +106,21 @@ class PerformanceCurriculum:
 class DualAscent:
     r"""λ such that a quantile of ‖Jv‖ stays at most γ: the constraint form of a penalty.
 
-    .. math:: \log\lambda \leftarrow \log\lambda + \rho\,\log(Q_q(\|Jv\|)/\gamma)
+    .. math:: \log\lambda \leftarrow \log\lambda + \rho\,e_t + \kappa\,(e_t - e_{t-1}), \qquad
+        e_t = \log(Q_q(\|Jv\|)/\gamma) \in [-1, 1]
 
-    Dual ascent with multiplicative steps: λ rises while the quantile is above γ, falls below it,
-    and rests where the constraint holds with equality or λ has reached its least value. Each step
-    of log λ is at most ρ. It serves every penalty whose per-sample value is a squared norm.
+    Dual ascent with multiplicative steps, damped by the change of the excess e_t: without the
+    damping λ overshoots, because the policy follows it only after many updates. λ rests where the
+    constraint holds with equality, or at its least value where the constraint is idle. It serves
+    every penalty whose per-sample value is a squared norm.
 
     Attributes:
         gamma: γ, output units per input unit.
         quantile: q, share of the rows that must obey; 1 for the largest.
         rate: ρ per update.
+        damping: κ.
         weight: λ; first value and then the state.
+        excess: e_{t-1}, the rest of the state; None at first.
         least: lower bound of λ.
         greatest: upper bound of λ.
 
@@ -127,20 +131,23 @@ class DualAscent:
         >>> round(weight(0), 4)
         1.4142
 
-    Source: Boyd et al., Distributed optimization and statistical learning via ADMM, 2011, section
-    2.1, for dual ascent; Kivinen and Warmuth, 1997, for multiplicative steps.
+    Source: Stooke, Achiam and Abbeel, Responsive safety in reinforcement learning by PID
+    Lagrangian methods, 2020, https://arxiv.org/abs/2007.03964.
     """
 
     gamma: float
     quantile: float = 0.9
-    rate: float = 0.05
+    rate: float = 0.1
+    damping: float = 2.0
     weight: float = 1e-3
+    excess: float | None = None
     least: float = 1e-8
     greatest: float = 1e4
 
     def __post_init__(self) -> None:
         for name in ("gamma", "quantile", "rate", "weight", "least"):
             check_number(name, getattr(self, name), exclusive=True)
+        check_number("damping", self.damping)
         check_number("quantile", self.quantile, maximum=1.0)
         check_number("greatest", self.greatest, minimum=self.least)
 
@@ -152,7 +159,9 @@ class DualAscent:
         """Take in ‖Jv‖² of some rows, move λ, and return the quantile of ‖Jv‖."""
         norms = squared.detach().double().clamp_min(0).sqrt()
         level = float(torch.quantile(norms, self.quantile))
-        excess = math.log(max(level, 1e-300) / self.gamma)
-        moved = self.weight * math.exp(self.rate * max(-1.0, min(1.0, excess)))
+        excess = max(-1.0, min(1.0, math.log(max(level, 1e-300) / self.gamma)))
+        change = 0.0 if self.excess is None else excess - self.excess
+        moved = self.weight * math.exp(self.rate * excess + self.damping * change)
         self.weight = min(self.greatest, max(self.least, moved))
+        self.excess = excess
         return level

@@ -23,6 +23,15 @@ def test_a_move_is_the_clipped_log_ratio(level, gamma, rate):
     assert math.log(weight(0)) == pytest.approx(expected, abs=1e-9)
 
 
+@given(st.floats(0.4, 2.5), st.floats(0.4, 2.5), st.floats(0.0, 5.0))
+def test_the_change_of_the_excess_damps(first, second, damping):
+    weight = DualAscent(1.0, quantile=1.0, rate=1e-9, damping=damping, weight=0.5)
+    for level in (first, second):
+        weight.observe(torch.tensor([level**2], dtype=torch.float64))
+    change = damping * (math.log(second) - math.log(first))
+    assert math.log(weight(0)) == pytest.approx(math.log(0.5) + change, abs=1e-6)
+
+
 def test_the_quantile_decides():
     values = torch.arange(1, 101, dtype=torch.float64).square()
     assert DualAscent(1.0, quantile=0.5).observe(values) == pytest.approx(50.5)
