@@ -117,7 +117,7 @@ class DualAscent:
     Attributes:
         gamma: γ, output units per input unit.
         quantile: q, share of the rows that must obey; 1 for the largest.
-        rate: ρ per update.
+        rate: ρ per update; 0 with no damping measures the quantile and leaves λ alone.
         damping: κ.
         weight: λ; first value and then the state.
         excess: e_{t-1}, the rest of the state; None at first.
@@ -145,8 +145,9 @@ class DualAscent:
     greatest: float = 1e4
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "quantile", "rate", "weight", "least"):
+        for name in ("gamma", "quantile", "weight", "least"):
             check_number(name, getattr(self, name), exclusive=True)
+        check_number("rate", self.rate)
         check_number("damping", self.damping)
         check_number("quantile", self.quantile, maximum=1.0)
         check_number("greatest", self.greatest, minimum=self.least)

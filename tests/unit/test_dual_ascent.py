@@ -119,7 +119,7 @@ def test_what_was_measured_is_reported():
         (lambda: DualAscent(0.0), r"gamma=0\.0 is not allowed"),
         (lambda: DualAscent(-1.0), r"gamma=-1\.0 is not allowed"),
         (lambda: DualAscent(1.0, quantile=1.5), r"quantile=1\.5 is not allowed"),
-        (lambda: DualAscent(1.0, rate=0.0), r"rate=0\.0 is not allowed"),
+        (lambda: DualAscent(1.0, rate=-0.1), r"rate=-0\.1 is not allowed"),
         (lambda: DualAscent(1.0, weight=0.0), r"weight=0\.0 is not allowed"),
         (
             lambda: Minimax(ProjectedGradientAscent(Ball("l2", 0.1)), weight=DualAscent(1.0)),

@@ -100,10 +100,10 @@ def train_method(space: Workspace, method: Method, weight: float | None, seed: i
         space.preset.train_config(method, weight, seed),
         space.seekers(TRAIN_LEAGUE),
         directory,
-        initial={"hider": _hider_weights(space.pretrained(seed))},
+        initial=pretrained_weights(space, seed),
     )
     seconds = [metrics["update_seconds"] for metrics in trainer.run()]
-    suite = _suite(space, directory, seed)
+    suite = attack_suite(space, directory, seed)
     reference = space.preset.reference_epsilon
     norms = trainer.gradient_norms["hider"]
     facts = {
@@ -114,7 +114,7 @@ def train_method(space: Workspace, method: Method, weight: float | None, seed: i
         "inner_gradient_norm": _norm_facts(norms["inner"]),
         "seconds_per_update": statistics.median(seconds) if seconds else None,
     }
-    _write(directory / "reference.json", facts)
+    write_json(directory / "reference.json", facts)
 
 
 def score_curve(space: Workspace, method: Method, weight: float | None, seed: int) -> None:
@@ -122,10 +122,10 @@ def score_curve(space: Workspace, method: Method, weight: float | None, seed: in
     directory = space.run(method, weight, seed)
     if (directory / "curve.json").exists():
         return
-    suite = _suite(space, directory, seed)
+    suite = attack_suite(space, directory, seed)
     epsilons = [e for e in space.preset.epsilons if e != space.preset.reference_epsilon]
     scores = [dataclasses.asdict(s) for s in suite.scores(epsilons) if s.attack != "none"]
-    _write(directory / "curve.json", {"scores": scores})
+    write_json(directory / "curve.json", {"scores": scores})
 
 
 def measure_overheads(space: Workspace, rounds: int = 7) -> None:
@@ -135,7 +135,7 @@ def measure_overheads(space: Workspace, rounds: int = 7) -> None:
         return
     preset = space.preset
     learners = {m.name: _learner(space, m) for m in preset.methods if m.placement != "none"}
-    rows = _sample_rows(space, next(iter(learners.values())))
+    rows = sample_rows(space, next(iter(learners.values())), TRAIN_LEAGUE, seed=0)
     seconds: dict[str, list[float]] = {name: [] for name in learners}
     for turn in range(rounds):
         for name, learner in learners.items():
@@ -143,7 +143,7 @@ def measure_overheads(space: Workspace, rounds: int = 7) -> None:
             learner.update(rows.clone(), preset.iterations, torch.Generator().manual_seed(turn))
             seconds[name].append(time.perf_counter() - began)
     base = statistics.median(seconds["adversarial"][1:])
-    _write(path, {name: statistics.median(times[1:]) / base for name, times in seconds.items()})
+    write_json(path, {name: statistics.median(times[1:]) / base for name, times in seconds.items()})
 
 
 def floor_scores(space: Workspace, seed: int) -> dict[str, Score]:
@@ -188,23 +188,49 @@ def read_scores(
     return scores
 
 
-def _suite(space: Workspace, directory: Path, seed: int) -> AttackSuite:
+def pretrained_weights(space: Workspace, seed: int) -> dict[str, dict[str, torch.Tensor]]:
+    """Weights of the plain policy that all methods of a seed start from, by team."""
+    tensors, _ = load_checkpoint(space.pretrained(seed) / "checkpoint.safetensors")
+    weights = {
+        name.removeprefix("hider."): value
+        for name, value in tensors.items()
+        if name.startswith(("hider.actor.", "hider.critic."))
+    }
+    return {"hider": weights}
+
+
+def attack_suite(space: Workspace, directory: Path, seed: int) -> AttackSuite:
+    """The preset's attacks on a trained run."""
     actor = load_actor(directory / "checkpoint.safetensors", "hider")
     return prepare_suite(actor, space.match(seed), space.preset.threat, space.preset.budget)
+
+
+def sample_rows(
+    space: Workspace, learner: Learner, league: int, seed: int, *, attacked: bool = False
+) -> TensorDict:
+    """Rows of one collection against a league, clean or attacked as at the end of training."""
+    preset = space.preset
+    env = make_torchrl_env(preset.env, preset.ppo.environments)
+    generator = torch.Generator().manual_seed(seed)
+    hiders = LearningTeam(learner.actor, generator)
+    if attacked:
+        hiders = learner.player(learner.config.iterations, generator)
+    seekers = FrozenTeam(space.seekers(league), generator)
+    players: dict[str, Player] = {"hider": hiders, "seeker": seekers}
+    data = collect(env, players, preset.env.max_steps, seed=seed)
+    return rows_of(data, "hider", learner.critic, preset.ppo)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON; the file appears whole or not at all."""
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(json.dumps(value, indent=1, allow_nan=False))
+    draft.replace(path)
 
 
 def _exhaust(trainer: Trainer) -> None:
     for _ in trainer.run():
         pass
-
-
-def _hider_weights(directory: Path) -> dict[str, torch.Tensor]:
-    tensors, _ = load_checkpoint(directory / "checkpoint.safetensors")
-    return {
-        name.removeprefix("hider."): value
-        for name, value in tensors.items()
-        if name.startswith(("hider.actor.", "hider.critic."))
-    }
 
 
 def _learner(space: Workspace, method: Method) -> Learner:
@@ -213,21 +239,9 @@ def _learner(space: Workspace, method: Method) -> Learner:
     trainer = Trainer(
         config,
         space.seekers(TRAIN_LEAGUE),
-        initial={"hider": _hider_weights(space.pretrained(space.preset.final_seeds[0]))},
+        initial=pretrained_weights(space, space.preset.final_seeds[0]),
     )
     return trainer.learners["hider"]
-
-
-def _sample_rows(space: Workspace, learner: Learner) -> TensorDict:
-    preset = space.preset
-    env = make_torchrl_env(preset.env, preset.ppo.environments)
-    generator = torch.Generator().manual_seed(0)
-    players: dict[str, Player] = {
-        "hider": LearningTeam(learner.actor, generator),
-        "seeker": FrozenTeam(space.seekers(TRAIN_LEAGUE), generator),
-    }
-    data = collect(env, players, preset.env.max_steps, seed=0)
-    return rows_of(data, "hider", learner.critic, preset.ppo)
 
 
 def _norm_facts(norms: Sequence[float]) -> dict[str, float]:
@@ -239,9 +253,3 @@ def _norm_facts(norms: Sequence[float]) -> dict[str, float]:
         "variance": float(sample.var(correction=0)),
         "largest_over_median": float(sample.max() / sample.median().clamp_min(1e-12)),
     }
-
-
-def _write(path: Path, value: Any) -> None:
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(json.dumps(value, indent=1, allow_nan=False))
-    draft.replace(path)

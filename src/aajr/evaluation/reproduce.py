@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import os
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
-
-import torch
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from aajr.evaluation import jobs
 from aajr.evaluation.presets import Method, Preset
 from aajr.evaluation.records import Results, Run, machine_facts, version_facts
+from aajr.evaluation.workers import Job, Workers
 
-Job = tuple[Callable[..., None], tuple[Any, ...]]
 Cell = tuple[Method, "float | None"]
 
 
@@ -43,21 +27,20 @@ def reproduce(preset: Preset, work: Path, workers: int | None = None) -> Results
     """
     space = jobs.Workspace(preset, work / f"{preset.name}-{preset.fingerprint}")
     space.directory.mkdir(parents=True, exist_ok=True)
-    workers = workers or os.cpu_count() or 1
     cells: list[Cell] = [(m, w) for m in preset.methods for w in (m.weights or (None,))]
     seeds = (*preset.validation_seeds, *preset.final_seeds)
-    with _pool(workers) as pool, _progress() as progress:
+    with Workers(workers) as pool:
         for title, batch in _training_stages(space, cells, seeds):
-            _run_all(pool, progress, title, batch)
+            pool.run(title, batch)
         chosen = choose_weights(space)
         curves: list[Job] = [
             (jobs.score_curve, (space, method, weight, seed))
             for method, weight in chosen
             for seed in preset.final_seeds
         ]
-        _run_all(pool, progress, "curves of success against ε", curves)
+        pool.run("curves of success against ε", curves)
         # alone, so that the ratios are not disturbed
-        _run_all(pool, progress, "cost of an update", [(jobs.measure_overheads, (space,))])
+        pool.run("cost of an update", [(jobs.measure_overheads, (space,))])
     runs = tuple(
         jobs.read_run(space, method, weight, seed, selected=(method, weight) in chosen)
         for method, weight in cells
@@ -134,47 +117,4 @@ def _results(space: jobs.Workspace, runs: tuple[Run, ...]) -> Results:
         protocol=protocol,
         machine=machine_facts(),
         versions=version_facts(),
-    )
-
-
-def _run_all(
-    pool: ProcessPoolExecutor, progress: Progress, title: str, batch: Sequence[Job]
-) -> None:
-    task = progress.add_task(title, total=len(batch))
-    futures = [pool.submit(function, *arguments) for function, arguments in batch]
-    try:
-        for future in as_completed(futures):
-            future.result()
-            progress.advance(task)
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    # a killed main process must not leave workers that go on computing
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
     )

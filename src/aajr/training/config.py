@@ -137,6 +137,8 @@ class PenaltyConfig:
         constraint: γ of the constraint form, in which λ adapts from ``weight`` on so that
             ``quantile`` of ‖Jv‖ stays at most γ; 0 for a fixed λ.
         quantile: of ‖Jv‖ that the constraint bounds.
+        dual_rate: of the dual ascent; see :class:`aajr.DualAscent`.
+        dual_damping: of the dual ascent. With both at 0 the quantile is measured and λ stays.
     """
 
     name: PenaltyName = "none"
@@ -148,6 +150,8 @@ class PenaltyConfig:
     gamma: float = 0.0
     constraint: float = 0.0
     quantile: float = 0.9
+    dual_rate: float = 0.1
+    dual_damping: float = 2.0
 
     def __post_init__(self) -> None:
         check_number("weight", self.weight)
@@ -155,6 +159,8 @@ class PenaltyConfig:
         check_number("gamma", self.gamma)
         check_number("constraint", self.constraint)
         check_number("quantile", self.quantile, exclusive=True, maximum=1.0)
+        check_number("dual_rate", self.dual_rate)
+        check_number("dual_damping", self.dual_damping)
         if self.constraint and not self.weight:
             raise ValueError(
                 f"constraint={self.constraint} adapts λ by factors and cannot start at weight=0.0; "

@@ -267,7 +267,13 @@ class Learner:
 def _weight(penalty: PenaltyConfig) -> float | DualAscent:
     if not penalty.constraint:
         return penalty.weight
-    return DualAscent(penalty.constraint, penalty.quantile, weight=penalty.weight)
+    return DualAscent(
+        penalty.constraint,
+        penalty.quantile,
+        penalty.dual_rate,
+        penalty.dual_damping,
+        penalty.weight,
+    )
 
 
 def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:
