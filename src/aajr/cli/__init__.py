@@ -8,19 +8,21 @@ from typing import Any
 
 
 def main() -> None:
-    """Run ``aajr train | evaluate | reproduce``; user errors end with one line and status 2."""
+    """Run a command, see ``aajr --help``; user errors end with one line and status 2."""
     try:
         import tyro
     except ImportError:
         sys.exit("aajr's commands need the extra 'rl': pip install 'aajr[rl]'")
     from aajr.cli.evaluate import evaluate
     from aajr.cli.reproduce import reproduce
+    from aajr.cli.stability import stability
     from aajr.cli.train import train
 
     commands: dict[str, Callable[..., Any]] = {
         "train": train,
         "evaluate": evaluate,
         "reproduce": reproduce,
+        "stability": stability,
     }
     try:
         tyro.extras.subcommand_cli_from_dict(

@@ -10,9 +10,11 @@ from typing import Any
 
 from aajr.evaluation import words
 from aajr.evaluation.analysis import Analysis, analyse
-from aajr.evaluation.plots import Plot, draw, save
+from aajr.evaluation.drawing import Plot, save
+from aajr.evaluation.plots import draw
 from aajr.evaluation.records import Results, write_results
-from aajr.evaluation.table import Sheet, heading, paragraphs, sheets
+from aajr.evaluation.sheet import Sheet
+from aajr.evaluation.table import heading, paragraphs, sheets
 
 CSS = """
 :root { color-scheme: light; }

@@ -1,45 +1,21 @@
-"""Plots of a comparison, as PNG and SVG.
-
-They are drawn without pyplot and with fixed SVG identifiers: the same results give the same bytes.
-"""
+"""Plots of a comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from aajr.evaluation import words
 from aajr.evaluation.analysis import SUBJECT, Analysis, Summary, analyse
+from aajr.evaluation.drawing import Plot, arms, blank_figure, settle
 from aajr.evaluation.frontier import SHARED_METHOD, Comparison, family_points, mean_points, pareto
 from aajr.evaluation.records import Results, Run
-from aajr.evaluation.statistics import Interval, worst_case
+from aajr.evaluation.statistics import worst_case
 from aajr.evaluation.style import STYLE, look
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawn figure.
-
-    Attributes:
-        name: stem of its files.
-        threat: the threat model it belongs to.
-        caption: what it shows, in a sentence.
-        figure: the figure.
-    """
-
-    name: str
-    threat: str
-    caption: str
-    figure: Any
 
 
 def draw(results: Results) -> list[Plot]:
@@ -56,24 +32,8 @@ def draw(results: Results) -> list[Plot]:
     with matplotlib.rc_context(STYLE):
         for analysis in analyses:
             found += [plot for drawer in drawers if (plot := drawer(results, analysis)) is not None]
-        for plot in found:
-            # The layout is solved once: each further drawing would move it by a hair.
-            plot.figure.draw_without_rendering()
-            plot.figure.set_layout_engine("none")
+        settle(found)
     return found
-
-
-def save(plots: Sequence[Plot], directory: Path) -> list[Path]:
-    """Write each plot as PNG and SVG; the bytes hold neither date nor version."""
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    with matplotlib.rc_context(STYLE):
-        for plot in plots:
-            for kind, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
-                path = directory / f"{plot.name}.{kind}"
-                plot.figure.savefig(path, format=kind, metadata=facts | {"Creator": None})
-                paths.append(path)
-    return paths
 
 
 def frontier_plot(results: Results, analysis: Analysis) -> Plot | None:
@@ -83,7 +43,7 @@ def frontier_plot(results: Results, analysis: Analysis) -> Plot | None:
         return None
     columns = min(3, len(comparisons))
     rows = -(-len(comparisons) // columns)
-    figure = _figure(5.2 if columns == 1 else 3.7 * columns, 0.6 + 3.5 * rows)
+    figure = blank_figure(5.2 if columns == 1 else 3.7 * columns, 0.6 + 3.5 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for axis, comparison in zip(axes, comparisons, strict=False):
         _frontier_panel(axis, analysis, comparison)
@@ -106,7 +66,7 @@ def success_plot(results: Results, analysis: Analysis) -> Plot | None:
     summaries = [summary for summary in analysis.summaries if len(summary.worst) > 1]
     if not summaries:
         return None
-    figure = _figure(7.2, 4.2)
+    figure = blank_figure(7.2, 4.2)
     axis = figure.subplots()
     span = max(analysis.radii) - min(analysis.radii)
     for index, summary in enumerate(summaries):
@@ -170,7 +130,7 @@ def cost_plot(results: Results, analysis: Analysis) -> Plot | None:
     timed = [(s, t) for s in analysis.summaries if (t := s.average_of("seconds_per_update"))]
     if not timed:
         return None
-    figure = _figure(6.4, 0.9 + 0.34 * len(timed))
+    figure = blank_figure(6.4, 0.9 + 0.34 * len(timed))
     axis = figure.subplots()
     for index, (summary, seconds) in enumerate(timed):
         axis.barh(index, 1000 * seconds, height=0.6, color=look(summary.method)[0], alpha=0.85)
@@ -190,13 +150,6 @@ def cost_plot(results: Results, analysis: Analysis) -> Plot | None:
         "method, measured interleaved.",
         figure,
     )
-
-
-def _figure(width: float, height: float) -> Any:
-    layout = ConstrainedLayoutEngine(wspace=0.05, hspace=0.05)
-    figure = Figure(figsize=(width, height), layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _frontier_panel(axis: Any, analysis: Analysis, comparison: Comparison) -> None:
@@ -265,7 +218,7 @@ def _success_line(axis: Any, summary: Summary, shift: float) -> None:
     radii = sorted(summary.worst)
     intervals = [summary.worst[radius] for radius in radii]
     heights = np.array([100 * interval.estimate for interval in intervals])
-    spread = np.array([_arms(interval) for interval in intervals]).T
+    spread = np.array([arms(interval) for interval in intervals]).T
     front = summary.method == SUBJECT
     axis.errorbar(
         np.array(radii) + shift,
@@ -297,14 +250,6 @@ def _floor_line(axis: Any, name: str, height: float) -> None:
     )
 
 
-def _arms(interval: Interval) -> tuple[float, float]:
-    """Lengths of the error bar; an interval need not contain the interquartile mean."""
-    if interval.low is None or interval.high is None:
-        return 0.0, 0.0
-    below, above = interval.estimate - interval.low, interval.high - interval.estimate
-    return max(0.0, below), max(0.0, above)
-
-
 def _dots(
     analysis: Analysis,
     panels: Sequence[tuple[str, Callable[[Run], float | None]]],
@@ -314,7 +259,7 @@ def _dots(
     shown = [s for s in analysis.summaries if any(panels[0][1](run) is not None for run in s.runs)]
     if not shown:
         return None
-    figure = _figure(2.6 + 2.5 * len(panels), 0.9 + 0.34 * len(shown))
+    figure = blank_figure(2.6 + 2.5 * len(panels), 0.9 + 0.34 * len(shown))
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, (title, measure) in zip(axes, panels, strict=True):
         for index, summary in enumerate(shown):

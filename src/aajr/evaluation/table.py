@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -14,26 +12,8 @@ from aajr.evaluation import words
 from aajr.evaluation.analysis import SUBJECT, Analysis, Summary, analyse
 from aajr.evaluation.frontier import Verdict
 from aajr.evaluation.records import Results, Run, Score
+from aajr.evaluation.sheet import Sheet, rich_table
 from aajr.evaluation.statistics import Interval, worst_attack, worst_case
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table without a medium.
-
-    Attributes:
-        title: heading.
-        columns: names of the columns, in lines; the first holds names and stands left.
-        rows: cells; the second line of a cell is the lesser one.
-        notes: sentences beneath the table.
-        rules: indices of rows above which a rule is drawn.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    rules: tuple[int, ...] = ()
 
 
 def render_table(results: Results) -> RenderableType:
@@ -49,7 +29,7 @@ def render_table(results: Results) -> RenderableType:
     for analysis in analyse(results):
         parts += [Text(""), Text(words.epsilon_sentence(analysis))]
         for sheet in sheets(results, analysis):
-            parts += [Text(""), _rich_table(sheet), *(Text(note, "dim") for note in sheet.notes)]
+            parts += [Text(""), rich_table(sheet), *(Text(note, "dim") for note in sheet.notes)]
         for name, sentences in paragraphs(analysis):
             parts += [Text(""), Text(name, style="bold")]
             parts.append(_bullets(sentences))
@@ -266,26 +246,8 @@ def _extreme(scores: Sequence[Score], measure: Callable[[Score], float], form: s
     return form.format(max(map(measure, scores))) if scores else words.MISSING
 
 
-def _rich_table(sheet: Sheet) -> Table:
-    table = Table(
-        title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1)
-    )
-    for index, name in enumerate(sheet.columns):
-        table.add_column(name, justify="right" if index else "left", no_wrap=True)
-    for index, row in enumerate(sheet.rows):
-        if index in sheet.rules:
-            table.add_section()
-        table.add_row(*(_cell(cell) for cell in row))
-    return table
-
-
 def _bullets(sentences: Sequence[str]) -> Table:
     grid = Table.grid(padding=(0, 1))
     for sentence in sentences:
         grid.add_row("•", Text(sentence))
     return grid
-
-
-def _cell(text: str) -> Text:
-    main, line_break, rest = text.partition("\n")
-    return Text.assemble(main, line_break, (rest, "dim"))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aajr.evaluation.plots import draw, save
+from aajr.evaluation.drawing import save
+from aajr.evaluation.plots import draw
 from aajr.evaluation.records import Results
 from aajr.evaluation.style import LOOKS
 from tests.unit.evaluation.synthetic_results import make_results, make_run

@@ -111,19 +111,19 @@ def fresh_quantile(space: Workspace, protocol: Protocol, trainer: Trainer) -> fl
     return float(torch.quantile(squared.clamp_min(0).sqrt(), protocol.quantile))
 
 
-def settled(record: Record, protocol: Protocol, name: str) -> list[float]:
-    """A logged quantity at every iteration after the warm-up."""
-    first = math.ceil(protocol.warmup * len(record["history"]))
+def settled(record: Record, warmup: float, name: str) -> list[float]:
+    """A logged quantity at every iteration after the warm-up, a share of all."""
+    first = math.ceil(warmup * len(record["history"]))
     return [metrics[f"hider/{name}"] for metrics in record["history"][first:]]
 
 
 def _settled_quantile(record: Record, protocol: Protocol) -> float:
-    values = settled(record, protocol, "sensitivity_quantile")
+    values = settled(record, protocol.warmup, "sensitivity_quantile")
     return sum(values) / len(values)
 
 
 def _settled_weight(record: Record, protocol: Protocol) -> float:
-    logs = [math.log(value) for value in settled(record, protocol, "weight")]
+    logs = [math.log(value) for value in settled(record, protocol.warmup, "weight")]
     return float(f"{math.exp(sum(logs) / len(logs)):.3g}")
 
 
