@@ -134,8 +134,8 @@ class PenaltyConfig:
             its name, and 0 takes all of those.
         interval: updates between penalties.
         gamma: hinge of AAJR; 0 for none.
-        constraint: γ of the constraint form, in which λ adapts from ``weight`` on so that
-            ``quantile`` of ‖Jv‖ stays at most γ; 0 for a fixed λ.
+        constraint: γ of the constraint form, in which λ adapts from ``weight`` on, never below a
+            hundredth of it, so that ``quantile`` of ‖Jv‖ stays at most γ; 0 for a fixed λ.
         quantile: of ‖Jv‖ that the constraint bounds.
         dual_rate: of the dual ascent; see :class:`aajr.DualAscent`.
         dual_damping: of the dual ascent. With both at 0 the quantile is measured and λ stays.
@@ -150,7 +150,7 @@ class PenaltyConfig:
     gamma: float = 0.0
     constraint: float = 0.0
     quantile: float = 0.9
-    dual_rate: float = 0.1
+    dual_rate: float = 0.2
     dual_damping: float = 2.0
 
     def __post_init__(self) -> None:

@@ -273,6 +273,8 @@ def _weight(penalty: PenaltyConfig) -> float | DualAscent:
         penalty.dual_rate,
         penalty.dual_damping,
         penalty.weight,
+        # a weight that fell to nothing while ε was small would take long to come back
+        least=penalty.weight / 100,
     )
 
 

@@ -51,7 +51,7 @@ class Protocol:
     """
 
     base: Preset
-    shares: tuple[float, ...] = (0.25, 0.5, 0.75)
+    shares: tuple[float, ...] = (0.15, 0.3, 0.5)
     quantile: float = 0.9
     start: float = 1e-3
     iterations: int = 40
