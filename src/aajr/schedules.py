@@ -137,7 +137,7 @@ class DualAscent:
 
     gamma: float
     quantile: float = 0.9
-    rate: float = 0.2
+    rate: float = 0.1
     damping: float = 2.0
     weight: float = 1e-3
     excess: float | None = None
