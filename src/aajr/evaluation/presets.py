@@ -94,7 +94,9 @@ class Preset:
     @property
     def fingerprint(self) -> str:
         """Eight letters that change with anything that changes the results."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        # the defaults count too: a preset names only what differs from them
+        choices = [dataclasses.asdict(self), dataclasses.asdict(TrainConfig())]
+        text = json.dumps(choices, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def train_config(self, method: Method, weight: float | None, seed: int) -> TrainConfig:

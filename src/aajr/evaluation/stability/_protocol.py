@@ -78,7 +78,7 @@ class Protocol:
     @property
     def fingerprint(self) -> str:
         """Eight letters that change with anything that changes the results."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        text = json.dumps([dataclasses.asdict(self), self.base.fingerprint], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def unconstrained(self) -> Cell:
