@@ -55,8 +55,16 @@ def certified_radius(
     """
     ball.check(x)
     check_count("steps", steps)
-    network = supported_network(policy)
-    propagator = Propagator(network, method, batch_size)
+    propagator = Propagator(supported_network(policy), method, batch_size)
+    return radius_within(propagator, x, ball, heads, steps)
+
+
+@torch.no_grad()
+def radius_within(
+    propagator: Propagator, x: Tensor, ball: Ball, heads: Sequence[int] | None, steps: int
+) -> Tensor:
+    """:func:`certified_radius` with bounds that are already set up."""
+    network = propagator.network
     forms = margin_forms(network(network.rows(x)), heads)
 
     def certain(radius: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ def main() -> None:
         import tyro
     except ImportError:
         sys.exit("aajr's commands need the extra 'rl': pip install 'aajr[rl]'")
+    from aajr.cli.audit import audit
     from aajr.cli.evaluate import evaluate
     from aajr.cli.reproduce import reproduce
     from aajr.cli.stability import stability
@@ -21,6 +22,7 @@ def main() -> None:
     commands: dict[str, Callable[..., Any]] = {
         "train": train,
         "evaluate": evaluate,
+        "audit": audit,
         "reproduce": reproduce,
         "stability": stability,
     }

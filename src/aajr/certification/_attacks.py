@@ -1,0 +1,179 @@
+"""The worst cases that attacks find on the same states: measured, never proven."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_count
+from aajr._modes import Policy, evaluating
+from aajr.adversaries import Adversary, MaskedGradientWarning, ProjectedGradientAscent
+from aajr.certification._radius import checked_heads, margin_forms
+from aajr.certification._searches import BlackBoxSearch, RandomDraws
+from aajr.geometry import Ball
+from aajr.trajectory import Objective, Reference, Trajectory
+
+_BISECTIONS = 24
+
+
+@dataclass(frozen=True)
+class AuditBudget:
+    """How hard the audit tries.
+
+    Attributes:
+        steps: of the gradient attack, of size 2.5 ε / steps.
+        restarts: of the gradient attack, from random starts.
+        queries: of the black-box attack, and of the random draws.
+        random_directions: for the sensitivity in random directions.
+        radius_steps: bisection steps of the certified radius.
+        batch_size: rows of bound propagation at once; None for as many as fit 256 MiB.
+    """
+
+    steps: int = 20
+    restarts: int = 10
+    queries: int = 400
+    random_directions: int = 16
+    radius_steps: int = 12
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "restarts", "queries", "random_directions", "radius_steps"):
+            check_count(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class ActionChange:
+    """ℓ(u) = max over heads and actions j ≠ a of u_j - u_a: positive where an action changes.
+
+    Attributes:
+        heads: sizes of the heads; None for one head.
+    """
+
+    heads: tuple[int, ...] | None
+
+    def __call__(self, output: Tensor, reference: Reference) -> Tensor:
+        """Negative least margin of the clean action, ``[batch]``."""
+        forms = margin_forms(reference.outputs, self.heads)
+        return -(forms @ output.unsqueeze(-1)).squeeze(-1).amin(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one kind of attack found, per state.
+
+    Attributes:
+        change: largest ‖π(x + δ) - π(x)‖₂, ``[batch]``.
+        gain: rise of the objective over its clean value, ``[batch]``.
+        trajectory: of the attack on the objective.
+        radius: smallest size of a δ seen that changes an action, infinite if none,
+            ``[batch]``; None without heads.
+    """
+
+    change: Tensor
+    gain: Tensor
+    trajectory: Trajectory
+    radius: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Attacks:
+    """The attacks of an audit, all on one set of states.
+
+    Attributes:
+        policy: the policy.
+        x: the states, ``[batch, *event]``.
+        ball: the threat set.
+        objective: what the adversary maximises.
+        heads: sizes of the discrete heads; an empty tuple for a policy without.
+        budget: how hard to try.
+        seed: of all randomness; each attack has a source of its own.
+        data: tensors with one row per state that the objective reads.
+    """
+
+    policy: Policy
+    x: Tensor
+    ball: Ball
+    objective: Objective
+    heads: tuple[int, ...]
+    budget: AuditBudget
+    seed: int
+    data: Mapping[str, Tensor]
+
+    def random(self) -> Found:
+        """Uniform draws, as many as the black box asks."""
+        queries = self.budget.queries
+        return self._found([RandomDraws(self.ball, o, queries) for o in self._objectives], 0)
+
+    def black_box(self) -> Found:
+        """Random search on the surface."""
+        queries = self.budget.queries
+        return self._found([BlackBoxSearch(self.ball, o, queries) for o in self._objectives], 1)
+
+    def gradient(self) -> Found:
+        """Projected gradient ascent with restarts."""
+        steps, restarts = self.budget.steps, self.budget.restarts
+        return self._found(
+            [
+                ProjectedGradientAscent(
+                    self.ball, objective, steps=steps, restarts=restarts, select="best"
+                )
+                for objective in self._objectives
+            ],
+            2,
+        )
+
+    @property
+    def _objectives(self) -> Sequence[Objective]:
+        return (self.objective, ActionChange(self.heads)) if self.heads else (self.objective,)
+
+    def _found(self, adversaries: Sequence[Adversary], stream: int) -> Found:
+        generator = torch.Generator(device=self.x.device).manual_seed(3 * self.seed + stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MaskedGradientWarning)  # the audit says it itself
+            trajectories = [a(self.policy, self.x, generator, self.data) for a in adversaries]
+        worst = [trajectory.worst for trajectory in trajectories]
+        with torch.no_grad(), evaluating(self.policy):
+            clean = self.policy(self.x)
+            changes = [(self.policy(w) - clean).flatten(1).norm(dim=1) for w in worst]
+            base = self.objective(clean, trajectories[0].reference)
+            radius = self._radius(clean, worst) if self.heads else None
+        return Found(
+            change=torch.stack(changes).amax(0),
+            gain=trajectories[0].losses.amax(0) - base,
+            trajectory=trajectories[0],
+            radius=radius,
+        )
+
+    def _radius(self, clean: Tensor, worst: Sequence[Tensor]) -> Tensor:
+        action = actions(clean, self.heads)
+        return torch.stack([self._ray(action, point) for point in worst]).amin(0)
+
+    def _ray(self, action: Tensor, worst: Tensor) -> Tensor:
+        """Smallest size on the ray from x to the worst point that was seen to change an action."""
+        delta = worst - self.x
+        near = self.x.new_zeros(len(self.x))
+        far = torch.ones_like(near)
+        changed = self._differs(action, worst)
+        for _ in range(_BISECTIONS):
+            middle = (near + far) / 2
+            differs = self._differs(action, self.x + _rows(middle, delta) * delta)
+            near, far = torch.where(differs, near, middle), torch.where(differs, middle, far)
+        size = self.ball.size(_rows(far, delta) * delta).reshape(len(far), -1).amax(1)
+        return torch.where(changed, size, torch.inf)
+
+    def _differs(self, action: Tensor, point: Tensor) -> Tensor:
+        return (actions(self.policy(point), self.heads) != action).any(1)
+
+
+def actions(output: Tensor, heads: Sequence[int]) -> Tensor:
+    """Argmax of every head, ``[batch, heads]``."""
+    parts = torch.split(output, checked_heads(output, heads), -1)
+    return torch.stack([part.argmax(-1) for part in parts], -1)
+
+
+def _rows(factor: Tensor, like: Tensor) -> Tensor:
+    return factor.reshape(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,82 @@
+"""Sensitivities at the attack's points, all from one dense Jacobian per state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aajr._modes import Policy, evaluating
+from aajr._vectors import unit
+from aajr.geometry import Ball
+from aajr.trajectory import Objective, Trajectory
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivities:
+    """Norms in output units per input unit, each ``[batch]``.
+
+    Attributes:
+        random: root mean square of ‖J r‖₂ over random unit r on attackable features.
+        aligned: ‖J v‖₂ along the attack direction v = ∇F/‖∇F‖₂; NaN where ∇F is zero.
+        spectral: ‖J‖₂ on attackable features.
+        spectral_all: ‖J‖₂ on all features.
+    """
+
+    random: Tensor
+    aligned: Tensor
+    spectral: Tensor
+    spectral_all: Tensor
+
+
+def depends_on_input(policy: Policy, x: Tensor) -> bool:
+    """Whether autograd sees any path from the input to the output."""
+    with torch.enable_grad(), evaluating(policy):
+        point = x[:1].detach().requires_grad_()
+        output = policy(point)
+        if not output.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(output.sum(), point, allow_unused=True)
+    return gradient is not None
+
+
+def sensitivities(
+    policy: Policy,
+    trajectory: Trajectory,
+    ball: Ball,
+    objective: Objective,
+    directions: int,
+    generator: torch.Generator,
+) -> Sensitivities:
+    """Sensitivities at the worst points of a trajectory."""
+    x = trajectory.worst
+    allowed = ball.attackable(x).flatten(1)
+    with torch.enable_grad(), evaluating(policy):
+        point = x.detach().requires_grad_()
+        output = policy(point)
+        loss = objective(output, trajectory.reference)
+        (gradient,) = torch.autograd.grad(loss.sum(), point, retain_graph=True)
+        jacobian = _jacobian(output, point)
+    v = unit(gradient.flatten(1) * allowed, (1,))
+    aligned = (jacobian @ v.unsqueeze(-1)).flatten(1).norm(dim=1)
+    shape = (len(x), allowed.shape[1], directions)
+    noise = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+    r = unit(noise * allowed.unsqueeze(-1), (1,))
+    return Sensitivities(
+        random=(jacobian @ r).square().sum(1).mean(1).sqrt(),
+        aligned=torch.where(v.abs().amax(1) > 0, aligned, torch.nan),
+        spectral=torch.linalg.matrix_norm(jacobian * allowed.unsqueeze(1), ord=2),
+        spectral_all=torch.linalg.matrix_norm(jacobian, ord=2),
+    )
+
+
+def _jacobian(output: Tensor, point: Tensor) -> Tensor:
+    """J of every row, ``[batch, outputs, features]``, one backward pass for each output."""
+    columns = output.flatten(1).unbind(1)
+    rows = [
+        torch.autograd.grad(column.sum(), point, retain_graph=True, allow_unused=True)[0]
+        for column in columns
+    ]
+    zero = torch.zeros_like(point)
+    return torch.stack([(zero if row is None else row).flatten(1) for row in rows], 1).detach()

@@ -1,0 +1,206 @@
+"""From results to the rows of an audit, and the order that they must keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aajr.certification._attacks import Found
+from aajr.certification._certificates import Certificates
+from aajr.certification._findings import GradientStatus
+from aajr.certification._quantities import Kind, Quantity, Share, per_state
+from aajr.certification._sensitivity import Sensitivities
+
+_ATTACKS = {
+    "random": "by random draws",
+    "gradient": "by the gradient attack",
+    "black_box": "by the black-box attack",
+}
+_UNCERTIFIED = "nothing is certified"
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All that was measured and proven.
+
+    Attributes:
+        found: by attack; the gradient attack is missing where there is no gradient.
+        status: whether gradients can be trusted.
+        sensitivity: None where they cannot.
+        certificates: None where nothing is certified.
+        reason: why nothing is certified.
+        epsilon: ε.
+    """
+
+    found: Mapping[str, Found]
+    status: GradientStatus
+    sensitivity: Sensitivities | None
+    certificates: Certificates | None
+    reason: str
+    epsilon: float
+
+    def note(self, attack: str) -> str:
+        """What stands in place of an attack's own numbers."""
+        return self.status.note if attack == "gradient" else ""
+
+    @property
+    def worst(self) -> Tensor:
+        """The largest change that any attack found, ``[batch]``."""
+        return torch.stack([found.change for found in self.found.values()]).amax(0)
+
+    @property
+    def radius(self) -> Tensor | None:
+        """The smallest δ of any attack that changes an action, ``[batch]``."""
+        radii = [found.radius for found in self.found.values() if found.radius is not None]
+        return torch.stack(radii).amin(0) if radii else None
+
+
+def quantities(results: Results) -> tuple[Quantity, ...]:
+    """The numbers per state, measured ones before the certified ones they compare with."""
+    rows = [*_changes(results), *_sensitivities(results)]
+    if results.radius is not None:
+        unit = "ε's own unit"
+        certified = results.certificates.radius if results.certificates else None
+        rows += [
+            Quantity(
+                "radius_found",
+                "smallest perturbation found that changes an action",
+                "measured",
+                unit,
+                per_state(results.radius),
+                "states without a value kept their action under every attack within ε",
+            ),
+            _certified("radius_certified", "radius without a change of action", unit, certified),
+        ]
+    return tuple(rows)
+
+
+def shares(results: Results) -> tuple[Share, ...]:
+    """Shares of the states, for policies with discrete heads."""
+    if results.radius is None:
+        return ()
+    rows = []
+    for name, label in _ATTACKS.items():
+        note = results.note(name)
+        found = None if note else results.found[name].radius
+        value = None if found is None else _mean(found.isfinite())
+        label = (
+            f"action changed by the {label}" if name != "random" else f"action changed by {label}"
+        )
+        rows.append(Share(f"changed_{name}", label, "measured", value, note))
+    rows.append(_share("changed", "action changed by any attack", results.radius.isfinite()))
+    radius = results.certificates.radius if results.certificates else None
+    if radius is None:
+        rows.append(
+            Share("certain", "action proven constant within ε", "certified", None, _UNCERTIFIED)
+        )
+    else:
+        certain = radius >= results.epsilon
+        rows.append(_share("certain", "action proven constant within ε", certain, "certified"))
+    return tuple(rows)
+
+
+def membership(results: Results, gamma: float | None) -> dict[str, Any]:
+    """Shares of states with ‖Jv‖ ≤ γ and ‖J‖₂ ≤ γ, and whether the second is proven."""
+    if gamma is None:
+        return {}
+    part, proof = results.sensitivity, results.certificates
+    return {
+        "gamma": gamma,
+        # a zero gradient has no direction, and F does not move: the state is in the class
+        "aligned_share": None if part is None else _mean(~(part.aligned > gamma)),
+        "spectral_share": None if part is None else _mean(part.spectral_all <= gamma),
+        "proven_global": proof is not None and proof.lipschitz_all <= gamma,
+        "note": results.status.note,
+    }
+
+
+def checks(results: Results) -> dict[str, bool]:
+    """Measured ≤ certified, wherever both exist; False is a bug of ours."""
+    verdict = {}
+    part, proof = results.sensitivity, results.certificates
+    if part is not None:
+        verdict["random_below_spectral"] = _below(part.random, part.spectral)
+        verdict["aligned_below_spectral"] = _below(part.aligned.nan_to_num(), part.spectral)
+    if proof is not None:
+        # the bounds' own margins cover the rounding of the outputs
+        allowed = proof.change * (1 + 1e-12)
+        verdict["found_below_certified"] = bool((results.worst <= allowed).all())
+        if part is not None:
+            bound = torch.full_like(part.spectral, proof.lipschitz)
+            verdict["spectral_below_lipschitz"] = _below(part.spectral, bound)
+        if results.radius is not None and proof.radius is not None:
+            within = _below(proof.radius, results.radius)
+            verdict["certified_radius_below_found"] = within
+    return verdict
+
+
+def _changes(results: Results) -> list[Quantity]:
+    unit, rows = "output units", []
+    for name, label in _ATTACKS.items():
+        note = results.note(name)
+        values = () if note else per_state(results.found[name].change)
+        label = f"largest change found {label}"
+        rows.append(Quantity(f"change_{name}", label, "measured", unit, values, note))
+    rows.append(
+        Quantity(
+            "change_found",
+            "largest change found by any attack",
+            "measured",
+            unit,
+            per_state(results.worst),
+        )
+    )
+    return rows + [
+        _certified(f"change_{name}", label, unit, getattr(results.certificates, field, None))
+        for name, field, label in (
+            ("lipschitz", "change_lipschitz", "bound by the Lipschitz constant"),
+            ("ibp", "change_ibp", "bound by IBP"),
+            ("crown", "change_crown", "bound by CROWN and IBP"),
+            ("certified", "change", "largest change possible: the least bound"),
+        )
+    ]
+
+
+def _sensitivities(results: Results) -> list[Quantity]:
+    unit, part, proof = "output units per input unit", results.sensitivity, results.certificates
+    rows = [
+        Quantity(
+            f"sensitivity_{name}",
+            label,
+            "measured",
+            unit,
+            () if part is None else per_state(getattr(part, name)),
+            results.status.note,
+        )
+        for name, label in (
+            ("random", "sensitivity in random directions"),
+            ("aligned", "sensitivity along the attack direction, ‖Jv‖"),
+            ("spectral", "spectral norm ‖J‖ on attackable features"),
+        )
+    ]
+    constant = None if proof is None else torch.tensor([proof.lipschitz], dtype=torch.float64)
+    return [*rows, _certified("lipschitz", "global Lipschitz constant", unit, constant)]
+
+
+def _certified(name: str, label: str, unit: str, values: Tensor | None) -> Quantity:
+    if values is None:
+        return Quantity(name, label, "certified", unit, (), _UNCERTIFIED)
+    return Quantity(name, label, "certified", unit, per_state(values))
+
+
+def _share(name: str, label: str, where: Tensor, kind: Kind = "measured") -> Share:
+    return Share(name, label, kind, _mean(where))
+
+
+def _mean(where: Tensor) -> float:
+    return float(where.double().mean())
+
+
+def _below(small: Tensor, large: Tensor) -> bool:
+    relative = 1e-9 if small.dtype == torch.float64 else 1e-3
+    return bool((small <= large * (1 + relative) + relative * 1e-3).all())

@@ -1,0 +1,185 @@
+"""``aajr audit``: what is proven of a trained policy, and what is only measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from torch import Tensor
+
+from aajr.certification import STAGES, Audit, AuditBudget, write_audit
+from aajr.certification import audit as audit_policy
+from aajr.certification._page import number
+from aajr.certification._quantities import find
+from aajr.cli.evaluate import _game
+from aajr.envs.hide_and_seek import HideAndSeekConfig, Team, make_torchrl_env
+from aajr.geometry import Ball
+from aajr.training.checkpoints import load_checkpoint
+from aajr.training.collection import FrozenTeam, Player, collect
+from aajr.training.models import ACTION_HEADS, Actor, greedy_heads
+from aajr.training.threats import attackable_features
+from aajr.training.trainer import load_actor
+
+_EPISODES = 16
+_UNIT = "observation units (the arena's half width is 1)"
+
+
+def audit(
+    checkpoint: tyro.conf.Positional[Path],
+    opponents: tuple[Path, ...] = (),
+    team: Team = "hider",
+    epsilon: float = 0.05,
+    norm: Literal["linf", "l2"] = "linf",
+    threat: Literal["others", "full"] = "others",
+    states: int = 512,
+    gamma: float | None = None,
+    seed: int = 0,
+    budget: AuditBudget = AuditBudget(),  # noqa: B008 - frozen
+    output: Path = Path("audit"),
+) -> None:
+    """Bound and attack a hide-and-seek policy on states of its own; write JSON and a page.
+
+    For example:
+
+    $ aajr audit runs/aajr/checkpoint.safetensors
+
+    $ aajr audit runs/aajr/checkpoint.safetensors --opponents runs/league/checkpoint.safetensors
+    --epsilon 0.1 --threat full --output runs/aajr/audit
+
+    Args:
+        checkpoint: policy to audit.
+        opponents: checkpoints of the other team; without any, it moves at random.
+        team: whose policy to audit.
+        epsilon: radius of the perturbations, in observation units.
+        norm: of the ball.
+        threat: what the adversary may touch: what is perceived of other agents, or everything.
+        states: number of states, drawn from episodes of the policy's most likely actions.
+        gamma: γ, to say how many states have ‖Jv‖ ≤ γ and ‖J‖ ≤ γ.
+        seed: of the episodes, the choice of states and the attacks.
+        budget: how hard the attacks try.
+        output: directory of audit.json and audit.html.
+    """
+    if states < 1:
+        raise ValueError(f"states={states} is not allowed; give a whole number >= 1")
+    console = Console()
+    actor = load_actor(checkpoint, team)
+    _, meta = load_checkpoint(checkpoint)
+    game = _game(meta["config"]["env"])
+    ball = Ball(norm, epsilon, mask=attackable_features(game, team, threat))
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("playing episodes", total=1 + len(STAGES))
+        x = played_states(game, actor, team, opponents, states, seed)
+        found = audit_policy(
+            actor,
+            x,
+            ball,
+            heads=actor.heads,
+            gamma=gamma,
+            budget=budget,
+            seed=seed,
+            epsilon_unit=_UNIT,
+            description=_description(checkpoint, opponents, team, game, ball, threat, states, seed),
+            progress=lambda stage: bar.update(task, advance=1, description=stage),
+        )
+        bar.update(task, advance=1, description="done")
+    console.print(_table(found))
+    console.print(f"page: {write_audit(found, output)}")
+
+
+def played_states(
+    game: HideAndSeekConfig,
+    actor: Actor,
+    team: Team,
+    opponents: Sequence[Path],
+    count: int,
+    seed: int,
+) -> Tensor:
+    """Observations of a team's members, ``[count, features]``, drawn from whole episodes."""
+    other: Team = "seeker" if team == "hider" else "hider"
+    members = game.n_hiders if team == "hider" else game.n_seekers
+    episodes = max(_EPISODES, math.ceil(count / (game.max_steps * members)))
+    generator = torch.Generator().manual_seed(seed)
+    rivals = [load_actor(path, other) for path in opponents]
+    players: dict[str, Player] = {
+        team: lambda view: {"action": greedy_heads(actor(view), actor.heads)},
+        other: FrozenTeam(rivals, generator) if rivals else _random_team(generator),
+    }
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        env = make_torchrl_env(game, episodes, seed)
+        rows = collect(env, players, game.max_steps, seed)[team, "observation"].flatten(0, 2)
+    return rows[torch.randperm(len(rows), generator=generator)[:count]]
+
+
+def _random_team(generator: torch.Generator) -> Player:
+    bins = torch.tensor(ACTION_HEADS)
+
+    def act(observation: Tensor) -> dict[str, Tensor]:
+        uniform = torch.rand(*observation.shape[:-1], len(bins), generator=generator)
+        return {"action": (uniform * bins).long()}
+
+    return act
+
+
+def _description(
+    checkpoint: Path,
+    opponents: Sequence[Path],
+    team: Team,
+    game: HideAndSeekConfig,
+    ball: Ball,
+    threat: str,
+    states: int,
+    seed: int,
+) -> dict[str, str]:
+    command = ["aajr audit", str(checkpoint)]
+    if opponents:
+        command += ["--opponents", *map(str, opponents)]
+    command.append(f"--team {team} --epsilon {ball.epsilon:g} --norm {ball.norm}")
+    command.append(f"--threat {threat} --states {states} --seed {seed}")
+    rivals = ", ".join(map(str, opponents)) or "random actions"
+    return {
+        "checkpoint": str(checkpoint),
+        "environment": "hide-and-seek " + json.dumps(vars(game)),
+        "states_from": f"{team}s playing their most likely actions against {rivals}",
+        "threat_model": threat,
+        "command": " ".join(command),
+    }
+
+
+def _table(audit: Audit) -> Table:
+    title = f"{audit.states} states, ε = {audit.threat['epsilon']:g}"
+    if audit.not_certified:
+        title += f"\nnothing is certified: {audit.not_certified}"
+    table = Table(title=title)
+    table.add_column("")
+    table.add_column("measured", justify="right")
+    table.add_column("certified", justify="right")
+    for label, measured, certified, level in (
+        ("change of the output, median", "change_found", "change_certified", 0.5),
+        ("change of the output, 95 % quantile", "change_found", "change_certified", 0.95),
+        ("sensitivity, largest", "sensitivity_spectral", "lipschitz", 1.0),
+        ("radius without a change of action, median", "radius_found", "radius_certified", 0.5),
+    ):
+        cells = [find(audit.quantities, name) for name in (measured, certified)]
+        table.add_row(label, *(_cell(item, level) for item in cells))
+    shares = {item.name: item for item in audit.shares}
+    for name, label in (("changed", "action changed"), ("certain", "action certain")):
+        share = shares[name]
+        text = share.note if share.value is None else f"{share.value:.1%}"
+        table.add_row(label, *((text, "") if share.kind == "measured" else ("", text)))
+    for finding in audit.findings:
+        table.add_row(f"[bold]warning[/bold]: {finding.name.replace('_', ' ')}", "", "")
+    return table
+
+
+def _cell(item: Any, level: float) -> str:
+    return number(item.quantile(level)) if item.available else item.note
