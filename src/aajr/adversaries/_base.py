@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aajr._checks import check_batch, check_generator
 from aajr._modes import Policy, evaluating
-from aajr.geometry import Ball
+from aajr.geometry._threat import ThreatSet
 from aajr.trajectory import Objective, Reference, Trajectory
 
 
@@ -27,7 +27,7 @@ class Adversary(ABC):
     every point lies in the ball.
     """
 
-    ball: Ball
+    ball: ThreatSet
     objective: Objective | None = None
 
     @abstractmethod
