@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._modes import Policy, evaluating
 from aajr.adversaries import Adversary, MaskedGradientWarning, ProjectedGradientAscent
+from aajr.adversaries._pgd import _worse
 from aajr.certification._radius import checked_heads, margin_forms
 from aajr.certification._searches import BlackBoxSearch, RandomDraws
 from aajr.geometry import Ball
@@ -25,8 +27,9 @@ class AuditBudget:
     """How hard the audit tries.
 
     Attributes:
-        steps: of the gradient attack, of size 2.5 ε / steps.
-        restarts: of the gradient attack, from random starts.
+        steps: of the gradient attack.
+        restarts: of the gradient attack, from random starts, for each of its two step sizes: ε/2,
+            which finds the surface's maxima, and 2.5 ε / steps, which finds those inside.
         queries: of the black-box attack, and of the random draws.
         random_directions: for the sensitivity in random directions.
         radius_steps: bisection steps of the certified radius.
@@ -106,47 +109,44 @@ class Attacks:
     def random(self) -> Found:
         """Uniform draws, as many as the black box asks."""
         queries = self.budget.queries
-        return self._found([RandomDraws(self.ball, o, queries) for o in self._objectives], 0)
+        return self._found(lambda goal: [RandomDraws(self.ball, goal, queries)], 0)
 
     def black_box(self) -> Found:
         """Random search on the surface."""
         queries = self.budget.queries
-        return self._found([BlackBoxSearch(self.ball, o, queries) for o in self._objectives], 1)
+        return self._found(lambda goal: [BlackBoxSearch(self.ball, goal, queries)], 1)
 
     def gradient(self) -> Found:
-        """Projected gradient ascent with restarts."""
-        steps, restarts = self.budget.steps, self.budget.restarts
+        """Projected gradient ascent with restarts, by long and by short steps."""
+        ascent = ProjectedGradientAscent(
+            self.ball, steps=self.budget.steps, restarts=self.budget.restarts, select="best"
+        )
+        sizes = (self.ball.epsilon / 2, 2.5 * self.ball.epsilon / self.budget.steps)
         return self._found(
-            [
-                ProjectedGradientAscent(
-                    self.ball, objective, steps=steps, restarts=restarts, select="best"
-                )
-                for objective in self._objectives
-            ],
-            2,
+            lambda goal: [replace(ascent, objective=goal, step_size=size) for size in sizes], 2
         )
 
-    @property
-    def _objectives(self) -> Sequence[Objective]:
-        return (self.objective, ActionChange(self.heads)) if self.heads else (self.objective,)
-
-    def _found(self, adversaries: Sequence[Adversary], stream: int) -> Found:
+    def _found(self, adversaries: Callable[[Objective], Sequence[Adversary]], stream: int) -> Found:
         generator = torch.Generator(device=self.x.device).manual_seed(3 * self.seed + stream)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MaskedGradientWarning)  # the audit says it itself
-            trajectories = [a(self.policy, self.x, generator, self.data) for a in adversaries]
-        worst = [trajectory.worst for trajectory in trajectories]
+        main = self._attack(adversaries(self.objective), generator)
+        worst = [main.worst]
+        if self.heads:
+            worst.append(self._attack(adversaries(ActionChange(self.heads)), generator).worst)
         with torch.no_grad(), evaluating(self.policy):
             clean = self.policy(self.x)
             changes = [(self.policy(w) - clean).flatten(1).norm(dim=1) for w in worst]
-            base = self.objective(clean, trajectories[0].reference)
+            base = self.objective(clean, main.reference)
             radius = self._radius(clean, worst) if self.heads else None
-        return Found(
-            change=torch.stack(changes).amax(0),
-            gain=trajectories[0].losses.amax(0) - base,
-            trajectory=trajectories[0],
-            radius=radius,
-        )
+        gain = main.losses.amax(0) - base
+        return Found(torch.stack(changes).amax(0), gain, main, radius)
+
+    def _attack(self, adversaries: Sequence[Adversary], generator: torch.Generator) -> Trajectory:
+        """Per sample, the trajectory of the adversary that reached the highest loss."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MaskedGradientWarning)  # the audit says it itself
+            return functools.reduce(
+                _worse, [a(self.policy, self.x, generator, self.data) for a in adversaries]
+            )
 
     def _radius(self, clean: Tensor, worst: Sequence[Tensor]) -> Tensor:
         action = actions(clean, self.heads)

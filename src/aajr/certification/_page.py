@@ -11,7 +11,7 @@ from typing import Any
 
 from aajr.certification._audit import Audit
 from aajr.certification._plots import draw
-from aajr.certification._quantities import Kind, Quantity, finite
+from aajr.certification._quantities import UNCERTIFIED, Kind, Quantity, find, finite
 
 _CSS = """
 :root { color-scheme: light; }
@@ -24,7 +24,7 @@ th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; }
 th:first-child, .facts td { text-align: left; } tbody th { font-weight: 400; }
 thead th { border-bottom: 1px solid #888; vertical-align: bottom; }
 .facts th { color: #555; white-space: nowrap; } .facts td { overflow-wrap: anywhere; }
-.note, figcaption { color: #555; font-size: .85rem; margin: .3rem 0; }
+small, figcaption { color: #555; font-size: .85rem; margin: .3rem 0; }
 figure { margin: 1.2rem 0; } img { max-width: 100%; height: auto; }
 code { background: #f3f3f3; padding: .15rem .35rem; overflow-wrap: anywhere; }
 pre { background: #f3f3f3; padding: .6rem; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -66,6 +66,7 @@ def html_page(audit: Audit, plots: Mapping[str, tuple[bytes, str]]) -> str:
         "<h1>Audit of a policy</h1>",
         f"<p>{escape(_summary(audit))}</p>",
         _warnings(audit),
+        _short(audit),
         "<h2>What was audited</h2>",
         _facts({**_subject(audit), **_threat(audit)}),
         _proven(audit),
@@ -85,6 +86,30 @@ def html_page(audit: Audit, plots: Mapping[str, tuple[bytes, str]]) -> str:
     )
 
 
+def comparison(audit: Audit) -> list[tuple[str, str, str]]:
+    """Rows of what was measured next to what is certified: label, measured, certified."""
+    names = [
+        ("change of the output, median", "change_found", "change_certified", 0.5),
+        ("change of the output, 95 % quantile", "change_found", "change_certified", 0.95),
+        ("change of the output, largest", "change_found", "change_certified", 1.0),
+        ("sensitivity, largest", "sensitivity_spectral", "lipschitz", 1.0),
+    ]
+    if audit.shares:
+        label = "perturbation that changes an action, median"
+        names.append((label, "radius_found", "radius_certified", 0.5))
+    rows = []
+    for label, *pair, level in names:
+        items = [find(audit.quantities, str(name)) for name in pair]
+        cells = [number(i.quantile(float(level))) if i.available else i.note for i in items]
+        rows.append((label, cells[0], cells[1]))
+    shares = {item.name: item.value for item in audit.shares}
+    if shares:
+        certain = shares["certain"]
+        most = UNCERTIFIED if certain is None else f"at most {1 - certain:.1%}"
+        rows.append(("states whose action changes", f"at least {shares['changed']:.1%}", most))
+    return rows
+
+
 def number(value: float | None, missing: str = "–") -> str:
     """Three digits; an infinite value reads as none found."""
     if value is None:
@@ -102,6 +127,16 @@ def _summary(audit: Audit) -> str:
     if audit.not_certified:
         return f"{start} Nothing is certified: the numbers below are measured only."
     return f"{start} Measured numbers are what attacks found; certified ones hold for every such δ."
+
+
+def _short(audit: Audit) -> str:
+    body = "".join(
+        f'<tr><th scope="row">{escape(label)}</th><td>{escape(measured)}</td>'
+        f"<td>{escape(certified)}</td></tr>"
+        for label, measured, certified in comparison(audit)
+    )
+    head = '<tr><th></th><th scope="col">measured</th><th scope="col">certified</th></tr>'
+    return f'<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
 
 
 def _warnings(audit: Audit) -> str:
@@ -148,7 +183,8 @@ def _table(audit: Audit, kind: Kind) -> str:
 
 
 def _row(item: Quantity) -> str:
-    name = f'<th scope="row">{escape(item.label)}</th>'
+    note = f"<br><small>{escape(item.note)}</small>" if item.note and item.available else ""
+    name = f'<th scope="row">{escape(item.label)}{note}</th>'
     if not item.available:
         return f'<tr>{name}<td colspan="5">{escape(item.note)}</td></tr>'
     if len(item.values) == 1:
@@ -174,7 +210,9 @@ def _membership(facts: Mapping[str, Any]) -> str:
     rows = {}
     for name, label in (("aligned_share", "‖Jv‖ ≤ γ"), ("spectral_share", "‖J‖₂ ≤ γ")):
         share = facts[name]
-        words = facts["note"] if share is None else f"{share:.1%} of the states, at their attack"
+        words = (
+            facts["note"] if share is None else f"{share:.1%} of the states, at the attack's points"
+        )
         rows[f"{label} with γ = {facts['gamma']:g}"] = words
     return _facts(rows)
 

@@ -97,12 +97,12 @@ def _radius(audit: Audit) -> tuple[bytes, str] | None:
         if values:
             _stairs(axis, _surviving(values, epsilon), label, look)
     axis.set(title="States whose action stands", xlim=(0, epsilon), ylim=(0, 1.02))
-    axis.set_xlabel(f"size of the perturbation, {audit.threat['unit']}")
+    axis.set_xlabel(f"size of the perturbation ‖δ/s‖, {audit.threat['unit']}")
     caption = (
         "Share of states whose action no attack changed, above, and provably cannot change, "
         "below, against the size of the perturbation. Between the lines nothing is known."
     )
-    return _svg(figure, axis), caption
+    return _svg(figure), caption
 
 
 def _cumulative(
@@ -120,7 +120,7 @@ def _cumulative(
             _stairs(axis, [(values[0], 0.0), *points], text, look)
     axis.set(title=title, xlabel=label, ylabel="share of states", ylim=(0, 1.02))
     axis.set_xlim(left=0)
-    return _svg(figure, axis)
+    return _svg(figure)
 
 
 def _surviving(radii: Sequence[float], largest: float) -> list[tuple[float, float]]:
@@ -140,14 +140,14 @@ def _stairs(axis: Any, points: Sequence[tuple[float, float]], label: str, look: 
 def _axes() -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.5), layout="constrained")
     axis = figure.add_subplot()
     axis.set_ylabel("share of states")
     return figure, axis
 
 
-def _svg(figure: Any, axis: Any) -> bytes:
-    axis.legend(loc="best", fontsize=8.5)
+def _svg(figure: Any) -> bytes:
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 Kind = Literal["measured", "certified"]
+UNCERTIFIED = "nothing is certified"
 
 
 @dataclass(frozen=True)

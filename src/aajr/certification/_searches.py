@@ -109,8 +109,8 @@ class BlackBoxSearch(Search):
         if query == 0:
             return self.ball.project(fresh, x)
         uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        features = self.ball.attackable(x[:1]).sum().clamp_min(1)
-        share = max(0.5 * (1 - query / self.queries) ** 2, float(1 / features))
+        features = self.ball.attackable(x).flatten(1).sum(1).reshape(-1, *[1] * (x.ndim - 1))
+        share = (1 / features).clamp_min(0.5 * (1 - query / self.queries) ** 2)
         mixed = torch.where(uniform < share, fresh, best)
         size = self.ball.size(mixed)[(...,) + (None,) * self.ball.event_dims]
         surface = mixed * torch.where(size > 0, self.ball.epsilon / size, size)

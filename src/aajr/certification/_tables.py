@@ -12,15 +12,14 @@ from torch import Tensor
 from aajr.certification._attacks import Found
 from aajr.certification._certificates import Certificates
 from aajr.certification._findings import GradientStatus
-from aajr.certification._quantities import Kind, Quantity, Share, per_state
+from aajr.certification._quantities import UNCERTIFIED, Kind, Quantity, Share, per_state
 from aajr.certification._sensitivity import Sensitivities
 
 _ATTACKS = {
-    "random": "by random draws",
-    "gradient": "by the gradient attack",
-    "black_box": "by the black-box attack",
+    "random": "random draws",
+    "gradient": "the gradient attack",
+    "black_box": "the black-box attack",
 }
-_UNCERTIFIED = "nothing is certified"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ def quantities(results: Results) -> tuple[Quantity, ...]:
     """The numbers per state, measured ones before the certified ones they compare with."""
     rows = [*_changes(results), *_sensitivities(results)]
     if results.radius is not None:
-        unit = "ε's own unit"
+        unit = "units of ε"
         certified = results.certificates.radius if results.certificates else None
         rows += [
             Quantity(
@@ -96,7 +95,7 @@ def shares(results: Results) -> tuple[Share, ...]:
     radius = results.certificates.radius if results.certificates else None
     if radius is None:
         rows.append(
-            Share("certain", "action proven constant within ε", "certified", None, _UNCERTIFIED)
+            Share("certain", "action proven constant within ε", "certified", None, UNCERTIFIED)
         )
     else:
         certain = radius >= results.epsilon
@@ -144,7 +143,7 @@ def _changes(results: Results) -> list[Quantity]:
     for name, label in _ATTACKS.items():
         note = results.note(name)
         values = () if note else per_state(results.found[name].change)
-        label = f"largest change found {label}"
+        label = f"largest change found by {label}"
         rows.append(Quantity(f"change_{name}", label, "measured", unit, values, note))
     rows.append(
         Quantity(
@@ -189,7 +188,7 @@ def _sensitivities(results: Results) -> list[Quantity]:
 
 def _certified(name: str, label: str, unit: str, values: Tensor | None) -> Quantity:
     if values is None:
-        return Quantity(name, label, "certified", unit, (), _UNCERTIFIED)
+        return Quantity(name, label, "certified", unit, (), UNCERTIFIED)
     return Quantity(name, label, "certified", unit, per_state(values))
 
 

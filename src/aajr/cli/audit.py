@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import tyro
@@ -17,8 +20,7 @@ from torch import Tensor
 
 from aajr.certification import STAGES, Audit, AuditBudget, write_audit
 from aajr.certification import audit as audit_policy
-from aajr.certification._page import number
-from aajr.certification._quantities import find
+from aajr.certification._page import comparison
 from aajr.cli.evaluate import _game
 from aajr.envs.hide_and_seek import HideAndSeekConfig, Team, make_torchrl_env
 from aajr.geometry import Ball
@@ -75,7 +77,8 @@ def audit(
     game = _game(meta["config"]["env"])
     ball = Ball(norm, epsilon, mask=attackable_features(game, team, threat))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console) as bar, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # printed below, as findings
         task = bar.add_task("playing episodes", total=1 + len(STAGES))
         x = played_states(game, actor, team, opponents, states, seed)
         found = audit_policy(
@@ -87,11 +90,13 @@ def audit(
             budget=budget,
             seed=seed,
             epsilon_unit=_UNIT,
-            description=_description(checkpoint, opponents, team, game, ball, threat, states, seed),
+            description=_description(checkpoint, opponents, team, game) | {"threat_model": threat},
             progress=lambda stage: bar.update(task, advance=1, description=stage),
         )
         bar.update(task, advance=1, description="done")
     console.print(_table(found))
+    for finding in found.findings:
+        console.print(f"[bold]warning:[/bold] {finding.text}")
     console.print(f"page: {write_audit(found, output)}")
 
 
@@ -131,27 +136,14 @@ def _random_team(generator: torch.Generator) -> Player:
 
 
 def _description(
-    checkpoint: Path,
-    opponents: Sequence[Path],
-    team: Team,
-    game: HideAndSeekConfig,
-    ball: Ball,
-    threat: str,
-    states: int,
-    seed: int,
+    checkpoint: Path, opponents: Sequence[Path], team: Team, game: HideAndSeekConfig
 ) -> dict[str, str]:
-    command = ["aajr audit", str(checkpoint)]
-    if opponents:
-        command += ["--opponents", *map(str, opponents)]
-    command.append(f"--team {team} --epsilon {ball.epsilon:g} --norm {ball.norm}")
-    command.append(f"--threat {threat} --states {states} --seed {seed}")
     rivals = ", ".join(map(str, opponents)) or "random actions"
     return {
         "checkpoint": str(checkpoint),
         "environment": "hide-and-seek " + json.dumps(vars(game)),
+        "command": shlex.join(["aajr", *sys.argv[1:]]),
         "states_from": f"{team}s playing their most likely actions against {rivals}",
-        "threat_model": threat,
-        "command": " ".join(command),
     }
 
 
@@ -163,23 +155,6 @@ def _table(audit: Audit) -> Table:
     table.add_column("")
     table.add_column("measured", justify="right")
     table.add_column("certified", justify="right")
-    for label, measured, certified, level in (
-        ("change of the output, median", "change_found", "change_certified", 0.5),
-        ("change of the output, 95 % quantile", "change_found", "change_certified", 0.95),
-        ("sensitivity, largest", "sensitivity_spectral", "lipschitz", 1.0),
-        ("radius without a change of action, median", "radius_found", "radius_certified", 0.5),
-    ):
-        cells = [find(audit.quantities, name) for name in (measured, certified)]
-        table.add_row(label, *(_cell(item, level) for item in cells))
-    shares = {item.name: item for item in audit.shares}
-    for name, label in (("changed", "action changed"), ("certain", "action certain")):
-        share = shares[name]
-        text = share.note if share.value is None else f"{share.value:.1%}"
-        table.add_row(label, *((text, "") if share.kind == "measured" else ("", text)))
-    for finding in audit.findings:
-        table.add_row(f"[bold]warning[/bold]: {finding.name.replace('_', ' ')}", "", "")
+    for row in comparison(audit):
+        table.add_row(*row)
     return table
-
-
-def _cell(item: Any, level: float) -> str:
-    return number(item.quantile(level)) if item.available else item.note
