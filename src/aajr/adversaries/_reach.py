@@ -1,0 +1,56 @@
+"""Proof that a perturbation reached the policy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aajr._modes import Policy
+from aajr.trajectory import Trajectory
+
+
+class Watched:
+    """The policy, and a note of whether a call of the search saw anything but the clean input.
+
+    Args:
+        policy: the victim.
+        x: clean inputs, ``[batch, *event]``.
+    """
+
+    def __init__(self, policy: Policy, x: Tensor) -> None:
+        self.policy = policy
+        self.x = x
+        self.called = False
+        self.perturbed = False
+
+    def __call__(self, point: Tensor) -> Tensor:
+        """π(point)."""
+        self.called = True
+        self.perturbed = self.perturbed or not self._clean(point.detach())
+        return self.policy(point)
+
+    def _clean(self, point: Tensor) -> bool:
+        rows = len(self.x)
+        if point.shape[1:] != self.x.shape[1:] or len(point) % rows:
+            return False
+        return bool((point.reshape(-1, *self.x.shape) == self.x).all())
+
+
+def reached(watched: Watched, trajectory: Trajectory) -> bool:
+    """Whether the result is what the policy was shown.
+
+    1. If the policy was called in the search and a perturbed point carries a loss, then some call
+       saw a perturbed point.
+    2. No row moved and then settled on its clean input, unless it stepped there itself or the
+       clean input has the highest of the losses of all its points.
+    """
+    x, points, losses = trajectory.origin, trajectory.points, trajectory.losses
+    moved = (points != x).flatten(2).any(2)
+    scored = bool(moved[: len(losses)].any())
+    seen = watched.perturbed or not (watched.called and scored)
+    settled = (trajectory.worst == x).flatten(1).all(1)
+    returned = ~moved[1:].all(0)
+    justified = torch.zeros_like(settled)
+    if len(losses) == len(points):
+        justified = ~moved[0] & (losses[0] >= losses.amax(0))
+    return seen and bool((~settled | ~moved.any(0) | returned | justified).all())
