@@ -1,0 +1,121 @@
+"""What adversaries on structured threat sets share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor
+
+from aajr._modes import Policy
+from aajr.adversaries._base import Adversary
+from aajr.geometry import FiniteSet, Sparse
+from aajr.geometry._finite import assemble
+from aajr.trajectory import Objective, Reference, Trajectory
+
+
+class StructuredAdversary(Adversary):
+    """An adversary whose set is not convex; every point of its trajectory is proved to be inside.
+
+    A subclass writes :meth:`search`.
+    """
+
+    ball: FiniteSet | Sparse
+    objective: Objective
+
+    @abstractmethod
+    def search(
+        self, policy: Policy, reference: Reference, generator: torch.Generator
+    ) -> Trajectory:
+        """Search around ``reference.inputs``; the policy is in evaluation mode."""
+
+    @final
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """Search, then assert that every point is one of the set."""
+        trajectory = self.search(policy, reference, generator)
+        x = reference.inputs
+        for point in (*trajectory.points, trajectory.worst):
+            inside = self.ball.contains(point - x, x, reference.data)
+            assert bool(inside.all()), "a point left the threat set"
+        return trajectory
+
+
+def loss_at(objective: Objective, output: Tensor, reference: Reference) -> Tensor:
+    """Objective of an output, checked: ``[batch]``.
+
+    Raises:
+        ValueError: not one finite loss per sample.
+    """
+    loss = objective(output, reference)
+    expected = reference.inputs.shape[:1]
+    if not isinstance(loss, Tensor) or loss.shape != expected:
+        kind = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(
+            f"the objective returned {kind}; it must return one loss per sample, shape "
+            f"{tuple(expected)}"
+        )
+    if not torch.isfinite(loss).all():
+        raise ValueError("the objective returned NaN or infinite losses; check it at x + δ")
+    return loss
+
+
+class ChoiceScorer:
+    """Losses of choices: which option every group takes, 0 for none. It counts its passes."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        objective: Objective,
+        reference: Reference,
+        options: Tensor,
+        members: Tensor,
+    ) -> None:
+        self.policy = policy
+        self.objective = objective
+        self.reference = reference
+        self.options = options
+        self.members = members
+        self.passes = 0
+
+    @property
+    def nothing(self) -> Tensor:
+        """The choice that changes no group, ``[batch, groups]``."""
+        shape = (self.reference.inputs.shape[0], len(self.members))
+        return torch.zeros(shape, dtype=torch.long, device=self.options.device)
+
+    @property
+    def clean(self) -> Tensor:
+        """Loss without a change, ``[batch]``; it needs no pass."""
+        with torch.no_grad():
+            return loss_at(self.objective, self.reference.outputs, self.reference)
+
+    @torch.no_grad()
+    def __call__(self, choice: Tensor) -> Tensor:
+        """Losses ``[batch]`` of choices ``[batch, groups]``, by one pass."""
+        self.passes += 1
+        delta = assemble(self.options, choice, self.members)
+        output = self.policy(self.reference.inputs + delta)
+        return loss_at(self.objective, output, self.reference)
+
+    def trajectory(self, choice: Tensor, loss: Tensor, event_dims: int) -> Trajectory:
+        """From the clean inputs to the chosen ones; nothing was differentiated."""
+        x = self.reference.inputs
+        worst = x + assemble(self.options, choice, self.members)
+        return Trajectory(
+            reference=self.reference,
+            points=torch.stack([x, worst]),
+            gradients=torch.zeros_like(x).unsqueeze(0),
+            losses=torch.stack([self.clean, loss]),
+            worst=worst,
+            event_dims=event_dims,
+            forward_passes=1 + self.passes,
+        )
+
+
+def better(
+    choice: Tensor, loss: Tensor, other: Tensor, other_loss: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Per sample, the other choice where its loss is higher."""
+    wins = other_loss > loss
+    return torch.where(wins.unsqueeze(-1), other, choice), torch.where(wins, other_loss, loss)

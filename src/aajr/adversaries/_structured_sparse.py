@@ -1,0 +1,142 @@
+"""Few features, chosen by gradient times reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_count
+from aajr._modes import Policy
+from aajr.adversaries._objectives import Divergence
+from aajr.adversaries._pgd import ProjectedGradientAscent
+from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary, loss_at
+from aajr.adversaries._structured_search import enumerate_choices, number_of_choices
+from aajr.geometry import Sparse
+from aajr.geometry._groups import group_sum, keep_best, on_features
+from aajr.jacobian._directional import input_gradient
+from aajr.trajectory import Objective, Reference, Trajectory
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SparseAscent(StructuredAdversary):
+    """Chooses groups of features one by one, then ascends on the chosen ones.
+
+    Each of k rounds takes the gradient g at the present δ and adds the free group with the
+    largest Σ_i max(g_i l_i, g_i u_i), l and u being the least and greatest change of a feature;
+    the group goes to that corner. Projected gradient ascent on the chosen groups follows. Where
+    every feature is a group and the corners of the set are few, all of them are tried as well.
+
+    Attributes:
+        ball: the threat set.
+        objective: what to maximise.
+        steps: of the final ascent.
+        restarts: of the final ascent.
+        enumerate_up_to: greatest number of corners to try; 0 for never.
+
+    Example:
+        >>> import torch
+        >>> from aajr.geometry import Ball
+        >>> objective = lambda output, reference: output.sum(1)
+        >>> sparse = SparseAscent(Sparse(Ball("linf", 0.5), budget=1), objective)
+        >>> weights = torch.tensor([1.0, -3.0])
+        >>> g = torch.Generator().manual_seed(0)
+        >>> sparse(lambda x: x * weights, torch.zeros(1, 2), g).worst
+        tensor([[ 0.0000, -0.5000]])
+
+    Source: Papernot et al., The limitations of deep learning in adversarial settings, 2016,
+    https://arxiv.org/abs/1511.07528, whose saliency is the one of a single step.
+    """
+
+    ball: Sparse
+    objective: Objective = field(default_factory=Divergence)
+    steps: int = 10
+    restarts: int = 1
+    enumerate_up_to: int = 256
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_count("restarts", self.restarts)
+        check_count("enumerate_up_to", self.enumerate_up_to, minimum=0)
+
+    def search(
+        self, policy: Policy, reference: Reference, generator: torch.Generator
+    ) -> Trajectory:
+        """Choose, ascend, and enumerate if that is cheap."""
+        x = reference.inputs
+        corner, support = self._choose(policy, reference, generator)
+        ball = replace(
+            self.ball.ball, mask=support & self.ball.attackable(x).bool(), coalition=None
+        )
+        ascent = ProjectedGradientAscent(
+            ball, self.objective, self.steps, restarts=self.restarts, select="best"
+        )
+        found = ascent.run(policy, reference, generator)
+        rounds = min(self.ball.budget, len(self.ball.members(x)))
+        passes = rounds + found.forward_passes + 1
+        with torch.no_grad():
+            loss = loss_at(self.objective, policy(x + corner), reference)
+        worst, best = _worse(found.worst, found.losses.amax(0), x + corner, loss)
+        if self._is_small(x):
+            scorer = self._corners(policy, reference)
+            choice, loss = enumerate_choices(scorer, self.ball.budget)
+            tried = scorer.trajectory(choice, loss, 1).worst
+            worst, best = _worse(worst, best, tried, loss)
+            passes += scorer.passes
+        return replace(
+            found,
+            points=torch.cat([found.points, worst.unsqueeze(0)]),
+            gradients=torch.cat([found.gradients, torch.zeros_like(found.gradients[:1])]),
+            losses=torch.cat([found.losses, best.unsqueeze(0)]),
+            worst=worst,
+            forward_passes=passes,
+            backward_passes=found.backward_passes + rounds,
+        )
+
+    def _choose(
+        self, policy: Policy, reference: Reference, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Corner δ of the chosen groups, and their features, both ``[batch, *event]``."""
+        x = reference.inputs
+        low, high = self.ball.corners(x)
+        members = self.ball.members(x)
+        # a divergence is flat at δ = 0: the gradient is taken at a random, dense probe
+        probe = self.ball.ball.sample(x, generator) * self.ball.attackable(x)
+        chosen = torch.zeros(x.shape[0], len(members), dtype=torch.bool, device=x.device)
+        corner = torch.zeros_like(x)
+        for _ in range(min(self.ball.budget, len(members))):
+            gradient = self._gradient(
+                policy, x + torch.where(corner == 0, probe, corner), reference
+            )
+            far = torch.where(gradient * high >= gradient * low, high, low)
+            gain = group_sum(gradient * far, members).masked_fill(chosen, 0)
+            added = keep_best(gain, 1)
+            corner = torch.where(on_features(added, members), far, corner)
+            chosen = chosen | added
+        return corner, on_features(chosen, members)
+
+    def _gradient(self, policy: Policy, point: Tensor, reference: Reference) -> Tensor:
+        with torch.enable_grad():
+            point = point.detach().requires_grad_()
+            loss = loss_at(self.objective, policy(point), reference)
+            return input_gradient(loss, point, torch.ones_like(loss))
+
+    def _is_small(self, x: Tensor) -> bool:
+        count = number_of_choices(len(self.ball.members(x)), 2, self.ball.budget)
+        return self.ball.groups is None and count <= self.enumerate_up_to
+
+    def _corners(self, policy: Policy, reference: Reference) -> ChoiceScorer:
+        x = reference.inputs
+        return ChoiceScorer(
+            policy, self.objective, reference, self.ball.corners(x), self.ball.members(x)
+        )
+
+
+def _worse(point: Tensor, loss: Tensor, other: Tensor, other_loss: Tensor) -> tuple[Tensor, Tensor]:
+    """Per sample, the other point where its loss is higher."""
+    wins = other_loss > loss
+    shape = (-1, *[1] * (point.ndim - 1))
+    return torch.where(wins.reshape(shape), other, point), torch.where(wins, other_loss, loss)

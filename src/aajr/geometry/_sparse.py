@@ -1,0 +1,132 @@
+"""Few features change: the L0 threat set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_count
+from aajr.geometry._ball import Ball
+from aajr.geometry._groups import (
+    check_groups,
+    group_sum,
+    keep_best,
+    membership,
+    on_features,
+    touched,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """Δ = {δ : at most k groups of features change, each feature by at most ε s}.
+
+    The size of δ is the gauge of the set: ‖δ/s‖_∞, or infinity if too many groups change.
+
+    Attributes:
+        ball: the L∞ ball of the features that do change, with its mask, scale and valid box.
+        budget: k, for a whole sample.
+        groups: number of each feature's group in the shape of one sample, -1 for a protected
+            feature; every feature is a group of its own by default.
+
+    Raises:
+        ValueError: a ball that is not L∞, no budget, groups that are not whole numbers.
+
+    Example:
+        >>> import torch
+        >>> sparse = Sparse(Ball("linf", 0.5), budget=1)
+        >>> sparse.project(torch.tensor([[0.2, -0.9, 0.3]]), torch.zeros(1, 3))
+        tensor([[ 0.0000, -0.5000,  0.0000]])
+
+    Source: Croce and Hein, Sparse and imperceivable adversarial attacks, 2019,
+    https://arxiv.org/abs/1909.05040.
+    """
+
+    ball: Ball
+    budget: int
+    groups: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.ball.norm != "linf":
+            raise ValueError(
+                f"ball.norm={self.ball.norm!r} couples the features; give an L∞ ball, 'linf'"
+            )
+        check_count("budget", self.budget)
+        check_groups(self.groups)
+
+    @property
+    def epsilon(self) -> float:
+        """ε, greatest change of a feature in units of the ball's scale."""
+        return self.ball.epsilon
+
+    @property
+    def event_dims(self) -> int:
+        """Dimensions of one sample, which share the budget."""
+        return self.ball.event_dims
+
+    def with_epsilon(self, epsilon: float) -> Sparse:
+        """The same set with another ε."""
+        return replace(self, ball=self.ball.with_epsilon(epsilon))
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless x is a finite batch that this set fits."""
+        self.ball.check(x)
+        check_event(self.event_dims, x)
+        if not bool(self.attackable(x).any()):
+            raise ValueError("groups and mask leave no attackable feature; allow at least one")
+
+    def members(self, x: Tensor) -> Tensor:
+        """Which feature is in which group, ``[groups, *event]``."""
+        return membership(self.groups, x, self.event_dims)
+
+    def attackable(self, x: Tensor) -> Tensor:
+        """1 where the adversary may act and 0 elsewhere, in x's shape ``[batch, *event]``."""
+        return self.ball.attackable(x) * self.members(x).any(0)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """‖δ/s‖_∞, infinite where more than k groups change: ``[batch, *event]`` to ``[batch]``."""
+        many = touched(delta, self.members(delta)).sum(-1) > self.budget
+        return self.ball.size(delta).masked_fill(many, math.inf)
+
+    @torch.no_grad()
+    def project(self, delta: Tensor, x: Tensor) -> Tensor:
+        """Euclidean projection of δ on the set around x; both ``[batch, *event]``.
+
+        Keeping group g lowers the squared distance by ‖δ_g‖² - ‖δ_g - P(δ_g)‖², P the projection
+        on the ball, so that the k groups of largest gain are kept.
+        """
+        inside = self.ball.project(delta * self.attackable(x), x)
+        members = self.members(x)
+        gain = group_sum(delta.square() - (delta - inside).square(), members)
+        return inside * on_features(keep_best(gain, self.budget), members)
+
+    @torch.no_grad()
+    def corners(self, x: Tensor) -> Tensor:
+        """Least and greatest change of every feature, ``[2, batch, *event]``."""
+        far = torch.full_like(x, torch.finfo(x.dtype).max / 4) * self.attackable(x)
+        return torch.stack([self.ball.project(-far, x), self.ball.project(far, x)])
+
+    def contains(
+        self, delta: Tensor, x: Tensor, data: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Whether δ is in the set around x, up to rounding: ``[batch]``."""
+        tolerance = 1e-3 * self.epsilon + self.ball.size(rounding(delta, x))
+        return self.size(delta) <= self.epsilon + tolerance
+
+
+def check_event(event_dims: int, x: Tensor) -> None:
+    """Raise ValueError unless a sample of x is one event, whose groups share one budget."""
+    if x.ndim != 1 + event_dims:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)} but event_dims={event_dims} and one budget holds for a "
+            "sample; give [batch, features], or event_dims=2 for [batch, agents, features]"
+        )
+
+
+def rounding(delta: Tensor, x: Tensor) -> Tensor:
+    """How far x + δ - x may round from δ, in the shape of x."""
+    return 4 * torch.finfo(x.dtype).eps * (x.abs() + delta.abs())
