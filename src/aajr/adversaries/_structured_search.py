@@ -24,15 +24,15 @@ from aajr.trajectory import Objective, Reference, Trajectory
 class SubsetSearch(StructuredAdversary):
     """The worst k groups to change: exact by enumeration if they are few, else greedy with swaps.
 
-    Greedy adds the change that raises the loss most, k times. Then each swap takes out the group
-    that is missed least and adds the best one again. A group is changed only if that raises the
-    loss. It takes no gradients, so that flat or broken ones do not hide a weakness.
+    Greedy adds the change that raises the loss most, k times. Then each changed group in turn is
+    exchanged for the best one, if that raises the loss. It takes no gradients, so that flat or
+    broken ones do not hide a weakness.
 
     Attributes:
         ball: the threat set, for instance :class:`aajr.geometry.Dropped`.
         objective: what to maximise.
         enumerate_up_to: greatest number of subsets and options to enumerate; 0 for never.
-        swaps: rounds of swapping after greedy.
+        swaps: rounds of exchanges after greedy.
 
     Example:
         >>> import torch
@@ -162,9 +162,10 @@ def greedy_choice(scorer: ChoiceScorer, budget: int, swaps: int) -> tuple[Tensor
     choice, loss = scorer.nothing, scorer.clean
     for _ in range(budget):
         choice, loss = _best_addition(scorer, choice, loss, budget)
-    for _ in range(swaps):
-        smaller, rest = _least_missed(scorer, choice)
-        choice, loss = better(choice, loss, *_best_addition(scorer, smaller, rest, budget))
+    for _, slot in itertools.product(range(swaps), range(budget)):
+        smaller = _without(choice, slot)
+        swapped = _best_addition(scorer, smaller, scorer(smaller), budget)
+        choice, loss = better(choice, loss, *swapped)
     return choice, loss
 
 
@@ -192,13 +193,8 @@ def _best_addition(
     return best, best_loss
 
 
-def _least_missed(scorer: ChoiceScorer, choice: Tensor) -> tuple[Tensor, Tensor]:
-    """The choice without the one changed group whose loss is least, and what remains."""
-    smaller, rest = scorer.nothing, torch.full_like(scorer.clean, -math.inf)
-    for group in range(len(scorer.members)):
-        other = choice.clone()
-        other[:, group] = 0
-        score = scorer(other).masked_fill(choice[:, group] == 0, -math.inf)
-        smaller, rest = better(smaller, rest, other, score)
-    untouched = rest == -math.inf
-    return smaller, torch.where(untouched, scorer.clean, rest)
+def _without(choice: Tensor, slot: int) -> Tensor:
+    """The choice without its slot-th changed group; unchanged where there are fewer."""
+    changed = choice != 0
+    taken = changed & (changed.cumsum(-1) == slot + 1)
+    return choice.masked_fill(taken, 0)

@@ -1,0 +1,95 @@
+"""The adversary contract on structured threat sets, temporal wrappers and learned adversaries.
+
+A structured set is no norm ball, so the two tests that read a ball's own budget are replaced by
+those of the set: membership, and one budget for a sample with all its agents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from aajr import Ball
+from aajr.adversaries import CoordinateAscent, SparseAscent, SubsetSearch
+from aajr.geometry import Dropped, Quantised, Sparse
+from tests import dense
+from tests.contracts.adversary_contract import (
+    BALLS,
+    AdversaryContract,
+    attack,
+    clean,
+    every_ball,
+)
+
+
+def cube(ball: Ball) -> Ball:
+    """The L∞ ball with everything else as it is."""
+    return replace(ball, norm="linf")
+
+
+class StructuredContract(AdversaryContract):
+    """Suite of an adversary on a set that is no ball."""
+
+    @every_ball
+    def test_points_are_inside_ball_box_and_mask(self, ball):
+        x, adversary = clean(), self.make(ball)
+        trajectory = attack(adversary, dense.tanh_net(), x)
+        allowed = adversary.ball.attackable(x)
+        assert bool((trajectory.worst != x).any())
+        for point in [*trajectory.points, trajectory.worst]:
+            assert bool(adversary.ball.contains(point - x, x).all())
+            assert bool((adversary.ball.size(point - x) <= adversary.ball.epsilon + 1e-9).all())
+            assert torch.equal(point[allowed == 0], x[allowed == 0])
+
+    @pytest.mark.parametrize("event_dims", [2])
+    def test_agents_have_their_own_ball_or_one_for_the_team(self, event_dims):
+        flat, x = dense.tanh_net(6, 4), dense.inputs(3, 2, 3)
+        coalition = torch.tensor([[True, True], [True, False], [False, True]])
+        ball = Ball("linf", 0.3, coalition=coalition, event_dims=event_dims)
+        trajectory = attack(self.make(ball), lambda x: flat(x.flatten(1)), x)
+        assert trajectory.event_dims == event_dims
+        moved = (trajectory.worst - x).abs().sum(-1) > 0
+        assert not bool((moved & ~coalition).any())
+        assert bool(moved.any(-1).all())
+
+
+class TestSparseAscent(StructuredContract):
+    def make(self, ball: Ball):
+        return SparseAscent(Sparse(cube(ball), budget=2))
+
+
+class TestSparseAscentWithoutEnumeration(StructuredContract):
+    def make(self, ball: Ball):
+        return SparseAscent(Sparse(cube(ball), budget=2), steps=3, enumerate_up_to=0)
+
+
+class TestQuantisedCoordinateAscent(StructuredContract):
+    def make(self, ball: Ball):
+        return CoordinateAscent(Quantised(cube(ball), quantum=0.1))
+
+
+class TestSparseOnAGrid(StructuredContract):
+    def make(self, ball: Ball):
+        return SubsetSearch(Quantised(cube(ball), quantum=0.1, budget=2), enumerate_up_to=0)
+
+
+class TestDroppedSubsets(StructuredContract):
+    """The set has no radius and no coalition: a group is lost or not."""
+
+    def make(self, ball: Ball):
+        event = (2, 3) if ball.event_dims == 2 else (5,)
+        groups = torch.arange(torch.Size(event).numel()).reshape(event)
+        return SubsetSearch(Dropped(groups, budget=2))
+
+    def test_a_ball_of_radius_zero_changes_nothing(self):
+        x = torch.zeros(4, 5, dtype=torch.float64)
+        assert torch.equal(attack(self.make(BALLS["l2"]), dense.tanh_net(), x).worst, x)
+
+    def test_agents_have_their_own_ball_or_one_for_the_team(self):
+        x = dense.inputs(3, 2, 3)
+        adversary = self.make(Ball("linf", 0.3, event_dims=2))
+        flat = dense.tanh_net(6, 4)
+        trajectory = attack(adversary, lambda x: flat(x.flatten(1)), x)
+        assert ((trajectory.worst != x).flatten(1).sum(1) == 2).all()
