@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._modes import Policy, evaluating
 from aajr.adversaries import Adversary, MaskedGradientWarning, ProjectedGradientAscent
-from aajr.adversaries._pgd import _worse
 from aajr.certification._radius import checked_heads, margin_forms
 from aajr.certification._searches import BlackBoxSearch, RandomDraws
 from aajr.geometry import Ball
@@ -71,14 +69,18 @@ class Found:
     Attributes:
         change: largest ‖π(x + δ) - π(x)‖₂, ``[batch]``.
         gain: rise of the objective over its clean value, ``[batch]``.
-        trajectory: of the attack on the objective.
+        worst: point of the highest objective, ``[batch, *event]``.
+        reference: clean inputs and outputs.
+        zero_gradient: whether the objective's gradient was zero throughout, ``[batch]``.
         radius: smallest size of a δ seen that changes an action, infinite if none,
             ``[batch]``; None without heads.
     """
 
     change: Tensor
     gain: Tensor
-    trajectory: Trajectory
+    worst: Tensor
+    reference: Reference
+    zero_gradient: Tensor
     radius: Tensor | None
 
 
@@ -128,25 +130,31 @@ class Attacks:
 
     def _found(self, adversaries: Callable[[Objective], Sequence[Adversary]], stream: int) -> Found:
         generator = torch.Generator(device=self.x.device).manual_seed(3 * self.seed + stream)
-        main = self._attack(adversaries(self.objective), generator)
-        worst = [main.worst]
+        runs = [self._run(adversary, generator) for adversary in adversaries(self.objective)]
+        highest, point = _highest(runs)
+        worst = [point]
         if self.heads:
-            worst.append(self._attack(adversaries(ActionChange(self.heads)), generator).worst)
+            goal = ActionChange(self.heads)
+            worst.append(_highest([self._run(a, generator) for a in adversaries(goal)])[1])
         with torch.no_grad(), evaluating(self.policy):
             clean = self.policy(self.x)
             changes = [(self.policy(w) - clean).flatten(1).norm(dim=1) for w in worst]
-            base = self.objective(clean, main.reference)
+            base = self.objective(clean, runs[0].reference)
             radius = self._radius(clean, worst) if self.heads else None
-        gain = main.losses.amax(0) - base
-        return Found(torch.stack(changes).amax(0), gain, main, radius)
+        zero = [(run.gradients.flatten(2) == 0).all(2).all(0) for run in runs]
+        return Found(
+            change=torch.stack(changes).amax(0),
+            gain=highest - base,
+            worst=point,
+            reference=runs[0].reference,
+            zero_gradient=torch.stack(zero).all(0),
+            radius=radius,
+        )
 
-    def _attack(self, adversaries: Sequence[Adversary], generator: torch.Generator) -> Trajectory:
-        """Per sample, the trajectory of the adversary that reached the highest loss."""
+    def _run(self, adversary: Adversary, generator: torch.Generator) -> Trajectory:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MaskedGradientWarning)  # the audit says it itself
-            return functools.reduce(
-                _worse, [a(self.policy, self.x, generator, self.data) for a in adversaries]
-            )
+            return adversary(self.policy, self.x, generator, self.data)
 
     def _radius(self, clean: Tensor, worst: Sequence[Tensor]) -> Tensor:
         action = actions(clean, self.heads)
@@ -167,6 +175,14 @@ class Attacks:
 
     def _differs(self, action: Tensor, point: Tensor) -> Tensor:
         return (actions(self.policy(point), self.heads) != action).any(1)
+
+
+def _highest(runs: Sequence[Trajectory]) -> tuple[Tensor, Tensor]:
+    """The highest loss of several runs, and its point, per state."""
+    losses = torch.stack([run.losses.amax(0) for run in runs])
+    points = torch.stack([run.worst for run in runs])
+    best = losses.argmax(0)
+    return losses.amax(0), points[best, torch.arange(len(best), device=best.device)]
 
 
 def actions(output: Tensor, heads: Sequence[int]) -> Tensor:

@@ -27,6 +27,7 @@ from aajr.certification._findings import (
 from aajr.certification._network import Network, UnsupportedLayersError, supported_network
 from aajr.certification._quantities import Finding, Quantity, Share
 from aajr.certification._radius import checked_heads
+from aajr.certification._region import check_ball
 from aajr.certification._sensitivity import Sensitivities, depends_on_input, sensitivities
 from aajr.certification._tables import Results, checks, membership, quantities, shares
 from aajr.geometry import Ball, Metric
@@ -188,7 +189,7 @@ def weights_hash(policy: nn.Module) -> str:
 
 def _check(states: Tensor, ball: Ball, gamma: float | None, seed: int) -> None:
     check_batch("states", states)
-    ball.check(states)
+    check_ball(ball, states)
     check_number("ball.epsilon", ball.epsilon, exclusive=True)
     check_count("seed", seed, minimum=0)
     if gamma is not None:
@@ -273,9 +274,15 @@ def _sensitivity(
         return None
     generator = torch.Generator(device=attacks.x.device).manual_seed(attacks.seed)
     directions = attacks.budget.random_directions
-    trajectory = found["gradient"].trajectory
+    gradient = found["gradient"]
     return sensitivities(
-        attacks.policy, trajectory, attacks.ball, attacks.objective, directions, generator
+        attacks.policy,
+        gradient.worst,
+        gradient.reference,
+        attacks.ball,
+        attacks.objective,
+        directions,
+        generator,
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from aajr._checks import check_choice, check_count
 from aajr.certification._network import Network, supported_network
-from aajr.certification._region import Region, region_around
+from aajr.certification._region import Region, check_ball, region_around
 from aajr.certification._rounding import interval_margins, relaxation_margins
 from aajr.geometry import Ball
 
@@ -82,7 +82,7 @@ def certified_bounds(
     functions, 2018, https://arxiv.org/abs/1811.00866 (CROWN); Gowal et al., On the effectiveness
     of interval bound propagation, 2018, https://arxiv.org/abs/1810.12715 (IBP).
     """
-    ball.check(x)
+    check_ball(ball, x)
     propagator = Propagator(supported_network(policy), method, batch_size)
     return propagator.bounds(x, ball)
 

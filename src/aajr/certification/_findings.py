@@ -49,11 +49,13 @@ def cut_off() -> GradientStatus:
 
 def gradient_status(gradient: Found, without: tuple[Found, ...]) -> GradientStatus:
     """Compare the attack by gradients with those without."""
-    zero = (gradient.trajectory.gradients.flatten(2) == 0).all(2).all(0)
     best = torch.stack([found.gain for found in without]).amax(0)
     smallest = 1e3 * torch.finfo(best.dtype).eps * best.abs().amax()
     beaten = best > _EXCESS * gradient.gain.clamp_min(0) + smallest
-    zero_share, beaten_share = float(zero.double().mean()), float(beaten.double().mean())
+    zero_share, beaten_share = (
+        float(gradient.zero_gradient.double().mean()),
+        float(beaten.double().mean()),
+    )
     findings = []
     if zero_share >= SHARE:
         findings.append(

@@ -10,6 +10,7 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr.certification._bounds import Method, Propagator
 from aajr.certification._network import supported_network
+from aajr.certification._region import check_ball
 from aajr.geometry import Ball
 
 
@@ -53,7 +54,7 @@ def certified_radius(
         >>> certified_radius(policy, x, Ball("linf", 1.0)).round(decimals=2)
         tensor([0.1500, 1.0000], dtype=torch.float64)
     """
-    ball.check(x)
+    check_ball(ball, x)
     check_count("steps", steps)
     propagator = Propagator(supported_network(policy), method, batch_size)
     return radius_within(propagator, x, ball, heads, steps)

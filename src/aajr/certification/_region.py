@@ -77,6 +77,16 @@ class Region:
         return value + intercept
 
 
+def check_ball(ball: Ball, x: Tensor) -> None:
+    """Raise ValueError unless the threat set is a ball that fits the states."""
+    if not isinstance(ball, Ball):
+        raise ValueError(
+            f"ball is a {type(ball).__name__}; bounds and audits know aajr.Ball only, and a ball "
+            "that holds the set gives bounds that hold for it"
+        )
+    ball.check(x)
+
+
 def region_around(ball: Ball, x: Tensor, epsilon: Tensor) -> Region:
     """The region of radius ``epsilon`` ``[batch]`` around x ``[batch, *event]``, in rows.
 

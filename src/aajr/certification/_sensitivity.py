@@ -10,7 +10,7 @@ from torch import Tensor
 from aajr._modes import Policy, evaluating
 from aajr._vectors import unit
 from aajr.geometry import Ball
-from aajr.trajectory import Objective, Trajectory
+from aajr.trajectory import Objective, Reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,25 +43,25 @@ def depends_on_input(policy: Policy, x: Tensor) -> bool:
 
 def sensitivities(
     policy: Policy,
-    trajectory: Trajectory,
+    worst: Tensor,
+    reference: Reference,
     ball: Ball,
     objective: Objective,
     directions: int,
     generator: torch.Generator,
 ) -> Sensitivities:
-    """Sensitivities at the worst points of a trajectory."""
-    x = trajectory.worst
-    allowed = ball.attackable(x).flatten(1)
+    """Sensitivities at the attack's worst points, ``[batch, *event]``."""
+    allowed = ball.attackable(worst).flatten(1)
     with torch.enable_grad(), evaluating(policy):
-        point = x.detach().requires_grad_()
+        point = worst.detach().requires_grad_()
         output = policy(point)
-        loss = objective(output, trajectory.reference)
+        loss = objective(output, reference)
         (gradient,) = torch.autograd.grad(loss.sum(), point, retain_graph=True)
         jacobian = _jacobian(output, point)
     v = unit(gradient.flatten(1) * allowed, (1,))
     aligned = (jacobian @ v.unsqueeze(-1)).flatten(1).norm(dim=1)
-    shape = (len(x), allowed.shape[1], directions)
-    noise = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+    shape = (*allowed.shape, directions)
+    noise = torch.randn(shape, generator=generator, device=worst.device, dtype=worst.dtype)
     r = unit(noise * allowed.unsqueeze(-1), (1,))
     return Sensitivities(
         random=(jacobian @ r).square().sum(1).mean(1).sqrt(),

@@ -14,11 +14,14 @@ from typing import Literal
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor
 
-from aajr.certification import STAGES, Audit, AuditBudget, write_audit
+from aajr._checks import check_count
+from aajr.adversaries import MaskedGradientWarning
+from aajr.certification import STAGES, Audit, AuditBudget, EpsilonUnitWarning, write_audit
 from aajr.certification import audit as audit_policy
 from aajr.certification._page import comparison
 from aajr.cli.evaluate import _game
@@ -69,8 +72,7 @@ def audit(
         budget: how hard the attacks try.
         output: directory of audit.json and audit.html.
     """
-    if states < 1:
-        raise ValueError(f"states={states} is not allowed; give a whole number >= 1")
+    check_count("states", states)
     console = Console()
     actor = load_actor(checkpoint, team)
     _, meta = load_checkpoint(checkpoint)
@@ -78,7 +80,8 @@ def audit(
     ball = Ball(norm, epsilon, mask=attackable_features(game, team, threat))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # printed below, as findings
+        for kind in (EpsilonUnitWarning, MaskedGradientWarning):
+            warnings.simplefilter("ignore", kind)  # printed below, as findings
         task = bar.add_task("playing episodes", total=1 + len(STAGES))
         x = played_states(game, actor, team, opponents, states, seed)
         found = audit_policy(
@@ -96,7 +99,7 @@ def audit(
         bar.update(task, advance=1, description="done")
     console.print(_table(found))
     for finding in found.findings:
-        console.print(f"[bold]warning:[/bold] {finding.text}")
+        console.print(f"[bold]warning:[/bold] {escape(finding.text)}")
     console.print(f"page: {write_audit(found, output)}")
 
 
@@ -150,7 +153,7 @@ def _description(
 def _table(audit: Audit) -> Table:
     title = f"{audit.states} states, ε = {audit.threat['epsilon']:g}"
     if audit.not_certified:
-        title += f"\nnothing is certified: {audit.not_certified}"
+        title += f"\nnothing is certified: {escape(audit.not_certified)}"
     table = Table(title=title)
     table.add_column("")
     table.add_column("measured", justify="right")

@@ -282,6 +282,7 @@ def test_json_is_plain_and_versioned():
         ({"heads": (3, 3)}, r"heads=\(3, 3\) need logits"),
         ({"heads": ()}, r"heads=\(\)"),
         ({"seed": -1}, "seed=-1"),
+        ({"ball": 0.1}, "ball is a float; bounds and audits know aajr.Ball only"),
     ],
 )
 def test_bad_input_says_what_to_do(changes, message):
