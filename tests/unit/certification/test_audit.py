@@ -139,6 +139,14 @@ def test_only_attackable_features_count():
     assert found.membership["spectral_share"] == 0.0
 
 
+def test_every_agent_has_a_budget_of_its_own():
+    policy, x = nn.Sequential(nn.Flatten(), linear(torch.eye(6))), states(features=6)
+    found = audit(policy, x.reshape(-1, 2, 3), Ball("l2", 0.5), budget=FAST)
+    true = 0.5 * 2**0.5
+    assert values(found, "change_found").min().item() == pytest.approx(true, rel=1e-3)
+    assert values(found, "change_certified").max().item() == pytest.approx(true)
+
+
 def test_scale_counts():
     ball = Ball("l2", 0.5, scale=torch.tensor([2.0, 0.1]))
     found = audit(linear(torch.eye(2)), states(features=2), ball, budget=FAST)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from aajr import Ball, MaskedGradientWarning, ProjectedGradientAscent
-from aajr.certification import certified_bounds
+from aajr.certification import OutputBounds, certified_bounds
+from aajr.certification._bounds import Propagator
 from aajr.certification._network import supported_network
 from aajr.certification._region import region_around
 from aajr.certification._rounding import interval_margins, relaxation_margins
@@ -174,6 +175,20 @@ def test_saturated_tanh_holds_in_exact_arithmetic():
             assert mpmath.mpf(least) <= value <= mpmath.mpf(greatest)
 
 
+def test_the_rounding_of_an_activation_counts():
+    x = states(8, rows=50, features=4)
+    bounds = certified_bounds(nn.Tanh(), x, Ball("linf", 0.0))
+    with mpmath.workdps(40):
+        rows = zip(
+            x.flatten().tolist(), *(b.flatten().tolist() for b in _ends(bounds)), strict=True
+        )
+        assert all(lower <= mpmath.tanh(value) <= upper for value, lower, upper in rows)
+
+
+def _ends(bounds: OutputBounds) -> tuple[Tensor, Tensor]:
+    return bounds.lower, bounds.upper
+
+
 def _exact(policy: nn.Sequential, row: Tensor) -> list[mpmath.mpf]:
     with mpmath.workdps(60):
         value = [mpmath.mpf(v) for v in row.tolist()]
@@ -203,6 +218,11 @@ def test_batches_do_not_matter():
     parts = certified_bounds(policy, x, ball, batch_size=3)
     torch.testing.assert_close(whole.lower, parts.lower, rtol=0, atol=1e-13)
     torch.testing.assert_close(whole.upper, parts.upper, rtol=0, atol=1e-13)
+
+
+def test_batches_fit_memory():
+    sizes = [Propagator(supported_network(nn.Linear(2, width))).batch_size for width in (8, 4096)]
+    assert sizes == [65536, 1]
 
 
 def test_the_policy_is_left_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from fractions import Fraction
 
 import pytest
 import torch
@@ -18,6 +19,13 @@ def test_orthogonal_layers_have_their_constant(lipschitz):
     found = certified_lipschitz(orthogonal_chain(lipschitz))
     assert found == pytest.approx(lipschitz, rel=1e-8)
     assert found >= lipschitz
+
+
+def test_it_is_rounded_up():
+    rows = torch.randn(50, 1, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for row in rows:
+        exact = sum(Fraction(value) ** 2 for value in row[0].tolist())
+        assert Fraction(certified_lipschitz(linear(row))) ** 2 >= exact
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
