@@ -137,6 +137,7 @@ def test_only_attackable_features_count():
     assert values(found, "change_certified").max().item() == pytest.approx(0.1)
     assert found.membership["aligned_share"] == 1.0
     assert found.membership["spectral_share"] == 0.0
+    assert not found.membership["proven_global"]
 
 
 def test_every_agent_has_a_budget_of_its_own():

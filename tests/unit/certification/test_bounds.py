@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from aajr import Ball, MaskedGradientWarning, ProjectedGradientAscent
-from aajr.certification import OutputBounds, certified_bounds
+from aajr.certification import certified_bounds
 from aajr.certification._bounds import Propagator
 from aajr.certification._network import supported_network
 from aajr.certification._region import region_around
@@ -178,15 +178,10 @@ def test_saturated_tanh_holds_in_exact_arithmetic():
 def test_the_rounding_of_an_activation_counts():
     x = states(8, rows=50, features=4)
     bounds = certified_bounds(nn.Tanh(), x, Ball("linf", 0.0))
+    ends = (bounds.lower.flatten().tolist(), bounds.upper.flatten().tolist())
     with mpmath.workdps(40):
-        rows = zip(
-            x.flatten().tolist(), *(b.flatten().tolist() for b in _ends(bounds)), strict=True
-        )
+        rows = zip(x.flatten().tolist(), *ends, strict=True)
         assert all(lower <= mpmath.tanh(value) <= upper for value, lower, upper in rows)
-
-
-def _ends(bounds: OutputBounds) -> tuple[Tensor, Tensor]:
-    return bounds.lower, bounds.upper
 
 
 def _exact(policy: nn.Sequential, row: Tensor) -> list[mpmath.mpf]:

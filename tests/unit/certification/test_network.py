@@ -50,6 +50,15 @@ def test_parametrised_layers_count_as_what_they_compute():
     torch.testing.assert_close(network.layers[0].weight.float(), policy.weight)
 
 
+def test_reading_a_spectral_norm_does_not_iterate_it():
+    policy = parametrizations.spectral_norm(nn.Linear(5, 5)).train()
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    network = supported_network(policy)
+    assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+    assert policy.training
+    torch.testing.assert_close(network.layers[0].weight.float(), policy.eval().weight)
+
+
 @pytest.mark.parametrize(
     "policy",
     [
