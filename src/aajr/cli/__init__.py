@@ -17,6 +17,7 @@ def main() -> None:
     from aajr.cli.evaluate import evaluate
     from aajr.cli.reproduce import reproduce
     from aajr.cli.stability import stability
+    from aajr.cli.theory import theory
     from aajr.cli.train import train
 
     commands: dict[str, Callable[..., Any]] = {
@@ -25,6 +26,7 @@ def main() -> None:
         "audit": audit,
         "reproduce": reproduce,
         "stability": stability,
+        "theory": theory,
     }
     try:
         tyro.extras.subcommand_cli_from_dict(
