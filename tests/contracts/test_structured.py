@@ -11,8 +11,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aajr import Ball
-from aajr.adversaries import CoordinateAscent, SparseAscent, SubsetSearch
+from aajr import Adversary, Ball, ProjectedGradientAscent, Reference
+from aajr.adversaries import (
+    CoordinateAscent,
+    EpisodeBudget,
+    SparseAscent,
+    SubsetSearch,
+    TemporallyCoupled,
+)
 from aajr.geometry import Dropped, Quantised, Sparse
 from tests import dense
 from tests.contracts.adversary_contract import (
@@ -93,3 +99,34 @@ class TestDroppedSubsets(StructuredContract):
         flat = dense.tanh_net(6, 4)
         trajectory = attack(adversary, lambda x: flat(x.flatten(1)), x)
         assert ((trajectory.worst != x).flatten(1).sum(1) == 2).all()
+
+
+class Midway(Adversary):
+    """Plays one step in the middle of an episode, with data that depend on the sample alone."""
+
+    def __init__(self, adversary):
+        self.adversary = adversary
+        self.ball = adversary.ball
+        self.objective = adversary.objective
+
+    def run(self, policy, reference, generator):
+        x = reference.inputs
+        data = {
+            "previous": self.ball.project_scaled(x.flip(-1).sin(), x),
+            "spent": torch.full(x.shape[:1], 0.4, dtype=x.dtype),
+        }
+        return self.adversary.run(policy, Reference(x, reference.outputs, data), generator)
+
+
+class TestTemporallyCoupled(AdversaryContract):
+    def make(self, ball: Ball):
+        return Midway(TemporallyCoupled(ProjectedGradientAscent(ball), reach=0.2))
+
+
+class TestEpisodeBudget(AdversaryContract):
+    def make(self, ball: Ball):
+        return Midway(EpisodeBudget(ProjectedGradientAscent(ball), total=0.6))
+
+    def test_agents_have_their_own_ball_or_one_for_the_team(self):
+        """One number was spent by a sample, so that its agents share one ball."""
+        super().test_agents_have_their_own_ball_or_one_for_the_team(event_dims=2)

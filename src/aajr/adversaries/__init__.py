@@ -1,32 +1,63 @@
 """Inner maximisation: objectives and solvers. Every adversary returns a Trajectory."""
 
+from aajr.adversaries._apgd import AutoPGD
 from aajr.adversaries._base import Adversary, MaskedGradientWarning
+from aajr.adversaries._cma_es import CMAES
+from aajr.adversaries._elsewhere import AttackOn, Imitation, Transfer, imitate
+from aajr.adversaries._estimated import SmoothedAscent
+from aajr.adversaries._masked import MaskedGradients, masked_gradients
 from aajr.adversaries._noise import UniformNoise
 from aajr.adversaries._objectives import (
     Critic,
     Divergence,
+    LeastValue,
+    Mixture,
     Surrogate,
     Targeted,
+    objective_scale,
 )
-from aajr.adversaries._pgd import ProjectedGradientAscent
+from aajr.adversaries._paired import NES, SPSA
+from aajr.adversaries._pgd import ProjectedGradientAscent, fgsm
+from aajr.adversaries._search import RandomSearch, Search, Square
 from aajr.adversaries._step_rules import STEP_RULES, StepRule
 from aajr.adversaries._structured import StructuredAdversary
 from aajr.adversaries._structured_search import CoordinateAscent, SubsetSearch
 from aajr.adversaries._structured_sparse import SparseAscent
+from aajr.adversaries._temporal import EpisodeBudget, TemporallyCoupled
 
 __all__ = [
+    "CMAES",
+    "NES",
+    "SPSA",
     "STEP_RULES",
     "Adversary",
+    "AttackOn",
+    "AutoPGD",
     "CoordinateAscent",
     "Critic",
     "Divergence",
+    "EpisodeBudget",
+    "Imitation",
+    "LeastValue",
     "MaskedGradientWarning",
+    "MaskedGradients",
+    "Mixture",
     "ProjectedGradientAscent",
+    "RandomSearch",
+    "Search",
+    "SmoothedAscent",
     "SparseAscent",
+    "Square",
     "StepRule",
     "StructuredAdversary",
     "SubsetSearch",
     "Surrogate",
     "Targeted",
+    "TemporallyCoupled",
+    "Transfer",
     "UniformNoise",
+    "fgsm",
+    "imitate",
+    "masked_gradients",
+    "objective_scale",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
+from aajr.adversaries._evaluation import checked_loss, loss_at
 from aajr.geometry import FiniteSet, Sparse
 from aajr.geometry._finite import assemble
 from aajr.trajectory import Objective, Reference, Trajectory
@@ -23,6 +24,11 @@ class StructuredAdversary(Adversary):
 
     ball: FiniteSet | Sparse
     objective: Objective
+
+    @property
+    def memory(self) -> int:
+        """Earlier observations of every sample that it reads as ``data["history"]``."""
+        return self.ball.memory if isinstance(self.ball, FiniteSet) else 0
 
     @abstractmethod
     def search(
@@ -39,25 +45,6 @@ class StructuredAdversary(Adversary):
             inside = self.ball.contains(point - x, x, reference.data)
             assert bool(inside.all()), "a point left the threat set"
         return trajectory
-
-
-def loss_at(objective: Objective, output: Tensor, reference: Reference) -> Tensor:
-    """Objective of an output, checked: ``[batch]``.
-
-    Raises:
-        ValueError: not one finite loss per sample.
-    """
-    loss = objective(output, reference)
-    expected = reference.inputs.shape[:1]
-    if not isinstance(loss, Tensor) or loss.shape != expected:
-        kind = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-        raise ValueError(
-            f"the objective returned {kind}; it must return one loss per sample, shape "
-            f"{tuple(expected)}"
-        )
-    if not torch.isfinite(loss).all():
-        raise ValueError("the objective returned NaN or infinite losses; check it at x + δ")
-    return loss
 
 
 class ChoiceScorer:
@@ -88,15 +75,15 @@ class ChoiceScorer:
     def clean(self) -> Tensor:
         """Loss without a change, ``[batch]``; it needs no pass."""
         with torch.no_grad():
-            return loss_at(self.objective, self.reference.outputs, self.reference)
+            return checked_loss(self.objective, self.reference.outputs, self.reference)
 
     @torch.no_grad()
     def __call__(self, choice: Tensor) -> Tensor:
         """Losses ``[batch]`` of choices ``[batch, groups]``, by one pass."""
         self.passes += 1
         delta = assemble(self.options, choice, self.members)
-        output = self.policy(self.reference.inputs + delta)
-        return loss_at(self.objective, output, self.reference)
+        point = self.reference.inputs + delta
+        return loss_at(self.policy, self.objective, point, self.reference)
 
     def trajectory(self, choice: Tensor, loss: Tensor, event_dims: int) -> Trajectory:
         """From the clean inputs to the chosen ones; nothing was differentiated."""

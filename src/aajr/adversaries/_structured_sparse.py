@@ -10,13 +10,13 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr._modes import Policy
+from aajr.adversaries._evaluation import loss_and_gradient, loss_at, over_rows
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._pgd import ProjectedGradientAscent
-from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary, loss_at
+from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary
 from aajr.adversaries._structured_search import enumerate_choices, number_of_choices
 from aajr.geometry import Sparse
 from aajr.geometry._groups import group_sum, keep_best, on_features
-from aajr.jacobian._directional import input_gradient
 from aajr.trajectory import Objective, Reference, Trajectory
 
 
@@ -77,8 +77,7 @@ class SparseAscent(StructuredAdversary):
         found = ascent.run(policy, reference, generator)
         rounds = min(self.ball.budget, len(self.ball.members(x)))
         passes = rounds + found.forward_passes + 1
-        with torch.no_grad():
-            loss = loss_at(self.objective, policy(x + corner), reference)
+        loss = loss_at(policy, self.objective, x + corner, reference)
         worst, best = _worse(found.worst, found.losses.amax(0), x + corner, loss)
         if self._is_small(x):
             scorer = self._corners(policy, reference)
@@ -108,21 +107,14 @@ class SparseAscent(StructuredAdversary):
         chosen = torch.zeros(x.shape[0], len(members), dtype=torch.bool, device=x.device)
         corner = torch.zeros_like(x)
         for _ in range(min(self.ball.budget, len(members))):
-            gradient = self._gradient(
-                policy, x + torch.where(corner == 0, probe, corner), reference
-            )
+            point = x + torch.where(corner == 0, probe, corner)
+            _, gradient = loss_and_gradient(policy, self.objective, point, reference)
             far = torch.where(gradient * high >= gradient * low, high, low)
             gain = group_sum(gradient * far, members).masked_fill(chosen, 0)
             added = keep_best(gain, 1)
             corner = torch.where(on_features(added, members), far, corner)
             chosen = chosen | added
         return corner, on_features(chosen, members)
-
-    def _gradient(self, policy: Policy, point: Tensor, reference: Reference) -> Tensor:
-        with torch.enable_grad():
-            point = point.detach().requires_grad_()
-            loss = loss_at(self.objective, policy(point), reference)
-            return input_gradient(loss, point, torch.ones_like(loss))
 
     def _is_small(self, x: Tensor) -> bool:
         count = number_of_choices(len(self.ball.members(x)), 2, self.ball.budget)
@@ -138,5 +130,4 @@ class SparseAscent(StructuredAdversary):
 def _worse(point: Tensor, loss: Tensor, other: Tensor, other_loss: Tensor) -> tuple[Tensor, Tensor]:
     """Per sample, the other point where its loss is higher."""
     wins = other_loss > loss
-    shape = (-1, *[1] * (point.ndim - 1))
-    return torch.where(wins.reshape(shape), other, point), torch.where(wins, other_loss, loss)
+    return torch.where(over_rows(wins, point), other, point), torch.where(wins, other_loss, loss)

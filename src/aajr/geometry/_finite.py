@@ -33,6 +33,11 @@ class FiniteSet(ABC):
     def event_dims(self) -> int:
         """Dimensions of one sample, which share the budget."""
 
+    @property
+    def memory(self) -> int:
+        """Earlier observations that the options are made of."""
+        return 0
+
     @abstractmethod
     def size(self, delta: Tensor) -> Tensor:
         """Size of δ, ``[batch, *event]`` to ``[batch]``; at most ε inside the set."""

@@ -109,9 +109,14 @@ class Frozen(Replacement):
         check_groups(self.groups)
         check_count("budget", self.budget)
 
+    @property
+    def memory(self) -> int:
+        """Earlier observations that the options are made of."""
+        return 1
+
     def options(self, x: Tensor, data: Mapping[str, Tensor]) -> Tensor:
         """x_{t-1} - x_t, ``[1, batch, *event]``."""
-        return _past(x, data, 1)
+        return _past(x, data, self.memory)
 
 
 @final
@@ -145,9 +150,14 @@ class Delayed(Replacement):
         check_count("delay", self.delay)
         check_count("budget", self.budget)
 
+    @property
+    def memory(self) -> int:
+        """Earlier observations that the options are made of."""
+        return self.delay
+
     def options(self, x: Tensor, data: Mapping[str, Tensor]) -> Tensor:
         """x_{t-d} - x_t for d = 1..D, ``[D, batch, *event]``."""
-        return _past(x, data, self.delay)
+        return _past(x, data, self.memory)
 
 
 def _past(x: Tensor, data: Mapping[str, Tensor], steps: int) -> Tensor:

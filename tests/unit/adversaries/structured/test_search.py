@@ -193,7 +193,7 @@ def test_sparse_ascent_is_as_strong_as_all_supports(count):
 
 
 def test_coordinate_ascent_refuses_a_budget():
-    with pytest.raises(ValueError, match="ball.budget=2 would go to the first features"):
+    with pytest.raises(ValueError, match=r"ball\.budget=2 would go to the first features"):
         CoordinateAscent(Quantised(Ball("linf", 0.4), 0.2, budget=2))
 
 

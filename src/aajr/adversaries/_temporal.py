@@ -1,0 +1,233 @@
+"""Budgets over an episode: perturbations that change slowly, or that are spent where it pays."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_number, check_same_shape
+from aajr._modes import Policy
+from aajr.adversaries._base import Adversary
+from aajr.adversaries._evaluation import loss_at, over_rows
+from aajr.geometry import Ball
+from aajr.geometry._lens import Lens
+from aajr.geometry._sparse import check_event
+from aajr.trajectory import Reference, Trajectory
+
+
+class TemporalAdversary(Adversary):
+    """Runs another adversary in the part of its ball that the episode so far has left.
+
+    A subclass names that part, a lens for every sample.
+    """
+
+    adversary: Adversary
+
+    @abstractmethod
+    def lens(self, reference: Reference) -> Lens:
+        """What is left of the ball at this step."""
+
+    def search(
+        self, policy: Policy, reference: Reference, generator: torch.Generator
+    ) -> tuple[Trajectory, Lens]:
+        """The inner adversary's trajectory, with points outside the lens brought into it."""
+        lens = self.lens(reference)
+        inner: Adversary = replace(self.adversary, ball=lens)  # type: ignore[type-var]
+        found = inner.run(policy, reference, generator)
+        x = reference.inputs
+
+        def moved(point: Tensor) -> Tensor:
+            return x + lens.project(point - x, x)
+
+        points = torch.stack([moved(point) for point in found.points])
+        return replace(found, points=points, worst=moved(found.worst)), lens
+
+    def _adopt(self) -> None:
+        """Take over the inner adversary's ball, objective and needs."""
+        check_inner(self.adversary)
+        object.__setattr__(self, "ball", self.adversary.ball)
+        object.__setattr__(self, "objective", self.adversary.objective)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TemporallyCoupled(TemporalAdversary):
+    """‖(δ_t - δ_{t-1})/s‖ ≤ ε̄ in the ball's norm, within the ball.
+
+    It reads ``data["previous"]``, δ_{t-1} ``[batch, *event]``, zero at the first step. Where the
+    valid box around x_t no longer holds δ_{t-1}, the nearest point that it holds takes its place.
+
+    Attributes:
+        adversary: an adversary on a :class:`aajr.Ball`. One that starts at δ = 0 has its first
+            point moved into the set.
+        reach: ε̄, in units of the ball's scale.
+
+    Raises:
+        ValueError: an adversary without a ball of its own, a negative reach.
+
+    Example:
+        >>> import torch
+        >>> from aajr.adversaries import ProjectedGradientAscent
+        >>> objective = lambda output, reference: output.sum(1)
+        >>> pgd = ProjectedGradientAscent(Ball("linf", 0.5), objective)
+        >>> slow = TemporallyCoupled(pgd, reach=0.25)
+        >>> data = {"previous": torch.tensor([[0.5, -0.5]])}
+        >>> slow(torch.tanh, torch.zeros(1, 2), torch.Generator(), data).worst
+        tensor([[ 0.5000, -0.2500]])
+
+    Source: Liang et al., Game-theoretic robust reinforcement learning handles temporally-coupled
+    perturbations, 2024, https://arxiv.org/abs/2307.12062.
+    """
+
+    adversary: Adversary
+    reach: float
+    needs = ("previous",)
+
+    def __post_init__(self) -> None:
+        check_number("reach", self.reach)
+        self._adopt()
+
+    def lens(self, reference: Reference) -> Lens:
+        """The points within ε̄ of δ_{t-1}."""
+        previous, x = reference.data["previous"], reference.inputs
+        check_same_shape("data['previous']", previous, "x", x)
+        assert isinstance(self.ball, Ball)
+        centre = self.ball.project_scaled(previous, x)
+        return lens_of(self.ball, centre, torch.full((), self.reach))
+
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """Search near δ_{t-1}, then assert that the result is near."""
+        found, lens = self.search(policy, reference, generator)
+        change = self.ball.size(found.worst - found.origin - lens.centre)
+        assert bool((change <= self.reach + _tolerance(self.ball, found)).all()), "uncoupled"
+        return found
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class EpisodeBudget(TemporalAdversary):
+    """Σ_t ‖δ_t/s‖ ≤ B over the steps of an episode, spent only where it gains more than τ.
+
+    It reads ``data["spent"]``, the sum of ‖δ/s‖ over earlier steps, ``[batch]``.
+
+    Attributes:
+        adversary: an adversary on a :class:`aajr.Ball`, with an objective.
+        total: B, in units of ε: a total of 3 ε pays for three steps of full size.
+        threshold: τ, the least rise of the objective above the clean one that is worth an attack.
+
+    Raises:
+        ValueError: an adversary without a ball or an objective of its own, a negative total.
+
+    Example:
+        >>> import torch
+        >>> from aajr.adversaries import ProjectedGradientAscent
+        >>> objective = lambda output, reference: output.sum(1)
+        >>> pgd = ProjectedGradientAscent(Ball("linf", 0.5), objective)
+        >>> thrifty = EpisodeBudget(pgd, total=1.0)
+        >>> data = {"spent": torch.tensor([0.0, 0.75, 1.0])}
+        >>> thrifty(torch.tanh, torch.zeros(3, 1), torch.Generator(), data).worst.flatten()
+        tensor([0.5000, 0.2500, 0.0000])
+
+    Source: Lin et al., Tactics of adversarial attack on deep RL agents, 2017,
+    https://arxiv.org/abs/1703.06748.
+    """
+
+    adversary: Adversary
+    total: float
+    threshold: float = 0.0
+    needs = ("spent",)
+
+    def __post_init__(self) -> None:
+        check_number("total", self.total)
+        check_number("threshold", self.threshold)
+        self._adopt()
+        if self.objective is None:
+            raise ValueError(
+                f"adversary={type(self.adversary).__name__} has no objective, so that no gain can "
+                "be told; give one that maximises an objective"
+            )
+
+    def lens(self, reference: Reference) -> Lens:
+        """The points that the rest of the budget pays for."""
+        spent, x = reference.data["spent"], reference.inputs
+        check_event(self.ball.event_dims, x)
+        if spent.shape != x.shape[:1] or not bool((spent >= 0).all()):
+            raise ValueError(
+                f"data['spent'] has shape {tuple(spent.shape)} or negative or NaN entries; give "
+                f"the sum of earlier sizes, {tuple(x.shape[:1])}"
+            )
+        assert isinstance(self.ball, Ball)
+        return lens_of(self.ball, torch.zeros_like(x), (self.total - spent).clamp_min(0))
+
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """Search within what is left, and keep what gains enough."""
+        assert self.objective is not None
+        if bool((self.lens(reference).radius == 0).all()):
+            return _no_attack(reference, self.ball.event_dims)
+        found, lens = self.search(policy, reference, generator)
+        attacked = loss_at(policy, self.objective, found.worst, reference)
+        clean = self.objective(reference.outputs, reference)
+        pays = over_rows(attacked - clean > self.threshold, found.worst)
+        worst = torch.where(pays, found.worst, found.origin)
+        size = self.ball.size(worst - found.origin)
+        assert bool((size <= lens.radius + _tolerance(self.ball, found)).all()), "overspent"
+        settled = torch.where(attacked - clean > self.threshold, attacked, clean)
+        return replace(
+            found,
+            points=torch.cat([found.points, worst.unsqueeze(0)]),
+            gradients=torch.cat([found.gradients, torch.zeros_like(found.gradients[:1])]),
+            losses=_with_last(found, settled),
+            worst=worst,
+            forward_passes=found.forward_passes + 1,
+        )
+
+
+def check_inner(adversary: Adversary) -> None:
+    """Raise ValueError unless the adversary has a norm ball that can be narrowed."""
+    named = dataclasses.is_dataclass(adversary) and any(
+        part.name == "ball" and part.init for part in fields(adversary)
+    )
+    if not named or not isinstance(adversary.ball, Ball):
+        raise ValueError(
+            f"adversary={type(adversary).__name__} has no Ball of its own to narrow; give one that "
+            "does, such as ProjectedGradientAscent"
+        )
+
+
+def lens_of(ball: Ball, centre: Tensor, radius: Tensor) -> Lens:
+    """The ball's part within ``radius`` of ``centre``."""
+    settings = {part.name: getattr(ball, part.name) for part in fields(Ball)}
+    return Lens(**settings, centre=centre, radius=radius)
+
+
+def _tolerance(ball: object, found: Trajectory) -> Tensor:
+    assert isinstance(ball, Ball)
+    x = found.origin
+    rounding = 8 * torch.finfo(x.dtype).eps * (x.abs() + (found.worst - x).abs())
+    return 1e-3 * ball.epsilon + ball.size(rounding)
+
+
+def _with_last(found: Trajectory, loss: Tensor) -> Tensor:
+    """Losses with one for the point that is added; an unscored last point takes its own anew."""
+    losses = found.losses
+    if len(losses) < len(found.points):
+        losses = torch.cat([losses, loss.unsqueeze(0)])
+    return torch.cat([losses, loss.unsqueeze(0)])
+
+
+def _no_attack(reference: Reference, event_dims: int) -> Trajectory:
+    x = reference.inputs
+    return Trajectory(
+        reference=reference,
+        points=torch.stack([x, x]),
+        gradients=torch.zeros_like(x).unsqueeze(0),
+        losses=torch.zeros(1, x.shape[0], dtype=x.dtype, device=x.device),
+        worst=x,
+        event_dims=event_dims,
+        forward_passes=1,
+    )
