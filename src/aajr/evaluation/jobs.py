@@ -17,6 +17,7 @@ from tensordict import TensorDict
 from aajr.envs.hide_and_seek import make_torchrl_env
 from aajr.evaluation.attacks import AttackSuite, prepare_suite
 from aajr.evaluation.episodes import Match, floors
+from aajr.evaluation.files import write_json
 from aajr.evaluation.presets import Method, Preset
 from aajr.evaluation.records import Run, Score
 from aajr.training.advantages import rows_of
@@ -219,13 +220,6 @@ def sample_rows(
     players: dict[str, Player] = {"hider": hiders, "seeker": seekers}
     data = collect(env, players, preset.env.max_steps, seed=seed)
     return rows_of(data, "hider", learner.critic, preset.ppo)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON; the file appears whole or not at all."""
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(json.dumps(value, indent=1, allow_nan=False))
-    draft.replace(path)
 
 
 def _exhaust(trainer: Trainer) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 
 from aajr.evaluation.drawing import Plot, blank_figure, save, settle
-from aajr.evaluation.jobs import write_json
+from aajr.evaluation.files import write_json
 from aajr.evaluation.sheet import Sheet, markdown, rich_table
 from aajr.evaluation.stability._protocol import RULES
 from aajr.evaluation.stability._study import Record, settled

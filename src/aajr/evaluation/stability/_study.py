@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from aajr.evaluation import jobs
+from aajr.evaluation.files import write_json
 from aajr.evaluation.jobs import TEST_LEAGUE, TRAIN_LEAGUE, Workspace
 from aajr.evaluation.records import machine_facts, version_facts
 from aajr.evaluation.stability._protocol import Cell, Protocol
@@ -93,7 +94,7 @@ def train_cell(
         "fresh_quantile": None if cell.harsh else fresh_quantile(space, protocol, trainer),
         "scores": [dataclasses.asdict(s) for s in suite.scores([space.preset.reference_epsilon])],
     }
-    jobs.write_json(path, record)
+    write_json(path, record)
 
 
 def fresh_quantile(space: Workspace, protocol: Protocol, trainer: Trainer) -> float:

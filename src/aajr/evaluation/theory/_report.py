@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from aajr.evaluation.drawing import Plot, blank_figure, save, settle
-from aajr.evaluation.jobs import write_json
+from aajr.evaluation.files import write_json
 from aajr.evaluation.sheet import Sheet, markdown, rich_table
 from aajr.evaluation.statistics import Interval, bootstrap
 from aajr.evaluation.style import BLUE, GREEN, GREY, ORANGE, STYLE

@@ -21,7 +21,7 @@ EDGES = tuple(10 ** (-1 + index / 8) for index in range(17))
 """Bins of η over its limit, eight to a decade, from 0.1 to 10."""
 
 ROOM = 10.0
-"""The ball is so many times as large as elsewhere, so that the projection cuts fewer steps short."""
+"""The ball is so many times as large as elsewhere, so that it cuts fewer steps short."""
 
 SAFE_RULES: tuple[StepRule, ...] = ("stable", "backtracking")
 

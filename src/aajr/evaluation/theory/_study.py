@@ -18,7 +18,7 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr.adversaries import MaskedGradientWarning, ProjectedGradientAscent
-from aajr.evaluation.jobs import write_json
+from aajr.evaluation.files import write_json
 from aajr.evaluation.records import machine_facts, version_facts
 from aajr.evaluation.theory._price import (
     CONSTRAINTS,
