@@ -2,8 +2,36 @@
 
 from __future__ import annotations
 
-from aajr import Ball, Divergence, ProjectedGradientAscent, UniformNoise
+import torch
+from torch import Tensor
+
+from aajr import (
+    CMAES,
+    NES,
+    SPSA,
+    AttackOn,
+    AutoPGD,
+    Ball,
+    Divergence,
+    LeastValue,
+    Mixture,
+    ProjectedGradientAscent,
+    RandomSearch,
+    SmoothedAscent,
+    Square,
+    Transfer,
+    UniformNoise,
+    fgsm,
+)
 from tests.contracts.adversary_contract import AdversaryContract
+
+
+def total(output: Tensor, reference) -> Tensor:
+    return output.flatten(1).sum(1)
+
+
+def curved_value(x: Tensor) -> Tensor:
+    return (2 * x).sin().flatten(1).sum(1, keepdim=True)
 
 
 class TestUniformNoise(AdversaryContract):
@@ -51,3 +79,63 @@ class TestStableProjectedGradientAscent(AdversaryContract):
 class TestBacktrackingProjectedGradientAscent(AdversaryContract):
     def make(self, ball: Ball):
         return ProjectedGradientAscent(ball, step_direction="raw", step_rule="backtracking")
+
+
+class TestFastGradientSignMethod(AdversaryContract):
+    def make(self, ball: Ball):
+        return fgsm(ball, total)
+
+
+class TestAutoPGD(AdversaryContract):
+    def make(self, ball: Ball):
+        return AutoPGD(ball, steps=6, window=2)
+
+
+class TestAutoPGDWithRestarts(AdversaryContract):
+    def make(self, ball: Ball):
+        return AutoPGD(ball, steps=3, restarts=2)
+
+
+class TestProjectedGradientAscentOnAMixture(AdversaryContract):
+    def make(self, ball: Ball):
+        return ProjectedGradientAscent(ball, Mixture(LeastValue(), Divergence(), 0.5, 2.0, 0.1))
+
+
+class TestSmoothedAscent(AdversaryContract):
+    def make(self, ball: Ball):
+        return SmoothedAscent(ball, steps=3, samples=4)
+
+
+class TestRandomSearch(AdversaryContract):
+    def make(self, ball: Ball):
+        return RandomSearch(ball, queries=12)
+
+
+class TestSquare(AdversaryContract):
+    def make(self, ball: Ball):
+        return Square(ball, queries=12)
+
+
+class TestNES(AdversaryContract):
+    def make(self, ball: Ball):
+        return NES(ball, steps=3, samples=4)
+
+
+class TestSPSA(AdversaryContract):
+    def make(self, ball: Ball):
+        return SPSA(ball, steps=3, samples=4)
+
+
+class TestCMAES(AdversaryContract):
+    def make(self, ball: Ball):
+        return CMAES(ball, generations=3, population=6)
+
+
+class TestTransfer(AdversaryContract):
+    def make(self, ball: Ball):
+        return Transfer(torch.sin, ProjectedGradientAscent(ball))
+
+
+class TestAttackOnAValue(AdversaryContract):
+    def make(self, ball: Ball):
+        return AttackOn(curved_value, ProjectedGradientAscent(ball, LeastValue()))

@@ -3,8 +3,10 @@
 from aajr.adversaries._apgd import AutoPGD
 from aajr.adversaries._base import Adversary, MaskedGradientWarning
 from aajr.adversaries._cma_es import CMAES
-from aajr.adversaries._elsewhere import AttackOn, Imitation, Transfer, imitate
+from aajr.adversaries._dynamics import Dynamics, ThroughDynamics
+from aajr.adversaries._elsewhere import AttackOn, Transfer
 from aajr.adversaries._estimated import SmoothedAscent
+from aajr.adversaries._imitation import Imitation, imitate
 from aajr.adversaries._masked import MaskedGradients, masked_gradients
 from aajr.adversaries._noise import UniformNoise
 from aajr.adversaries._objectives import (
@@ -36,6 +38,7 @@ __all__ = [
     "CoordinateAscent",
     "Critic",
     "Divergence",
+    "Dynamics",
     "EpisodeBudget",
     "Imitation",
     "LeastValue",
@@ -54,6 +57,7 @@ __all__ = [
     "Surrogate",
     "Targeted",
     "TemporallyCoupled",
+    "ThroughDynamics",
     "Transfer",
     "UniformNoise",
     "fgsm",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-from aajr._checks import check_same_shape
-from aajr._modes import evaluating
-from aajr.geometry import Euclidean, Metric
-from aajr.trajectory import Reference
+from aajr._checks import check_count, check_number, check_same_shape
+from aajr._modes import Policy, evaluating
+from aajr.geometry import Ball, Euclidean, Metric
+from aajr.trajectory import Objective, Reference
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,119 @@ class Targeted:
         target = _datum(reference, "target")
         check_same_shape("data['target']", target, "the policy's output", output)
         return -self.metric.divergence(target, output)
+
+
+@dataclass(frozen=True)
+class LeastValue:
+    """ℓ(u) = -Σu: where the attacked map is a value, show what looks worst.
+
+    Example:
+        >>> import torch
+        >>> LeastValue()(torch.tensor([[3.0]]), Reference(torch.ones(1, 2), torch.zeros(1, 1)))
+        tensor([-3.])
+
+    Source: the critic attack of Pattanaik et al., 2018, https://arxiv.org/abs/1712.03632, on V.
+    """
+
+    def __call__(self, output: Tensor, reference: Reference) -> Tensor:
+        """Negative sum of the output, ``[batch]``."""
+        return -output.flatten(1).sum(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """ℓ = (1 - w) a/|a| + w b/|b| of two objectives a and b, each in units of its own scale.
+
+    With a = :class:`Critic` on a Q of Robust Sarsa and b = :class:`Divergence` it is the attack
+    RS + MAD; trying several w is the suite's task.
+
+    Attributes:
+        first: a.
+        second: b.
+        weight: w, from 0 (a alone) to 1 (b alone).
+        first_scale: |a|, see :func:`aajr.objective_scale`.
+        second_scale: |b|.
+
+    Raises:
+        ValueError: a weight outside [0, 1], non-positive scales.
+
+    Example:
+        >>> import torch
+        >>> reference = Reference(torch.zeros(1, 2), outputs=torch.zeros(1, 2))
+        >>> Mixture(LeastValue(), Divergence(), 0.5)(torch.tensor([[3.0, 4.0]]), reference)
+        tensor([2.7500])
+
+    Source: Zhang et al., Robust deep RL against adversarial perturbations on state observations,
+    2020, https://arxiv.org/abs/2003.08938.
+    """
+
+    first: Objective
+    second: Objective
+    weight: float
+    first_scale: float = 1.0
+    second_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("weight", self.weight, maximum=1.0)
+        check_number("first_scale", self.first_scale, exclusive=True)
+        check_number("second_scale", self.second_scale, exclusive=True)
+
+    def __call__(self, output: Tensor, reference: Reference) -> Tensor:
+        """Weighted sum of both losses, ``[batch]``."""
+        first = self.first(output, reference) / self.first_scale
+        second = self.second(output, reference) / self.second_scale
+        return (1 - self.weight) * first + self.weight * second
+
+
+@torch.no_grad()
+def objective_scale(
+    objective: Objective,
+    policy: Policy,
+    x: Tensor,
+    ball: Ball,
+    generator: torch.Generator,
+    draws: int = 8,
+    data: Mapping[str, Tensor] | None = None,
+) -> float:
+    """Root mean square of ℓ(π(x + δ)) - ℓ(π(x)) over uniform δ: the unit of an objective.
+
+    Args:
+        objective: ℓ.
+        policy: the victim.
+        x: clean inputs, ``[batch, *event]``.
+        ball: the threat set.
+        generator: source of the draws.
+        draws: per sample.
+        data: what the objective reads.
+
+    Returns:
+        The scale, for :class:`Mixture`.
+
+    Raises:
+        ValueError: an objective that does not change in the ball; a count that is not positive.
+
+    Example:
+        >>> g, ball = torch.Generator().manual_seed(0), Ball("linf", 3.0)
+        >>> x = torch.zeros(1000, 1)
+        >>> round(objective_scale(LeastValue(), torch.clone, x, ball, g), 1)  # 3/√3
+        1.7
+    """
+    check_count("draws", draws)
+    ball.check(x)
+    with evaluating(policy):
+        reference = Reference(x, policy(x), dict(data or {}))
+        clean = objective(reference.outputs, reference)
+        total = torch.zeros_like(clean)
+        for _ in range(draws):
+            attacked = objective(policy(x + ball.sample(x, generator)), reference)
+            total = total + (attacked - clean).square()
+    scale = float((total / draws).mean().sqrt())
+    if scale == 0:
+        raise ValueError(
+            "the objective does not change in the ball, so it has no scale; use a larger epsilon "
+            "or another objective"
+        )
+    return scale
 
 
 def _datum(reference: Reference, name: str) -> Tensor:

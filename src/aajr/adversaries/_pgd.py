@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,8 +10,10 @@ from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number
 from aajr._modes import Policy
-from aajr.adversaries._base import Adversary, MaskedGradientWarning
+from aajr.adversaries._base import Adversary
+from aajr.adversaries._evaluation import checked_loss
 from aajr.adversaries._objectives import Divergence
+from aajr.adversaries._restarts import highest, warn_if_masked, worse
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.geometry import Ball
 from aajr.jacobian._directional import input_gradient
@@ -89,16 +90,8 @@ class ProjectedGradientAscent(Adversary):
         """Ascend once per restart and keep, per sample, the restart with the highest loss."""
         result = self._ascend(policy, reference, generator)
         for _ in range(self.restarts - 1):
-            result = _worse(result, self._ascend(policy, reference, generator))
-        zero = bool((result.gradients == 0).all())
-        if zero and self.ball.epsilon > 0:
-            warnings.warn(
-                "the attack's gradient is zero everywhere (masked gradients): its result proves "
-                "nothing. Use random_start=True for divergences, a smooth policy, or an attack "
-                "without gradients",
-                MaskedGradientWarning,
-                stacklevel=3,
-            )
+            result = worse(result, self._ascend(policy, reference, generator))
+        warn_if_masked(result, self.ball.epsilon)
         return result
 
     def _ascend(
@@ -127,7 +120,7 @@ class ProjectedGradientAscent(Adversary):
             points=stacked,
             gradients=torch.stack(gradients),
             losses=scored,
-            worst=_highest(stacked, scored) if self.select == "best" else points[-1],
+            worst=highest(stacked, scored) if self.select == "best" else points[-1],
             event_dims=self.ball.event_dims,
             forward_passes=1 + len(losses) + extra.forward,
             backward_passes=self.steps,
@@ -152,17 +145,7 @@ class ProjectedGradientAscent(Adversary):
         return loss.detach(), gradient, output if self.keep_outputs else output.detach()
 
     def _loss(self, output: Tensor, reference: Reference) -> Tensor:
-        loss = self.objective(output, reference)
-        expected = reference.inputs.shape[:1]
-        if not isinstance(loss, Tensor) or loss.shape != expected:
-            kind = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-            raise ValueError(
-                f"the objective returned {kind}; it must return one loss per sample, "
-                f"shape {tuple(expected)}"
-            )
-        if not torch.isfinite(loss).all():
-            raise ValueError("the objective returned NaN or infinite losses; check it at x + δ")
-        return loss
+        return checked_loss(self.objective, output, reference)
 
     @torch.no_grad()
     def _step(
@@ -206,31 +189,27 @@ class ProjectedGradientAscent(Adversary):
         return replace(self.ball, norm=norm).steepest(gradient)
 
 
-def _highest(points: Tensor, losses: Tensor) -> Tensor:
-    """The point of highest loss of every sample."""
-    return points[losses.argmax(0), torch.arange(points.shape[1], device=points.device)]
+def fgsm(ball: Ball, objective: Objective) -> ProjectedGradientAscent:
+    """The fast gradient (sign) method: one steepest step of size ε from the clean input.
 
+    δ = ε s·sign(g) on linf and ε s²g/‖sg‖₂ on l2, with g the gradient at δ = 0. A divergence has
+    no gradient there; give an objective that has.
 
-def _worse(first: Trajectory, second: Trajectory) -> Trajectory:
-    """Per sample, the trajectory that reached the higher loss."""
-    better = second.losses.amax(0) > first.losses.amax(0)
+    Args:
+        ball: the threat set.
+        objective: ℓ, (output, reference) to losses ``[batch]``.
 
-    def choose(new: Tensor, old: Tensor, batch_dim: int) -> Tensor:
-        shape = [1] * old.ndim
-        shape[batch_dim] = -1
-        return torch.where(better.reshape(shape), new, old)
+    Returns:
+        Projected gradient ascent of one step.
 
-    outputs = None
-    if first.outputs is not None and second.outputs is not None:
-        outputs = choose(second.outputs, first.outputs, 1)
-    return replace(
-        first,
-        points=choose(second.points, first.points, 1),
-        gradients=choose(second.gradients, first.gradients, 1),
-        losses=choose(second.losses, first.losses, 1),
-        worst=choose(second.worst, first.worst, 0),
-        forward_passes=first.forward_passes + second.forward_passes - 1,
-        backward_passes=first.backward_passes + second.backward_passes,
-        curvature_passes=first.curvature_passes + second.curvature_passes,
-        outputs=outputs,
-    )
+    Example:
+        >>> import torch
+        >>> attack = fgsm(Ball("linf", 0.5), lambda output, reference: output.sum(1))
+        >>> attack(torch.tanh, torch.zeros(1, 2), torch.Generator()).worst
+        tensor([[0.5000, 0.5000]])
+
+    Source: Goodfellow et al., Explaining and harnessing adversarial examples, 2015,
+    https://arxiv.org/abs/1412.6572.
+    """
+    size = ball.epsilon or None
+    return ProjectedGradientAscent(ball, objective, steps=1, step_size=size, random_start=False)

@@ -1,0 +1,54 @@
+"""The worst of several searches, per sample."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from aajr.adversaries._base import MaskedGradientWarning
+from aajr.trajectory import Trajectory
+
+
+def highest(points: Tensor, losses: Tensor) -> Tensor:
+    """The point of highest loss of every sample: ``[K, batch, *event]`` to ``[batch, *event]``."""
+    return points[losses.argmax(0), torch.arange(points.shape[1], device=points.device)]
+
+
+def worse(first: Trajectory, second: Trajectory) -> Trajectory:
+    """Per sample, the trajectory that reached the higher loss; passes add up."""
+    better = second.losses.amax(0) > first.losses.amax(0)
+
+    def choose(new: Tensor, old: Tensor, batch_dim: int) -> Tensor:
+        shape = [1] * old.ndim
+        shape[batch_dim] = -1
+        return torch.where(better.reshape(shape), new, old)
+
+    outputs = None
+    if first.outputs is not None and second.outputs is not None:
+        outputs = choose(second.outputs, first.outputs, 1)
+    return replace(
+        first,
+        points=choose(second.points, first.points, 1),
+        gradients=choose(second.gradients, first.gradients, 1),
+        losses=choose(second.losses, first.losses, 1),
+        worst=choose(second.worst, first.worst, 0),
+        forward_passes=first.forward_passes + second.forward_passes - 1,
+        backward_passes=first.backward_passes + second.backward_passes,
+        curvature_passes=first.curvature_passes + second.curvature_passes,
+        outputs=outputs,
+    )
+
+
+def warn_if_masked(result: Trajectory, epsilon: float) -> None:
+    """MaskedGradientWarning if the search saw no gradient other than zero."""
+    if epsilon > 0 and bool((result.gradients == 0).all()):
+        warnings.warn(
+            "the attack's gradient is zero everywhere (masked gradients): its result proves "
+            "nothing. Use random_start=True for divergences, a smooth policy, or an attack "
+            "without gradients",
+            MaskedGradientWarning,
+            stacklevel=4,
+        )
