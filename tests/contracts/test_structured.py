@@ -20,6 +20,7 @@ from aajr.adversaries import (
     TemporallyCoupled,
 )
 from aajr.geometry import Dropped, Quantised, Sparse
+from aajr.training.learned import DirectedAdversary, LearnedAdversary
 from tests import dense
 from tests.contracts.adversary_contract import (
     BALLS,
@@ -130,3 +131,23 @@ class TestEpisodeBudget(AdversaryContract):
     def test_agents_have_their_own_ball_or_one_for_the_team(self):
         """One number was spent by a sample, so that its agents share one ball."""
         super().test_agents_have_their_own_ball_or_one_for_the_team(event_dims=2)
+
+
+class TestLearnedAdversary(AdversaryContract):
+    def make(self, ball: Ball):
+        def network(x):
+            size = x[0].numel() if ball.mask is None else int(ball.mask.sum())
+            return 3 * (x.flatten(1)[:, :size] + 0.5).sin()
+
+        return LearnedAdversary(ball, network)
+
+
+class TestDirectedAdversary(AdversaryContract):
+    def make(self, ball: Ball):
+        def network(x):
+            """A direction of as many entries as the suite's policies have outputs."""
+            outputs = 4 if x.ndim == 3 else 5 if x.dtype == torch.float32 else 6
+            first = (x.flatten(1)[:, :1] + 0.5).sin()
+            return torch.cat([first * (index + 1) for index in range(outputs)], 1).cos()
+
+        return DirectedAdversary(ball, network, steps=2)

@@ -1,0 +1,135 @@
+"""What a trained attacker does to a victim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_count
+from aajr._modes import Policy, evaluating
+from aajr._vectors import per_row, unit
+from aajr.adversaries import Adversary, ProjectedGradientAscent
+from aajr.geometry import Ball
+from aajr.trajectory import Reference, Trajectory
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LearnedAdversary(Adversary):
+    """δ = P_Δ(ε s ⊙ tanh(u)) with the command u = ν(x) of a network: SA-RL.
+
+    It takes no gradient and does not query the victim. Given ``data["command"]``, it carries out
+    that one instead of the network's, as training does with sampled commands.
+
+    Attributes:
+        ball: the threat set, whose mask is the same for every sample.
+        network: ν, map from observations ``[batch, *event]`` to commands ``[batch, masked]``, one
+            number for every feature that the mask allows.
+
+    Example:
+        >>> import torch
+        >>> ball = Ball("linf", 0.1, mask=torch.tensor([True, False]))
+        >>> adversary = LearnedAdversary(ball, lambda x: 100 * x[:, :1])
+        >>> adversary(torch.tanh, torch.tensor([[1.0, 1.0]]), torch.Generator()).worst
+        tensor([[1.1000, 1.0000]])
+
+    Source: Zhang et al., Robust reinforcement learning on state observations with learned optimal
+    adversary, 2021, https://arxiv.org/abs/2101.08452.
+    """
+
+    ball: Ball
+    network: Callable[[Tensor], Tensor]
+
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """One command, carried out."""
+        x = reference.inputs
+        allowed = commanded(self.ball, x)
+        command = _command(self.network, reference, int(allowed.sum()))
+        wish = torch.zeros_like(x)
+        wish[:, allowed] = command.to(x).tanh()
+        reach = replace(self.ball, norm="linf").steepest(torch.ones_like(x))
+        worst = x + self.ball.project(self.ball.epsilon * reach * wish, x)
+        return Trajectory(
+            reference=reference,
+            points=torch.stack([x, worst]),
+            gradients=torch.zeros_like(x).unsqueeze(0),
+            losses=torch.zeros(1, x.shape[0], dtype=x.dtype, device=x.device),
+            worst=worst,
+            event_dims=self.ball.event_dims,
+            forward_passes=1,
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class DirectedAdversary(Adversary):
+    """max_δ ⟨d, π(x + δ)⟩ with the direction d = ν(x)/‖ν(x)‖ of a director: PA-AD.
+
+    The director acts in the small space of the victim's outputs; projected gradient ascent from
+    the centre of the ball finds the perturbation that moves the output its way.
+
+    Attributes:
+        ball: the threat set.
+        network: ν, map from observations ``[batch, features]`` to directions in the victim's
+            outputs ``[batch, outputs]``. ``data["command"]`` takes its place if given.
+        steps: of projected gradient ascent; a single one goes all the way to the boundary.
+
+    Example:
+        >>> import torch
+        >>> director = lambda x: torch.tensor([[1.0, 0.0]]).expand(len(x), -1)
+        >>> adversary = DirectedAdversary(Ball("linf", 0.1), director)
+        >>> policy = lambda x: torch.stack([x[:, 0] - x[:, 1], x[:, 0]], 1)
+        >>> adversary(policy, torch.zeros(1, 2), torch.Generator()).worst
+        tensor([[ 0.1000, -0.1000]])
+
+    Source: Sun et al., Who is the strongest enemy? Towards optimal and efficient evasion attacks
+    in deep RL, 2022, https://arxiv.org/abs/2106.05087.
+    """
+
+    ball: Ball
+    network: Callable[[Tensor], Tensor]
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """One direction, realised by gradient."""
+        outputs = reference.outputs
+        command = _command(self.network, reference, outputs[0].numel())
+        direction = unit(command.to(outputs), per_row(command))
+
+        def along(output: Tensor, reference: Reference) -> Tensor:
+            return (output.flatten(1) * direction).sum(1)
+
+        ascent = ProjectedGradientAscent(
+            self.ball,
+            along,
+            steps=self.steps,
+            step_size=self.ball.epsilon or None if self.steps == 1 else None,
+            random_start=False,
+        )
+        return ascent.run(policy, reference, generator)
+
+
+def commanded(ball: Ball, x: Tensor) -> Tensor:
+    """Features that a command speaks of, those of the ball's mask: boolean ``[*event]``."""
+    return replace(ball, coalition=None).attackable(x[:1])[0].bool()
+
+
+def _command(network: Callable[[Tensor], Tensor], reference: Reference, size: int) -> Tensor:
+    command = reference.data.get("command")
+    if command is None:
+        with torch.no_grad(), evaluating(network):
+            command = network(reference.inputs)
+    expected = (reference.inputs.shape[0], size)
+    if command.shape != expected or not bool(torch.isfinite(command).all()):
+        raise ValueError(
+            f"the network's command has shape {tuple(command.shape)} or NaN; it must be finite and "
+            f"{expected}"
+        )
+    return command
