@@ -15,6 +15,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullFormatter
 
 from aajr.evaluation.statistics import Interval
 from aajr.evaluation.style import STYLE
@@ -43,6 +44,13 @@ def blank_figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def log_scale(axis: Any) -> None:
+    """Make an axis (``plot.xaxis`` or ``plot.yaxis``) logarithmic, with plain numbers."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def settle(plots: Sequence[Plot]) -> None:

@@ -34,7 +34,7 @@ def rich_table(sheet: Sheet) -> Table:
         title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1)
     )
     for index, name in enumerate(sheet.columns):
-        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+        table.add_column(name, justify="right" if index else "left", no_wrap=index > 0)
     for index, row in enumerate(sheet.rows):
         if index in sheet.rules:
             table.add_section()

@@ -31,7 +31,7 @@ class Ascent:
         gain: F(δ_{k+1}) - F(δ_k).
         length: ‖δ_{k+1} - δ_k‖₂, over all agents of a row.
         slope: ⟨∇F(δ_k), d⟩ for the unit direction d of the step.
-        smoothness: |dᵀ∇²F(δ_k) d|, the effective smoothness measured at the start of the step.
+        smoothness: ``|dᵀ∇²F(δ_k) d|``, the effective smoothness measured at the start of the step.
         gradient_norm: ‖∇F(δ_k)‖₂ on attackable features.
         rounding: change of F that rounding alone can explain.
     """
@@ -45,14 +45,14 @@ class Ascent:
 
     @property
     def stable_length(self) -> Tensor:
-        """2⟨g, d⟩/|dᵀ∇²F d|: the longest step on which the quadratic model does not fall."""
+        """``2⟨g, d⟩/|dᵀ∇²F d|``: the longest step on which the quadratic model does not fall."""
         return ratio(2 * self.slope.clamp_min(0), self.smoothness)
 
     def summary(self) -> dict[str, float]:
         """Numbers for a log, over the steps that moved.
 
         Returns:
-            ``effective_smoothness`` mean |dᵀ∇²F d|; ``step_length`` mean ‖d‖; ``step_to_limit``
+            ``effective_smoothness`` mean ``|dᵀ∇²F d|``; ``step_length`` mean ‖d‖; ``step_to_limit``
             median of the step over the largest stable one; ``unstable_share`` of steps beyond it;
             ``nonmonotone_share`` of steps that lowered the objective.
         """

@@ -97,9 +97,10 @@ def surrogate_constants(
 ) -> Constants:
     r"""Constants of u ↦ -A log π_u(a), hence of ``Surrogate``.
 
-    For categorical heads ∇ = A (softmax(u) - e_a), so that G = |A|√(2H) and L = |A|/2 everywhere.
+    For categorical heads ∇ = A (softmax(u) - e_a), so that ``G = |A|√(2H)`` and
+    ``L = |A|/2`` everywhere.
     For a diagonal Gaussian, -log π = Σ ½(a - μ)²e^{-2ρ} + ρ has the derivatives of the divergence
-    with |a - μ| + r in place of r and without the σ² term.
+    with ``|a - μ| + r`` in place of r and without the σ² term.
 
     Args:
         metric: family of the action distribution; Categorical or DiagonalGaussian.
@@ -173,8 +174,9 @@ _ACTIVATIONS: dict[type[nn.Module], Constants] = {
 def network_constants(network: nn.Module) -> Constants:
     r"""Proven global constants of a network of linear layers and smooth activations.
 
-    A linear layer has G = ‖W‖₂ and L = 0; an activation applied per coordinate has G = sup|σ'|
-    and L = sup|σ''|, because ‖σ''⊙d²‖₂ ≤ sup|σ''| ‖d‖₂². Layers compose by :meth:`Constants.after`.
+    A linear layer has G = ‖W‖₂ and L = 0; an activation applied per coordinate has
+    ``G = sup|σ'|`` and ``L = sup|σ''|``, because ``‖σ''⊙d²‖₂ ≤ sup|σ''| ‖d‖₂²``. Layers compose by
+    :meth:`Constants.after`.
 
     Args:
         network: nested ``Sequential`` of Linear, Tanh, Softplus(beta=1), Sigmoid, ReLU, Identity,

@@ -18,6 +18,14 @@ def ratio(numerator: Number, denominator: Number) -> Number:
     return numerator / denominator if denominator > 0 else math.inf
 
 
+def curved_loss(smoothness: Number, length: Number) -> Number:
+    """½ L r²; a step of length zero loses nothing even where L is infinite."""
+    loss = smoothness * length**2 / 2
+    if isinstance(loss, Tensor):
+        return torch.where(length > 0, loss, 0.0)
+    return loss if length > 0 else 0.0
+
+
 def refuse_negative(**numbers: float | Tensor) -> None:
     """Raise ValueError if a number is negative or NaN."""
     for name, value in numbers.items():

@@ -8,13 +8,13 @@ the segment. Numbers are floats or tensors of one shape, and what is proved is i
 
 from __future__ import annotations
 
-from aajr.theory._numbers import Number, ratio, refuse_negative
+from aajr.theory._numbers import Number, curved_loss, ratio, refuse_negative
 
 
 def effective_smoothness(
     sensitivity: Number, smoothness: Number, lipschitz: Number, curvature: Number
 ) -> Number:
-    """|dᵀ∇²F d| ≤ L‖J d‖² + G κ: only what happens along the step enters.
+    """``|dᵀ∇²F d| ≤ L‖J d‖² + G κ``: only what happens along the step enters.
 
     Args:
         sensitivity: ‖J d‖₂.
@@ -108,7 +108,7 @@ def guaranteed_gain(slope: Number, length: Number, smoothness: Number) -> Number
         1.0
     """
     refuse_negative(length=length, smoothness=smoothness)
-    return slope * length - smoothness * length**2 / 2
+    return slope * length - curved_loss(smoothness, length)
 
 
 def guaranteed_ascent(step_size: Number, length: Number, smoothness: Number) -> Number:
@@ -127,7 +127,7 @@ def guaranteed_ascent(step_size: Number, length: Number, smoothness: Number) -> 
         1.0
     """
     refuse_negative(step_size=step_size, length=length, smoothness=smoothness)
-    return (1 / step_size - smoothness / 2) * length**2
+    return length**2 / step_size - curved_loss(smoothness, length)
 
 
 def gradient_bound(lipschitz: Number, sensitivity: Number) -> Number:

@@ -92,3 +92,11 @@ def test_negative_constants_are_refused(bad):
         theory.effective_smoothness(1.0, 1.0, bad, 1.0)
     with pytest.raises(ValueError, match="smoothness="):
         theory.euclidean_step_limit(torch.tensor([1.0, bad]))
+
+
+def test_a_step_of_length_zero_gains_nothing_even_where_the_constants_are_infinite():
+    assert theory.guaranteed_ascent(0.5, 0.0, math.inf) == 0
+    assert theory.guaranteed_gain(1.0, 0.0, math.inf) == 0
+    zero, infinite = torch.zeros(1), torch.full((1,), math.inf)
+    assert theory.guaranteed_ascent(torch.ones(1), zero, infinite).tolist() == [0.0]
+    assert theory.guaranteed_gain(zero, torch.ones(1), infinite).tolist() == [-math.inf]

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from rich.console import Group, RenderableType
 
-from aajr.evaluation.drawing import Plot, blank_figure, save, settle
+from aajr.evaluation.drawing import Plot, blank_figure, log_scale, save, settle
 from aajr.evaluation.files import write_json
 from aajr.evaluation.sheet import Sheet, markdown, rich_table
 from aajr.evaluation.stability._protocol import RULES
@@ -150,7 +150,8 @@ def _constraint_plot(results: Record) -> Plot:
     warmup = results["protocol"]["warmup"] * len(values)
     left.axvspan(0.5, warmup + 0.5, color="#eeeeee", zorder=0)
     left.set(xlabel="iteration", ylabel="quantile of ‖Jv‖", ylim=(0, None))
-    right.set(xlabel="iteration", ylabel="λ", yscale="log")
+    right.set(xlabel="iteration", ylabel="λ")
+    log_scale(right.yaxis)
     left.legend(loc="upper left", fontsize=8)
     caption = (
         "Left: the bounded quantile of ‖Jv‖ at every iteration, one line for each seed; dotted: γ; "

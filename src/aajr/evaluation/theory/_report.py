@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from aajr.evaluation.drawing import Plot, blank_figure, save, settle
+from aajr.evaluation.drawing import Plot, blank_figure, log_scale, save, settle
 from aajr.evaluation.files import write_json
 from aajr.evaluation.sheet import Sheet, markdown, rich_table
 from aajr.evaluation.statistics import Interval, bootstrap
@@ -20,8 +20,8 @@ from aajr.evaluation.theory._study import QUANTILES, RULES, Record, violations
 
 _CLASSES = {"aligned": ("Π_AAJR", BLUE, "o"), "global": ("Π_glob", ORANGE, "^")}
 _TASKS = {
-    "separate": "the adversary wants the calm output",
-    "shared": "control: the adversary wants the sharp output",
+    "separate": "adversary wants the calm output",
+    "shared": "control: it wants the sharp output",
 }
 
 
@@ -181,7 +181,8 @@ def _tightness_plot(results: Record) -> Plot:
     axis.set_yticks(range(len(items)), names)
     axis.set_ylim(len(items) - 0.5, -0.5)
     axis.axvline(1.0, color=GREY, linewidth=0.8)
-    axis.set(xscale="log", xlabel="tightness: bound over actual (guaranteed gains: reverse)")
+    axis.set_xlabel("tightness: bound over actual (guaranteed gains: reverse)")
+    log_scale(axis.xaxis)
     caption = (
         "How tight each statement is: median, middle half and 5–95 % over all rows; 1 is exact, no "
         "row lies below it. Blue: constants measured on the step; orange: certified for the ball."
@@ -203,7 +204,8 @@ def _steps_plot(results: Record) -> Plot:
             axis.plot(middle, shares, line, color=colour, markersize=4, label=rule)
     for axis, title in zip(axes, titles.values(), strict=True):
         axis.axvline(1.0, color=GREY, linewidth=1, linestyle=":")
-        axis.set(xscale="log", xlabel="step size over its limit", title=title)
+        axis.set(xlabel="step size over its limit", title=title)
+        log_scale(axis.xaxis)
     axes[0].set_ylabel("steps that lower the objective, %")
     axes[0].legend(fontsize=8)
     caption = (
@@ -226,7 +228,9 @@ def _price_plot(results: Record) -> Plot:
                 axis.fill_between(gammas, low, high, color=colour, alpha=0.2, linewidth=0)
         optimum = _over_seeds(_fits(results, task, "none", None), "nominal").estimate
         axis.axhline(optimum, color=GREY, linestyle=":", label="no constraint")
-        axis.set(xscale="log", yscale="log", xlabel="γ", title=title)
+        axis.set(xlabel="γ", title=title)
+        log_scale(axis.xaxis)
+        log_scale(axis.yaxis)
         axis.set_xticks(gammas, [f"{g:g}" for g in gammas])
         axis.minorticks_off()
     axes[0].set_ylabel("nominal error")

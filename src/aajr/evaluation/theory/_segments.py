@@ -19,7 +19,7 @@ from aajr.theory import (
 from aajr.trajectory import Reference
 
 GRID = 33
-INFLATION = 1.0
+INFLATION = 1.01
 """A supremum over a segment is that over ``GRID`` points of it, times this."""
 
 
