@@ -17,6 +17,7 @@ from aajr.adversaries._objectives import Divergence
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
+_PENALTY = 0.1
 _OPTIONS = {
     "verbose": -9,
     "verb_disp": 0,
@@ -29,10 +30,10 @@ _OPTIONS = {
 class CMAES(Adversary):
     """CMA-ES in the attackable features, in units of the ball's scale: one strategy per row.
 
-    Every generation proposes λ points per row, which are projected on the ball; the strategy is
-    told of the projected points. All rows' points pass the policy in one batch. Row by row the
-    strategies themselves take about a millisecond per generation with 20 features, so 1000 rows
-    and 20 generations take some 20 seconds: use it on hundreds of rows.
+    Every generation proposes λ points per row, which are projected on the ball and scored there;
+    all rows' points pass the policy in one batch. The strategies themselves go row by row and
+    take about half a millisecond per generation, so 1000 rows and 40 generations take some
+    20 seconds: use it on hundreds of rows.
 
     It needs the extra ``attacks``: ``pip install 'aajr[attacks]'``.
 
@@ -51,7 +52,7 @@ class CMAES(Adversary):
         >>> attack = CMAES(Ball("l2", 0.5), lambda output, reference: output.sum(1))
         >>> trajectory = attack(torch.tanh, torch.zeros(1, 3), torch.Generator().manual_seed(0))
         >>> bool(trajectory.worst.sum() > 0.99 * 0.5 * 3**0.5), trajectory.forward_passes
-        (True, 241)
+        (True, 481)
 
     Source: Hansen, The CMA evolution strategy: a tutorial, 2016,
     https://arxiv.org/abs/1604.00772.
@@ -59,7 +60,7 @@ class CMAES(Adversary):
 
     ball: Ball
     objective: Objective = field(default_factory=Divergence)
-    generations: int = 20
+    generations: int = 40
     population: int = 12
     radius: float = 0.5
 
@@ -77,7 +78,7 @@ class CMAES(Adversary):
         for generation in range(self.generations):
             deltas = rows.ask()
             losses = losses_of_many(policy, self.objective, x + deltas, reference)
-            rows.tell(deltas, losses)
+            rows.tell(losses)
             top, index = losses.max(0)
             leader = deltas[index, torch.arange(len(x), device=x.device)]
             best = torch.where(over_rows(top > found, x), leader, best)
@@ -113,23 +114,26 @@ class _Strategies:
 
     def ask(self) -> Tensor:
         """λ points of the ball per row, ``[λ, batch, *event]``."""
-        proposals = []
-        for strategy, chosen in zip(self.strategies, self.features, strict=True):
-            flat = np.zeros((strategy.popsize, self.x[0].numel()))
-            flat[:, chosen] = np.stack(strategy.ask())[:, : len(chosen)]
-            proposals.append(flat)
-        z = torch.as_tensor(np.stack(proposals, 1)).to(self.x)
-        deltas = z.reshape(-1, *self.x.shape) * self.scale
-        return torch.stack([self.ball.project(delta, self.x) for delta in deltas])
+        self.asked = [np.stack(strategy.ask()) for strategy in self.strategies]
+        flat = np.zeros((len(self.asked[0]), len(self.x), self.x[0].numel()))
+        for row, chosen in enumerate(self.features):
+            flat[:, row, chosen] = self.asked[row][:, : len(chosen)]
+        z = torch.as_tensor(flat).to(self.x).reshape(-1, *self.x.shape)
+        deltas = torch.stack([self.ball.project(delta, self.x) for delta in z * self.scale])
+        self.outside = (z - deltas / self.scale).flatten(2).square().sum(2)
+        return deltas
 
-    def tell(self, deltas: Tensor, losses: Tensor) -> None:
-        """Teach every strategy what its projected points were worth; it minimises."""
-        z = (deltas / self.scale).flatten(2).double().cpu().numpy()
-        costs = (-losses).double().cpu().numpy()
-        for row, (strategy, chosen) in enumerate(zip(self.strategies, self.features, strict=True)):
-            points = np.zeros((len(z), strategy.N))
-            points[:, : len(chosen)] = z[:, row, chosen]
-            strategy.tell(list(points), costs[:, row].tolist())
+    def tell(self, losses: Tensor) -> None:
+        """Teach every strategy what its points were worth, ``[λ, batch]``; it minimises.
+
+        A point outside the ball is worth as much as its projection, less a tenth of its squared
+        distance in units of ε times the spread of the generation's losses. Telling the
+        projections alone makes the strategy collapse into the first corner it meets.
+        """
+        spread = (losses.amax(0) - losses.amin(0)) / (self.ball.epsilon or 1.0) ** 2
+        costs = (spread * self.outside * _PENALTY - losses).double().cpu().numpy()
+        for row, strategy in enumerate(self.strategies):
+            strategy.tell(list(self.asked[row]), costs[:, row].tolist())
 
 
 def _strategy(features: int, width: float, population: int, seed: int) -> Any:

@@ -12,9 +12,9 @@ from torch import Tensor
 from aajr._checks import check_count, check_number
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
-from aajr.adversaries._evaluation import checked_loss, loss_and_gradient, loss_at
+from aajr.adversaries._evaluation import loss_and_gradient, loss_at
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._restarts import highest
+from aajr.adversaries._restarts import highest, worse
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EstimatedAscent(Adversary):
-    """δ_{k+1} = P_Δ(δ_k + η_k S(ĝ_k)), η_k = η/√(k+1), from δ_0 = 0; the best point is kept.
+    """δ_{k+1} = P_Δ(δ_k + η_k S(ĝ_k)), η_k = η/√(k+1); the best point is kept.
 
     The step sizes do not depend on the number of steps: a longer search begins with the shorter
     one and cannot find less.
@@ -42,6 +42,7 @@ class EstimatedAscent(Adversary):
         radius: standard deviation of the draws, in units of ε and the ball's scale. They leave
             the ball by that much.
         step_size: η of the first step, ε by default.
+        restarts: searches, the first from δ = 0 and the others from uniform points.
     """
 
     ball: Ball
@@ -50,10 +51,12 @@ class EstimatedAscent(Adversary):
     samples: int = 10
     radius: float = 0.1
     step_size: float | None = None
+    restarts: int = 1
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
         check_count("samples", self.samples)
+        check_count("restarts", self.restarts)
         check_number("radius", self.radius, exclusive=True)
         if self.step_size is not None:
             check_number("step_size", self.step_size, exclusive=True)
@@ -66,17 +69,27 @@ class EstimatedAscent(Adversary):
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Ascend; the gradients of the trajectory are zero where only queries were used."""
+        result = self._ascend(policy, reference, torch.zeros_like(reference.inputs), generator)
+        for _ in range(self.restarts - 1):
+            start = self.ball.sample(reference.inputs, generator)
+            result = worse(result, self._ascend(policy, reference, start, generator))
+        return result
+
+    def _ascend(
+        self, policy: Policy, reference: Reference, delta: Tensor, generator: torch.Generator
+    ) -> Trajectory:
         x, ball = reference.inputs, self.ball
         allowed = ball.attackable(x)
         size = ball.epsilon if self.step_size is None else self.step_size
-        points, gradients, forward, backward = [x], [], 0, 0
-        losses = [checked_loss(self.objective, reference.outputs, reference).detach()]
+        points, gradients, forward, backward = [x + delta], [], 0, 0
+        losses = [loss_at(policy, self.objective, points[0], reference)]
         for k in range(self.steps):
             gradient, ahead, back = self.estimate(policy, reference, points[-1], generator)
             forward, backward = forward + ahead, backward + back
             gradients.append(gradient * allowed)
             step = size / (k + 1) ** 0.5 * ball.steepest(gradients[-1])
-            points.append(x + ball.project_scaled(points[-1] - x + step, x))
+            delta = ball.project_scaled(delta + step, x)
+            points.append(x + delta)
             losses.append(loss_at(policy, self.objective, points[-1], reference))
         stacked, scored, pushed = (torch.stack(t) for t in (points, losses, gradients))
         return Trajectory(
@@ -86,7 +99,7 @@ class EstimatedAscent(Adversary):
             losses=scored,
             worst=highest(stacked, scored),
             event_dims=ball.event_dims,
-            forward_passes=len(losses) + forward,
+            forward_passes=1 + len(losses) + forward,
             backward_passes=backward,
         )
 
@@ -116,6 +129,7 @@ class SmoothedAscent(EstimatedAscent):
         samples: gradients per step.
         radius: standard deviation of the jitter, in units of ε and the ball's scale.
         step_size: η of the first step, ε by default; step k has η/√(k+1).
+        restarts: searches, the first from δ = 0 and the others from uniform points.
 
     Example:
         >>> import torch

@@ -50,6 +50,7 @@ class NES(PairedQueries):
         samples: n, antithetic pairs per step.
         radius: σ in units of ε.
         step_size: η of the first step, ε by default; step k has η/√(k+1).
+        restarts: searches, the first from δ = 0 and the others from uniform points.
 
     Example:
         >>> import torch
@@ -57,7 +58,7 @@ class NES(PairedQueries):
         >>> attack = NES(Ball("linf", 0.5), lambda output, reference: output.sum(1))
         >>> trajectory = attack(torch.tanh, torch.zeros(1, 2), torch.Generator().manual_seed(0))
         >>> trajectory.worst, trajectory.forward_passes
-        (tensor([[0.5000, 0.5000]]), 211)
+        (tensor([[0.5000, 0.5000]]), 212)
 
     Source: Ilyas et al., Black-box adversarial attacks with limited queries and information,
     2018, https://arxiv.org/abs/1804.08598.
@@ -81,6 +82,7 @@ class SPSA(PairedQueries):
         samples: n, antithetic pairs per step.
         radius: σ in units of ε.
         step_size: η of the first step, ε by default; step k has η/√(k+1).
+        restarts: searches, the first from δ = 0 and the others from uniform points.
 
     Example:
         >>> import torch
