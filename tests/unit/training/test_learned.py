@@ -8,9 +8,18 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from aajr import Ball
+from aajr import Ball, UniformNoise
 from aajr.envs.hide_and_seek import HideAndSeekConfig, make_torchrl_env, observation_layout
-from aajr.training import Actor, CheckpointError, PPOConfig, attackable_features, save_checkpoint
+from aajr.evaluation.episodes import AttackedHiders, Match, score
+from aajr.training import (
+    Actor,
+    CheckpointError,
+    PPOConfig,
+    TrainConfig,
+    Trainer,
+    attackable_features,
+    save_checkpoint,
+)
 from aajr.training.collection import FrozenTeam, collect
 from aajr.training.items import lying_teammates, observed_items
 from aajr.training.learned import (
@@ -23,7 +32,7 @@ from aajr.training.learned import (
     load_attacker,
     train_attacker,
 )
-from aajr.training.learned._trainer import AttackedVictim, as_attacker
+from aajr.training.learned._collection import AttackedVictim, as_attacker
 from tests import dense
 
 GAME = HideAndSeekConfig(n_hiders=2, n_seekers=1, n_boxes=1, max_steps=6)
@@ -306,3 +315,30 @@ def test_bad_coalitions_are_refused(liars):
 def test_liars_need_a_place():
     with pytest.raises(ValueError, match="observe_nearest=1 gives no teammate a place"):
         lying_teammates(HideAndSeekConfig(n_hiders=4, observe_nearest=1), "hider", [0])
+
+
+def test_learned_attacks_hurt_more_than_noise():
+    """A smoke test: seconds of training in a small game; the exact properties are above."""
+    game = HideAndSeekConfig(
+        n_hiders=2, n_seekers=2, n_boxes=0, max_steps=20, view_radius=0.6, preparation_fraction=0.2
+    )
+    features = observation_layout(game, "seeker")["opponents"].stop
+    opponents = [Actor(features, hidden=(16,)).requires_grad_(False).eval()]
+    ppo = PPOConfig(environments=128, hidden=(32,), learning_rate=3e-3)
+    trainer = Trainer(TrainConfig(iterations=25, env=game, ppo=ppo), opponents)
+    for _ in range(25):
+        trainer.step()
+    actor = trainer.learners["hider"].actor.requires_grad_(False).eval()
+    ball, match = Ball("linf", 0.4), Match(game, opponents, 256, seed=5)
+
+    def mean_return(adversary, name):
+        return score(match, AttackedHiders(actor, adversary, generator()), name, 0.4).mean_return
+
+    noise = mean_return(UniformNoise(ball), "noise")
+    ppo = PPOConfig(environments=128, epochs=4, hidden=(32,), learning_rate=3e-3, entropy=0.0)
+    for kind, iterations, margin in (("sa_rl", 30, 0.05), ("pa_ad", 10, 0.2)):
+        config = AttackerConfig(iterations=iterations, ppo=ppo)
+        adversary = train_attacker(actor, game, opponents, ball, kind, config)
+        found = mean_return(adversary, kind)
+        print(kind, noise, found)
+        assert found < noise - margin, kind

@@ -26,9 +26,10 @@ from aajr.training.learned._adversaries import (
     LearnedAdversary,
     commanded,
 )
+from aajr.training.learned._collection import AttackedVictim, as_attacker
 from aajr.training.learned._learner import AttackLearner
 from aajr.training.learned._network import Attacker
-from aajr.training.models import Actor, greedy_heads
+from aajr.training.models import Actor
 
 Kind = Literal["sa_rl", "pa_ad"]
 Metrics = dict[str, float]
@@ -41,14 +42,17 @@ class AttackerConfig:
     Attributes:
         iterations: collections of ``ppo.environments`` whole episodes.
         ppo: the algorithm; the attacker's advantage is normalised per minibatch.
-        deviation: initial standard deviation of the commands.
+        deviation: initial standard deviation of the commands; a perturbation is squashed, so that
+            1 explores most of the ball.
         steps: of projected gradient ascent that realises a direction (``pa_ad`` only).
         checkpoint_interval: iterations between checkpoints.
     """
 
     iterations: int = 100
-    ppo: PPOConfig = field(default_factory=lambda: PPOConfig(entropy=0.0))
-    deviation: float = 0.5
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig(epochs=4, learning_rate=3e-3, entropy=0.0)
+    )
+    deviation: float = 1.0
     steps: int = 1
     checkpoint_interval: int = 10
 
@@ -56,37 +60,6 @@ class AttackerConfig:
         for name in ("iterations", "steps", "checkpoint_interval"):
             check_count(name, getattr(self, name))
         check_number("deviation", self.deviation, exclusive=True)
-
-
-@dataclass(frozen=True, eq=False)
-class AttackedVictim:
-    """Hiders that see what the attacker shows them, and act greedily.
-
-    Attributes:
-        victim: frozen actor of the hiders.
-        attacker: whose commands are sampled.
-        adversary: carries a command out.
-        generator: source of the commands.
-    """
-
-    victim: Actor
-    attacker: Attacker
-    adversary: Adversary
-    generator: torch.Generator
-
-    def __call__(self, observation: Tensor) -> dict[str, Tensor]:
-        """Command, perturb, act; ``[environments, hiders, ...]``."""
-        flat = observation.flatten(0, 1)
-        command, log_prob = self.attacker.sample(flat, self.generator)
-        shown = self.adversary(self.victim, flat, self.generator, {"command": command}).worst
-        with torch.no_grad():
-            action = greedy_heads(self.victim(shown), self.victim.heads)
-        lead = observation.shape[:2]
-        return {
-            "action": action.reshape(*lead, -1),
-            "command": command.reshape(*lead, -1),
-            "action_log_prob": log_prob.reshape(lead),
-        }
 
 
 class AttackerTrainer:
@@ -300,24 +273,6 @@ def commands_of(kind: Kind, ball: Ball, victim: Actor, example: Tensor) -> int:
     """Size of a command: attackable features for ``sa_rl``, the victim's logits for ``pa_ad``."""
     ball.check(example)
     return int(commanded(ball, example).sum()) if kind == "sa_rl" else sum(victim.heads)
-
-
-def as_attacker(data: TensorDict) -> TensorDict:
-    """The hiders' collection ``[environments, steps]`` as its attacker lived it."""
-    team = data["hider"]
-    own = {
-        "observation": team["observation"],
-        "perceived": team["observation"],
-        "shift": torch.zeros_like(team["command"]),
-        "action": team["command"],
-        "action_log_prob": team["action_log_prob"],
-    }
-    following = {
-        "observation": data["next", "hider", "observation"],
-        "reward": -data["next", "hider", "reward"],
-    }
-    after = {"hider": following, "done": data["next", "done"]}
-    return TensorDict({"hider": own, "next": after}, data.batch_size)
 
 
 def _cuda(device: torch.device) -> list[torch.device]:
