@@ -58,7 +58,7 @@ def divergence_constants(metric: Metric, center: Tensor, radius: float | Tensor)
     metric            L                                            G
     ================= ============================================ ============================
     Euclidean         1                                            r
-    Categorical       ½ (everywhere)                               √(2H), H heads (everywhere)
+    Categorical       ½ (everywhere)                               min(½r, √(2H)), H heads
     DiagonalGaussian  max row sum of the Hessian's bounds          norm of the gradient's bounds
     ================= ============================================ ============================
 
@@ -85,7 +85,7 @@ def divergence_constants(metric: Metric, center: Tensor, radius: float | Tensor)
     if isinstance(metric, Euclidean):
         return Constants(1.0, radius)
     if isinstance(metric, Categorical):
-        return Constants(0.5, math.sqrt(2 * _heads(metric, center)))
+        return Constants(0.5, _lesser(math.sqrt(2 * _heads(metric, center)), radius / 2))
     if isinstance(metric, DiagonalGaussian):
         _, log_scale = _halves(center)
         return _gaussian(log_scale, (2 * log_scale).exp(), radius, radius)
@@ -225,6 +225,10 @@ def _product(*factors: Any) -> Any:
     if any(isinstance(factor, float) and factor == 0 for factor in factors):
         return 0.0
     return math.prod(factors)
+
+
+def _lesser(limit: float, value: float | Tensor) -> float | Tensor:
+    return value.clamp_max(limit) if isinstance(value, Tensor) else min(limit, value)
 
 
 def _heads(metric: Categorical, output: Tensor) -> int:
