@@ -161,10 +161,10 @@ def greedy_choice(scorer: ChoiceScorer, budget: int, swaps: int) -> tuple[Tensor
     budget = min(budget, len(scorer.members))
     choice, loss = scorer.nothing, scorer.clean
     for _ in range(budget):
-        choice, loss = _best_addition(scorer, choice, loss, budget)
+        choice, loss = _best_addition(scorer, choice, loss)
     for _, slot in itertools.product(range(swaps), range(budget)):
         smaller = _without(choice, slot)
-        swapped = _best_addition(scorer, smaller, scorer(smaller), budget)
+        swapped = _best_addition(scorer, smaller, scorer(smaller))
         choice, loss = better(choice, loss, *swapped)
     return choice, loss
 
@@ -178,17 +178,14 @@ def _choices(
                 yield chosen, taken
 
 
-def _best_addition(
-    scorer: ChoiceScorer, choice: Tensor, loss: Tensor, budget: int
-) -> tuple[Tensor, Tensor]:
-    """The best change of one group; a full budget allows only groups that are changed already."""
+def _best_addition(scorer: ChoiceScorer, choice: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
+    """The best change of one group of a choice that leaves room for one."""
     best, best_loss = choice, loss
-    full = (choice != 0).sum(-1) >= budget
     for group, option in itertools.product(
         range(len(scorer.members)), range(1, len(scorer.options) + 1)
     ):
         other = choice.clone()
-        other[:, group] = torch.where(full & (choice[:, group] == 0), 0, option)
+        other[:, group] = option
         best, best_loss = better(best, best_loss, other, scorer(other))
     return best, best_loss
 

@@ -340,5 +340,4 @@ def test_learned_attacks_hurt_more_than_noise():
         config = AttackerConfig(iterations=iterations, ppo=ppo)
         adversary = train_attacker(actor, game, opponents, ball, kind, config)
         found = mean_return(adversary, kind)
-        print(kind, noise, found)
         assert found < noise - margin, kind
