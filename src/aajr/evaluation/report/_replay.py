@@ -1,0 +1,126 @@
+"""Recorded episodes and their JSON form, ``replay.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPLAY_VERSION = 1
+"""Version of the layout of ``replay.json``; a file of another version is refused."""
+
+Numbers = list[Any]
+"""Nested lists of numbers; the shape is given where it is used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One episode, frame by frame; frame 0 is the start, T frames in all.
+
+    Lengths are in arena half widths, rounded to three decimals. Hiders come before seekers.
+
+    Attributes:
+        method: name of the hiders' method.
+        attack: name of the attack, ``"none"`` for a clean episode.
+        epsilon: radius of the attack.
+        success: whether enough hiders were unseen at the end.
+        box_half: half sizes, ``[boxes][2]``.
+        agents: positions, ``[T][agents][2]``.
+        heading: unit vectors of the last motion, ``[T][agents][2]``.
+        boxes: centres, ``[T][boxes][2]``.
+        holder: agent that holds a box, or −1, ``[T][boxes]``.
+        lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[T][boxes]``.
+        sights: pairs (seeker, hider it sees), indices within the team, ``[T][pairs][2]``.
+        observation: what the hiders truly observe, ``[T][hiders][features]``.
+        shown: what the adversary shows them, of the same shape; empty if it shows nothing else.
+            The last frame, at which nobody acts, repeats the truth.
+        action: what the hiders do, ``[T − 1][hiders][heads]``.
+        intended: what they would do on the true observation, of the same shape.
+    """
+
+    method: str
+    attack: str
+    epsilon: float
+    success: bool
+    box_half: Numbers
+    agents: Numbers
+    heading: Numbers
+    boxes: Numbers
+    holder: Numbers
+    lock: Numbers
+    sights: Numbers
+    observation: Numbers
+    shown: Numbers
+    action: Numbers
+    intended: Numbers
+
+    @property
+    def frames(self) -> int:
+        """Number of frames, the start included."""
+        return len(self.agents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Episodes of one game on one start.
+
+    Attributes:
+        game: what every episode shares: ``walls``, ``hiders``, ``seekers``, ``radius`` of view,
+            ``size`` of an agent, ``preparation`` steps, ``needed`` hidden hiders, and ``layout``,
+            the first and last feature of each part of a hider's observation.
+        threat: what the adversary may change.
+        seed: of the starts.
+        episodes: the same start, played by several methods, clean and attacked.
+        replay_version: layout of the file.
+
+    Raises:
+        ValueError: for another version, or no episode.
+    """
+
+    game: Mapping[str, Any]
+    threat: str
+    seed: int
+    episodes: tuple[Episode, ...] = field(default=())
+    replay_version: int = REPLAY_VERSION
+
+    def __post_init__(self) -> None:
+        if self.replay_version != REPLAY_VERSION:
+            raise ValueError(
+                f"replay_version={self.replay_version!r} cannot be read, only {REPLAY_VERSION}; "
+                "record the replay again with `aajr reproduce`"
+            )
+        if not self.episodes:
+            raise ValueError("episodes is empty; give at least one episode")
+
+
+def replay_json(replay: Replay) -> str:
+    """The replay as compact JSON."""
+    return json.dumps(dataclasses.asdict(replay), separators=(",", ":"), allow_nan=False)
+
+
+def write_replay(replay: Replay, path: Path) -> None:
+    """Write ``replay`` as JSON; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(replay_json(replay) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def read_replay(path: Path) -> Replay:
+    """Read what :func:`write_replay` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is truncated, of another version, or has other fields.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        episodes = tuple(Episode(**episode) for episode in value["episodes"])
+        return Replay(**(value | {"episodes": episodes}))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a replay ({error}); record it again with `aajr reproduce`"
+        ) from None
