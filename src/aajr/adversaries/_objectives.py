@@ -149,7 +149,7 @@ class LeastValue:
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """ℓ = (1 - w) a/|a| + w b/|b| of two objectives a and b, each in units of its own scale.
+    """ℓ = (1 - w) a/s_a + w b/s_b of two objectives a and b, each in units of its own scale s.
 
     With a = :class:`Critic` on a Q of Robust Sarsa and b = :class:`Divergence` it is the attack
     RS + MAD; trying several w is the suite's task.
@@ -158,8 +158,8 @@ class Mixture:
         first: a.
         second: b.
         weight: w, from 0 (a alone) to 1 (b alone).
-        first_scale: |a|, see :func:`aajr.objective_scale`.
-        second_scale: |b|.
+        first_scale: s_a, see :func:`aajr.objective_scale`.
+        second_scale: s_b.
 
     Raises:
         ValueError: a weight outside [0, 1], non-positive scales.

@@ -138,7 +138,9 @@ def fit_robust_sarsa(
 
 
 def action_bound(critic: OnlineValue, observation: Tensor, action: Tensor, radius: float) -> Tensor:
-    """u ≥ |Q(o, a') - Q(o, a)| for all a' in [0, 1] with ‖a' - a‖_∞ ≤ r, by interval bounds.
+    r"""u such that u ≥ \|Q(o, a') - Q(o, a)\| for all a' in [0, 1] with ‖a' - a‖_∞ ≤ r.
+
+    Interval bounds: sound, and loose for a network that was not trained with them.
 
     Args:
         critic: Q.

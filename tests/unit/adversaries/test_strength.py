@@ -97,6 +97,14 @@ def test_black_box_attacks_reach_the_linear_optimum_in_few_dimensions(norm, make
     assert bool((gain <= optimum + 1e-9).all())
 
 
+@every_norm
+def test_cma_does_not_collapse_into_the_first_corner_it_meets(norm):
+    cost, x = draw(20, seed=1), draw(6, 20, seed=2)
+    attack = CMAES(Ball(norm, EPSILON), linear(cost), generations=60, population=14)
+    gain = found(attack, identity, x) - x @ cost
+    assert bool((gain >= 0.98 * EPSILON * dual(norm, cost)).all())
+
+
 def quadratics(rows: int, size: int) -> tuple[Tensor, Tensor]:
     """Indefinite symmetric A ``[rows, size, size]`` and b ``[rows, size]``."""
     a = draw(rows, size, size, seed=3)
