@@ -11,6 +11,9 @@ from rich.console import Console
 
 from aajr.evaluation.theory import PRESETS, render, study, violations, write
 
+_FILE_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
+
 
 def theory(
     preset: Literal["smoke", "full"] = "full",
@@ -46,6 +49,8 @@ def theory(
     results = study(config, work, workers)
     write(results, output)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_FILE_WIDTH)
     console.print(render(results))
     console.print(f"Tables and plots: {output}", soft_wrap=True)
     if violations(results):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +35,10 @@ def rich_table(sheet: Sheet) -> Table:
         title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1)
     )
     for index, name in enumerate(sheet.columns):
-        table.add_column(name, justify="right" if index else "left", no_wrap=index > 0)
+        # the names may wrap but not vanish on a narrow terminal
+        least = None if index else 16
+        side: JustifyMethod = "right" if index else "left"
+        table.add_column(name, justify=side, no_wrap=index > 0, min_width=least)
     for index, row in enumerate(sheet.rows):
         if index in sheet.rules:
             table.add_section()

@@ -126,6 +126,18 @@ def random_network(draw: Draw, inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def describe(network: nn.Sequential) -> str:
+    """Sizes and activation in a few letters.
+
+    Example:
+        >>> describe(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)))
+        '3-8-2 Tanh'
+    """
+    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+    sizes = [linear[0].in_features, *(layer.out_features for layer in linear)]
+    return f"{'-'.join(map(str, sizes))} {type(network[1]).__name__}"
+
+
 def _ball(draw: Draw, x: Tensor) -> Ball:
     features = x.shape[1]
     scale = (0.5 * draw.normal(features)).exp() if draw.coin() else None

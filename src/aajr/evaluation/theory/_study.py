@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,29 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import aajr
 from aajr._checks import check_count
 from aajr.adversaries import MaskedGradientWarning, ProjectedGradientAscent
 from aajr.evaluation.files import write_json
 from aajr.evaluation.records import machine_facts, version_facts
-from aajr.evaluation.theory._price import (
-    CONSTRAINTS,
-    TASKS,
-    Constraint,
-    PriceConfig,
-    Task,
-    as_json,
-    fit,
-)
-from aajr.evaluation.theory._problems import random_problem
-from aajr.evaluation.theory._step_sizes import EDGES, SAFE_RULES, step_sizes
+from aajr.evaluation.theory._clipping import clipped_example, clipped_steps
+from aajr.evaluation.theory._gather import RULES, Record, bins, kinds, raw, statements
+from aajr.evaluation.theory._price import CONSTRAINTS, Constraint, PriceConfig, as_json, fit
+from aajr.evaluation.theory._problems import describe, random_problem
+from aajr.evaluation.theory._step_sizes import EDGES, step_sizes
+from aajr.evaluation.theory._tasks import TASKS, Task, global_optimum
 from aajr.evaluation.theory._verdicts import Verdict, check
 from aajr.evaluation.workers import Workers
 from aajr.geometry import Ball
 from aajr.theory import anisotropic_policy, membership
 
-Record = dict[str, Any]
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-RULES = ("fixed", *SAFE_RULES)
+_FACTS = ("index", "kind", "network", "ball")
 
 
 @dataclass(frozen=True)
@@ -66,9 +58,14 @@ class TheoryConfig:
 
     @property
     def fingerprint(self) -> str:
-        """Eight letters that change with anything that changes the results."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        """Eight letters that change with the sizes and with the library's code.
+
+        The study takes minutes, so that no partial result of other code need be kept.
+        """
+        found = hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode())
+        for path in sorted(Path(aajr.__file__).parent.rglob("*.py")):
+            found.update(path.read_bytes())
+        return found.hexdigest()[:8]
 
 
 PRESETS: dict[str, TheoryConfig] = {
@@ -91,8 +88,8 @@ def study(config: TheoryConfig, work: Path, workers: int | None = None) -> Recor
         workers: processes; as many as cores by default.
 
     Returns:
-        ``statements``, ``kinds``, ``problems`` (raw, one entry each), ``steps``, ``price``, the
-        configuration, and facts about machine and versions.
+        ``statements``, ``kinds``, ``problems`` and ``raw`` (columns over the problems),
+        ``clipping``, ``steps``, ``price``, the configuration, and facts about machine and versions.
     """
     directory = work / f"theory-{config.fingerprint}"
     directory.mkdir(parents=True, exist_ok=True)
@@ -108,13 +105,21 @@ def study(config: TheoryConfig, work: Path, workers: int | None = None) -> Recor
         pool.run("statements", [(check_problems, (config, path)) for path in checked])
         pool.run("step sizes", [(step_problems, (config, path)) for path in stepped])
     parts = [json.loads(path.read_text()) for path in checked]
+    problems = [problem for part in parts for problem in part["problems"]]
     return {
         "command": f"aajr theory --problems {config.problems} --seed {config.seed}",
-        "statements": _statements(parts),
-        "kinds": _kinds(parts),
-        "problems": [problem for part in parts for problem in part["problems"]],
-        "steps": _bins([json.loads(path.read_text()) for path in stepped]),
+        "statements": statements(parts),
+        "kinds": kinds(parts),
+        "problems": [{name: problem[name] for name in _FACTS} for problem in problems],
+        "raw": raw(problems),
+        "clipping": {
+            "example": clipped_example(),
+            "steps": sum(problem["clipped"][0] for problem in problems),
+            "falls": sum(problem["clipped"][1] for problem in problems),
+        },
+        "steps": bins([json.loads(path.read_text()) for path in stepped]),
         "price": [item for path in fitted for item in json.loads(path.read_text())],
+        "global_optimum": [global_optimum(gamma) for gamma in config.price.gammas],
         "config": dataclasses.asdict(config),
         "machine": machine_facts(),
         "versions": version_facts(),
@@ -141,7 +146,14 @@ def check_problems(config: TheoryConfig, path: Path) -> None:
     for index in _members(path, config.problems, config.chunk):
         problem = random_problem(config.seed, index)
         verdicts = [*_quietly(check, problem), _strictness(config.seed, index)]
-        entry: Record = {"index": index, "kind": problem.kind, "statements": {}}
+        entry: Record = {
+            "index": index,
+            "kind": problem.kind,
+            "network": describe(problem.policy),
+            "ball": f"{problem.ball.norm} {problem.ball.epsilon:.3g}",
+            "clipped": _quietly(clipped_steps, problem),
+            "statements": {},
+        }
         for verdict in verdicts:
             name = f"{verdict.statement}|{verdict.constants}"
             found = verdict.tightness
@@ -213,81 +225,6 @@ def _summary(verdict: Verdict, tightness: Tensor) -> Record:
         "checked": verdict.actual.numel(),
         "violations": int(verdict.broken.sum()),
         "tightness": float(f"{float(tightness.median()):.4g}") if len(tightness) else None,
-    }
-
-
-def _statements(parts: Iterable[Record]) -> list[Record]:
-    totals: dict[str, Record] = {}
-    ratios: dict[str, list[float]] = defaultdict(list)
-    for part in parts:
-        for problem in part["problems"]:
-            for name, found in problem["statements"].items():
-                total = totals.setdefault(name, {"checked": 0, "violations": 0})
-                total["checked"] += found["checked"]
-                total["violations"] += found["violations"]
-        for name, values in part["ratios"].items():
-            ratios[name.partition("|")[2]] += values
-    return [
-        {
-            "statement": name.partition("|")[0],
-            "constants": name.partition("|")[2],
-            **total,
-            "compared": len(ratios[name]),
-            "tightness": _quantiles(ratios[name]),
-        }
-        for name, total in totals.items()
-    ]
-
-
-def _kinds(parts: Iterable[Record]) -> dict[str, dict[str, list[float]]]:
-    """Tightness of every statement for each objective."""
-    ratios: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for part in parts:
-        for name, values in part["ratios"].items():
-            kind, _, statement = name.partition("|")
-            ratios[kind][statement] += values
-    return {
-        kind: {name: _quantiles(values) for name, values in found.items() if values}
-        for kind, found in ratios.items()
-    }
-
-
-def _quantiles(values: list[float]) -> list[float]:
-    if not values:
-        return []
-    levels = torch.tensor(QUANTILES, dtype=torch.float64)
-    found = torch.quantile(torch.tensor(sorted(values), dtype=torch.float64), levels)
-    return [float(f"{value:.4g}") for value in found.tolist()]
-
-
-def _bins(parts: list[Record]) -> Record:
-    """Shares of falls against η over its limit, for each rule."""
-    edges = (0.0, *EDGES, math.inf)
-    total = {
-        name: torch.tensor([part["to_bound"][name] for part in parts]).sum(0).tolist()
-        for name in ("steps", *RULES)
-    }
-    sharp = {
-        name: torch.tensor([part["to_curvature"][name] for part in parts]).sum(0).tolist()
-        for name in ("steps", *RULES)
-    }
-
-    def table(counts: dict[str, list[int]], rule: str) -> list[Record]:
-        return [
-            {
-                "least": low,
-                "greatest": high if math.isfinite(high) else 1e300,
-                "steps": steps,
-                "falls": falls,
-            }
-            for low, high, steps, falls in zip(
-                edges[:-1], edges[1:], counts["steps"], counts[rule], strict=True
-            )
-        ]
-
-    return {
-        "falls": {rule: table(total, rule) for rule in RULES},
-        "falls_to_curvature": {rule: table(sharp, rule) for rule in RULES},
     }
 
 

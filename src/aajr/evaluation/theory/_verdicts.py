@@ -150,11 +150,7 @@ def _smoothness(segments: Segments) -> list[Verdict]:
 def _euclidean(segments: Segments, step_size: float) -> list[Verdict]:
     verdicts: list[Verdict] = []
     eta = torch.full_like(segments.length, step_size)
-    pairs: tuple[tuple[Literal["measured", "certified"], Tensor], ...] = (
-        ("measured", segments.smoothness),
-        ("certified", segments.certified),
-    )
-    for kind, smooth in pairs:
+    for kind, smooth in _kinds(segments):
         bound = guaranteed_ascent(eta, segments.length, smooth)
         verdicts += _ascent("Euclidean step", kind, segments, bound)
         verdicts += _monotone("Euclidean step", kind, segments, eta, euclidean_step_limit(smooth))
@@ -168,11 +164,7 @@ def _normalized(problem: Problem, trajectory: Trajectory, draw: Draw) -> list[Ve
     segments, size = measure(problem, reference, start, end), length(g, (1,)).squeeze(1)
     moved = size > 0
     verdicts: list[Verdict] = []
-    pairs: tuple[tuple[Literal["measured", "certified"], Tensor], ...] = (
-        ("measured", segments.smoothness),
-        ("certified", segments.certified),
-    )
-    for kind, smooth in pairs:
+    for kind, smooth in _kinds(segments):
         bound = guaranteed_ascent(eta / size.clamp_min(1e-300), segments.length, smooth)
         bound = torch.where(moved, bound, 0.0)
         verdicts += _ascent("normalised step", kind, segments, bound)
@@ -196,13 +188,14 @@ def _sign(problem: Problem, trajectory: Trajectory, draw: Draw) -> list[Verdict]
     segments = measure(problem, reference, start[inside], wish[inside])
     weighted = (scale * g)[inside].abs().sum(1)
     norm = (scale * g.sign())[inside].norm(dim=1)
-    smooth = segments.smoothness
-    bound = guaranteed_gain(weighted / norm.clamp_min(1e-300), eta * norm, smooth)
-    limit = sign_step_limit(weighted, norm, smooth)
-    return [
-        *_ascent("sign step inside the ball", "measured", segments, bound),
-        *_monotone("sign step inside the ball", "measured", segments, eta, limit),
-    ]
+    name = "sign step inside the ball"
+    verdicts: list[Verdict] = []
+    for kind, smooth in _kinds(segments):
+        bound = guaranteed_gain(weighted / norm.clamp_min(1e-300), eta * norm, smooth)
+        limit = sign_step_limit(weighted, norm, smooth)
+        verdicts += _ascent(name, kind, segments, bound)
+        verdicts += _monotone(name, kind, segments, eta, limit)
+    return verdicts
 
 
 def _damage(segments: Segments) -> list[Verdict]:
@@ -221,6 +214,11 @@ def _damage(segments: Segments) -> list[Verdict]:
         Verdict("damage on the path", "measured", damage, measured, level=level),
         Verdict("damage on the path", "certified", damage, certified, level=level),
     ]
+
+
+def _kinds(segments: Segments) -> tuple[tuple[Literal["measured", "certified"], Tensor], ...]:
+    """L_eff by kind of constants."""
+    return ("measured", segments.smoothness), ("certified", segments.certified)
 
 
 def _ascent(

@@ -4,15 +4,19 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import lsq_linear
 
 from aajr.evaluation.theory import PRESETS, TheoryConfig, study, violations, write
 from aajr.evaluation.theory import _price as price
+from aajr.evaluation.theory._clipping import clipped_example, clipped_steps
 from aajr.evaluation.theory._problems import KINDS, Draw, Loss, random_problem
 from aajr.evaluation.theory._report import sheets
 from aajr.evaluation.theory._segments import measure
 from aajr.evaluation.theory._step_sizes import EDGES, step_sizes
+from aajr.evaluation.theory._tasks import INPUTS, SHARPNESS, global_optimum, targets
 from aajr.evaluation.theory._verdicts import Verdict, check, climb, starts
 from aajr.theory import Constants, membership
 
@@ -107,7 +111,7 @@ def test_steps_within_the_limit_never_fall_and_safe_rules_never_do():
 def test_the_price_experiment_measures_what_membership_measures(constraint):
     config = price.PriceConfig(hidden=8, judged=32)
     ensemble = price.Ensemble((0, 1), config.hidden)
-    x = torch.rand(2 * 32, price.INPUTS, dtype=torch.float64) - 0.5
+    x = torch.rand(2 * 32, INPUTS, dtype=torch.float64) - 0.5
     values = price._sensitivities(config, ensemble, x, constraint)
     for index in (0, 1):
         policy = ensemble.member(index)
@@ -127,6 +131,50 @@ def test_rescaling_brings_a_policy_into_its_class():
             assert fitted.rescaled < 1
 
 
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 3.0, 8.0])
+def test_the_least_error_in_the_global_class_against_a_convex_programme(gamma):
+    """Slopes within γ, neither odd nor monotone by assumption, on a grid."""
+    t = np.linspace(-1, 1, 161)
+    step = t[1] - t[0]
+    values = np.concatenate([np.ones((161, 1)), step * np.tri(161, 160, -1)], axis=1)
+    weights = np.sqrt(np.where((t == -1) | (t == 1), 0.5, 1.0) * step / 2)[:, None]
+    low = np.full(161, -gamma)
+    low[0] = -2.0
+    wanted = weights[:, 0] * np.tanh(SHARPNESS * t)
+    found = lsq_linear(weights * values, wanted, (low, -low), tol=1e-12)
+    assert 2 * found.cost == pytest.approx(global_optimum(gamma), rel=0.02, abs=2e-6)
+
+
+def test_the_wanted_map_lies_in_the_aligned_class_alone():
+    x = 2 * torch.rand(500, INPUTS, dtype=torch.float64, generator=torch.Generator()) - 1
+    x[:20, 2] = 0.0
+    found = membership(
+        lambda x: targets(x, "separate"),
+        price.attack(price.PriceConfig(), lambda x: targets(x, "separate"), x),
+        0.37,
+    )
+    assert found.in_aligned
+    assert found.spectral.sensitivity == pytest.approx(SHARPNESS)
+
+
+def test_an_attack_on_all_errors_costs_more_than_none():
+    config = price.PriceConfig(gammas=(1.0,), seeds=(0,), updates=20, judged=64, hidden=8)
+    (fitted,) = price.fit(config, "separate", "none")
+    assert fitted.other > max(fitted.nominal, fitted.robust)
+
+
+def test_a_clipped_sign_step_within_the_limit_may_lower_the_objective():
+    found = clipped_example()
+    assert found["limit"] == pytest.approx(1.01)
+    assert found["step_size"] < found["limit"]
+    assert found["promised"] > 0 > found["gain"]
+    d = 0.99 * 1.01
+    assert found["gain"] == pytest.approx(0.01 * d - d**2 / 2)
+    assert found["guaranteed"] == pytest.approx(found["gain"])
+    counts = [clipped_steps(random_problem(1, index)) for index in range(20)]
+    assert 0 < sum(falls for _, falls in counts) < sum(steps for steps, _ in counts)
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     return study(TINY, tmp_path_factory.mktemp("theory"), workers=1)
@@ -135,6 +183,9 @@ def results(tmp_path_factory):
 def test_the_study_is_whole_and_repeats(results, tmp_path):
     assert violations(results) == 0
     assert [p["index"] for p in results["problems"]] == list(range(10))
+    for item in results["statements"]:
+        column = results["raw"][f"{item['statement']}|{item['constants']}"]
+        assert sum(n or 0 for n in column["checked"]) == item["checked"]
     again = study(TINY, tmp_path, workers=1)
     assert json.dumps(again) == json.dumps(results)
 
@@ -157,6 +208,10 @@ def test_presets_and_bad_input():
     assert 6 <= len(full.price.gammas) <= 8
     with pytest.raises(ValueError, match="problems=0 is not allowed"):
         TheoryConfig(problems=0)
+
+
+def test_sizes_change_the_directory_of_partial_results():
+    assert TINY.fingerprint != dataclasses.replace(TINY, seed=1).fingerprint
 
 
 def test_a_loss_names_its_centre():
