@@ -8,7 +8,16 @@ import torch
 from scipy.optimize import linprog, minimize
 
 from aajr import Ball, Divergence, ProjectedGradientAscent, UniformNoise
-from aajr.adversaries import EpisodeBudget, SubsetSearch, TemporallyCoupled
+from aajr.adversaries import (
+    NES,
+    AutoPGD,
+    EpisodeBudget,
+    RandomSearch,
+    SmoothedAscent,
+    Square,
+    SubsetSearch,
+    TemporallyCoupled,
+)
 from aajr.geometry import Dropped
 from tests import dense
 
@@ -71,6 +80,23 @@ def test_an_episode_of_coupled_perturbations_moves_slowly(norm, inner):
     assert bool((drift[0] <= 0.1 + 1e-6).all())
     if inner is ProjectedGradientAscent:
         assert bool((drift[-1] > drift[0]).all())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("solver", [AutoPGD, NES, RandomSearch, SmoothedAscent, Square])
+def test_every_solver_works_in_a_lens(norm, solver):
+    """It knows the loss of the point that it settles on, and finds most of what ascent finds."""
+    ball, x, policy = Ball(norm, 0.5), dense.inputs(), dense.tanh_net()
+    previous = ball.project(dense.inputs(seed=7), x)
+    found = []
+    for inner in (solver(ball), ProjectedGradientAscent(ball, steps=20, select="best")):
+        coupled = TemporallyCoupled(inner, 0.1)
+        found.append(coupled(policy, x, generator(), {"previous": previous}))
+        assert bool((ball.size(found[-1].worst - x - previous) <= 0.1 + 1e-6).all())
+    loss = Divergence()(policy(found[0].worst), found[0].reference).detach()
+    torch.testing.assert_close(found[0].losses.amax(0), loss)
+    share = 0.6 if solver is RandomSearch else 0.95
+    assert float(loss.mean()) >= share * float(found[1].losses.amax(0).mean())
 
 
 def test_a_wide_reach_changes_nothing():
