@@ -15,16 +15,20 @@ def main() -> None:
         sys.exit("aajr's commands need the extra 'rl': pip install 'aajr[rl]'")
     from aajr.cli.audit import audit
     from aajr.cli.evaluate import evaluate
+    from aajr.cli.report import report
     from aajr.cli.reproduce import reproduce
     from aajr.cli.stability import stability
     from aajr.cli.theory import theory
     from aajr.cli.train import train
+    from aajr.cli.watch import watch
 
     commands: dict[str, Callable[..., Any]] = {
         "train": train,
         "evaluate": evaluate,
         "audit": audit,
         "reproduce": reproduce,
+        "report": report,
+        "watch": watch,
         "stability": stability,
         "theory": theory,
     }

@@ -9,7 +9,9 @@ from rich.console import Console
 from aajr.evaluation.page import write_report
 from aajr.evaluation.presets import PresetName
 from aajr.evaluation.presets import preset as find_preset
+from aajr.evaluation.report import read_replay
 from aajr.evaluation.reproduce import reproduce as run_comparison
+from aajr.evaluation.reproduce import workspace
 from aajr.evaluation.table import render_table
 
 
@@ -33,13 +35,16 @@ def reproduce(
 
     Args:
         preset: smoke (about a minute), quick (minutes) or full (hours).
-        output: directory of results.json, plots and report.html; results/PRESET by default.
+        output: directory of results.json, replay.json, plots and report.html; by default
+            results/PRESET.
         work: directory of checkpoints and partial results.
         workers: processes; as many as cores by default.
     """
     directory = output or Path("results") / preset
-    results = run_comparison(find_preset(preset), work, workers)
-    write_report(results, directory)
+    chosen = find_preset(preset)
+    results = run_comparison(chosen, work, workers)
+    replay = read_replay(workspace(chosen, work).directory / "replay.json")
+    write_report(results, directory, replay)
     console = Console()
     console.print(render_table(results))
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True)

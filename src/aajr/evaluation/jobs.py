@@ -20,6 +20,7 @@ from aajr.evaluation.episodes import Match, floors
 from aajr.evaluation.files import write_json
 from aajr.evaluation.presets import Method, Preset
 from aajr.evaluation.records import Run, Score
+from aajr.evaluation.report import record_replay, write_replay
 from aajr.training.advantages import rows_of
 from aajr.training.checkpoints import load_checkpoint
 from aajr.training.collection import FrozenTeam, LearningTeam, Player, collect
@@ -147,6 +148,35 @@ def measure_overheads(space: Workspace, rounds: int = 7) -> None:
     write_json(path, {name: statistics.median(times[1:]) / base for name, times in seconds.items()})
 
 
+def record_replays(
+    space: Workspace, chosen: Sequence[tuple[Method, float | None]], episodes: int = 8
+) -> None:
+    """The first start of a small match, played by AAJR's and a rival's chosen policies."""
+    path = space.directory / "replay.json"
+    if path.exists():
+        return
+    preset = space.preset
+    seed = preset.final_seeds[0]
+    shown = {method.name: (method, weight) for method, weight in _two_of(chosen)}
+    actors = {
+        name: load_actor(space.run(*cell, seed) / "checkpoint.safetensors", "hider")
+        for name, cell in shown.items()
+    }
+    match = dataclasses.replace(space.match(seed), episodes=min(episodes, preset.episodes))
+    replay = record_replay(
+        match, actors, preset.threat, preset.reference_epsilon, preset.budget.steps
+    )
+    write_replay(replay, path)
+
+
+def _two_of(
+    chosen: Sequence[tuple[Method, float | None]],
+) -> list[tuple[Method, float | None]]:
+    wanted = ("aajr", "global", "adversarial")
+    ranks = {name: rank for rank, name in enumerate(wanted)}
+    return sorted(chosen, key=lambda cell: ranks.get(cell[0].name, len(wanted)))[:2]
+
+
 def floor_scores(space: Workspace, seed: int) -> dict[str, Score]:
     """Motionless and random hiders against the test league."""
     return floors(space.match(seed))
@@ -176,6 +206,7 @@ def read_run(
         selected=selected,
         overhead=overheads.get(method.name),
         environment_steps=steps,
+        history=_history(directory),
         **{**facts, "critic_r2": tuple(facts["critic_r2"])},
     )
 
@@ -220,6 +251,23 @@ def sample_rows(
     players: dict[str, Player] = {"hider": hiders, "seeker": seekers}
     data = collect(env, players, preset.env.max_steps, seed=seed)
     return rows_of(data, "hider", learner.critic, preset.ppo)
+
+
+def _history(directory: Path) -> dict[str, tuple[float, ...]]:
+    """The training's course, as the checkpoint tells it."""
+    _, meta = load_checkpoint(directory / "checkpoint.safetensors")
+    names = {
+        "success": "hiders_success",
+        "return": "hiders_return",
+        "gradient_norm": "hider/outer_gradient_norm",
+        "inner_gradient_norm": "hider/inner_gradient_norm",
+    }
+    course: list[dict[str, float]] = meta["history"]
+    return {
+        name: tuple(metrics[key] for metrics in course)
+        for name, key in names.items()
+        if course and all(key in metrics for metrics in course)
+    }
 
 
 def _exhaust(trainer: Trainer) -> None:

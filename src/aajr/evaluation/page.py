@@ -1,9 +1,10 @@
-"""The report as files: ``results.json``, the plots, and one HTML page that needs no network."""
+"""The report as files: ``results.json``, ``replay.json``, plots, one page that needs no network."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from aajr.evaluation import words
 from aajr.evaluation.analysis import Analysis, analyse
 from aajr.evaluation.drawing import Plot, save
 from aajr.evaluation.plots import draw
-from aajr.evaluation.records import Results, write_results
+from aajr.evaluation.records import Results, read_results, write_results
+from aajr.evaluation.report import Replay, read_replay, replay_section, write_replay
+from aajr.evaluation.report._section import asset
 from aajr.evaluation.sheet import Sheet
 from aajr.evaluation.table import heading, paragraphs, sheets
 
@@ -38,7 +41,20 @@ code { background: #f3f3f3; padding: .15rem .35rem; overflow-wrap: anywhere; }
 """
 
 
-def write_report(results: Results, directory: Path) -> None:
+@dataclass(frozen=True)
+class Chapter:
+    """What the page tells of one comparison.
+
+    Attributes:
+        results: what was measured.
+        replay: recorded episodes, or None.
+    """
+
+    results: Results
+    replay: Replay | None = None
+
+
+def write_report(results: Results, directory: Path, replay: Replay | None = None) -> None:
     """Write ``results.json``, ``plots/*.png`` and ``plots/*.svg``, and ``report.html``.
 
     The same results give the same bytes. Empty results give a page that says so.
@@ -46,44 +62,88 @@ def write_report(results: Results, directory: Path) -> None:
     Args:
         results: what was measured.
         directory: where to write; it is made if need be.
+        replay: recorded episodes; kept as ``replay.json``. None takes the file that is there.
     """
     directory.mkdir(parents=True, exist_ok=True)
     write_results(results, directory / "results.json")
-    plots = draw(results)
-    paths = save(plots, directory / "plots") if plots else []
-    pictures = {path.stem: path.read_bytes() for path in paths if path.suffix == ".svg"}
-    page = html_page(results, plots, pictures)
+    if replay is not None:
+        write_replay(replay, directory / "replay.json")
+    write_page([read_chapter(directory)], directory)
+
+
+def read_chapter(directory: Path) -> Chapter:
+    """What a directory holds: ``results.json`` and, where it was recorded, ``replay.json``.
+
+    Raises:
+        FileNotFoundError: no results.
+        ValueError: files that are not what they should be.
+    """
+    results = read_results(directory / "results.json")
+    path = directory / "replay.json"
+    return Chapter(results, read_replay(path) if path.exists() else None)
+
+
+def write_page(chapters: Sequence[Chapter], directory: Path) -> None:
+    """Write ``report.html`` and the plots of one comparison, or of several one after another.
+
+    Args:
+        chapters: comparisons, in their order.
+        directory: where to write; it is made if need be.
+
+    Raises:
+        ValueError: no chapter.
+    """
+    if not chapters:
+        raise ValueError("chapters is empty; give at least one directory with a results.json")
+    directory.mkdir(parents=True, exist_ok=True)
+    bodies = []
+    for index, chapter in enumerate(chapters):
+        plots = draw(chapter.results)
+        # plots of several chapters have the same names
+        folder = directory / "plots" / (f"run_{index}" if len(chapters) > 1 else "")
+        paths = save(plots, folder) if plots else []
+        pictures = {path.stem: path.read_bytes() for path in paths if path.suffix == ".svg"}
+        bodies.append(_chapter(chapter, plots, pictures))
+    page = html_page(bodies, ", ".join(chapter.results.preset for chapter in chapters))
+    if any(chapter.replay for chapter in chapters):
+        # at the end: the script finds the sections already there
+        page = page.replace("</body>", f"<script>{asset('replay.js')}</script></body>")
     (directory / "report.html").write_text(page, encoding="utf-8")
 
 
-def html_page(results: Results, plots: Sequence[Plot], pictures: Mapping[str, bytes]) -> str:
-    """The page as a text: tables, plots, protocol, limits, command, versions and machine.
+def html_page(bodies: Sequence[str], name: str) -> str:
+    """A page of chapters.
 
     Args:
-        results: what was measured.
-        plots: the plots, in their order.
-        pictures: SVG of each plot, by its name.
+        bodies: HTML of each chapter.
+        name: what the page is about, for its title.
 
     Returns:
-        HTML without scripts or links to other files; every text of the results is escaped.
+        HTML without links to other files.
     """
-    analyses = analyse(results)
-    parts = [f"<h1>AAJR on hide-and-seek</h1><p>{escape(heading(results))}.</p>"]
+    style = CSS + asset("replay.css")
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>AAJR: {escape(name)}</title><style>{style}</style></head>\n<body>\n"
+        "<h1>AAJR on hide-and-seek</h1>" + "\n<hr>\n".join(bodies) + "\n</body></html>\n"
+    )
+
+
+def _chapter(chapter: Chapter, plots: Sequence[Plot], pictures: Mapping[str, bytes]) -> str:
+    results = chapter.results
+    parts = [f"<p>{escape(heading(results))}.</p>"]
     if results.scope:
         parts.append(f"<h2>What this preset can and cannot show</h2><p>{escape(results.scope)}</p>")
     if not results.runs:
         parts.append("<p>No run was finished, so there is nothing to compare.</p>")
-    for analysis in analyses:
+    for analysis in analyse(results):
         shown = [plot for plot in plots if plot.threat == analysis.threat]
         parts.append(_threat_section(results, analysis, shown, pictures))
+    if chapter.replay is not None:
+        parts.append(replay_section(chapter.replay))
     parts.append(_facts_section(results))
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>AAJR: {escape(results.preset)}</title><style>{CSS}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return "\n".join(parts)
 
 
 def _threat_section(

@@ -14,6 +14,7 @@ from aajr.evaluation.analysis import SUBJECT, Analysis, Summary, analyse
 from aajr.evaluation.drawing import Plot, arms, blank_figure, settle
 from aajr.evaluation.frontier import SHARED_METHOD, Comparison, family_points, mean_points, pareto
 from aajr.evaluation.records import Results, Run
+from aajr.evaluation.report._plots import heatmap_plot, learning_plot
 from aajr.evaluation.statistics import worst_case
 from aajr.evaluation.style import STYLE, look
 
@@ -23,6 +24,8 @@ def draw(results: Results) -> list[Plot]:
     drawers: Sequence[Callable[[Results, Analysis], Plot | None]] = (
         frontier_plot,
         success_plot,
+        heatmap_plot,
+        learning_plot,
         gradient_plot,
         sensitivity_plot,
         cost_plot,

@@ -24,8 +24,11 @@ from aajr.evaluation._values import (
     tuple_of,
 )
 
-SCHEMA_VERSION = 1
-"""Version of the layout of ``results.json``; a file of another version is refused."""
+SCHEMA_VERSION = 2
+"""Version of the layout of ``results.json``; version 2 adds ``history`` to a run."""
+
+READABLE_VERSIONS = (1, 2)
+"""Versions that :func:`read_results` reads; an older file lacks only what was added since."""
 
 SPLITS = ("validation", "final")
 """Seeds on which weights are chosen, and other seeds on which figures are reported."""
@@ -105,6 +108,7 @@ class Run:
             1.05 means 5 % more.
         critic_r2: fit R² of each critic that attacked the policy.
         environment_steps: steps of the environment in the training.
+        history: figures of each training iteration by name, such as ``success``; all of one length.
 
     Raises:
         ValueError: for a field of the wrong type or range, or two scores of one attack and radius.
@@ -129,6 +133,7 @@ class Run:
     overhead: float | None = None
     critic_r2: tuple[float, ...] = ()
     environment_steps: int = 0
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_text("method", self.method)
@@ -144,6 +149,7 @@ class Run:
             raise ValueError(f"selected={self.selected!r} is not allowed; give true or false")
         check_count("environment_steps", self.environment_steps, minimum=0)
         self._check_collections()
+        self._check_history()
 
     def _check_collections(self) -> None:
         for name in ("diagnostics", "gradient_norm", "inner_gradient_norm"):
@@ -162,6 +168,21 @@ class Run:
         if len(set(cells)) < len(cells):
             double = next(cell for cell in cells if cells.count(cell) > 1)
             raise ValueError(f"scores holds {double} more than once; keep one score of each attack")
+
+    def _check_history(self) -> None:
+        if not isinstance(self.history, Mapping):
+            raise ValueError(f"history is a {kind(self.history)}; an object was expected")
+        history = {
+            name: tuple_of(f"history.{name}", values, (int, float))
+            for name, values in self.history.items()
+        }
+        for name, values in history.items():
+            for index, value in enumerate(values):
+                check_real(f"history.{name}[{index}]", value, minimum=-math.inf)
+        if len({len(values) for values in history.values()}) > 1:
+            lengths = {name: len(values) for name, values in history.items()}
+            raise ValueError(f"history has the lengths {lengths}; give one value an iteration")
+        object.__setattr__(self, "history", history)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,9 +317,9 @@ def _memory_gib() -> float | None:
 
 
 def _check_schema(version: Any) -> None:
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if version not in READABLE_VERSIONS or isinstance(version, bool):
         raise ValueError(
-            f"schema_version={version!r} cannot be read, only {SCHEMA_VERSION}; "
+            f"schema_version={version!r} cannot be read, only {READABLE_VERSIONS}; "
             "use the version of aajr that wrote the file, or reproduce it again"
         )
 
@@ -307,6 +328,7 @@ def _decode_results(value: Any) -> Results:
     if not isinstance(value, dict):
         raise ValueError(f"the top level is a {kind(value)}; an object was expected")
     _check_schema(value.get("schema_version"))
+    value = value | {"schema_version": SCHEMA_VERSION}
     runs = {name: _decode_runs(name, value.get(name, [])) for name in ("runs", "floors")}
     return _decode(Results, value | runs, "")
 

@@ -25,7 +25,7 @@ def reproduce(preset: Preset, work: Path, workers: int | None = None) -> Results
     Returns:
         All runs, floors and facts.
     """
-    space = jobs.Workspace(preset, work / f"{preset.name}-{preset.fingerprint}")
+    space = workspace(preset, work)
     space.directory.mkdir(parents=True, exist_ok=True)
     cells: list[Cell] = [(m, w) for m in preset.methods for w in (m.weights or (None,))]
     seeds = (*preset.validation_seeds, *preset.final_seeds)
@@ -41,12 +41,18 @@ def reproduce(preset: Preset, work: Path, workers: int | None = None) -> Results
         pool.run("curves of success against ε", curves)
         # alone, so that the ratios are not disturbed
         pool.run("cost of an update", [(jobs.measure_overheads, (space,))])
+        pool.run("replay", [(jobs.record_replays, (space, chosen))])
     runs = tuple(
         jobs.read_run(space, method, weight, seed, selected=(method, weight) in chosen)
         for method, weight in cells
         for seed in seeds
     )
     return _results(space, runs)
+
+
+def workspace(preset: Preset, work: Path) -> jobs.Workspace:
+    """Where :func:`reproduce` keeps its pieces, ``replay.json`` among them."""
+    return jobs.Workspace(preset, work / f"{preset.name}-{preset.fingerprint}")
 
 
 def choose_weights(space: jobs.Workspace) -> list[Cell]:

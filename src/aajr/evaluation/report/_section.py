@@ -36,7 +36,7 @@ def replay_section(replay: Replay) -> str:
     data = replay_json(replay).replace("<", "\\u003c")
     return (
         f"<section class=\"replay\" data-colours='{json.dumps(COLOURS)}'>"
-        f"<h3>Episode replay</h3><p>{escape(_introduction(replay))}</p>{_key()}"
+        f"<h2>Episode replay</h2><p>{escape(_introduction(replay))}</p>{_key()}"
         f'<div class="panels">{panels}</div>{_controls(replay)}'
         f'<script type="application/json">{data}</script></section>'
     )
@@ -61,7 +61,7 @@ def _panel(method: str, replay: Replay) -> str:
     name = escape(words.title(method))
     outcomes = "; ".join(_outcome(item) for item in replay.episodes if item.method == method)
     return (
-        f'<div class="panel"><h4>{name}</h4>'
+        f'<div class="panel"><h3>{name}</h3>'
         f'<canvas width="440" height="440" tabindex="0" role="img" '
         f'aria-label="{name}: hide-and-seek from above"></canvas>'
         f'<p class="state"></p><p class="note">{escape(outcomes)}.</p>'
@@ -130,6 +130,5 @@ def _controls(replay: Replay) -> str:
 
 def _options(pairs: Iterable[tuple[str, str]]) -> str:
     return "".join(
-        f'<option value="{escape(value)}">{escape(text)}</option>'
-        for value, text in pairs
+        f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in pairs
     )

@@ -38,7 +38,9 @@ def frame_text(game: Mapping[str, Any], episode: Episode, frame: int, rows: int 
     for agent, point in enumerate(episode.agents[frame]):
         hides = agent < game["hiders"]
         sign = str(agent + 1) if hides else chr(ord("A") + agent - game["hiders"])
-        style = f"bold {BLUE if hides else ORANGE}" + (" reverse" if hides and agent in seen else "")
+        style = f"bold {BLUE if hides else ORANGE}" + (
+            " reverse" if hides and agent in seen else ""
+        )
         row, column = _cell(point, rows)
         grid[row][column] = (sign[-1], style)
     text = Text(no_wrap=True)

@@ -1,0 +1,98 @@
+"""``aajr watch``: see an episode."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.live import Live
+
+from aajr.adversaries import Adversary, UniformNoise
+from aajr.cli.evaluate import _game
+from aajr.envs.hide_and_seek import HideAndSeekConfig
+from aajr.evaluation.episodes import Match
+from aajr.evaluation.report import frame_text, record_episode, strongest_change, write_gif
+from aajr.evaluation.report._record import game_facts
+from aajr.geometry import Ball
+from aajr.training.checkpoints import load_checkpoint
+from aajr.training.models import Actor
+from aajr.training.threats import Threat, attackable_features
+from aajr.training.trainer import load_actor
+
+AttackName = Literal["none", "noise", "pgd_mad"]
+
+
+def watch(
+    checkpoint: Annotated[Path, tyro.conf.Positional],
+    opponents: tuple[Path, ...] = (),
+    attack: AttackName = "none",
+    epsilon: float = 0.2,
+    threat: Threat = "others",
+    seed: int = 0,
+    gif: Path | None = None,
+    fps: int = 10,
+) -> None:
+    """Play one episode in the terminal, or write it as a GIF.
+
+    Hiders are blue numbers, in reverse while a seeker sees them; seekers are orange letters.
+
+    For example:
+
+    $ aajr watch runs/league/checkpoint.safetensors
+
+    $ aajr watch runs/aajr/checkpoint.safetensors --opponents runs/league/checkpoint.safetensors
+    --attack pgd_mad --epsilon 0.2 --gif episode.gif
+
+    Args:
+        checkpoint: policy of the hiders.
+        opponents: checkpoints whose seekers they play against, the first one plays; the
+            checkpoint's own seekers by default.
+        attack: on the hiders.
+        epsilon: L∞ radius of the attack, in observation units (in logits for the threat actions).
+        threat: what the attack may touch.
+        seed: of the start.
+        gif: file to write instead of playing in the terminal.
+        fps: steps per second.
+    """
+    if not 1 <= fps <= 50:
+        raise ValueError(f"fps={fps} is not allowed; give 1 to 50")
+    actor = load_actor(checkpoint, "hider")
+    _, meta = load_checkpoint(checkpoint)
+    game = _game(meta["config"]["env"])
+    seekers = [load_actor(path, "seeker") for path in (opponents[:1] or (checkpoint,))]
+    episode = record_episode(
+        Match(game, seekers, 1, seed),
+        actor,
+        _adversary(attack, actor, game, threat, epsilon),
+        attack=attack,
+        on_logits=threat == "actions",
+    )
+    facts, console = game_facts(game), Console()
+    if gif is not None:
+        write_gif(facts, episode, gif, fps)
+        console.print(f"GIF: {gif}", soft_wrap=True)
+        return
+    rows = max(8, min(32, console.height - 4, (console.width - 2) // 2))
+    with Live(console=console, auto_refresh=False) as live:
+        for frame in range(episode.frames):
+            live.update(frame_text(facts, episode, frame, rows), refresh=True)
+            # a pipe or a file wants the last frame only, at once
+            if console.is_terminal:
+                time.sleep(1 / fps)
+
+
+def _adversary(
+    name: AttackName, actor: Actor, game: HideAndSeekConfig, threat: Threat, epsilon: float
+) -> Adversary | None:
+    if name == "none":
+        return None
+    if name == "pgd_mad":
+        return strongest_change(actor, game, threat, epsilon)
+    mask: torch.Tensor | None = None
+    if threat != "actions":
+        mask = attackable_features(game, "hider", threat)
+    return UniformNoise(Ball("linf", epsilon, mask=mask))
