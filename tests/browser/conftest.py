@@ -1,0 +1,53 @@
+"""A report with a replay, and a browser to look at it."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from aajr.envs.hide_and_seek import HideAndSeekConfig
+from aajr.evaluation.episodes import Match
+from aajr.evaluation.page import write_report
+from aajr.evaluation.report import record_replay
+from aajr.training.models import Actor
+from tests.browser.chromium import Browser, find_chromium
+from tests.unit.evaluation.report.parts import make_actor
+from tests.unit.evaluation.synthetic_results import make_results
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "browser: needs a headless Chromium")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path, reason = find_chromium()
+    if path is None:
+        pytest.skip(reason)
+    with Browser(path) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    game = HideAndSeekConfig(max_steps=16)
+    seeker: Actor = make_actor(game, "seeker", 1)
+    match = Match(game, [seeker], 2, 5)
+    actors = {name: make_actor(game, "hider", seed) for seed, name in enumerate(("aajr", "global"))}
+    replay = record_replay(match, actors, "others", 0.2, steps=2)
+    results = make_results(seeds=3)
+    runs = tuple(
+        dataclasses.replace(run, history={"success": (0.4, 0.5, 0.6)}) for run in results.runs
+    )
+    directory = tmp_path_factory.mktemp("report")
+    write_report(dataclasses.replace(results, runs=runs), directory, replay)
+    return directory / "report.html"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    chosen = os.environ.get("AAJR_SCREENSHOTS")
+    directory = Path(chosen) if chosen else tmp_path_factory.mktemp("pictures")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
