@@ -14,7 +14,7 @@ from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_and_gradient, loss_at
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._restarts import highest, worse
+from aajr.adversaries._restarts import highest, warn_if_masked, worse
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -73,6 +73,8 @@ class EstimatedAscent(Adversary):
         for _ in range(self.restarts - 1):
             start = self.ball.sample(reference.inputs, generator)
             result = worse(result, self._ascend(policy, reference, start, generator))
+        if result.backward_passes:
+            warn_if_masked(result, self.ball.epsilon)
         return result
 
     def _ascend(

@@ -67,7 +67,7 @@ def imitate(
         The imitation, frozen, with its number of queries and its relative error.
 
     Raises:
-        ValueError: fewer than 10 states, NaN, non-positive settings.
+        ValueError: fewer than 10 states, NaN in them or in the outputs, non-positive settings.
 
     Example:
         >>> import torch
@@ -83,10 +83,13 @@ def imitate(
     check_number("learning_rate", learning_rate, exclusive=True)
     for name, count in (("epochs", epochs), ("batch", batch)):
         check_count(name, count)
+    for size in hidden:
+        check_count("hidden", size)
     if len(states) < 10:
         raise ValueError(f"states has {len(states)} rows; give at least 10")
     with torch.no_grad(), evaluating(policy):
         outputs = policy(states)
+    check_batch("the policy's output", outputs)
     wanted = outputs.flatten(1)
     mean, spread = wanted.mean(0), wanted.std(0).clamp_min(1e-6)
     sizes = (states[0].numel(), *hidden, wanted.shape[1])

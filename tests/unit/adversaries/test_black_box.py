@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from aajr import CMAES, NES, SPSA, Ball, RandomSearch, Reference, SmoothedAscent, Square
+from aajr import (
+    CMAES,
+    NES,
+    SPSA,
+    Ball,
+    MaskedGradientWarning,
+    RandomSearch,
+    Reference,
+    SmoothedAscent,
+    Square,
+)
 from tests import dense
 
 SCALE = torch.tensor([0.5, 2.0, 1.0, 0.1, 1.0], dtype=torch.float64)
@@ -68,6 +78,13 @@ def test_the_smoothed_gradient_is_the_gradient_of_the_smoothed_function():
         estimate.gradient, x.cos() * np.exp(-(0.8**2) / 2), atol=0.05, rtol=0
     )
     assert (estimate.forward, estimate.backward) == (4000, 4000)
+
+
+def test_smoothing_a_staircase_warns_and_queries_do_not(generator):
+    ball, x = Ball("linf", 0.3), dense.inputs()
+    with pytest.warns(MaskedGradientWarning, match="zero everywhere"):
+        SmoothedAscent(ball, linear)(lambda x: x.round() + 0 * x, x, generator)
+    NES(ball, linear)(lambda x: x.round() + 0 * x, x, generator)
 
 
 @pytest.mark.parametrize("query", [0, 1, 11, 60, 300, 10_000])

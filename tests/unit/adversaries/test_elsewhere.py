@@ -102,6 +102,7 @@ def test_an_imitation_is_a_module_with_its_statistics_as_buffers():
     [
         (torch.zeros(9, 2), {}, "states has 9 rows; give at least 10"),
         (torch.full((10, 2), torch.nan), {}, "states holds 20 NaN"),
+        (torch.zeros(10, 2), {"hidden": (8, 0)}, "hidden=0 is not allowed"),
         (torch.zeros(10, 2), {"epochs": 0}, "epochs=0 is not allowed"),
         (torch.zeros(10, 2), {"batch": 0}, "batch=0 is not allowed"),
         (torch.zeros(10, 2), {"learning_rate": 0.0}, "learning_rate=0.0 is not allowed"),
@@ -110,3 +111,8 @@ def test_an_imitation_is_a_module_with_its_statistics_as_buffers():
 def test_bad_imitations_are_refused(states, settings, message, generator):
     with pytest.raises(ValueError, match=message):
         imitate(torch.sin, states, generator, **settings)
+
+
+def test_a_victim_that_answers_nan_is_refused(generator):
+    with pytest.raises(ValueError, match="the policy's output holds 20 NaN"):
+        imitate(lambda x: x * torch.nan, torch.zeros(10, 2), generator)
