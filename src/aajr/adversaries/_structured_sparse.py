@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr._modes import Policy
-from aajr.adversaries._evaluation import loss_and_gradient, loss_at, over_rows
+from aajr.adversaries._evaluation import checked_loss, loss_and_gradient, loss_at, over_rows
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._pgd import ProjectedGradientAscent
 from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary
@@ -79,6 +79,9 @@ class SparseAscent(StructuredAdversary):
         passes = rounds + found.forward_passes + 1
         loss = loss_at(policy, self.objective, x + corner, reference)
         worst, best = _worse(found.worst, found.losses.amax(0), x + corner, loss)
+        with torch.no_grad():
+            clean = checked_loss(self.objective, reference.outputs, reference)
+        worst, best = _worse(worst, best, x, clean)
         if self._is_small(x):
             scorer = self._corners(policy, reference)
             choice, loss = enumerate_choices(scorer, self.ball.budget)

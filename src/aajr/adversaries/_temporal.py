@@ -52,6 +52,7 @@ class TemporalAdversary(Adversary):
         check_inner(self.adversary)
         object.__setattr__(self, "ball", self.adversary.ball)
         object.__setattr__(self, "objective", self.adversary.objective)
+        object.__setattr__(self, "needs", (*self.needs, *self.adversary.needs))
 
 
 @final
@@ -98,7 +99,8 @@ class TemporallyCoupled(TemporalAdversary):
         check_same_shape("data['previous']", previous, "x", x)
         assert isinstance(self.ball, Ball)
         centre = self.ball.project_scaled(previous, x)
-        return lens_of(self.ball, centre, torch.full((), self.reach))
+        radius = torch.full((), self.reach, dtype=x.dtype, device=x.device)
+        return lens_of(self.ball, centre, radius)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Search near δ_{t-1}, then assert that the result is near."""

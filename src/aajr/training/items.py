@@ -69,15 +69,7 @@ def lying_teammates(config: HideAndSeekConfig, team: Team, liars: Sequence[int])
     """
     agents = config.n_hiders if team == "hider" else config.n_seekers
     names = set(liars)
-    if not names or names - set(range(agents)) or len(names) == agents:
-        raise ValueError(
-            f"liars={list(liars)} is not allowed; name some, not all, of the agents 0 to "
-            f"{agents - 1}"
-        )
-    if 0 < config.observe_nearest < agents - 1:
-        raise ValueError(
-            f"observe_nearest={config.observe_nearest} gives no teammate a place of its own; use 0"
-        )
+    _check_liars(config, names, agents)
     layout = observation_layout(config, team)
     mask = torch.zeros(agents, layout["opponents"].stop, dtype=torch.bool)
     for receiver in set(range(agents)) - names:
@@ -86,3 +78,15 @@ def lying_teammates(config: HideAndSeekConfig, team: Team, liars: Sequence[int])
             start = layout["teammates"].start + MATE * place
             mask[receiver, start : start + MATE] = True
     return mask
+
+
+def _check_liars(config: HideAndSeekConfig, liars: set[int], agents: int) -> None:
+    if not liars or liars - set(range(agents)) or len(liars) == agents:
+        raise ValueError(
+            f"liars={sorted(liars)} is not allowed; name some, not all, of the agents 0 to "
+            f"{agents - 1}"
+        )
+    if 0 < config.observe_nearest < agents - 1:
+        raise ValueError(
+            f"observe_nearest={config.observe_nearest} gives no teammate a place of its own; use 0"
+        )

@@ -192,6 +192,16 @@ def test_sparse_ascent_is_as_strong_as_all_supports(count):
     assert float(reached.mean()) >= 0.9
 
 
+@pytest.mark.parametrize("count", [0, 256])
+def test_sparse_ascent_never_settles_below_the_clean_loss(count):
+    x = dense.inputs()
+    clean = dense.tanh_net()(x).detach()
+    adversary = SparseAscent(
+        Sparse(Ball("linf", 0.5), 2), lambda u, _: -(u - clean).norm(dim=1), enumerate_up_to=count
+    )
+    assert torch.equal(run(adversary, x).worst, x)
+
+
 def test_coordinate_ascent_refuses_a_budget():
     with pytest.raises(ValueError, match=r"ball\.budget=2 would go to the first features"):
         CoordinateAscent(Quantised(Ball("linf", 0.4), 0.2, budget=2))

@@ -197,6 +197,15 @@ def test_bad_wrappers_are_refused(make, message):
         make()
 
 
+def test_the_inner_adversary_keeps_its_needs():
+    class Needy(ProjectedGradientAscent):
+        needs = ("state",)
+
+    coupled = TemporallyCoupled(Needy(Ball("linf", 0.1)), 0.1)
+    assert coupled.needs == ("previous", "state")
+    assert TemporallyCoupled.needs == ("previous",)
+
+
 def test_missing_and_bad_data_are_refused():
     pgd = ProjectedGradientAscent(Ball("linf", 0.1))
     x, policy = dense.inputs(), dense.tanh_net()
