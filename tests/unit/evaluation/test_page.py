@@ -50,15 +50,15 @@ def report(tmp_path_factory):
 
 def test_all_files_are_written(report):
     assert read_results(report / "results.json") == make_results()
-    assert len(list((report / "plots").glob("*.png"))) == 5
-    assert len(list((report / "plots").glob("*.svg"))) == 5
+    assert len(list((report / "plots").glob("*.png"))) == 6
+    assert len(list((report / "plots").glob("*.svg"))) == 6
     assert {path.name for path in report.iterdir()} == {"results.json", "plots", "report.html"}
 
 
 def test_the_page_needs_nothing_else(report):
     reader = parse(report / "report.html")
     assert not {"script", "link", "iframe"} & set(reader.tags)
-    assert len(reader.links) == 5
+    assert len(reader.links) == 6
     assert all(link.startswith("data:image/svg+xml;base64,") for link in reader.links)
     style = (report / "report.html").read_text().partition("</style>")[0]
     assert "url(" not in style

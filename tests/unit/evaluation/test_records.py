@@ -60,7 +60,7 @@ def test_round_trip_keeps_every_bit(tmp_path_factory, success, returns, attack):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda v: v.update(schema_version=2), r"schema_version=2 cannot be read"),
+        (lambda v: v.update(schema_version=3), r"schema_version=3 cannot be read"),
         (lambda v: v.update(schema_version=True), r"schema_version=True"),
         (lambda v: v.pop("schema_version"), r"schema_version=None"),
         (lambda v: v.pop("preset"), r"preset is missing"),

@@ -60,7 +60,7 @@
   function draw(canvas, game, colours, episode, time, hider) {
     const pen = canvas.getContext("2d");
     const half = canvas.width / 2;
-    const scale = half * 0.96;
+    const scale = half * 0.94;
     const now = moment(episode, time);
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.fillStyle = "#ffffff";
@@ -74,7 +74,7 @@
     drawBoxes(pen, colours, episode, now, pixel);
     drawSights(pen, game, colours, episode, now, pixel);
     drawAgents(pen, game, colours, episode, now, hider, pixel);
-    if (episode.shown.length) drawShown(pen, game, colours, episode, now, hider, pixel);
+    if (attacked(episode, now.index)) drawShown(pen, game, colours, episode, now, hider, pixel);
   }
 
   function drawView(pen, game, colours, now, hider, pixel) {
@@ -177,19 +177,24 @@
     return found;
   }
 
+  const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
+  // At the last frame nobody acts, so nobody is shown anything.
+  const attacked = (episode, step) => step < episode.action.length && episode.shown.length > 0;
+
   function describe(game, episode, step, hider) {
     const told = perceived(game, episode, step, hider);
     const seen = told.filter((item) => item.team === "opponents" && item.real).length;
     const watched = new Set(episode.sights[step].map((pair) => pair[1]));
     const phase = step < game.preparation ? "preparation" : "chase";
     const parts = [`${phase}; ${game.hiders - watched.size} of ${game.hiders} hidden`];
-    parts.push(`hider ${hider + 1} sees ${seen} seekers`);
-    if (episode.shown.length) {
+    parts.push(`hider ${hider + 1} sees ${count(seen, "seeker")}`);
+    if (attacked(episode, step)) {
       const off = told.filter((item) => item.real).map((item) =>
         Math.hypot(item.shown[0] - item.truth[0], item.shown[1] - item.truth[1]));
       if (off.length) parts.push(`others shown up to ${Math.max(...off).toFixed(2)} away from the truth`);
       const ghosts = told.filter((item) => !item.real).length;
-      if (ghosts) parts.push(`${ghosts} unseen seekers hinted at`);
+      if (ghosts) parts.push(`${count(ghosts, "unseen seeker")} hinted at`);
     }
     if (step < episode.action.length) {
       const changed = episode.action[step].filter((heads, item) =>
