@@ -153,7 +153,7 @@ def test_the_data_cannot_end_the_script(replay):
 def test_the_terminal_shows_every_agent_in_its_place(replay):
     episode = replay.episodes[0]
     agents = [[-0.99, 0.99], [0.99, 0.99], [-0.99, -0.99], [0.99, -0.99], [0.0, 0.01]]
-    agents += [[0.02 + 0.1 * i, 0.9] for i in range(5)]
+    agents += [[0.02 + 0.1 * i, 0.85] for i in range(5)]
     episode = dataclasses.replace(episode, agents=[agents], sights=[[[0, 1]]])
     text = frame_text(replay.game, episode, 0, rows=20)
     lines = text.plain.splitlines()
