@@ -35,6 +35,7 @@ small, .note, figcaption { color: #555; } .note, figcaption { font-size: .85rem;
 figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
 code { background: #f3f3f3; padding: .15rem .35rem; overflow-wrap: anywhere; }
 .warnings { border-left: 4px solid #d55e00; padding-left: .8rem; }
+@media screen and (max-width: 40rem) { .wide > img { max-width: none; width: 38rem; } }
 @media print { body { max-width: none; font-size: 10pt; padding: 0; }
   figure, table { break-inside: avoid; } .wide { overflow: visible; } table { font-size: 7.5pt; }
   th, td { padding: .15rem .3rem; } }
@@ -188,7 +189,8 @@ def _picture(plot: Plot, svg: bytes) -> str:
     source = "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
     caption = escape(plot.caption)
     return (
-        f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+        f'<figure><div class="wide"><img src="{source}" alt="{caption}"></div>'
+        f"<figcaption>{caption}</figcaption></figure>"
     )
 
 

@@ -30,7 +30,7 @@ def test_every_plot_is_written_twice_and_opens(plots, tmp_path):
             continue
         pixels = np.asarray(Image.open(path).convert("L"))
         assert min(pixels.shape) > 150
-        most = 0.9 if plot.name.startswith("heatmap") else 0.5
+        most = 0.9 if path.name.startswith("heatmap") else 0.5
         assert 0.005 < (pixels < 200).mean() < most
 
 
