@@ -56,7 +56,7 @@ class PriceConfig:
     samples: int = 64
     judged: int = 1024
     hidden: int = 32
-    updates: int = 2500
+    updates: int = 1500
     learning_rate: float = 5e-3
     epsilon: float = 0.1
     steps: int = 2
