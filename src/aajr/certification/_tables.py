@@ -87,9 +87,7 @@ def shares(results: Results) -> tuple[Share, ...]:
         note = results.note(name)
         found = None if note else results.found[name].radius
         value = None if found is None else _mean(found.isfinite())
-        label = (
-            f"action changed by the {label}" if name != "random" else f"action changed by {label}"
-        )
+        label = f"action changed by {label}"
         rows.append(Share(f"changed_{name}", label, "measured", value, note))
     rows.append(_share("changed", "action changed by any attack", results.radius.isfinite()))
     radius = results.certificates.radius if results.certificates else None
