@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from aajr.evaluation.records import machine_facts, version_facts
+from aajr.evaluation.facts import machine_facts, version_facts
 
 
 def record(name: str, figures: dict) -> None:

@@ -255,8 +255,7 @@ def _warnings_of_attacks(runs: Sequence[Run], epsilon: float) -> list[str]:
     found = []
     if any(epsilon not in worst_case(run) or 0.0 not in worst_case(run) for run in runs):
         found.append(f"Some run has no score at ε = 0 or at the reference ε = {epsilon:g}.")
-    suites = {frozenset((score.attack, score.epsilon) for score in run.scores) for run in runs}
-    if len(suites) > 1:
+    if not _attacked_alike(runs):
         found.append("The runs were not attacked alike, so their worst cases do not compare.")
     attacked = [(run, score) for run in runs for score in run.scores if score.epsilon > 0]
     outside = {r.method for r, s in attacked if s.largest_perturbation > s.epsilon * 1.001}
@@ -271,6 +270,16 @@ def _warnings_of_attacks(runs: Sequence[Run], epsilon: float) -> list[str]:
     if attacked and all(worst_attack(run, epsilon) in ("noise", None) for run in runs):
         found.append("Noise was the worst attack everywhere: the other attacks are suspect.")
     return found
+
+
+def _attacked_alike(runs: Sequence[Run]) -> bool:
+    """Whether all runs with a score at a radius met the same attacks there."""
+    suites: dict[float, set[frozenset[str]]] = {}
+    for run in runs:
+        for radius in {score.epsilon for score in run.scores}:
+            names = frozenset(s.attack for s in run.scores if s.epsilon == radius)
+            suites.setdefault(radius, set()).add(names)
+    return all(len(found) == 1 for found in suites.values())
 
 
 def _unreached(run: Run) -> bool:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import math
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,9 +35,6 @@ THREATS = ("full", "others", "actions")
 
 GRADIENT_FACTS = ("mean", "variance", "largest_over_median")
 """Statistics of a gradient's norm over the updates of a run."""
-
-PACKAGES = ("aajr", "torch", "torchrl", "tensordict", "vmas", "rliable", "arch", "numpy")
-"""Packages whose versions decide a figure."""
 
 _Record = TypeVar("_Record")
 
@@ -197,8 +191,8 @@ class Results:
         command: the command that gives these results again.
         scope: what this preset can show and what it cannot, in plain words.
         protocol: facts of the protocol, each printed in the report.
-        machine: facts of the machine, see :func:`machine_facts`.
-        versions: versions of the packages, see :func:`version_facts`.
+        machine: facts of the machine, see :mod:`aajr.evaluation.facts`.
+        versions: versions of the packages, see :mod:`aajr.evaluation.facts`.
         schema_version: layout of the file.
 
     Raises:
@@ -274,46 +268,6 @@ def read_results(path: Path) -> Results:
         ) from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def machine_facts() -> dict[str, Any]:
-    """Processor, memory, Python and system of this machine; no name of host or user."""
-    facts: dict[str, Any] = {
-        "processor": _processor(),
-        "logical_cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "memory_gib": _memory_gib(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-    }
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def version_facts(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Version of each installed package; one that is missing is left out."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _check_schema(version: Any) -> None:

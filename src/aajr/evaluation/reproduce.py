@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aajr.evaluation import jobs
+from aajr.evaluation.facts import machine_facts, version_facts
 from aajr.evaluation.presets import Method, Preset
-from aajr.evaluation.records import Results, Run, machine_facts, version_facts
+from aajr.evaluation.records import Results, Run
 from aajr.evaluation.workers import Job, Workers
 
 Cell = tuple[Method, "float | None"]

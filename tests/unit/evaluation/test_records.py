@@ -8,13 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aajr.evaluation.facts import machine_facts, version_facts
 from aajr.evaluation.records import (
     Results,
     Run,
     Score,
-    machine_facts,
     read_results,
-    version_facts,
     write_results,
 )
 from tests.unit.evaluation.synthetic_results import make_results, make_run

@@ -234,3 +234,17 @@ def test_differences_and_verdicts():
     assert words.verdict_of(None) is Verdict.NOT_COMPARABLE
     assert words.verdict_of(Interval(0.1, 0.05, 0.2, 5)) is Verdict.ABOVE
     assert words.title("aajr_gradient") == "AAJR gradient"
+
+
+def test_runs_with_fewer_radii_are_attacked_alike_where_they_share_one():
+    from aajr.evaluation.analysis import _attacked_alike
+    from aajr.evaluation.records import Run, Score
+
+    def run(*scores):
+        made = tuple(Score(name, radius, 0.5, 500, 0.0) for name, radius in scores)
+        return Run(method="plain", seed=0, split="final", threat="full", scores=made)
+
+    chosen = run(("none", 0.0), ("mad", 0.1), ("mad", 0.2))
+    other = run(("none", 0.0), ("mad", 0.2))
+    assert _attacked_alike([chosen, other])
+    assert not _attacked_alike([chosen, run(("none", 0.0), ("noise", 0.2))])

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from aajr.evaluation import jobs
+from aajr.evaluation.facts import machine_facts, version_facts
 from aajr.evaluation.files import write_json
 from aajr.evaluation.jobs import TEST_LEAGUE, TRAIN_LEAGUE, Workspace
-from aajr.evaluation.records import machine_facts, version_facts
 from aajr.evaluation.stability._protocol import Cell, Protocol
 from aajr.evaluation.workers import Job, Workers
 from aajr.training.trainer import Trainer

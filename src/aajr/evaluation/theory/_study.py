@@ -17,8 +17,8 @@ from torch import Tensor
 import aajr
 from aajr._checks import check_count
 from aajr.adversaries import MaskedGradientWarning, ProjectedGradientAscent
+from aajr.evaluation.facts import machine_facts, version_facts
 from aajr.evaluation.files import write_json
-from aajr.evaluation.records import machine_facts, version_facts
 from aajr.evaluation.theory._clipping import clipped_example, clipped_steps
 from aajr.evaluation.theory._gather import RULES, Record, bins, kinds, raw, statements
 from aajr.evaluation.theory._price import CONSTRAINTS, Constraint, PriceConfig, as_json, fit
