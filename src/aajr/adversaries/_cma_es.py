@@ -32,8 +32,8 @@ class CMAES(Adversary):
 
     Every generation proposes λ points per row, which are projected on the ball and scored there;
     all rows' points pass the policy in one batch. The strategies themselves go row by row and
-    take about half a millisecond per generation, so 1000 rows and 40 generations take some
-    20 seconds: use it on hundreds of rows.
+    take one to two milliseconds per generation, so 1000 rows and 40 generations take
+    about a minute: use it on hundreds of rows.
 
     It needs the extra ``attacks``: ``pip install 'aajr[attacks]'``.
 
