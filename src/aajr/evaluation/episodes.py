@@ -53,18 +53,21 @@ class Record:
         observation: of the hiders, ``[episodes, steps, hiders, features]``.
         action: of the hiders, ``[episodes, steps, hiders, heads]``.
         reward: of the hiders, ``[episodes, steps, hiders]``.
-        sighted: 1 where a seeker sees a hider after a step, ``[episodes, steps, hiders]``.
+        sighted: 1 where a seeker sees the hider after a step, ``[episodes, steps, hiders]``.
+        sighting: 1 where the seeker sees a hider after a step, ``[episodes, steps, seekers]``.
         opponent_action: of the seekers, ``[episodes, steps, seekers, heads]``.
-        agents: positions before every step, hiders first, ``[episodes, steps, agents, 2]``.
-        boxes: centres before every step, ``[episodes, steps, boxes, 2]``.
-        holder: index of the agent that holds a box, or -1, ``[episodes, steps, boxes]``.
-        lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[episodes, steps, boxes]``.
+        agents: positions at the start and after every step, hiders first,
+            ``[episodes, steps + 1, agents, 2]``.
+        boxes: centres, likewise, ``[episodes, steps + 1, boxes, 2]``.
+        holder: index of the agent that holds a box, or -1, ``[episodes, steps + 1, boxes]``.
+        lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[episodes, steps + 1, boxes]``.
     """
 
     observation: Tensor
     action: Tensor
     reward: Tensor
     sighted: Tensor
+    sighting: Tensor
     opponent_action: Tensor
     agents: Tensor
     boxes: Tensor
@@ -92,9 +95,8 @@ def play(match: Match, hiders: Hiders) -> Record:
     )
     views = env.reset(seed=match.seed)
     frames: dict[str, list[Tensor]] = {part.name: [] for part in fields(Record)}
+    _keep_places(frames, scenario)
     for _ in range(config.max_steps):
-        for name in ("agents", "boxes", "holder", "lock"):
-            frames[name].append(getattr(scenario.state, name))
         mine = torch.stack(views[: config.n_hiders], 1)
         theirs = torch.stack(views[config.n_hiders :], 1)
         action, answer = hiders(mine), _seek(match, theirs, generator)
@@ -103,9 +105,16 @@ def play(match: Match, hiders: Hiders) -> Record:
         frames["action"].append(action)
         frames["opponent_action"].append(answer)
         frames["reward"].append(torch.stack(gains[: config.n_hiders], 1))
-        sighted = torch.stack([info["seen"] for info in infos[: config.n_hiders]], 1)
-        frames["sighted"].append(sighted)
+        seen = torch.stack([info["seen"] for info in infos], 1)
+        frames["sighted"].append(seen[:, : config.n_hiders])
+        frames["sighting"].append(seen[:, config.n_hiders :])
+        _keep_places(frames, scenario)
     return Record(**{name: torch.stack(values, 1) for name, values in frames.items()})
+
+
+def _keep_places(frames: dict[str, list[Tensor]], scenario: HideAndSeek) -> None:
+    for name in ("agents", "boxes", "holder", "lock"):
+        frames[name].append(getattr(scenario.state, name))
 
 
 def _seek(match: Match, observation: Tensor, generator: torch.Generator) -> Tensor:

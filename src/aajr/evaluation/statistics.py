@@ -121,7 +121,7 @@ def bootstrap(
     # Imported late: it costs more than a second, which `aajr --help` should not pay.
     from rliable.library import StratifiedBootstrap
 
-    with _global_numpy_seed(seed):
+    with global_numpy_seed(seed):
         low, high = StratifiedBootstrap(scores).conf_int(
             statistic, reps=repetitions, size=0.95, method="percentile"
         )
@@ -256,7 +256,8 @@ def median_agent(runs: Sequence[Run], epsilon: float) -> Run | None:
 
 
 @contextmanager
-def _global_numpy_seed(seed: int) -> Iterator[None]:
+def global_numpy_seed(seed: int) -> Iterator[None]:
+    """Set NumPy's global generator for a while, for libraries that draw from it."""
     state = np.random.get_state()
     np.random.seed(seed)
     try:
