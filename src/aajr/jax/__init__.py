@@ -1,0 +1,77 @@
+"""Adversarially-aligned Jacobian regularisation as pure functions on pytrees, for JAX.
+
+The names, the order of arguments and the defaults are those of :mod:`aajr`. A random key stands
+where torch takes a generator, and a policy is a function of its input that closes over its
+parameters. Importing this package never imports torch.
+"""
+
+from aajr.jax._aajr import AAJR
+from aajr.jax._adversary import Adversary, MaskedGradientWarning, UniformNoise
+from aajr.jax._ball import Ball
+from aajr.jax._directional import ESTIMATORS, directional_curvature, directional_derivative
+from aajr.jax._ernie import ERNIE
+from aajr.jax._frobenius import Frobenius
+from aajr.jax._input_gradient import InputGradient
+from aajr.jax._metrics import Categorical, DiagonalGaussian, Euclidean, Metric
+from aajr.jax._minimax import Minimax, MinimaxState, RobustLoss, diagnose
+from aajr.jax._norms import frobenius_squared, spectral_squared
+from aajr.jax._objectives import (
+    Critic,
+    Divergence,
+    LeastValue,
+    Mixture,
+    Surrogate,
+    Targeted,
+    objective_scale,
+)
+from aajr.jax._penalty import JacobianPenalty, Penalty
+from aajr.jax._pgd import ProjectedGradientAscent, fgsm
+from aajr.jax._random_direction import RandomDirection
+from aajr.jax._running_mean import RunningMean
+from aajr.jax._smoothness import StateAdversarial
+from aajr.jax._spectral import Spectral
+from aajr.jax._step_rules import STEP_RULES
+from aajr.jax._trajectory import Objective, Reference, Trajectory
+
+__all__ = [
+    "AAJR",
+    "ERNIE",
+    "ESTIMATORS",
+    "STEP_RULES",
+    "Adversary",
+    "Ball",
+    "Categorical",
+    "Critic",
+    "DiagonalGaussian",
+    "Divergence",
+    "Euclidean",
+    "Frobenius",
+    "InputGradient",
+    "JacobianPenalty",
+    "LeastValue",
+    "MaskedGradientWarning",
+    "Metric",
+    "Minimax",
+    "MinimaxState",
+    "Mixture",
+    "Objective",
+    "Penalty",
+    "ProjectedGradientAscent",
+    "RandomDirection",
+    "Reference",
+    "RobustLoss",
+    "RunningMean",
+    "Spectral",
+    "StateAdversarial",
+    "Surrogate",
+    "Targeted",
+    "Trajectory",
+    "UniformNoise",
+    "diagnose",
+    "directional_curvature",
+    "directional_derivative",
+    "fgsm",
+    "frobenius_squared",
+    "objective_scale",
+    "spectral_squared",
+]

@@ -1,0 +1,130 @@
+"""What every adversary shares: draws made from a key, a search that is a function of them."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from aajr.jax._ball import Ball
+from aajr.jax._checks import check_data, check_finite, check_key, check_output, is_traced
+from aajr.jax._functions import Policy
+from aajr.jax._pytree import pytree
+from aajr.jax._trajectory import Objective, Reference, Trajectory
+
+
+class MaskedGradientWarning(UserWarning):
+    """The attack's gradient is zero everywhere, so its failure proves nothing."""
+
+
+class Adversary(ABC):
+    """Searches a ball for the perturbation that maximises its objective.
+
+    A subclass writes :meth:`draw` and :meth:`run`. Every adversary is a pytree and its call a pure
+    function: jit, vmap and grad go through it, and the trajectory is constant for the parameters.
+
+    Attributes:
+        ball: the threat set.
+        objective: ℓ, what it maximises, if anything.
+    """
+
+    ball: Ball
+    objective: Objective | None = None
+
+    @abstractmethod
+    def draw(self, x: Array, key: Array) -> Array:
+        """All random numbers of a search around x."""
+
+    @abstractmethod
+    def run(self, policy: Policy, reference: Reference, draws: Array) -> Trajectory:
+        """Search around ``reference.inputs``, a deterministic function of the draws."""
+
+    @final
+    def __call__(
+        self,
+        policy: Policy,
+        x: Array,
+        key: Array,
+        data: Mapping[str, Array] | None = None,
+    ) -> Trajectory:
+        """Attack the policy at x.
+
+        Args:
+            policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows;
+                a network with dropout or batch statistics in its inference mode.
+            x: clean inputs, ``[batch, *event]``.
+            key: source of all randomness.
+            data: arrays with one row per sample that the objective reads.
+
+        Returns:
+            The trajectory; its points are inside the ball.
+
+        Raises:
+            ValueError: wrong shape or dtype, an empty batch, no key; outside jit also NaN.
+        """
+        self.ball.check(x)
+        check_key(key)
+        x, data = lax.stop_gradient(x), dict(data or {})
+        check_data(data, x)
+        outputs = lax.stop_gradient(policy(x))
+        check_output(outputs, x)
+        trajectory = self.run(policy, Reference(x, outputs, data), self.draw(x, key))
+        check_finite("the objective", trajectory.losses)
+        check_finite("the objective's gradient", trajectory.gradients)
+        return trajectory
+
+
+@pytree("ball")
+@dataclass(frozen=True, eq=False)
+class UniformNoise(Adversary):
+    """One uniform draw from the ball; it takes no gradient, so its directions are its steps.
+
+    Attributes:
+        ball: the threat set.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> noise = UniformNoise(Ball("linf", 0.1))
+        >>> trajectory = noise(jnp.tanh, jnp.zeros((2, 3)), jax.random.key(0))
+        >>> bool(abs(trajectory.worst).max() <= 0.1)
+        True
+    """
+
+    ball: Ball
+
+    def draw(self, x: Array, key: Array) -> Array:
+        """δ, ``[batch, *event]``."""
+        return self.ball.sample(x, key)
+
+    def run(self, policy: Policy, reference: Reference, draws: Array) -> Trajectory:
+        """Take the draw."""
+        x = reference.inputs
+        return Trajectory(
+            reference=reference,
+            points=jnp.stack([x, x + draws]),
+            gradients=draws[None],
+            losses=jnp.zeros((1, x.shape[0]), x.dtype),
+            worst=x + draws,
+            event_dims=self.ball.event_dims,
+            forward_passes=1,
+        )
+
+
+def warn_if_masked(trajectory: Trajectory, epsilon: float | Array) -> None:
+    """MaskedGradientWarning if the search is known to have seen no gradient other than zero."""
+    if is_traced(epsilon) or is_traced(trajectory.gradients):
+        return
+    if epsilon > 0 and not np.asarray(trajectory.gradients).any():
+        warnings.warn(
+            "the attack's gradient is zero everywhere (masked gradients): its result proves "
+            "nothing. Use random_start=True for divergences, and a smooth policy without "
+            "stop_gradient",
+            MaskedGradientWarning,
+            stacklevel=4,
+        )

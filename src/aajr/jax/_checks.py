@@ -1,0 +1,141 @@
+"""Checks of what users hand in: of values outside jit, of shapes and dtypes everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+def is_traced(value: object) -> bool:
+    """Whether the value is a stand-in inside jit, grad or vmap, of which only the type is known."""
+    return isinstance(value, jax.core.Tracer)
+
+
+def is_array(value: object) -> bool:
+    """Whether the value is an array of JAX or NumPy."""
+    return isinstance(value, Array | np.ndarray)
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        known = ", ".join(repr(c) for c in choices)
+        raise ValueError(f"{name}={value!r} is unknown; choose one of {known}")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    minimum: float = 0.0,
+    exclusive: bool = False,
+    maximum: float = math.inf,
+) -> None:
+    """Raise ValueError unless ``value`` is a finite number within the bounds, or traced."""
+    if is_traced(value):
+        return
+    value = value.item() if is_array(value) and value.ndim == 0 else value
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < minimum or (exclusive and value == minimum) or value > maximum:
+        bound = f"{'>' if exclusive else '>='} {minimum:g}"
+        top = "" if maximum == math.inf else f" and <= {maximum:g}"
+        raise ValueError(f"{name}={value!r} is not allowed; give a finite number {bound}{top}")
+
+
+def check_count(name: str, value: int, *, minimum: int = 1) -> None:
+    """Raise ValueError unless ``value`` is a whole number of at least ``minimum``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name}={value!r} is not allowed; give a whole number >= {minimum}")
+
+
+def check_batch(name: str, value: Array) -> None:
+    """Raise ValueError unless ``value`` is a finite float array ``[batch, ...]`` with rows."""
+    if not is_array(value):
+        raise ValueError(f"{name} is a {type(value).__name__}; give a jax.Array")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(f"{name} has dtype {value.dtype}; convert it with .astype(jnp.float32)")
+    if value.ndim < 2 or value.shape[0] == 0:
+        raise ValueError(
+            f"{name} has shape {value.shape}; give [batch, ..., features] with at least one row"
+        )
+    check_finite(name, value)
+
+
+def check_finite(name: str, value: Array) -> None:
+    """Raise ValueError if ``value`` is known and holds NaN or infinite values."""
+    if is_traced(value):
+        return
+    bad = int((~np.isfinite(np.asarray(value))).sum())
+    if bad:
+        raise ValueError(f"{name} holds {bad} NaN or infinite values; clean it first")
+
+
+def check_same_shape(name: str, value: Array, other_name: str, other: Array) -> None:
+    """Raise ValueError unless the two arrays have one shape."""
+    if value.shape != other.shape:
+        raise ValueError(
+            f"{name} has shape {value.shape} but {other_name} has {other.shape}; they must agree"
+        )
+
+
+def check_key(key: Array) -> None:
+    """Raise ValueError unless ``key`` is one random key, new style or old."""
+    new = is_array(key) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
+    old = is_array(key) and key.dtype == jnp.uint32 and key.shape == (2,)
+    if not (new or old):
+        kind = f"{key.dtype}{list(key.shape)}" if is_array(key) else type(key).__name__
+        raise ValueError(f"key is {kind}; give one random key, jax.random.key(0)")
+
+
+def check_mask(name: str, mask: Array | None, x: Array) -> None:
+    """Raise ValueError unless ``mask`` is None or boolean, fits one sample of x and allows some."""
+    if mask is None:
+        return
+    if not is_array(mask) or mask.dtype != bool:
+        kind = mask.dtype if is_array(mask) else type(mask).__name__
+        raise ValueError(f"{name} is {kind}; give a boolean array, True for features to count")
+    event = x.shape[1:]
+    sizes = zip(reversed(mask.shape), reversed(event), strict=False)
+    if mask.ndim > len(event) or any(size not in (1, other) for size, other in sizes):
+        raise ValueError(
+            f"{name} of shape {mask.shape} does not fit x of shape {x.shape}; give a shape that "
+            f"broadcasts to one sample, {event}"
+        )
+    if not is_traced(mask) and not np.asarray(mask).any():
+        raise ValueError(f"{name} is False everywhere; allow at least one feature")
+
+
+def check_data(data: Mapping[str, Array], x: Array) -> None:
+    """Raise ValueError unless every entry is an array with one row per sample."""
+    for name, value in data.items():
+        if not is_array(value):
+            raise ValueError(
+                f"data[{name!r}] is a {type(value).__name__}; give an array with one row per sample"
+            )
+        if value.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"data[{name!r}] has shape {value.shape}; its first dimension must be the batch, "
+                f"{x.shape[0]}"
+            )
+
+
+def check_output(output: Array, x: Array) -> None:
+    """Raise ValueError unless the policy gave one finite array that keeps the batch first."""
+    if not is_array(output):
+        raise ValueError(
+            f"the policy returned a {type(output).__name__}; wrap it to return one array of "
+            "means, logits or distribution parameters"
+        )
+    if output.shape[:1] != x.shape[:1] or output.ndim < 2:
+        raise ValueError(
+            f"the policy maps x {x.shape} to {output.shape}; it must keep the batch first and "
+            "return [batch, ..., outputs]"
+        )
+    check_finite("the policy's output", output)

@@ -1,0 +1,71 @@
+"""ERNIE: adversarial Lipschitz regularisation for multi-agent learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from aajr.jax._ball import Ball
+from aajr.jax._checks import check_count
+from aajr.jax._functions import Policy, held, limits
+from aajr.jax._penalty import Penalty, given
+from aajr.jax._pytree import pytree
+from aajr.jax._trajectory import Trajectory
+
+
+@pytree("ball")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ERNIE(Penalty):
+    """max_δ √(2 D(π(x), π(x + δ))): the output's change, maximised by its own inner steps.
+
+    With the Euclidean metric the value is ‖π(x + δ) - π(x)‖₂, the Lipschitz term of the paper.
+
+    Attributes:
+        ball: the set that the inner steps search, from a random start.
+        steps: inner steps of length ε; one, as in the paper.
+
+    Raises:
+        ValueError: no step.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from aajr.jax import Ball, UniformNoise
+        >>> policy, key, ball = lambda x: 3 * x, jax.random.key(0), Ball("l2", 0.1)
+        >>> trajectory = UniformNoise(ball)(policy, jnp.ones((8, 2)), key)
+        >>> round(ERNIE(ball=ball, steps=5)(policy, trajectory, key).item(), 4)
+        0.3
+
+    Source: Bukharin et al., Robust multi-agent RL via adversarial regularization, 2023,
+    https://arxiv.org/abs/2310.10810.
+    """
+
+    ball: Ball
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("steps", self.steps)
+
+    def draw(self, trajectory: Trajectory, key: Array) -> Array:
+        """The first perturbation, ``[batch, *event]``."""
+        return self.ball.sample(trajectory.origin, key)
+
+    def per_sample(self, policy: Policy, trajectory: Trajectory, draws: Array | None) -> Array:
+        """The largest change found for every sample, ``[batch]``."""
+        x, clean = trajectory.origin, trajectory.reference.outputs
+        change = held(lambda point: self.metric.divergence(clean, policy(point)), x)
+
+        def ascend(_: int, delta: Array) -> Array:
+            values, pull = jax.vjp(change, x + delta)
+            gradient = pull(jnp.ones_like(values))[0] * self.ball.attackable(x)
+            step = self.ball.epsilon * self.ball.steepest(gradient)
+            return self.ball.project_scaled(delta + step, x)
+
+        delta = lax.fori_loop(0, self.steps, ascend, given(draws))
+        original, attacked = jnp.split(policy(jnp.concatenate([x, x + delta])), 2)
+        squared = 2 * self.metric.divergence(original, attacked)
+        # the floor keeps the square root's gradient finite where the output did not move
+        return jnp.sqrt(jnp.maximum(squared, limits(squared).eps))

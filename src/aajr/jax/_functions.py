@@ -1,0 +1,81 @@
+"""Functions that hold what they close over constant; vectors that neither under- nor overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+Policy = Callable[[Array], Array]
+"""Any differentiable map from inputs ``[batch, ...]`` to outputs ``[batch, ...]``."""
+
+Result = TypeVar("Result")
+
+
+def held(function: Callable[[Array], Result], example: Array) -> Callable[[Array], Result]:
+    """``function`` with the parameters it closes over held constant.
+
+    Stopping the result's gradient would do as well, but derivatives would be carried through the
+    inner loop first, only to be dropped.
+
+    Args:
+        function: a function of one array.
+        example: its argument; the result takes arrays of this shape and dtype alone.
+
+    Returns:
+        The function; its argument stays differentiable.
+
+    Example:
+        >>> import jax
+        >>> jax.grad(lambda w: held(lambda x: w * x, 2.0)(2.0) + w)(3.0)
+        Array(1., dtype=float32, weak_type=True)
+    """
+    converted, constants = jax.closure_convert(function, example)
+    constants = [lax.stop_gradient(constant) for constant in constants]
+    return lambda argument: converted(argument, *constants)
+
+
+def length(value: Array, dims: tuple[int, ...]) -> Array:
+    """‖value‖₂ over ``dims``, kept as ones; scaled by the largest entry first."""
+    peak = _peak(value, dims)
+    return peak * jnp.sqrt(jnp.square(value / peak).sum(dims, keepdims=True))
+
+
+def unit(value: Array, dims: tuple[int, ...]) -> Array:
+    """``value / ‖value‖₂`` over ``dims``; zero stays zero."""
+    scaled = value / _peak(value, dims)
+    norm = jnp.sqrt(jnp.square(scaled).sum(dims, keepdims=True))
+    return scaled / jnp.maximum(norm, 1.0)  # the largest entry is one, or all are zero
+
+
+def per_row(value: Array) -> tuple[int, ...]:
+    """All dimensions but the first."""
+    return tuple(range(1, value.ndim))
+
+
+def row_sum(value: Array) -> Array:
+    """Sum over all dimensions but the first: ``[batch, ...]`` to ``[batch]``."""
+    return value.sum(per_row(value))
+
+
+def limits(value: Array) -> Any:
+    """``jnp.finfo`` of the value's dtype: ``eps``, ``tiny`` and the rest."""
+    return jnp.finfo(value.dtype)  # type: ignore[no-untyped-call]
+
+
+def over_rows(value: Array, like: Array) -> Array:
+    """``[batch]`` with ones appended until it broadcasts to ``like``, ``[batch, ...]``."""
+    return value.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def joined(value: Array) -> Array:
+    """The first two dimensions as one: ``[points, batch, ...]`` to ``[points * batch, ...]``."""
+    return value.reshape(-1, *value.shape[2:])
+
+
+def _peak(value: Array, dims: tuple[int, ...]) -> Array:
+    peak = lax.stop_gradient(jnp.abs(value).max(dims, keepdims=True))
+    return jnp.where(peak > 0, peak, 1.0)

@@ -1,0 +1,276 @@
+"""Policy + adversary + penalty: one loss with named parts, a function of an explicit state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from aajr.jax._adversary import Adversary
+from aajr.jax._checks import check_choice, check_finite, check_key, check_number, is_array
+from aajr.jax._directional import directional_derivative
+from aajr.jax._functions import Policy, limits
+from aajr.jax._metrics import Euclidean, Metric
+from aajr.jax._norms import frobenius_squared, spectral_squared
+from aajr.jax._penalty import Penalty
+from aajr.jax._pytree import pytree
+from aajr.jax._running_mean import RunningMean
+from aajr.jax._trajectory import Trajectory
+
+Placement = Literal["clean", "adversarial", "mixed"]
+
+
+@pytree("update", "key", "gradient_scale")
+@dataclass(frozen=True, eq=False)
+class MinimaxState:
+    """Everything a :class:`Minimax` needs to go on exactly.
+
+    Attributes:
+        update: number of the next update, an integer ``[]``.
+        key: source of all further randomness.
+        gradient_scale: the penalty's running mean of ‖g‖², NaN if it keeps none, ``[]``.
+    """
+
+    update: Array
+    key: Array
+    gradient_scale: Array
+
+
+@pytree("total", "task", "penalty", "trajectory", "diagnostics", "state")
+@dataclass(frozen=True, eq=False)
+class RobustLoss:
+    """What :class:`Minimax` returns.
+
+    Attributes:
+        total: task + λ · penalty, the scalar to differentiate.
+        task: the task loss at the points of the placement.
+        penalty: the penalty before λ.
+        trajectory: what the adversary did.
+        diagnostics: named numbers: inner gradient norms, passes and λ.
+        state: for the next update.
+    """
+
+    total: Array
+    task: Array
+    penalty: Array
+    trajectory: Trajectory
+    diagnostics: dict[str, Array]
+    state: MinimaxState
+
+
+@pytree("adversary", "penalty")
+@dataclass(frozen=True, eq=False)
+class Minimax:
+    r"""min_θ E max_δ ℓ with a penalty: the plug between a training loop and this library.
+
+    .. math:: L(\theta) = L_\text{task}(\pi_\theta(x + \delta^*)) + \lambda R(\theta)
+
+    Attributes:
+        adversary: the inner maximisation.
+        penalty: the sensitivity to pay for; None for adversarial training alone.
+        weight: λ, a number or a schedule of the update, for instance ``optax.linear_schedule``.
+        placement: where the task loss is taken: at x + δ* (``adversarial``), at x (``clean``), or
+            the mean of both (``mixed``).
+        attack_fraction: share of the rows that are attacked, drawn anew at every update. Below 1
+            only with ``clean``, where the attack serves the penalty alone; the penalty's own
+            fraction is then of those rows.
+
+    Raises:
+        ValueError: a negative weight, an unknown placement.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from aajr.jax import AAJR, Ball, ProjectedGradientAscent
+        >>> robust = Minimax(ProjectedGradientAscent(Ball("linf", 0.1)), AAJR())
+        >>> state, x = robust.init(jax.random.key(0)), jnp.ones((8, 3))
+        >>> def loss(weight):
+        ...     result = robust(lambda x: x @ weight, x, lambda out: (out**2).mean(), state=state)
+        ...     return result.total, result.state
+        >>> gradient, state = jax.grad(loss, has_aux=True)(jnp.ones((3, 2)))
+        >>> gradient.shape, int(state.update)
+        ((3, 2), 1)
+    """
+
+    adversary: Adversary
+    penalty: Penalty | None = None
+    weight: float | Callable[[Array], Any] = 1.0
+    placement: Placement = "adversarial"
+    attack_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice("placement", self.placement, ("clean", "adversarial", "mixed"))
+        check_number("attack_fraction", self.attack_fraction, exclusive=True, maximum=1.0)
+        if self.attack_fraction < 1 and self.placement != "clean":
+            raise ValueError(
+                f"attack_fraction={self.attack_fraction} leaves rows without x + δ*, where "
+                f"placement={self.placement!r} takes the task loss; use 1.0 or placement='clean'"
+            )
+        if not callable(self.weight):
+            check_number("weight", self.weight)
+
+    def init(self, key: Array) -> MinimaxState:
+        """The state before the first update."""
+        check_key(key)
+        scale = self._gradient_scale()
+        value = jnp.nan if scale is None else scale.value
+        return MinimaxState(jnp.zeros((), int), key, jnp.asarray(value, float))
+
+    def __call__(
+        self,
+        policy: Policy,
+        x: Array,
+        task: Callable[[Array], Array],
+        data: Mapping[str, Array] | None = None,
+        *,
+        state: MinimaxState,
+    ) -> RobustLoss:
+        """One update's loss.
+
+        Args:
+            policy: map from ``[batch, *event]`` to ``[batch, *output]`` that closes over the
+                parameters to differentiate.
+            x: clean inputs, ``[batch, *event]``.
+            task: map from the policy's output to a scalar loss.
+            data: arrays with one row per sample that the adversary's objective reads.
+            state: from :meth:`init` or the update before.
+
+        Returns:
+            The loss; differentiate ``total`` and keep ``state``.
+
+        Raises:
+            ValueError: bad input, see :class:`Adversary`; a loss that is no scalar; outside jit
+                also one that is NaN or infinite, and a schedule that gives a negative weight.
+        """
+        keys = jax.random.split(state.key, 4)
+        attacked, attacked_data = self._attacked_rows(x, data or {}, keys[1])
+        trajectory = self.adversary(policy, attacked, keys[2], attacked_data)
+        task_loss = _checked("task", self._task_loss(policy, x, trajectory, task))
+        penalty, scale = self._penalty(policy, trajectory, keys[3], state)
+        weight = self.weight(state.update) if callable(self.weight) else self.weight
+        check_number("weight", weight)
+        return RobustLoss(
+            total=task_loss + weight * penalty,
+            task=task_loss,
+            penalty=penalty,
+            trajectory=trajectory,
+            diagnostics=_diagnostics(trajectory) | {"weight": jnp.asarray(weight)},
+            state=MinimaxState(state.update + 1, keys[0], scale),
+        )
+
+    def _penalty(
+        self, policy: Policy, trajectory: Trajectory, key: Array, state: MinimaxState
+    ) -> tuple[Array, Array]:
+        """The penalty and its running mean after this update."""
+        if self.penalty is None:
+            return jnp.zeros((), trajectory.points.dtype), state.gradient_scale
+        penalty, scale = self.penalty, self._gradient_scale()
+        if scale is None:
+            value = penalty(policy, trajectory, key, state.update)
+            return _checked("penalty", value), state.gradient_scale
+        known: Any = penalty
+        penalty = replace(known, gradient_scale=replace(scale, value=state.gradient_scale))
+        value = _checked("penalty", penalty(policy, trajectory, key, state.update))
+        observed: Any = penalty.observe(trajectory)
+        acts = state.update % penalty.interval == 0
+        after = jnp.where(acts, observed.gradient_scale.value, state.gradient_scale)
+        return value, after
+
+    def _gradient_scale(self) -> RunningMean | None:
+        return getattr(self.penalty, "gradient_scale", None)
+
+    def _attacked_rows(
+        self, x: Array, data: Mapping[str, Array], key: Array
+    ) -> tuple[Array, Mapping[str, Array]]:
+        if self.attack_fraction == 1:
+            return x, data
+        count = max(1, round(self.attack_fraction * x.shape[0]))
+        order = jax.random.permutation(key, x.shape[0])[:count]
+        return x[order], {name: value[order] for name, value in data.items()}
+
+    def _task_loss(
+        self, policy: Policy, x: Array, trajectory: Trajectory, task: Callable[[Array], Array]
+    ) -> Array:
+        if self.placement == "clean":
+            return task(policy(x))
+        attacked = task(policy(trajectory.worst))
+        if self.placement == "adversarial":
+            return attacked
+        return (attacked + task(policy(x))) / 2
+
+
+def diagnose(
+    policy: Policy,
+    trajectory: Trajectory,
+    key: Array,
+    *,
+    metric: Metric | None = None,
+    projections: int = 8,
+    mask: Array | None = None,
+) -> dict[str, Array]:
+    """Whether alignment can matter here: how much of the Jacobian lies along the attack.
+
+    Args:
+        policy: map from ``[batch, *event]`` to ``[batch, *output]``.
+        trajectory: what the adversary did; the Jacobian is taken at its last attacked point.
+        key: source of the random projections.
+        metric: geometry of the output; Euclidean by default.
+        projections: random projections for ‖J‖²_F.
+        mask: input features to count in ‖J‖_F and ‖J‖₂; all by default.
+
+    Returns:
+        Means over the batch: ``aligned`` ‖J v‖² for v = g/‖g‖; ``frobenius`` ‖J‖²_F;
+        ``spectral`` ‖J‖₂²; ``alignment`` their ratio ‖Jv‖²/‖J‖²_F; ``stable_rank``
+        ‖J‖²_F/‖J‖₂². At a stable rank below about 2 a directional penalty cannot differ much from
+        a global one. ‖J‖₂ is a power iteration's lower bound, so that the stable rank errs upwards.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from aajr.jax import Ball, ProjectedGradientAscent
+        >>> policy, key = lambda x: x * jnp.array([2.0, 1.0]), jax.random.key(0)
+        >>> first = lambda output, reference: output[:, 0]
+        >>> attack = ProjectedGradientAscent(Ball("l2", 0.1), first)
+        >>> result = diagnose(policy, attack(policy, jnp.ones((64, 2)), key), key)
+        >>> round(result["aligned"].item()), round(result["spectral"].item())
+        (4, 4)
+    """
+    metric = metric or Euclidean()
+    x, v = trajectory.points[-2], trajectory.unit(trajectory.gradients[-1])
+    first, second = jax.random.split(key)
+    aligned = metric.squared_norm(*directional_derivative(policy, x, v)).mean()
+    frobenius = frobenius_squared(
+        policy, x, first, metric=metric, projections=projections, mask=mask
+    ).mean()
+    spectral = spectral_squared(policy, x, second, metric=metric, mask=mask).mean()
+    tiny = limits(x).tiny
+    return {
+        "aligned": aligned,
+        "frobenius": frobenius,
+        "spectral": spectral,
+        "alignment": aligned / jnp.maximum(frobenius, tiny),
+        "stable_rank": frobenius / jnp.maximum(spectral, tiny),
+    }
+
+
+def _diagnostics(trajectory: Trajectory) -> dict[str, Array]:
+    gradients = trajectory.gradients
+    norms = jnp.sqrt(jnp.square(gradients).sum(tuple(range(2, gradients.ndim))))
+    return {
+        "inner_gradient_norm_mean": norms.mean(),
+        "inner_gradient_norm_max": norms.max(),
+        "forward_passes": jnp.asarray(trajectory.forward_passes),
+        "backward_passes": jnp.asarray(trajectory.backward_passes),
+        "curvature_passes": jnp.asarray(trajectory.curvature_passes),
+    }
+
+
+def _checked(name: str, value: Array) -> Array:
+    if not is_array(value):
+        raise ValueError(f"the {name} loss is a {type(value).__name__}; return a scalar array")
+    if value.ndim != 0:
+        raise ValueError(f"the {name} loss has shape {value.shape}; reduce it to a scalar")
+    check_finite(f"the {name} loss", value)
+    return value

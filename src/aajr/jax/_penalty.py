@@ -1,0 +1,139 @@
+"""What every penalty shares: draws made from a key, sub-sampling that keeps the mean unbiased."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from aajr.jax._checks import check_choice, check_count, check_key, check_number
+from aajr.jax._functions import Policy
+from aajr.jax._metrics import Euclidean, Metric
+from aajr.jax._trajectory import Trajectory
+
+Points = Literal["origin", "last", "trajectory"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Penalty(ABC):
+    """A mean over samples of a sensitivity, estimated on part of the batch and of the updates.
+
+    A subclass writes :meth:`per_sample`, and :meth:`draw` if it needs random numbers. Weights λ
+    belong to the composition, not to the penalty. Every penalty is a pytree and its call a pure
+    function: what a penalty remembers is a part of it, and :meth:`observe` returns a new one.
+
+    Attributes:
+        metric: geometry of the output.
+        fraction: share of the batch's rows, drawn without replacement; the mean stays unbiased.
+        interval: acts at every so many updates, multiplied by it, so that the sum stays unbiased.
+    """
+
+    metric: Metric = field(default_factory=Euclidean)
+    fraction: float = 1.0
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metric, Metric):
+            raise ValueError(
+                f"metric={self.metric!r} is no Metric; give for instance aajr.jax.Euclidean()"
+            )
+        check_number("fraction", self.fraction, exclusive=True, maximum=1.0)
+        check_count("interval", self.interval)
+
+    def draw(self, trajectory: Trajectory, key: Array) -> Array | None:
+        """All random numbers of :meth:`per_sample`; none by default."""
+        return None
+
+    @abstractmethod
+    def per_sample(self, policy: Policy, trajectory: Trajectory, draws: Array | None) -> Array:
+        """The sensitivity of every sample, ``[batch]``, differentiable in the parameters."""
+
+    def observe(self, trajectory: Trajectory) -> Penalty:
+        """The penalty after taking in statistics of a whole batch; itself by default."""
+        return self
+
+    @final
+    def __call__(
+        self, policy: Policy, trajectory: Trajectory, key: Array, update: int | Array = 0
+    ) -> Array:
+        """Mean penalty, a scalar.
+
+        Args:
+            policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows;
+                a network with dropout or batch statistics in its inference mode.
+            trajectory: what the adversary did.
+            key: source of all randomness.
+            update: number of the update, for ``interval``.
+
+        Returns:
+            An unbiased estimate of the mean over the batch; zero between intervals.
+
+        Raises:
+            ValueError: no key, a mask that does not fit.
+        """
+        dtype = trajectory.points.dtype
+
+        def act() -> Array:
+            mean = self.values(policy, trajectory, key).mean()
+            return (self.interval * mean).astype(dtype)
+
+        if self.interval == 1:
+            return act()
+        return lax.cond(update % self.interval == 0, act, lambda: jnp.zeros((), dtype))
+
+    @final
+    def values(self, policy: Policy, trajectory: Trajectory, key: Array) -> Array:
+        """The sensitivities of the rows drawn, ``[rows]``, whatever the update.
+
+        Arguments and errors are those of the call.
+        """
+        check_key(key)
+        observed = self.observe(trajectory)
+        for_rows, for_draws = jax.random.split(key)
+        if self.fraction < 1:
+            batch = trajectory.origin.shape[0]
+            order = jax.random.permutation(for_rows, batch)
+            trajectory = trajectory.rows(order[: max(1, round(self.fraction * batch))])
+        return observed.per_sample(policy, trajectory, observed.draw(trajectory, for_draws))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JacobianPenalty(Penalty):
+    """A penalty on the Jacobian at points of the trajectory.
+
+    Attributes:
+        points: the clean input, the last point at which the adversary chose a direction, or the
+            mean over all such points.
+    """
+
+    points: Points = "last"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("points", self.points, ("origin", "last", "trajectory"))
+
+    def evaluation_points(self, trajectory: Trajectory) -> Array:
+        """Where to take the Jacobian, ``[points, batch, *event]``."""
+        if self.points == "origin":
+            return trajectory.origin[None]
+        return along(trajectory.points[:-1], self.points)
+
+    def _squared_gradients(self, trajectory: Trajectory) -> Array:
+        """‖g_k‖² at the evaluation points, ``[points, batch]``."""
+        gradients = along(trajectory.gradients, self.points)
+        return jnp.square(gradients).sum(tuple(range(2, gradients.ndim)))
+
+
+def along(value: Array, points: Points) -> Array:
+    """The entries of ``value`` ``[K, batch, ...]`` that belong to the evaluation points."""
+    return value if points == "trajectory" else value[-1:]
+
+
+def given(draws: Array | None) -> Array:
+    """The draws of a penalty that has some."""
+    assert draws is not None, "draw() of this penalty returns an array"
+    return draws

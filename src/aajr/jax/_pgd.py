@@ -1,0 +1,241 @@
+"""Projected gradient ascent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from aajr.jax._adversary import Adversary, warn_if_masked
+from aajr.jax._ball import Ball
+from aajr.jax._checks import check_choice, check_count, check_number, is_traced
+from aajr.jax._directional import directional_curvature
+from aajr.jax._functions import Policy, held
+from aajr.jax._objectives import Divergence, checked_loss
+from aajr.jax._pytree import pytree
+from aajr.jax._step_rules import STEP_RULES, Arc, Passes, StepRule
+from aajr.jax._trajectory import Objective, Reference, Trajectory
+
+StepDirection = Literal["steepest", "raw", "sign"]
+Loss = Callable[[Array], Array]
+
+
+@pytree("ball", "step_size")
+@dataclass(frozen=True, eq=False)
+class ProjectedGradientAscent(Adversary):
+    """δ_{k+1} = P_Δ(δ_k + η S(g_k)) with g_k = ∇ℓ(π(x + δ_k)) on the attackable features.
+
+    P_Δ is the Euclidean projection, for steepest steps the one in the ball's scale. The steps are
+    one ``lax.scan``.
+
+    Attributes:
+        ball: the threat set Δ.
+        objective: ℓ, (output, reference) to losses ``[batch]``.
+        steps: number K of steps.
+        step_size: η, 2.5 ε / K by default, which can cross the ball by steepest steps.
+        step_direction: S. ``steepest`` is the ball's own, s·sign(g) for linf and s²g/‖sg‖₂ for
+            l2, of size ‖S/s‖_p = 1, so that η counts in units of ε. The others are what they say
+            whatever the ball: ``raw`` is g, and ``sign`` is s·sign(g), which in an l2 ball need
+            not come to rest at a maximum.
+        step_rule: how far each sample goes. ``fixed`` is η; ``normalized`` is η/‖S(g)/s‖_p, equal
+            lengths; ``stable`` shortens the step to ⟨g, d⟩/L_eff with the effective smoothness
+            L_eff measured along it; ``backtracking`` halves it until the increase suffices. The
+            last two never lower the objective; their extra passes are counted.
+        random_start: start uniformly in the ball instead of at δ = 0.
+        restarts: independent searches; the worst point of all is kept, per sample.
+        select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
+            more forward pass. More than one restart needs ``best``.
+        keep_outputs: keep π at every point attached to the parameters, for the secant estimator.
+
+    Raises:
+        ValueError: unknown names, non-positive steps or sizes.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> objective = lambda output, reference: output.sum(1)
+        >>> pgd = ProjectedGradientAscent(Ball("linf", 0.5), objective, random_start=False)
+        >>> pgd(jnp.tanh, jnp.zeros((1, 2)), jax.random.key(0)).worst
+        Array([[0.5, 0.5]], dtype=float32)
+
+    Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018,
+    https://arxiv.org/abs/1706.06083.
+    """
+
+    ball: Ball
+    objective: Objective = field(default_factory=Divergence)
+    steps: int = 3
+    step_size: float | Array | None = None
+    step_direction: StepDirection = "steepest"
+    step_rule: StepRule = "fixed"
+    random_start: bool = True
+    restarts: int = 1
+    select: Literal["last", "best"] = "last"
+    keep_outputs: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_count("restarts", self.restarts)
+        check_choice("step_direction", self.step_direction, ("steepest", "raw", "sign"))
+        check_choice("step_rule", self.step_rule, tuple(STEP_RULES))
+        check_choice("select", self.select, ("last", "best"))
+        if self.step_size is not None:
+            check_number("step_size", self.step_size, exclusive=True)
+        if self.restarts > 1 and self.select == "last":
+            raise ValueError(f"restarts={self.restarts} must be compared; use select='best'")
+        if self.restarts > 1 and not self.random_start:
+            raise ValueError(f"restarts={self.restarts} would be equal; use random_start=True")
+
+    def draw(self, x: Array, key: Array) -> Array:
+        """The first perturbation of every search, ``[restarts, batch, *event]``."""
+        if not self.random_start:
+            return jnp.zeros((1, *x.shape), x.dtype)
+        keys = jax.random.split(key, self.restarts)
+        return jnp.stack([self.ball.sample(x, one) for one in keys])
+
+    def run(self, policy: Policy, reference: Reference, draws: Array) -> Trajectory:
+        """Ascend once from every start; keep, per sample, the search with the highest loss."""
+
+        def harder(best: Trajectory, start: Array) -> tuple[Trajectory, None]:
+            return _worse(best, self._ascend(policy, reference, start)), None
+
+        result = self._ascend(policy, reference, draws[0])
+        if len(draws) > 1:
+            result, _ = lax.scan(harder, result, draws[1:])
+        warn_if_masked(result, self.ball.epsilon)
+        return result
+
+    def _ascend(self, policy: Policy, reference: Reference, start: Array) -> Trajectory:
+        x = reference.inputs
+        allowed = self.ball.attackable(x)
+
+        def loss_at(point: Array) -> Array:
+            return checked_loss(self.objective, policy(point), reference)
+
+        loss_of = held(loss_at, x)
+
+        def step(delta: Array, _: None) -> tuple[Array, tuple[Array, ...]]:
+            point = x + delta
+            losses, pull = jax.vjp(loss_of, point)
+            gradient = pull(jnp.ones_like(losses))[0] * allowed
+            output = policy(point) if self.keep_outputs else None
+            after, passes = self._step(loss_of, x, delta, gradient, losses)
+            return after, (point, gradient, losses, output, passes)  # type: ignore[return-value]
+
+        delta, trace = lax.scan(step, lax.stop_gradient(start), None, length=self.steps)
+        return self._recorded(policy, reference, x + delta, trace, loss_of)
+
+    def _step(
+        self, loss_of: Loss, x: Array, delta: Array, gradient: Array, losses: Array
+    ) -> tuple[Array, Passes]:
+        arc = Arc(
+            delta=delta,
+            gradient=gradient,
+            direction=self._direction(gradient),
+            loss=losses,
+            project=lambda candidate: self._project(candidate, x),
+            score=lambda candidate: loss_of(x + candidate),
+            curvature=lambda d: directional_curvature(loss_of, x + delta, d)[2],
+            size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.event_dims],
+        )
+        size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
+        return STEP_RULES[self.step_rule](arc, size)
+
+    def _recorded(
+        self,
+        policy: Policy,
+        reference: Reference,
+        last: Array,
+        trace: tuple[Any, ...],
+        loss_of: Loss,
+    ) -> Trajectory:
+        points, gradients, losses, outputs, passes = trace
+        points = jnp.concatenate([points, last[None]])
+        if self.select == "best" or self.keep_outputs:
+            losses = jnp.concatenate([losses, loss_of(last)[None]])
+        if self.keep_outputs:
+            outputs = jnp.concatenate([outputs, policy(last)[None]])
+        points, gradients, losses = lax.stop_gradient((points, gradients, losses))
+        return Trajectory(
+            reference=reference,
+            points=points,
+            gradients=gradients,
+            losses=losses,
+            worst=_highest(points, losses) if self.select == "best" else points[-1],
+            event_dims=self.ball.event_dims,
+            forward_passes=1 + len(losses) + jnp.sum(passes.forward),
+            backward_passes=self.steps,
+            curvature_passes=jnp.sum(passes.curvature),
+            outputs=outputs,
+        )
+
+    def _project(self, delta: Array, x: Array) -> Array:
+        if self.step_direction == "steepest":
+            return self.ball.project_scaled(delta, x)
+        return self.ball.project(delta, x)
+
+    def _direction(self, gradient: Array) -> Array:
+        if self.step_direction == "raw":
+            return gradient
+        norm = self.ball.norm if self.step_direction == "steepest" else "linf"
+        return replace(self.ball, norm=norm).steepest(gradient)
+
+
+def fgsm(ball: Ball, objective: Objective) -> ProjectedGradientAscent:
+    """The fast gradient (sign) method: one steepest step of size ε from the clean input.
+
+    δ = ε s·sign(g) on linf and ε s²g/‖sg‖₂ on l2, with g the gradient at δ = 0. A divergence has
+    no gradient there; give an objective that has.
+
+    Args:
+        ball: the threat set.
+        objective: ℓ, (output, reference) to losses ``[batch]``.
+
+    Returns:
+        Projected gradient ascent of one step.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> attack = fgsm(Ball("linf", 0.5), lambda output, reference: output.sum(1))
+        >>> attack(jnp.tanh, jnp.zeros((1, 2)), jax.random.key(0)).worst
+        Array([[0.5, 0.5]], dtype=float32)
+
+    Source: Goodfellow et al., Explaining and harnessing adversarial examples, 2015,
+    https://arxiv.org/abs/1412.6572.
+    """
+    known_zero = not is_traced(ball.epsilon) and ball.epsilon == 0
+    size = None if known_zero else ball.epsilon
+    return ProjectedGradientAscent(ball, objective, steps=1, step_size=size, random_start=False)
+
+
+def _highest(points: Array, losses: Array) -> Array:
+    """The point of highest loss of every sample: ``[K, batch, *event]`` to ``[batch, *event]``."""
+    return points[losses.argmax(0), jnp.arange(points.shape[1])]
+
+
+def _worse(first: Trajectory, second: Trajectory) -> Trajectory:
+    """Per sample, the trajectory that reached the higher loss; passes add up."""
+    better = second.losses.max(0) > first.losses.max(0)
+
+    def choose(new: Array, old: Array, batch_dim: int) -> Array:
+        shape = [1] * old.ndim
+        shape[batch_dim] = -1
+        return jnp.where(better.reshape(shape), new, old)
+
+    outputs = None
+    if first.outputs is not None and second.outputs is not None:
+        outputs = choose(second.outputs, first.outputs, 1)
+    return replace(
+        first,
+        points=choose(second.points, first.points, 1),
+        gradients=choose(second.gradients, first.gradients, 1),
+        losses=choose(second.losses, first.losses, 1),
+        worst=choose(second.worst, first.worst, 0),
+        forward_passes=first.forward_passes + second.forward_passes - 1,
+        backward_passes=first.backward_passes + second.backward_passes,
+        curvature_passes=first.curvature_passes + second.curvature_passes,
+        outputs=outputs,
+    )

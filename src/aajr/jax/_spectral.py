@@ -1,0 +1,70 @@
+"""Global spectral penalty: a bound on the worst direction, taken or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+from jax import Array
+
+from aajr.jax._checks import check_choice, check_count
+from aajr.jax._directional import ESTIMATORS, Estimator
+from aajr.jax._functions import Policy, joined
+from aajr.jax._norms import iterated_squared
+from aajr.jax._penalty import JacobianPenalty, given
+from aajr.jax._pytree import pytree
+from aajr.jax._trajectory import Trajectory
+
+
+@pytree("mask")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Spectral(JacobianPenalty):
+    r"""‖J‖₂² by power iteration on :math:`J^\top M J`.
+
+    Attributes:
+        iterations: power iterations per call.
+        mask: True for input features to count, broadcastable to the event; all by default.
+        estimator: of J v.
+
+    Raises:
+        ValueError: no iteration, an unknown estimator.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from aajr.jax import Ball, UniformNoise
+        >>> policy, key = lambda x: x * jnp.array([1.0, 2.0]), jax.random.key(0)
+        >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, jnp.ones((8, 2)), key)
+        >>> Spectral(iterations=20)(policy, trajectory, key).round()
+        Array(4., dtype=float32)
+
+    Source: Yoshida and Miyato, Spectral norm regularization, 2017,
+    https://arxiv.org/abs/1705.10941.
+    """
+
+    iterations: int = 5
+    mask: Array | None = None
+    estimator: Estimator = "double_backward"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("iterations", self.iterations)
+        check_choice("estimator", self.estimator, tuple(ESTIMATORS))
+
+    def draw(self, trajectory: Trajectory, key: Array) -> Array:
+        """The first directions, ``[points * batch, *event]``."""
+        x = joined(self.evaluation_points(trajectory))
+        return jax.random.normal(key, x.shape, x.dtype)
+
+    def per_sample(self, policy: Policy, trajectory: Trajectory, draws: Array | None) -> Array:
+        """‖J‖₂², averaged over the points: ``[batch]``."""
+        x = self.evaluation_points(trajectory)
+        values = iterated_squared(
+            policy,
+            joined(x),
+            given(draws),
+            metric=self.metric,
+            iterations=self.iterations,
+            mask=self.mask,
+            estimator=self.estimator,
+        )
+        return values.reshape(x.shape[:2]).mean(0)
