@@ -24,8 +24,8 @@ from aajr.adversaries import MaskedGradientWarning
 from aajr.certification import STAGES, Audit, AuditBudget, EpsilonUnitWarning, write_audit
 from aajr.certification import audit as audit_policy
 from aajr.certification._page import comparison
-from aajr.cli.evaluate import _game
 from aajr.envs.hide_and_seek import HideAndSeekConfig, Team, make_torchrl_env
+from aajr.evaluation.contenders import game_of
 from aajr.geometry import Ball
 from aajr.training.checkpoints import load_checkpoint
 from aajr.training.collection import FrozenTeam, Player, collect
@@ -76,7 +76,7 @@ def audit(
     console = Console()
     actor = load_actor(checkpoint, team)
     _, meta = load_checkpoint(checkpoint)
-    game = _game(meta["config"]["env"])
+    game = game_of(meta["config"]["env"])
     ball = Ball(norm, epsilon, mask=attackable_features(game, team, threat))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar, warnings.catch_warnings():

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 
 from aajr.adversaries import Adversary, UniformNoise
-from aajr.cli.evaluate import _game
 from aajr.envs.hide_and_seek import HideAndSeekConfig
+from aajr.evaluation.contenders import game_of
 from aajr.evaluation.episodes import Match
 from aajr.evaluation.report import frame_text, record_episode, strongest_change, write_gif
 from aajr.evaluation.report._record import game_facts
@@ -62,7 +62,7 @@ def watch(
         raise ValueError(f"fps={fps} is not allowed; give 1 to 50")
     actor = load_actor(checkpoint, "hider")
     _, meta = load_checkpoint(checkpoint)
-    game = _game(meta["config"]["env"])
+    game = game_of(meta["config"]["env"])
     seekers = [load_actor(path, "seeker") for path in (opponents[:1] or (checkpoint,))]
     episode = record_episode(
         Match(game, seekers, 1, seed),

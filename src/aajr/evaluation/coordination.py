@@ -143,8 +143,8 @@ def mutual_information(first: Tensor, second: Tensor) -> float:
             raise ValueError(f"{name} must hold whole numbers [n], at least one")
     if len(first) != len(second):
         raise ValueError(f"first has {len(first)} samples and second {len(second)}; pair them")
-    _, x = first.unique(return_inverse=True)
-    _, y = second.unique(return_inverse=True)
+    _, x = torch.unique(first, return_inverse=True)
+    _, y = torch.unique(second, return_inverse=True)
     table = torch.zeros(int(x.max()) + 1, int(y.max()) + 1, dtype=torch.float64)
     table.index_put_((x, y), torch.ones(len(x), dtype=torch.float64), accumulate=True)
     joint = table / len(x)
