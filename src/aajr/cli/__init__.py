@@ -14,6 +14,7 @@ def main() -> None:
     except ImportError:
         sys.exit("aajr's commands need the extra 'rl': pip install 'aajr[rl]'")
     from aajr.cli.audit import audit
+    from aajr.cli.crossplay import crossplay
     from aajr.cli.evaluate import evaluate
     from aajr.cli.report import report
     from aajr.cli.reproduce import reproduce
@@ -25,6 +26,7 @@ def main() -> None:
     commands: dict[str, Callable[..., Any]] = {
         "train": train,
         "evaluate": evaluate,
+        "crossplay": crossplay,
         "audit": audit,
         "reproduce": reproduce,
         "report": report,

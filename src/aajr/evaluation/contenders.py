@@ -73,6 +73,22 @@ def contenders(paths: Sequence[Path], team: Team) -> tuple[Contender, ...]:
     return _told_apart(list(found.values()))
 
 
+def common_game(teams: Sequence[Contender]) -> HideAndSeekConfig:
+    """The game that all teams were trained in.
+
+    Raises:
+        ValueError: teams of different games.
+    """
+    first = teams[0]
+    for other in teams[1:]:
+        if other.game != first.game:
+            raise ValueError(
+                f"{first.path} and {other.path} were trained in different games; give checkpoints "
+                "of one game"
+            )
+    return first.game
+
+
 def game_of(fields: Mapping[str, Any]) -> HideAndSeekConfig:
     """The game of a checkpoint's configuration."""
     walls = tuple(tuple(wall) for wall in fields["walls"])
@@ -81,7 +97,7 @@ def game_of(fields: Mapping[str, Any]) -> HideAndSeekConfig:
 
 
 def method_of(config: Mapping[str, Any]) -> str:
-    """What a training configuration is called: penalty, weight and placement of the adversary.
+    """What a training configuration is called: penalty with its weight, or how it was trained.
 
     Example:
         >>> adversary = {"placement": "rollout"}
@@ -91,6 +107,8 @@ def method_of(config: Mapping[str, Any]) -> str:
         'adversarial'
     """
     penalty = config["penalty"]
+    if len(config.get("learners", ())) == 2:
+        return "self-play"
     if penalty["name"] != "none":
         return f"{penalty['name']} {penalty['weight']:g}"
     return "plain" if config["adversary"]["placement"] == "none" else "adversarial"

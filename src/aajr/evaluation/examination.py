@@ -18,8 +18,7 @@ from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number
 from aajr.adversaries import MaskedGradientWarning
-from aajr.envs.hide_and_seek import HideAndSeekConfig
-from aajr.evaluation.contenders import Contender
+from aajr.evaluation.contenders import Contender, common_game
 from aajr.evaluation.coordination import coordination
 from aajr.evaluation.episodes import AttackedHiders, Match, contest
 from aajr.evaluation.facts import machine_facts, version_facts
@@ -95,7 +94,7 @@ class Subject:
         directory: Path,
     ) -> None:
         self.contender, self.examination = contender, examination
-        game = _common_game([contender, *opponents])
+        game = common_game([contender, *opponents])
         seekers = [opponent.actor("seeker") for opponent in opponents]
         match = Match(game, seekers, examination.episodes, examination.seed)
         actor = contender.actor("hider")
@@ -213,17 +212,6 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no whole trial ({error}); remove it") from None
     return facts
-
-
-def _common_game(contenders: Sequence[Contender]) -> HideAndSeekConfig:
-    first = contenders[0]
-    for other in contenders[1:]:
-        if other.game != first.game:
-            raise ValueError(
-                f"{first.path} and {other.path} were trained in different games; give checkpoints "
-                "of one game"
-            )
-    return first.game
 
 
 def _fingerprint(actor: Actor, match: Match, examination: Examination) -> str:
