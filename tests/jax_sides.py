@@ -94,25 +94,24 @@ def close(found: Array, expected: Tensor | np.ndarray, tolerance: float) -> None
 
 def same_with_gradient(
     value_of: Callable[[Callable[[Array], Array]], Array],
-    expected: Tensor,
     net: nn.Sequential,
-    tolerance: float,
+    *expectations: tuple[Tensor, float],
 ) -> None:
     """Value and parameter gradient on the JAX side agree with those of torch.
 
     Args:
         value_of: from the policy to a scalar.
-        expected: torch's scalar, attached.
         net: torch's network.
-        tolerance: relative to the largest entry.
+        expectations: torch's scalars, attached, and tolerances relative to the largest entry.
     """
     value, gradient = jax.value_and_grad(lambda params: value_of(partial(apply, params)))(
         parameters(net)
     )
-    close(value, expected, tolerance)
-    oracle = dense.parameter_gradient(expected, net)
-    assert float(oracle.abs().max()) > 1e-6, "the oracle has no gradient and would prove nothing"
-    close(flat(gradient), oracle, tolerance)
+    for expected, tolerance in expectations:
+        close(value, expected, tolerance)
+        oracle = dense.parameter_gradient(expected, net)
+        assert float(oracle.abs().max()) > 1e-6, "without a gradient the oracle proves nothing"
+        close(flat(gradient), oracle, tolerance)
 
 
 def generator(seed: int = 7) -> torch.Generator:
