@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aajr.evaluation.records import read_results
+from aajr.evaluation.trials import read_evaluation
 
 AAJR = Path(sys.executable).with_name("aajr")
 TINY = [
@@ -30,7 +31,7 @@ def aajr(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "reproduce"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "crossplay", "reproduce"])
 def test_help_shows_examples(command):
     result = aajr(command, "--help")
     assert result.returncode == 0
@@ -80,33 +81,59 @@ def test_train_logs_and_goes_on(league, tmp_path):
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == written
 
 
-def test_evaluate_prints_the_worst_and_writes_json(league, tmp_path):
-    output = tmp_path / "scores.json"
-    result = aajr(
+def test_evaluate_prints_the_worst_and_goes_on(league, tmp_path):
+    command = (
         "evaluate",
-        "--checkpoints",
         str(league),
         "--opponents",
-        str(league),
-        "--epsilon",
+        str(league.parent),
+        "--suite",
+        "quick",
+        "--eps",
+        "0,0.1",
         "0.2",
         "--episodes",
         "12",
-        "--budget.steps",
-        "1",
-        "--budget.restarts",
-        "1",
-        "--budget.critics",
-        "1",
-        "--budget.critic-episodes",
-        "12",
         "--output",
-        str(output),
+        str(tmp_path),
+        "--coordination",
     )
+    result = aajr(*command)
     assert result.returncode == 0, result.stderr
-    assert "worst" in result.stdout
-    (scores,) = json.loads(output.read_text()).values()
-    assert [s["attack"] for s in scores] == ["none", "noise", "mad", "critic_0"]
+    for word in ("worst", "quick version 1", "role_separation"):
+        assert word in result.stdout
+    found = read_evaluation(tmp_path / "evaluation.json")
+    (one,) = found.assessments
+    assert (found.suite["name"], one.epsilons) == ("quick", (0.1, 0.2))
+    assert {t.score.attack for t in one.at(0.2)} == {"noise", "pgd_mad", "critic_0", "square"}
+    again = aajr(*command)
+    assert again.returncode == 0, again.stderr
+    assert read_evaluation(tmp_path / "evaluation.json") == found
+
+
+def test_crossplay_plays_the_league(league, tmp_path):
+    result = aajr("crossplay", str(league), "--episodes", "12", "--output", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "Seekers against the league" in result.stdout
+    facts = json.loads((tmp_path / "crossplay.json").read_text())
+    assert len(facts["pairings"]) == 1
+    assert (tmp_path / "crossplay.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--eps", "0.1,many"), "eps='0.1,many'"),
+        (("--eps", "-0.1"), "epsilon=-0.1"),
+        (("--opponents", "nothing.safetensors"), "does not exist"),
+    ],
+)
+def test_evaluate_names_what_is_wrong(arguments, message, league, tmp_path):
+    command = ("evaluate", str(league), "--opponents", str(league), "--output", str(tmp_path))
+    result = aajr(*command, *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

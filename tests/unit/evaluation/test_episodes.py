@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from aajr import Ball, Divergence, ProjectedGradientAscent, UniformNoise
+from aajr import Adversary, Ball, Divergence, ProjectedGradientAscent, Trajectory, UniformNoise
 from aajr.envs.hide_and_seek import HideAndSeekConfig, hiders_success
 from aajr.evaluation.attacks import AttackBudget, prepare_suite
 from aajr.evaluation.critics import Experience, fit_critic, one_hot, r_squared, returns_to_go
-from aajr.evaluation.episodes import AttackedHiders, Match, floors, play, score
+from aajr.evaluation.episodes import AttackedHiders, Match, contest, floors, play, score
 from aajr.training import Actor, attackable_features
 
 GAME = HideAndSeekConfig(max_steps=8)
@@ -85,6 +85,71 @@ def test_an_attack_that_never_arrives_is_an_error(match):
     adversary = UniformNoise(Ball("linf", 0.0))
     with pytest.raises(RuntimeError, match="must reach the policy"):
         score(match, attacked(random_actor(5), adversary), "noise", 0.1)
+
+
+class Reading(Adversary):
+    """Adds a step's worth of its radius, and keeps what it was given."""
+
+    def __init__(self, ball, memory=0):
+        self.ball, self.given = ball, []
+        if memory:
+            self.memory = memory
+
+    def run(self, policy, reference, generator):
+        self.given.append((reference.inputs, dict(reference.data)))
+        share = 0.5 if len(self.given) % 2 else 1.0
+        worst = reference.inputs + share * self.ball.epsilon
+        return Trajectory(
+            reference=reference,
+            points=torch.stack([reference.inputs, worst]),
+            gradients=torch.zeros_like(worst).unsqueeze(0),
+            losses=torch.zeros(1, len(worst)),
+            worst=worst,
+            forward_passes=3,
+            backward_passes=2,
+        )
+
+
+def test_an_attack_over_an_episode_reads_what_came_before(match):
+    adversary = Reading(Ball("linf", 0.25), memory=2)
+    outcome = contest(match, attacked(random_actor(5), adversary), "reading", 0.25)
+    inputs = [x for x, _ in adversary.given]
+    for step, (x, data) in enumerate(adversary.given):
+        assert set(data) == {"time", "previous", "spent", "history"}
+        assert torch.equal(data["time"], torch.full((80,), step))
+        expected = torch.stack([inputs[max(0, step - 2)], inputs[max(0, step - 1)]], 1)
+        assert torch.equal(data["history"], expected)
+        size = 0.0 if step == 0 else 0.125 if step % 2 else 0.25
+        assert torch.allclose(data["previous"], torch.full_like(x, size), atol=1e-6)
+        spent = 0.125 * ((step + 1) // 2) + 0.25 * (step // 2)
+        assert torch.allclose(data["spent"], torch.full((80,), spent), atol=1e-5)
+    assert (outcome.forward_passes, outcome.backward_passes) == (3, 2)
+    flat = outcome.record.observation.transpose(0, 1).flatten(1, 2)
+    assert torch.equal(torch.stack(inputs), flat)
+
+
+def test_without_memory_no_history_is_kept(match):
+    adversary = Reading(Ball("linf", 0.25))
+    score(match, attacked(random_actor(5), adversary), "reading", 0.25)
+    assert all(set(data) == {"time", "previous", "spent"} for _, data in adversary.given)
+
+
+def test_an_attack_on_logits_reads_logits_of_before(match):
+    adversary = Reading(Ball("linf", 0.25), memory=1)
+    actor = random_actor(5)
+    hiders = AttackedHiders(actor, adversary, torch.Generator(), on_logits=True)
+    score(match, hiders, "reading", 0.25)
+    (first, _), (_, second) = adversary.given[:2]
+    assert torch.equal(second["history"][:, 0], first)
+    assert torch.equal(actor(second["observation"]), adversary.given[1][0])
+
+
+def test_the_outcome_tells_every_episode(match):
+    outcome = contest(match, attacked(random_actor(5)), "none", 0.0)
+    assert outcome.won.dtype == torch.bool
+    assert outcome.score.success == pytest.approx(float(outcome.won.float().mean()))
+    assert torch.equal(outcome.won, hiders_success(outcome.record.seen, 2))
+    assert (outcome.forward_passes, outcome.backward_passes) == (1, 0)
 
 
 def test_mad_changes_more_actions_than_noise(match):
