@@ -26,6 +26,8 @@ TOLERANCES = {
     "central_difference": (5e-10, 2e-8),
 }
 every_metric = pytest.mark.parametrize("metric", dense.METRICS)
+# one head is the case of heads=(6,)
+every_family = pytest.mark.parametrize("metric", ["euclidean", "heads", "gaussian"])
 every_estimator = pytest.mark.parametrize("estimator", TOLERANCES)
 every_point = pytest.mark.parametrize("points", ["origin", "last", "trajectory"])
 
@@ -84,7 +86,7 @@ def both(name, metric, **settings):
     return theirs, getattr(aj, name)(metric=jax_sides.METRICS[metric], **arrays)
 
 
-@every_metric
+@every_family
 @every_estimator
 @pytest.mark.parametrize(
     ("direction", "points", "gamma"),
@@ -139,7 +141,7 @@ def test_secant_of_kept_outputs():
     jax_sides.close(jax_sides.flat(gradient), oracle, TIGHT)
 
 
-@every_metric
+@every_family
 @every_estimator
 @pytest.mark.parametrize(("points", "weight"), [("last", "gradient"), ("trajectory", "one")])
 def test_random_direction(metric, estimator, points, weight):

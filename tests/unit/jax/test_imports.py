@@ -1,0 +1,53 @@
+"""Neither side loads the other."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import aajr
+
+TORCH_SIDE = """
+import sys, aajr
+assert "torch" not in sys.modules, "a bare import loads torch"
+aajr.Ball("l2", 0.1), aajr.penalties.AAJR, aajr.theory.membership
+from aajr import *
+assert "torch" in sys.modules
+assert not {"jax", "optax", "aajr.jax"} & set(sys.modules)
+"""
+JAX_SIDE = """
+import sys, jax, aajr.jax
+ball = aajr.jax.Ball("l2", 0.1)
+attack = aajr.jax.ProjectedGradientAscent(ball)
+attack(lambda x: x, jax.numpy.ones((2, 3)), jax.random.key(0))
+assert not [name for name in sys.modules if name.split(".")[0] in ("torch", "optax")]
+"""
+
+
+def run(program: str) -> None:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_torch_side_leaves_jax_out():
+    run(TORCH_SIDE)
+
+
+def test_the_jax_side_leaves_torch_out():
+    run(JAX_SIDE)
+
+
+def test_lazy_names_are_those_of_the_modules_that_the_type_checker_reads():
+    tree = ast.parse(Path(aajr.__file__).read_text(encoding="utf-8"))
+    homes = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("aajr.")
+        for alias in node.names
+    }
+    assert sorted(homes) == sorted(aajr.__all__)
+    for name, home in homes.items():
+        assert getattr(aajr, name) is getattr(sys.modules[home], name)
+    assert set(aajr.__all__) <= set(dir(aajr))
