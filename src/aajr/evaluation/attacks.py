@@ -1,4 +1,4 @@
-"""The attacks of the evaluation, by name, and the suite that runs them."""
+"""The attacks of a comparison: a few of the suites' at a budget that its preset chooses."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from aajr._checks import check_count, check_number
-from aajr.adversaries import Adversary, Critic, Divergence, ProjectedGradientAscent, UniformNoise
-from aajr.evaluation.critics import fit_critic
-from aajr.evaluation.episodes import AttackedHiders, Match, explore, play, score
+from aajr.adversaries import Adversary, ProjectedGradientAscent
+from aajr.evaluation import suite_attacks
+from aajr.evaluation.episodes import AttackedHiders, Match, play, score
 from aajr.evaluation.records import Score
-from aajr.geometry import Ball, Categorical
+from aajr.evaluation.victim import Effort, Victim
+from aajr.geometry import Ball
 from aajr.minimax import diagnose
 from aajr.training.learner import OnlineValue
 from aajr.training.models import Actor, greedy_heads
 from aajr.training.threats import Threat, attackable_features
-from aajr.trajectory import Objective
 
 
 @dataclass(frozen=True)
@@ -46,33 +45,35 @@ class AttackBudget:
 
 @dataclass(frozen=True, eq=False)
 class AttackSuite:
-    """Attacks on one victim in one match.
+    """Noise, MAD and fitted critics against one victim in one match.
 
     Attributes:
-        actor: the victim.
-        match: who plays, on which starts.
-        threat: what may be perturbed.
+        victim: who is attacked.
         budget: how hard the attacks try.
-        critics: fitted critics with their R²; see :func:`prepare_suite`.
     """
 
-    actor: Actor
-    match: Match
-    threat: Threat
+    victim: Victim
     budget: AttackBudget
-    critics: tuple[tuple[OnlineValue, float], ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Attacks of the suite."""
-        return ("noise", "mad", *(f"critic_{i}" for i in range(len(self.critics))))
+        return ("noise", "mad", *(f"critic_{i}" for i in range(self.budget.critics)))
+
+    @property
+    def critics(self) -> tuple[tuple[OnlineValue, float], ...]:
+        """Fitted critics with their R²."""
+        fitted = [self.victim.critic(index) for index in range(self.budget.critics)]
+        fits = self.victim.preparation
+        return tuple((value, fits[f"critic_{index}_r2"]) for index, value in enumerate(fitted))
 
     def scores(self, epsilons: Sequence[float], names: Sequence[str] | None = None) -> list[Score]:
         """The clean score, and one for every attack at every positive ε."""
         for epsilon in epsilons:
             check_number("epsilon", epsilon)
-        clean = AttackedHiders(self.actor, None, self._generator())
-        results = [score(self.match, clean, "none", 0.0)]
+        victim = self.victim
+        clean = AttackedHiders(victim.actor, None, self._generator())
+        results = [score(victim.match, clean, "none", 0.0)]
         for name in self.names if names is None else names:
             for epsilon in epsilons:
                 if epsilon > 0:
@@ -81,73 +82,49 @@ class AttackSuite:
 
     def sensitivity(self, epsilon: float, rows: int = 2048) -> dict[str, float]:
         """Jacobian diagnostics on visited states, along the MAD attack; see ``aajr.diagnose``."""
-        few = replace(self.match, episodes=min(self.match.episodes, 64))
-        record = play(few, lambda x: greedy_heads(self.actor(x), self.actor.heads))
+        victim = self.victim
+        actor, match = victim.actor, victim.match
+        few = replace(match, episodes=min(match.episodes, 64))
+        record = play(few, lambda x: greedy_heads(actor(x), actor.heads))
         states = record.observation.flatten(0, 2)
         generator = self._generator()
         states = states[torch.randperm(len(states), generator=generator)[:rows]]
-        threat: Threat = "full" if self.threat == "actions" else self.threat
-        mask = attackable_features(self.match.config, "hider", threat)
-        metric = Categorical(self.actor.heads)
+        threat: Threat = "full" if victim.on_logits else victim.threat
+        mask = attackable_features(match.config, "hider", threat)
         adversary = ProjectedGradientAscent(
-            Ball("linf", epsilon, mask=mask), Divergence(metric), steps=self.budget.steps
+            Ball("linf", epsilon, mask=mask), victim.divergence, steps=self.budget.steps
         )
-        trajectory = adversary(self.actor, states, generator)
-        return diagnose(self.actor, trajectory, generator, metric=metric)
+        trajectory = adversary(actor, states, generator)
+        return diagnose(actor, trajectory, generator, metric=victim.metric)
 
     def _score(self, name: str, epsilon: float) -> Score:
+        victim = self.victim
         adversary = self._adversary(name, epsilon)
-        on_logits = self.threat == "actions"
-        hiders = AttackedHiders(self.actor, adversary, self._generator(), on_logits)
-        return score(self.match, hiders, name, epsilon)
+        hiders = AttackedHiders(victim.actor, adversary, self._generator(), victim.on_logits)
+        return score(victim.match, hiders, name, epsilon)
 
     def _adversary(self, name: str, epsilon: float) -> Adversary:
         if name not in self.names:
             raise ValueError(f"attack={name!r} is unknown; choose among {self.names}")
-        ball = Ball("linf", epsilon, mask=self._mask())
-        if name == "noise":
-            return UniformNoise(ball)
-        return ProjectedGradientAscent(
-            ball,
-            self._objective(name),
-            steps=self.budget.steps,
-            restarts=self.budget.restarts,
-            select="best",
-        )
-
-    def _objective(self, name: str) -> Objective:
-        metric = Categorical(self.actor.heads)
-        if name == "mad":
-            return Divergence(metric)
-        value, _ = self.critics[int(name.removeprefix("critic_"))]
-        state = "observation" if self.threat == "actions" else None
-        return Critic(value, metric.probabilities, state)
-
-    def _mask(self) -> Tensor | None:
-        if self.threat == "actions":
-            return None
-        return attackable_features(self.match.config, "hider", self.threat)
+        builders: dict[str, suite_attacks.Builder] = {
+            "noise": suite_attacks.noise,
+            "mad": suite_attacks.pgd_mad,
+        }
+        if name not in builders:
+            builders[name] = suite_attacks.critic(int(name.removeprefix("critic_")))
+        return builders[name](self.victim.ball(epsilon), self.victim)
 
     def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.match.seed + 3)
+        return torch.Generator().manual_seed(self.victim.match.seed + 3)
 
 
 def prepare_suite(actor: Actor, match: Match, threat: Threat, budget: AttackBudget) -> AttackSuite:
-    """Fit the critics on the victim's own rollouts, then hold everything ready.
+    """Hold everything ready; critics are fitted on the victim's own rollouts when first needed.
 
     Raises:
-        ValueError: the actor does not read this game's observations.
+        ValueError: an unknown threat, an actor that does not read this game's observations.
     """
-    features = len(attackable_features(match.config, "hider", "full"))
-    if actor.features != features:
-        raise ValueError(
-            f"the actor reads {actor.features} features, the game shows {features}; give the "
-            "configuration that the actor was trained with"
-        )
-    critics = []
-    for index in range(budget.critics):
-        seed = match.seed + 1000 * (index + 1)
-        training = replace(match, episodes=budget.critic_episodes, seed=seed)
-        generator = torch.Generator().manual_seed(seed)
-        critics.append(fit_critic(explore(training, actor), generator))
-    return AttackSuite(actor, match, threat, budget, tuple(critics))
+    effort = Effort(
+        steps=budget.steps, restarts=budget.restarts, critic_episodes=budget.critic_episodes
+    )
+    return AttackSuite(Victim(actor, match, threat, effort), budget)

@@ -186,7 +186,7 @@ def evaluation_of(
         seed=examination.seed,
         opponents=tuple(str(opponent.path) for opponent in opponents),
         assessments=tuple(assessments),
-        machine=machine_facts(),
+        machine=machine_facts() | {"threads": torch.get_num_threads()},
         versions=version_facts(),
     )
 
