@@ -34,19 +34,23 @@ def coordination(
         seed: of the shuffled baseline.
 
     Returns:
-        ``coverage``, ``role_separation`` (of mean positions), ``action_separation`` (of action
-        histograms), ``action_information`` in nats, ``grabs``, ``locks`` and ``box_distance`` of
-        the hiders per episode; and per role, that is per index in the team, ``seen_rate`` and
-        ``hidden_at_end`` of the hiders, ``sighting_rate`` of the seekers.
+        ``coverage``; over episodes ``role_separation`` (of mean positions) and
+        ``action_separation`` (of action histograms); within episodes, over steps,
+        ``space_division`` (of positions) and ``labour_division`` (of actions);
+        ``action_information`` in nats; ``grabs``, ``locks`` and ``box_distance`` of the hiders per
+        episode; and per role, that is per index in the team, ``seen_rate`` and ``hidden_at_end``
+        of the hiders, ``sighting_rate`` of the seekers.
     """
     hiders = record.agents[:, :, : config.n_hiders]
     symbols = action_symbols(record.action)
-    histograms = torch.nn.functional.one_hot(symbols, SYMBOLS).float().mean(1)
+    acts = torch.nn.functional.one_hot(symbols, SYMBOLS).float()
     generator = torch.Generator().manual_seed(seed)
     measures: dict[str, float | list[float]] = {
         "coverage": float(coverage(hiders).mean()),
         "role_separation": float(role_separation(hiders.mean(1))),
-        "action_separation": float(role_separation(histograms)),
+        "action_separation": float(role_separation(acts.mean(1))),
+        "space_division": float(role_separation(hiders).mean()),
+        "labour_division": float(role_separation(acts).mean()),
         "action_information": team_information(symbols, generator),
     }
     use = box_use(record, config.n_hiders)
@@ -86,15 +90,15 @@ def role_separation(features: Tensor) -> Tensor:
 
     .. math:: \eta^2 = \frac{\sum_a \|\bar f_a - \bar f\|^2 E}{\sum_{e,a} \|f_{ea} - \bar f\|^2}
 
-    1 if every agent does the same in every episode and not all do the same; for agents that are
-    alike its mean is (A - 1)/(E A - 1). Without any variance it is 0.
+    1 if every agent does the same in every sample and not all do the same; for agents that are
+    alike and E independent samples its mean is (A - 1)/(E A - 1). Without any variance it is 0.
 
     Args:
-        features: of each agent in each episode, ``[episodes, agents, features]``: mean position,
-            or histogram of actions.
+        features: of each agent in each sample, ``[..., samples, agents, features]``. Samples are
+            episodes (of mean positions, or histograms of actions), or the steps of one.
 
     Returns:
-        A scalar in [0, 1].
+        ``[...]``, in [0, 1].
 
     Example:
         >>> import torch
@@ -103,15 +107,16 @@ def role_separation(features: Tensor) -> Tensor:
 
     Source: Fisher, Statistical methods for research workers, 1925.
     """
-    if features.ndim != 3 or features.numel() == 0:
+    if features.ndim < 3 or features.numel() == 0:
         raise ValueError(
-            f"features has shape {tuple(features.shape)}; give [episodes, agents, features]"
+            f"features has shape {tuple(features.shape)}; give [..., samples, agents, features]"
         )
     check_finite("features", features)
-    middle = features.double() - features.double().mean((0, 1))
-    total = middle.square().sum()
-    between = features.shape[0] * middle.mean(0).square().sum()
-    share = between / total if total > 0 else torch.zeros_like(total)
+    exact = features.double()
+    middle = exact - exact.mean((-3, -2), keepdim=True)
+    total = middle.square().sum((-3, -2, -1))
+    between = features.shape[-3] * middle.mean(-3).square().sum((-2, -1))
+    share = torch.where(total > 0, between / total.clamp_min(1e-300), 0.0)
     return share.clamp(0, 1).to(features.dtype)
 
 

@@ -62,6 +62,22 @@ def test_role_separation_by_hand():
     assert role_separation(swapped).item() == 0
 
 
+def test_role_separation_takes_each_match_alone():
+    features = torch.randn(3, 4, 2, 5, generator=generator())
+    alone = torch.stack([role_separation(part) for part in features])
+    assert torch.equal(role_separation(features), alone)
+
+
+def test_division_of_space_within_an_episode(record):
+    # everyone stays on a place of its own, another one in each episode
+    places = torch.randn(24, 1, 5, 2, generator=generator()).expand(-1, 7, -1, -1)
+    found = coordination(dataclasses.replace(record, agents=places), GAME)
+    assert found["space_division"] == pytest.approx(1)
+    assert found["role_separation"] < 0.2
+    still = dataclasses.replace(record, action=torch.zeros_like(record.action))
+    assert coordination(still, GAME)["labour_division"] == 0
+
+
 def test_role_separation_of_equal_agents_has_the_expected_bias():
     episodes, agents = 40, 5
     draws = torch.randn(300, episodes, agents, 1, generator=generator())
