@@ -13,7 +13,7 @@ from jax import Array
 from aajr.jax._adversary import Adversary
 from aajr.jax._checks import check_choice, check_finite, check_key, check_number, is_array
 from aajr.jax._directional import directional_derivative
-from aajr.jax._functions import Policy, limits
+from aajr.jax._functions import Policy, draw_rows, limits
 from aajr.jax._metrics import Euclidean, Metric
 from aajr.jax._norms import frobenius_squared, spectral_squared
 from aajr.jax._penalty import Penalty
@@ -187,9 +187,8 @@ class Minimax:
     ) -> tuple[Array, Mapping[str, Array]]:
         if self.attack_fraction == 1:
             return x, data
-        count = max(1, round(self.attack_fraction * x.shape[0]))
-        order = jax.random.permutation(key, x.shape[0])[:count]
-        return x[order], {name: value[order] for name, value in data.items()}
+        rows = draw_rows(key, x.shape[0], self.attack_fraction)
+        return x[rows], {name: value[rows] for name, value in data.items()}
 
     def _task_loss(
         self, policy: Policy, x: Array, trajectory: Trajectory, task: Callable[[Array], Array]

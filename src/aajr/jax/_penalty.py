@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from aajr.jax._checks import check_choice, check_count, check_key, check_number
-from aajr.jax._functions import Policy
+from aajr.jax._functions import Policy, draw_rows
 from aajr.jax._metrics import Euclidean, Metric
 from aajr.jax._trajectory import Trajectory
 
@@ -96,8 +96,7 @@ class Penalty(ABC):
         for_rows, for_draws = jax.random.split(key)
         if self.fraction < 1:
             batch = trajectory.origin.shape[0]
-            order = jax.random.permutation(for_rows, batch)
-            trajectory = trajectory.rows(order[: max(1, round(self.fraction * batch))])
+            trajectory = trajectory.rows(draw_rows(for_rows, batch, self.fraction))
         return observed.per_sample(policy, trajectory, observed.draw(trajectory, for_draws))
 
 
