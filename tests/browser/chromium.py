@@ -7,10 +7,20 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The protocol reads from 3 and writes to 4; the copies keep them apart. A launcher instead of a
+# preexec_fn: this process must not fork, JAX's threads run in it.
+LAUNCH = """
+import fcntl, os, sys
+into, out = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(into, 3)
+os.dup2(out, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_chromium():
@@ -40,14 +50,9 @@ class Browser:
         theirs_in, self.out = os.pipe()
         self.into, theirs_out = os.pipe()
 
-        def descriptors():
-            # the protocol reads from 3 and writes to 4; the copies keep them apart
-            first, second = os.dup(theirs_in), os.dup(theirs_out)
-            os.dup2(first, 3)
-            os.dup2(second, 4)
-
         self.process = subprocess.Popen(
             [
+                *(sys.executable, "-c", LAUNCH, str(theirs_in), str(theirs_out)),
                 self.path,
                 "--headless=new",
                 "--remote-debugging-pipe",
@@ -57,8 +62,7 @@ class Browser:
                 "--no-first-run",
                 f"--user-data-dir={self.profile.name}",
             ],
-            close_fds=False,
-            preexec_fn=descriptors,
+            pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
