@@ -1,0 +1,9 @@
+"""Robust PPO, SAC and TD3 in Stable-Baselines3's own loop."""
+
+from aajr.integrations._hosts import tested_range
+
+tested_range("stable-baselines3", "2.9", "2.10", extra="sb3")
+
+from aajr.integrations.sb3._algorithms import RobustPPO, RobustSAC, RobustTD3  # noqa: E402
+
+__all__ = ["RobustPPO", "RobustSAC", "RobustTD3"]
