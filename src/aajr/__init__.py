@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         masked_gradients,
         objective_scale,
     )
+    from aajr.diagnostics import diagnose
     from aajr.geometry import Ball, Categorical, DiagonalGaussian, Euclidean, Metric
     from aajr.jacobian import (
         directional_curvature,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
         frobenius_squared,
         spectral_squared,
     )
-    from aajr.minimax import Minimax, RobustLoss, diagnose
+    from aajr.minimax import Minimax, RobustLoss
     from aajr.penalties import (
         AAJR,
         ERNIE,
@@ -117,6 +118,7 @@ __all__ = [
 
 _HOMES = (
     "adversaries",
+    "diagnostics",
     "geometry",
     "jacobian",
     "minimax",

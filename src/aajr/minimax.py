@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number
-from aajr._modes import Policy, evaluating
+from aajr._modes import Policy
 from aajr.adversaries import Adversary
-from aajr.geometry import Euclidean, Metric
-from aajr.jacobian import directional_derivative, frobenius_squared, spectral_squared
+from aajr.diagnostics import diagnose
 from aajr.penalties import AAJR, Penalty
 from aajr.penalties._running_mean import RunningMean
 from aajr.schedules import DualAscent
@@ -130,12 +129,26 @@ class Minimax:
             ValueError: bad input, see :class:`aajr.Adversary`; a loss that is NaN, infinite or
                 no scalar; a schedule that gives a negative weight.
         """
+        regularised = self.regularise(policy, x, data)
+        task_loss = self._task_loss(policy, x, regularised.trajectory, task)
+        _check_loss("task", task_loss)
+        return replace(regularised, total=task_loss + regularised.total, task=task_loss)
+
+    def regularise(
+        self, policy: Policy, x: Tensor, data: Mapping[str, Tensor] | None = None
+    ) -> RobustLoss:
+        """The inner maximisation and λ · penalty alone, for a loop with a task loss of its own.
+
+        Arguments and errors are those of the call, without the task.
+
+        Returns:
+            A loss whose task is zero; the loop adds ``total`` to its own, which it takes at x or
+            at ``trajectory.worst`` as the placement says.
+        """
         generator = self._random_source(x.device)
         attacked, attacked_data = self._attacked_rows(x, data or {}, generator)
         trajectory = self.adversary(policy, attacked, generator, attacked_data)
-        task_loss = self._task_loss(policy, x, trajectory, task)
-        _check_loss("task", task_loss)
-        penalty, diagnostics = task_loss.new_zeros(()), self._diagnostics(policy, trajectory)
+        penalty, diagnostics = x.new_zeros(()), self._diagnostics(policy, trajectory)
         weight = self.weight(self.update) if callable(self.weight) else self.weight
         check_number("weight", weight)
         if self.penalty is not None:
@@ -145,9 +158,9 @@ class Minimax:
             diagnostics["weight"] = weight
             if isinstance(self.weight, DualAscent) and len(values):
                 diagnostics["sensitivity_quantile"] = self.weight.observe(values)
-        total = task_loss + weight * penalty
         self.update += 1
-        return RobustLoss(total, task_loss, penalty, trajectory, diagnostics)
+        zero = torch.zeros_like(penalty)
+        return RobustLoss(weight * penalty, zero, penalty, trajectory, diagnostics)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything needed to go on exactly, as tensors that safetensors can hold.
@@ -241,61 +254,6 @@ class Minimax:
             generator.manual_seed(self._seed * 2**20 + self.update + 1)
             result |= diagnose(policy, trajectory, generator, metric=metric)
         return result
-
-
-def diagnose(
-    policy: Policy,
-    trajectory: Trajectory,
-    generator: torch.Generator,
-    *,
-    metric: Metric | None = None,
-    projections: int = 8,
-    mask: Tensor | None = None,
-) -> dict[str, float]:
-    """Whether alignment can matter here: how much of the Jacobian lies along the attack.
-
-    Args:
-        policy: map from ``[batch, *event]`` to ``[batch, *output]``.
-        trajectory: what the adversary did; the Jacobian is taken at its last attacked point.
-        generator: source of the random projections.
-        metric: geometry of the output; Euclidean by default.
-        projections: random projections for ‖J‖²_F.
-        mask: input features to count in ‖J‖_F and ‖J‖₂; all by default.
-
-    Returns:
-        Means over the batch: ``aligned`` ‖J v‖² for v = g/‖g‖; ``frobenius`` ‖J‖²_F;
-        ``spectral`` ‖J‖₂²; ``alignment`` their ratio ‖Jv‖²/‖J‖²_F; ``stable_rank``
-        ‖J‖²_F/‖J‖₂². At a stable rank below about 2 a directional penalty cannot differ much from
-        a global one. ‖J‖₂ is a power iteration's lower bound, so that the stable rank errs upwards.
-
-    Example:
-        >>> import torch, aajr
-        >>> g = torch.Generator().manual_seed(0)
-        >>> policy = lambda x: x * torch.tensor([2.0, 1.0])
-        >>> objective = lambda output, reference: output[:, 0]
-        >>> attack = aajr.ProjectedGradientAscent(aajr.Ball("l2", 0.1), objective)
-        >>> result = diagnose(policy, attack(policy, torch.ones(64, 2), g), g)
-        >>> round(result["aligned"]), round(result["spectral"])
-        (4, 4)
-    """
-    metric = metric or Euclidean()
-    x, v = trajectory.points[-2], trajectory.unit(trajectory.gradients[-1])
-    with evaluating(policy):
-        output, product = directional_derivative(policy, x, v)
-        aligned = metric.squared_norm(output, product).detach().mean()
-        frobenius = frobenius_squared(
-            policy, x, generator, metric=metric, projections=projections, mask=mask
-        )
-        spectral = spectral_squared(policy, x, generator, metric=metric, mask=mask)
-    frobenius, spectral = frobenius.detach().mean(), spectral.detach().mean()
-    tiny = torch.finfo(x.dtype).tiny
-    return {
-        "aligned": float(aligned),
-        "frobenius": float(frobenius),
-        "spectral": float(spectral),
-        "alignment": float(aligned / frobenius.clamp_min(tiny)),
-        "stable_rank": float(frobenius / spectral.clamp_min(tiny)),
-    }
 
 
 def _check_constraint(penalty: Penalty | None) -> None:

@@ -9,12 +9,12 @@ import torch
 
 from aajr._checks import check_count, check_number
 from aajr.adversaries import Adversary, ProjectedGradientAscent
+from aajr.diagnostics import diagnose
 from aajr.evaluation import suite_attacks
 from aajr.evaluation.episodes import AttackedHiders, Match, play, score
 from aajr.evaluation.records import Score
 from aajr.evaluation.victim import Effort, Victim
 from aajr.geometry import Ball
-from aajr.minimax import diagnose
 from aajr.training.learner import OnlineValue
 from aajr.training.models import Actor, greedy_heads
 from aajr.training.threats import Threat, attackable_features
