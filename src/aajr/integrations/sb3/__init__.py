@@ -5,5 +5,15 @@ from aajr.integrations._hosts import tested_range
 tested_range("stable-baselines3", "2.9", "2.10", extra="sb3")
 
 from aajr.integrations.sb3._algorithms import RobustPPO, RobustSAC, RobustTD3  # noqa: E402
+from aajr.integrations.sb3._files import load_agent, save_agent  # noqa: E402
+from aajr.integrations.sb3._saved import Normalisation, SavedAgent  # noqa: E402
 
-__all__ = ["RobustPPO", "RobustSAC", "RobustTD3"]
+__all__ = [
+    "Normalisation",
+    "RobustPPO",
+    "RobustSAC",
+    "RobustTD3",
+    "SavedAgent",
+    "load_agent",
+    "save_agent",
+]

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor, nn
 
-from aajr._checks import check_choice
+from aajr._checks import check_choice, check_finite
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.geometry import Ball
 from aajr.integrations.sb3._maps import PolicyMap, check_supported, policy_map
-from aajr.minimax import Minimax
+from aajr.minimax import Minimax, RobustLoss
 from aajr.penalties import Penalty
 
+Placement = Literal["adversarial", "clean"]
+Seam = tuple[Any, str, Callable[..., Any]]
+"""An object, the name of its method, and what stands in for it while SB3 trains."""
 
-class RobustAlgorithm(BaseAlgorithm):
+
+class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
     """The part of an SB3 algorithm that attacks the policy's observations while it trains.
 
-    SB3's ``train`` runs as it is. For its time, the one method through which it reaches the
-    policy is replaced by one that evaluates the policy at x + δ* and hangs λ · penalty on the
-    result: the value is unchanged, its backward pass adds the penalty's gradient.
-    """
+    SB3's ``train`` runs as it is. For its time, the method through which it reaches the policy is
+    replaced by one that evaluates the policy at x + δ* and hangs λ · penalty on the result.
 
-    adversary: Adversary | Ball | None
-    penalty: Penalty | type[Penalty] | None
+    ``adversary``, ``penalty``, ``penalty_weight`` and ``placement`` are plain attributes, which a
+    callback may set between updates and SB3's zip file keeps.
+    """
 
     def __init__(
         self,
@@ -39,7 +43,7 @@ class RobustAlgorithm(BaseAlgorithm):
         adversary: Adversary | Ball | None = None,
         penalty: Penalty | type[Penalty] | None = None,
         penalty_weight: float | Callable[[int], float] = 0.0,
-        placement: str = "adversarial",
+        placement: Placement = "adversarial",
         **host: Any,
     ) -> None:
         self.adversary = adversary
@@ -49,35 +53,40 @@ class RobustAlgorithm(BaseAlgorithm):
         self._minimax: Minimax | None = None
         super().__init__(policy, env, **host)
 
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        if self.adversary is not None or self.penalty is not None:
-            self._prepare()
-
     @property
     def robustness(self) -> dict[str, Any]:
-        """What is attacked, how far and in which units, as JSON can hold it."""
+        """What is attacked, how far and in which unit, as JSON can hold it."""
+        ball = getattr(self.adversary, "ball", None)
         return {
             "adversary": _name(self.adversary),
-            "norm": getattr(self._ball, "norm", None),
-            "epsilon": getattr(self._ball, "epsilon", None),
+            "norm": getattr(ball, "norm", None),
+            "epsilon": getattr(ball, "epsilon", None),
             "epsilon_unit": epsilon_unit(self),
             "penalty": _name(self.penalty),
             "penalty_weight": _number(self.penalty_weight),
             "placement": self.placement,
         }
 
-    @property
-    def _ball(self) -> Any:
-        return self.adversary if isinstance(self.adversary, Ball) else _ball_of(self.adversary)
+    @abstractmethod
+    def _seams(self, attack: Attack) -> list[Seam]:
+        """Where the attack enters SB3's update."""
 
-    def _prepare(self) -> tuple[Minimax, PolicyMap]:
-        """The plug with the present settings, which callbacks may change between updates."""
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if self._robust:
+            self._prepared()
+
+    @property
+    def _robust(self) -> bool:
+        return self.adversary is not None or self.penalty is not None
+
+    def _prepared(self) -> tuple[Minimax, PolicyMap]:
+        """The plug with the present settings; its update count and generator go on."""
         check_supported(self)
-        check_choice("placement", self.placement, ("clean", "adversarial"))
+        check_choice("placement", self.placement, ("adversarial", "clean"))
         if self.adversary is None:
             raise ValueError(
-                f"penalty={_name(self.penalty)} has no trajectory to act on; give adversary=, for "
+                f"penalty={_name(self.penalty)} has no attack to follow; give adversary=, for "
                 "instance aajr.Ball('linf', 0.1)"
             )
         mapped = policy_map(self.policy)
@@ -85,45 +94,44 @@ class RobustAlgorithm(BaseAlgorithm):
             self.adversary = ProjectedGradientAscent(self.adversary, Divergence(mapped.metric))
         if isinstance(self.penalty, type):
             self.penalty = self.penalty(metric=mapped.metric)
-        fresh = Minimax(
+        present = Minimax(
             self.adversary,
             self.penalty,
             weight=self.penalty_weight,
-            placement="clean",
+            placement="clean",  # SB3 evaluates the task itself, at either placement
             seed=self.seed or 0,
         )
         if self._minimax is None:
-            self._minimax = fresh
-        self._minimax.adversary = fresh.adversary
-        self._minimax.penalty = fresh.penalty
-        self._minimax.weight = fresh.weight
+            self._minimax = present
+        for name in ("adversary", "penalty", "weight"):
+            setattr(self._minimax, name, getattr(present, name))
         return self._minimax, mapped
 
     @contextmanager
-    def _robustly(
-        self, owner: nn.Module, method: str, replacement: Callable[..., Any]
-    ) -> Iterator[None]:
-        """Replace ``owner.method`` for a while by ``replacement(host, attack, *arguments)``."""
-        if self.adversary is None and self.penalty is None:
+    def _attacking(self) -> Iterator[None]:
+        """Put the seams in place for the time of one call of SB3's ``train``, then log."""
+        if not self._robust:
             yield
             return
-        minimax, mapped = self._prepare()
+        minimax, mapped = self._prepared()
         attack = Attack(minimax, mapped.module, self.placement)
-        host = getattr(owner, method)
-        setattr(owner, method, lambda *arguments: replacement(host, attack, *arguments))
+        seams = self._seams(attack)
+        for owner, method, replacement in seams:
+            setattr(owner, method, replacement)
         try:
             yield
         finally:
-            delattr(owner, method)
+            for owner, method, _ in seams:
+                delattr(owner, method)
         for name, values in attack.record.items():
-            self.logger.record(f"aajr/{name}", float(np.mean(values)))
-        epsilon = getattr(self._ball, "epsilon", None)
-        if epsilon is not None:
-            self.logger.record("aajr/epsilon", epsilon)
+            reduce = np.max if name.endswith("_max") else np.mean
+            self.logger.record(f"aajr/{name}", float(reduce(values)))
+        if self.robustness["epsilon"] is not None:
+            self.logger.record("aajr/epsilon", self.robustness["epsilon"])
 
 
 class Attack:
-    """One attack per minibatch: where the task is evaluated, and what is added to it.
+    """One attack per minibatch: where the policy is evaluated, and what is added to the loss.
 
     Args:
         minimax: adversary, penalty and weight.
@@ -131,7 +139,7 @@ class Attack:
         placement: ``adversarial`` or ``clean``.
     """
 
-    def __init__(self, minimax: Minimax, module: nn.Module, placement: str) -> None:
+    def __init__(self, minimax: Minimax, module: nn.Module, placement: Placement) -> None:
         self.minimax = minimax
         self.module = module
         self.placement = placement
@@ -140,24 +148,36 @@ class Attack:
     def __call__(
         self, observations: Tensor, data: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """The observations to show the policy, and λ · penalty, or None where it is zero.
+        """Attack a minibatch.
 
-        The very observations are returned where the attack leaves them as they are, so that the
-        caller can take the host's own path.
+        Args:
+            observations: what the policy sees, ``[batch, ...]``.
+            data: what the adversary's objective reads.
+
+        Returns:
+            What to show the policy, the same object where the attack leaves it as it is; and
+            λ · penalty, a scalar, or None where it is zero.
+
+        Raises:
+            ValueError: observations that are NaN or infinite, and all that
+                :class:`aajr.Minimax` refuses.
         """
+        check_finite("observations", observations)
         x = observations.float()
-        loss = self.minimax(self.module, x, _no_task, data)
+        loss = self.minimax(self.module, x, lambda output: output.new_zeros(()), data)
+        weight = loss.diagnostics.get("weight", 0.0)
+        self._note(loss, weight)
+        worst = loss.trajectory.worst
+        same = self.placement == "clean" or torch.equal(worst, x)
+        weighted = weight > 0 and loss.total.requires_grad
+        return observations if same else worst, loss.total if weighted else None
+
+    def _note(self, loss: RobustLoss, weight: float) -> None:
         self.record["penalty"].append(float(loss.penalty.detach()))
-        self.record["weight"].append(loss.diagnostics.get("weight", 0.0))
+        self.record["weight"].append(weight)
         for name in ("inner_gradient_norm_mean", "inner_gradient_norm_max", "sensitivity_quantile"):
             if name in loss.diagnostics:
                 self.record[name].append(loss.diagnostics[name])
-        worst = loss.trajectory.worst
-        shown = observations if self.placement == "clean" or torch.equal(worst, x) else worst
-        return shown, loss.total if loss.total.requires_grad and self._weighted(loss) else None
-
-    def _weighted(self, loss: Any) -> bool:
-        return loss.diagnostics.get("weight", 0.0) > 0
 
 
 class _Attached(torch.autograd.Function):
@@ -176,7 +196,7 @@ def attached(value: Tensor, penalty: Tensor | None) -> Tensor:
     """``value``, whose backward pass adds the penalty's gradient whatever comes from above.
 
     Args:
-        value: what the host's loss is made of; it must go through it exactly once.
+        value: a tensor that the host's loss is made of.
         penalty: a scalar, or None to leave the value alone.
 
     Returns:
@@ -189,31 +209,22 @@ def attached(value: Tensor, penalty: Tensor | None) -> Tensor:
         >>> theta.grad  # 3 · 2 of the loss and 5 of the penalty
         tensor([11.])
     """
-    return value if penalty is None else _Attached.apply(value, penalty)
+    if penalty is None:
+        return value
+    return _Attached.apply(value, penalty)  # type: ignore[no-untyped-call]
 
 
 def epsilon_unit(agent: BaseAlgorithm) -> str:
-    """The unit of ε: what the policy sees."""
+    """The unit of ε: that of what the policy sees."""
     normaliser = agent.get_vec_normalize_env()
     if normaliser is not None and normaliser.norm_obs:
         return "normalised observation (VecNormalize): 1 is a running standard deviation"
-    return "observation as the environment gives it"
-
-
-def _no_task(output: Tensor) -> Tensor:
-    """SB3 computes the task's loss itself."""
-    return output.new_zeros(())
-
-
-def _ball_of(adversary: Any) -> Any:
-    return getattr(adversary, "ball", None)
+    return "observation as the policy sees it"
 
 
 def _name(value: Any) -> str | None:
-    if value is None:
-        return None
-    return value.__name__ if isinstance(value, type) else type(value).__name__
+    return None if value is None else type(value).__name__
 
 
-def _number(weight: Any) -> float | str:
+def _number(weight: float | Callable[[int], float]) -> float | str:
     return type(weight).__name__ if callable(weight) else float(weight)
