@@ -22,6 +22,7 @@ def main() -> None:
     from aajr.cli.theory import theory
     from aajr.cli.train import train
     from aajr.cli.watch import watch
+    from aajr.cli.yardstick import yardstick
 
     commands: dict[str, Callable[..., Any]] = {
         "train": train,
@@ -33,6 +34,7 @@ def main() -> None:
         "watch": watch,
         "stability": stability,
         "theory": theory,
+        "yardstick": yardstick,
     }
     try:
         tyro.extras.subcommand_cli_from_dict(

@@ -119,9 +119,49 @@ def fit_robust_sarsa(
     Source: Zhang et al., Robust deep RL against adversarial perturbations on state observations,
     2020, https://arxiv.org/abs/2003.08938, appendix D.
     """
+    data = _standardised(experience, discount, epochs)
+    return robust_sarsa(
+        data,
+        generator,
+        radius=radius,
+        weight=weight,
+        discount=discount,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+    )
+
+
+def robust_sarsa(
+    data: Transitions,
+    generator: torch.Generator,
+    *,
+    radius: float,
+    weight: float,
+    discount: float,
+    epochs: int,
+    batch: int = 1024,
+    learning_rate: float = 3e-3,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> tuple[OnlineValue, float]:
+    """:func:`fit_robust_sarsa` on transitions of any origin, continuous actions among them.
+
+    Args:
+        data: what the victim met.
+        generator: source of initial weights and batches.
+        radius: r, in units of the action.
+        weight: κ; 0 is plain Sarsa.
+        discount: γ.
+        epochs: passes over the data.
+        batch: rows per gradient step.
+        learning_rate: of Adam.
+        limits: least and greatest action.
+
+    Returns:
+        Q, frozen, and its R² against the returns held out.
+    """
     check_number("radius", radius)
     check_number("weight", weight)
-    data = _standardised(experience, discount, epochs)
 
     def loss(critic: OnlineValue, rows: Tensor) -> Tensor:
         observation, action = data.observation[rows], data.action[rows]
@@ -132,21 +172,29 @@ def fit_robust_sarsa(
         error = (critic(observation, action) - target).square().mean()
         if weight == 0:
             return error
-        return error + weight * action_bound(critic, observation, action, radius).square().mean()
+        bound = action_bound(critic, observation, action, radius, limits)
+        return error + weight * bound.square().mean()
 
     return _fit(data, loss, generator, epochs, batch, learning_rate)
 
 
-def action_bound(critic: OnlineValue, observation: Tensor, action: Tensor, radius: float) -> Tensor:
-    r"""u such that u ≥ \|Q(o, a') - Q(o, a)\| for all a' in [0, 1] with ‖a' - a‖_∞ ≤ r.
+def action_bound(
+    critic: OnlineValue,
+    observation: Tensor,
+    action: Tensor,
+    radius: float,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Tensor:
+    r"""u such that u ≥ \|Q(o, a') - Q(o, a)\| for all a' within the limits with ‖a' - a‖_∞ ≤ r.
 
     Interval bounds: sound, and loose for a network that was not trained with them.
 
     Args:
         critic: Q.
         observation: ``[..., features]``.
-        action: relaxed one-hot actions, ``[..., logits]``.
+        action: relaxed one-hot actions, ``[..., logits]``, or continuous ones.
         radius: r.
+        limits: least and greatest action.
 
     Returns:
         The bound, ``[...]``, differentiable in Q's parameters.
@@ -154,8 +202,8 @@ def action_bound(critic: OnlineValue, observation: Tensor, action: Tensor, radiu
     Source: Gowal et al., On the effectiveness of interval bound propagation, 2018,
     https://arxiv.org/abs/1810.12715.
     """
-    low = torch.cat([observation, (action - radius).clamp_min(0.0).minimum(action)], -1)
-    high = torch.cat([observation, (action + radius).clamp_max(1.0).maximum(action)], -1)
+    low = torch.cat([observation, (action - radius).clamp_min(limits[0]).minimum(action)], -1)
+    high = torch.cat([observation, (action + radius).clamp_max(limits[1]).maximum(action)], -1)
     value = critic(observation, action)
     for layer in critic.network.children():
         if isinstance(layer, nn.Linear):
@@ -169,8 +217,21 @@ def action_bound(critic: OnlineValue, observation: Tensor, action: Tensor, radiu
 
 
 @dataclass(frozen=True, eq=False)
-class _Transitions:
-    """Rows of the experience, and what is held out; targets in units of their spread."""
+class Transitions:
+    """Rows of the experience, and what is held out; targets in units of their spread.
+
+    Attributes:
+        observation: ``[rows, features]``.
+        action: ``[rows, actions]``.
+        reward: ``[rows]``.
+        target: standardised discounted returns, ``[rows]``.
+        next_observation: of the following step.
+        next_action: what the victim did there.
+        continues: 0 where the episode ends after the row, else 1, ``[rows]``.
+        mean: of the returns.
+        spread: standard deviation of the returns.
+        held_out: observations, actions and targets for the measure of fit.
+    """
 
     observation: Tensor
     action: Tensor
@@ -184,7 +245,7 @@ class _Transitions:
     held_out: tuple[Tensor, Tensor, Tensor]
 
 
-def _standardised(experience: Experience, discount: float, epochs: int) -> _Transitions:
+def _standardised(experience: Experience, discount: float, epochs: int) -> Transitions:
     check_number("discount", discount, maximum=1.0)
     check_count("epochs", epochs)
     episodes = experience.reward.shape[0]
@@ -203,7 +264,7 @@ def _standardised(experience: Experience, discount: float, epochs: int) -> _Tran
     def rows(part: Tensor) -> Tensor:
         return part[held_out:].flatten(0, 2)
 
-    return _Transitions(
+    return Transitions(
         observation=rows(experience.observation),
         action=rows(experience.action),
         reward=rows(experience.reward),
@@ -218,7 +279,7 @@ def _standardised(experience: Experience, discount: float, epochs: int) -> _Tran
 
 
 def _fit(
-    data: _Transitions,
+    data: Transitions,
     loss: Callable[[OnlineValue, Tensor], Tensor],
     generator: torch.Generator,
     epochs: int,

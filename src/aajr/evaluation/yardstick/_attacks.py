@@ -1,0 +1,268 @@
+"""Episodes under attack, and the attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from aajr.adversaries import (
+    Adversary,
+    AttackOn,
+    Critic,
+    Divergence,
+    LeastValue,
+    Mixture,
+    ProjectedGradientAscent,
+    UniformNoise,
+    objective_scale,
+)
+from aajr.evaluation.critics import Transitions, robust_sarsa
+from aajr.evaluation.yardstick._protocol import Protocol
+from aajr.geometry import Ball
+from aajr.integrations.sb3 import SavedAgent
+from aajr.trajectory import Objective, Reference
+
+FIVE = ("random", "critic", "mad", "rs", "rs_mad")
+"""The attacks of the published protocol, by the first part of a name."""
+
+
+@dataclass(frozen=True)
+class Push:
+    """ℓ(u) = ± the mean action: push it one way, step after step.
+
+    Attributes:
+        sign: +1 or −1.
+    """
+
+    sign: float
+
+    def __call__(self, output: Tensor, reference: Reference) -> Tensor:
+        """Signed sum of the mean action, ``[batch]``."""
+        return self.sign * output.chunk(2, -1)[0].sum(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """Finished episodes.
+
+    Attributes:
+        returns: of every episode.
+        largest: greatest ‖δ‖_∞ of all decisions, normalised units.
+        observation: what the policy would have seen without attack, ``[steps, episodes, n]``; only
+            if kept.
+        action: ``[steps, episodes, m]``.
+        reward: ``[steps, episodes]``.
+        running: whether the episode had not ended before the step, ``[steps, episodes]``.
+    """
+
+    returns: tuple[float, ...]
+    largest: float
+    observation: Tensor | None = None
+    action: Tensor | None = None
+    reward: Tensor | None = None
+    running: Tensor | None = None
+
+
+def play(
+    agent: SavedAgent,
+    environment: str,
+    adversary: Adversary | None,
+    episodes: int,
+    seed: int,
+    *,
+    sample: bool = False,
+    limit: int | None = None,
+) -> Played:
+    """Play episodes side by side; the attack of one decision is one batch over those running.
+
+    Args:
+        agent: the victim; it acts by the mode of its distribution.
+        environment: Gymnasium's name.
+        adversary: the attack, None for none.
+        episodes: how many.
+        seed: of the starts and of the attack.
+        sample: draw the actions instead, and keep all decisions.
+        limit: steps after which every episode is cut.
+
+    Returns:
+        Returns, and the decisions if kept.
+    """
+    environments = [gymnasium.make(environment) for _ in range(episodes)]
+    starts = [env.reset(seed=1_000_003 * seed + i)[0] for i, env in enumerate(environments)]
+    observation = np.stack(starts)
+    generator = torch.Generator().manual_seed(seed)
+    running, returns, largest = np.ones(episodes, bool), np.zeros(episodes), 0.0
+    kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    step = 0
+    while running.any() and (limit is None or step < limit):
+        x = agent.normalise(observation[running])
+        shown = x if adversary is None else adversary(agent.policy, x, generator).worst
+        largest = max(largest, float((shown - x).abs().max()))
+        action = _sampled(agent, shown, generator) if sample else agent.act(shown)
+        reward = np.zeros(episodes)
+        before = running.copy()
+        for row, index in enumerate(np.flatnonzero(before)):
+            result = environments[index].step(action[row].numpy())
+            observation[index], reward[index] = result[0], result[1]
+            running[index] = not (result[2] or result[3])
+        returns += reward
+        if sample:
+            kept.append(_full(x, action, reward, before))
+        step += 1
+    for env in environments:
+        env.close()
+    decisions = [torch.stack(part) for part in zip(*kept, strict=True)] if kept else []
+    return Played(tuple(returns.tolist()), largest, *decisions)
+
+
+def _sampled(agent: SavedAgent, x: Tensor, generator: torch.Generator) -> Tensor:
+    with torch.no_grad():
+        mean, log_std = agent.policy(x).chunk(2, -1)
+    noise = torch.randn(mean.shape, generator=generator)
+    return agent.action(torch.cat([mean + log_std.exp() * noise, log_std], -1))
+
+
+def _full(
+    x: Tensor, action: Tensor, reward: np.ndarray, before: np.ndarray
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rows = torch.as_tensor(before)
+    observation = x.new_zeros(len(before), x.shape[1])
+    actions = x.new_zeros(len(before), action.shape[1])
+    observation[rows], actions[rows] = x, action
+    return observation, actions, torch.as_tensor(reward, dtype=torch.float32), rows
+
+
+def sarsa(agent: SavedAgent, protocol: Protocol, kappa: float, seed: int) -> tuple[Any, float]:
+    """Robust Sarsa's Q of the agent, from episodes with exploration, and its R²."""
+    episodes = 50 if protocol.critic_steps >= 5000 else 10
+    limit = protocol.critic_steps // episodes
+    played = play(
+        agent, protocol.environment, None, episodes, 7919 + seed, sample=True, limit=limit
+    )
+    data = transitions(played, protocol.discount)
+    space = agent.action_space
+    low, high = float(np.min(space.low)), float(np.max(space.high))
+    return robust_sarsa(
+        data,
+        torch.Generator().manual_seed(seed),
+        radius=0.1 * (high - low),
+        weight=kappa,
+        discount=protocol.discount,
+        epochs=8,
+        batch=512,
+        limits=(low, high),
+    )
+
+
+def transitions(played: Played, discount: float) -> Transitions:
+    """Rows of episodes of unequal length; a tenth of the episodes is held out."""
+    observation, action, reward, running = (
+        played.observation,
+        played.action,
+        played.reward,
+        played.running,
+    )
+    assert observation is not None
+    assert action is not None
+    assert reward is not None
+    assert running is not None
+    following = torch.cat([running[1:], torch.zeros_like(running[:1])])
+    returns, total = torch.zeros_like(reward), torch.zeros_like(reward[0])
+    for step in reversed(range(len(reward))):
+        total = reward[step] + discount * total * following[step]
+        returns[step] = total
+    tested = torch.zeros_like(running)
+    tested[:, : max(1, running.shape[1] // 10)] = True
+    used, tested = running & ~tested, running & tested
+    mean, spread = returns[used].mean(), returns[used].std().clamp_min(1e-6)
+    target = (returns - mean) / spread
+    return Transitions(
+        observation=observation[used],
+        action=action[used],
+        reward=reward[used],
+        target=target[used],
+        next_observation=observation.roll(-1, 0)[used],
+        next_action=action.roll(-1, 0)[used],
+        continues=following[used].float(),
+        mean=mean,
+        spread=spread,
+        held_out=(observation[tested], action[tested], target[tested]),
+    )
+
+
+def attacks(
+    agent: SavedAgent,
+    protocol: Protocol,
+    seed: int,
+    *,
+    steps: int,
+    restarts: int = 1,
+    names: Sequence[str] | None = None,
+) -> dict[str, Adversary]:
+    """Every attack by name: the five of the published protocol, and two that push one way.
+
+    Args:
+        agent: the victim.
+        protocol: ε, and the grids of Robust Sarsa.
+        seed: of the critics.
+        steps: of projected gradient ascent, 2.5 ε long together.
+        restarts: of each, from random points.
+        names: first parts of the names wanted; all by default.
+    """
+    ball = Ball("linf", protocol.epsilon)
+    select: Any = "best" if restarts > 1 else "last"
+
+    def ascent(objective: Objective) -> ProjectedGradientAscent:
+        return ProjectedGradientAscent(
+            ball, objective, steps=steps, restarts=restarts, select=select
+        )
+
+    mad = Divergence(agent.metric)
+    found: dict[str, Adversary] = {
+        "random": UniformNoise(ball),
+        "critic": AttackOn(lambda x: agent.value(x).unsqueeze(1), ascent(LeastValue())),
+        "mad": ascent(mad),
+        "push_up": ascent(Push(1.0)),
+        "push_down": ascent(Push(-1.0)),
+    }
+    if names is not None:
+        return {name: found[name] for name in found if name.startswith(tuple(names))}
+    critics = [least(sarsa(agent, protocol, kappa, seed)[0]) for kappa in protocol.kappas]
+    scales = _scales(agent, protocol, critics[0], mad)
+    for kappa, critic in zip(protocol.kappas, critics, strict=True):
+        found[f"rs_{kappa:g}"] = ascent(critic)
+    for weight in protocol.mixtures:
+        found[f"rs_mad_{weight:g}"] = ascent(Mixture(critics[0], mad, weight, *scales))
+    return found
+
+
+def least(q: Any) -> Critic:
+    """The action that Q values least, taken as the mean."""
+    return Critic(q, lambda output: output.chunk(2, -1)[0])
+
+
+def _scales(
+    agent: SavedAgent, protocol: Protocol, first: Objective, second: Objective
+) -> list[float]:
+    ball, generator = Ball("linf", protocol.epsilon), torch.Generator().manual_seed(0)
+    x = play(agent, protocol.environment, None, 8, 1, sample=True, limit=50).observation
+    assert x is not None
+    rows = x.flatten(0, 1)
+    return [objective_scale(o, agent.policy, rows, ball, generator) for o in (first, second)]
+
+
+def worst(returns: dict[str, Sequence[float]], names: Sequence[str]) -> tuple[float, str]:
+    """Least mean return over the attacks of the families named, and the attack."""
+    means = {
+        attack: float(np.mean(values))
+        for attack, values in returns.items()
+        if attack != "none" and attack.startswith(tuple(names))
+    }
+    attack = min(means, key=means.__getitem__)
+    return means[attack], attack
