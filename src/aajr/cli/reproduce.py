@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from rich.console import Console
 
 from aajr.evaluation.page import write_report
@@ -13,6 +15,7 @@ from aajr.evaluation.report import read_replay
 from aajr.evaluation.reproduce import reproduce as run_comparison
 from aajr.evaluation.reproduce import workspace
 from aajr.evaluation.table import render_table
+from aajr.evaluation.workers import Pool, Workers
 
 
 def reproduce(
@@ -20,6 +23,7 @@ def reproduce(
     output: Path | None = None,
     work: Path = Path("runs"),
     workers: int | None = None,
+    ray: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[ADDRESS]")] = None,
 ) -> None:
     """Train, attack and compare; print the table and write the report.
 
@@ -33,18 +37,33 @@ def reproduce(
 
     $ aajr reproduce --preset full --workers 8
 
+    $ aajr reproduce --preset full --ray auto --work /shared/runs
+
     Args:
         preset: smoke (about a minute), quick (minutes) or full (hours).
         output: directory of results.json, replay.json, plots and report.html; by default
             results/PRESET.
         work: directory of checkpoints and partial results.
         workers: processes; as many as cores by default.
+        ray: run on Ray: on the cluster at ADDRESS (auto: the one started on this machine), or on
+            a local one without ADDRESS. The work directory must then be shared by its nodes.
     """
     directory = output or Path("results") / preset
     chosen = find_preset(preset)
-    results = run_comparison(chosen, work, workers)
+    work = work if ray is None else work.resolve()
+    results = run_comparison(chosen, work, _pool(workers, ray, work))
     replay = read_replay(workspace(chosen, work).directory / "replay.json")
     write_report(results, directory, replay)
     console = Console()
     console.print(render_table(results))
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True)
+
+
+def _pool(workers: int | None, ray: tuple[str, ...] | None, work: Path) -> Pool:
+    if ray is None:
+        return Workers(workers)
+    if len(ray) > 1:
+        raise ValueError(f"--ray {' '.join(ray)} names {len(ray)} addresses; give one or none")
+    from aajr.evaluation.ray_workers import RayWorkers  # only here: Ray is an extra
+
+    return RayWorkers(work, address=ray[0] if ray else None, count=workers)

@@ -10,18 +10,18 @@ from aajr.evaluation import jobs
 from aajr.evaluation.facts import machine_facts, version_facts
 from aajr.evaluation.presets import Method, Preset
 from aajr.evaluation.records import Results, Run
-from aajr.evaluation.workers import Job, Workers
+from aajr.evaluation.workers import Job, Pool, Workers
 
 Cell = tuple[Method, "float | None"]
 
 
-def reproduce(preset: Preset, work: Path, workers: int | None = None) -> Results:
+def reproduce(preset: Preset, work: Path, pool: Pool | None = None) -> Results:
     """Run whatever of the comparison is not yet done, and gather its results.
 
     Args:
         preset: the comparison.
         work: directory for checkpoints and partial results; a second call goes on from there.
-        workers: processes; as many as cores by default.
+        pool: where the jobs run; as many processes as cores by default.
 
     Returns:
         All runs, floors and facts.
@@ -30,7 +30,7 @@ def reproduce(preset: Preset, work: Path, workers: int | None = None) -> Results
     space.directory.mkdir(parents=True, exist_ok=True)
     cells: list[Cell] = [(m, w) for m in preset.methods for w in (m.weights or (None,))]
     seeds = (*preset.validation_seeds, *preset.final_seeds)
-    with Workers(workers) as pool:
+    with pool or Workers() as pool:
         for title, batch in _training_stages(space, cells, seeds):
             pool.run(title, batch)
         chosen = choose_weights(space)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.progress import (
@@ -24,6 +24,36 @@ from rich.progress import (
 Job = tuple[Callable[..., None], tuple[Any, ...]]
 
 
+class Pool(Protocol):
+    """Where the stages of a study run: :class:`Workers`, or Ray."""
+
+    def __enter__(self) -> Pool:
+        """Start, and show the progress."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+
+    def run(self, title: str, batch: Sequence[Job]) -> None:
+        """Run every job of a stage; the first error cancels the others and is raised."""
+
+
+def stage_progress() -> Progress:
+    """A progress bar for every stage, with time passed and left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+
+
 class Workers:
     """A pool of single-threaded processes that runs stages of independent jobs.
 
@@ -36,14 +66,7 @@ class Workers:
         self._pool = ProcessPoolExecutor(
             count or os.cpu_count() or 1, mp_context=context, initializer=_start_worker
         )
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
+        self._progress = stage_progress()
 
     def __enter__(self) -> Workers:
         self._progress.start()

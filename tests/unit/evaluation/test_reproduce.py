@@ -13,6 +13,7 @@ from aajr.evaluation.page import write_report
 from aajr.evaluation.presets import PRESETS, Method, preset
 from aajr.evaluation.records import read_results
 from aajr.evaluation.reproduce import reproduce
+from aajr.evaluation.workers import Workers
 from aajr.training import PPOConfig
 
 TINY = dataclasses.replace(
@@ -41,7 +42,7 @@ def scores_of(results):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
-    return work, reproduce(TINY, work, workers=1)
+    return work, reproduce(TINY, work, Workers(1))
 
 
 def test_every_cell_is_there(finished):
@@ -65,7 +66,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path):
     space = jobs.Workspace(TINY, copy / f"smoke-{TINY.fingerprint}")
     shutil.rmtree(space.run(TINY.methods[2], 0.1, 0))
     (space.run(TINY.methods[0], None, 0) / "curve.json").unlink()
-    assert scores_of(reproduce(TINY, copy, workers=1)) == scores_of(results)
+    assert scores_of(reproduce(TINY, copy, Workers(1))) == scores_of(results)
 
 
 def test_the_report_is_written_and_read_back(finished, tmp_path):
