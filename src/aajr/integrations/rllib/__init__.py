@@ -1,0 +1,10 @@
+"""Robust PPO in RLlib's own loop, on its new API stack."""
+
+from aajr.integrations._hosts import tested_range
+
+tested_range("ray", "2.60", "2.61", extra="rllib")
+
+from aajr.integrations.rllib._learner import RobustPPOTorchLearner  # noqa: E402
+from aajr.integrations.rllib._settings import Robustness  # noqa: E402
+
+__all__ = ["RobustPPOTorchLearner", "Robustness"]

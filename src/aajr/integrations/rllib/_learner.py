@@ -1,0 +1,116 @@
+"""RLlib's PPO learner with an adversary and a penalty for every module that wants one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from torch import Tensor
+
+from aajr.integrations.rllib._settings import ActionMap, Robustness, fisher, settings_of
+from aajr.minimax import Minimax
+
+_STATE = "aajr"
+
+
+class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
+    r"""RLlib's PPO, whose policies are attacked while they train, with a penalty.
+
+    .. math:: L = L_\text{PPO}(\pi_\theta(x + \delta^*)) + \lambda R(\theta)
+
+    The value is taken at x. What is attacked is the map from observations, as the connectors leave
+    them, to the inputs of the action distribution. The adversary's objective may read ``action``
+    and ``advantage``. Rows that RLlib masks are left out. The settings are
+    ``learner_config_dict["aajr"]``: a :class:`Robustness` for every module, or a mapping of module
+    ids to settings, where None and absent ids train as in RLlib.
+
+    With several learners each attacks its own share of a batch, and RLlib averages the gradients.
+
+    Metrics for every module: ``aajr_penalty``, ``aajr_weight`` and the norms of the inner gradient.
+
+    Raises:
+        ValueError: observations that are no floats, stateful modules, NaN observations.
+
+    Example:
+        >>> import aajr
+        >>> from ray.rllib.algorithms.ppo import PPOConfig
+        >>> config = PPOConfig().environment("CartPole-v1").learners(
+        ...     learner_class=RobustPPOTorchLearner,
+        ...     learner_config_dict={"aajr": Robustness(aajr.Ball("linf", 0.1), aajr.AAJR)},
+        ... )
+        >>> config.learner_class.__name__
+        'RobustPPOTorchLearner'
+
+    Source: Schulman et al., Proximal policy optimization algorithms, 2017,
+    https://arxiv.org/abs/1707.06347.
+    """
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
+    ) -> Tensor:
+        """RLlib's loss at the placement, plus λ · penalty."""
+        settings = settings_of(self.config.learner_config_dict, module_id)
+        if settings is None:
+            return super().compute_loss_for_module(
+                module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
+            )
+        policy = ActionMap(self.module[module_id].unwrapped())
+        minimax = self._minimax(module_id, settings)
+        rows = batch.get(Columns.LOSS_MASK, ...)
+        x = batch[Columns.OBS][rows]
+        data = {
+            "action": batch[Columns.ACTIONS][rows],
+            "advantage": batch[Postprocessing.ADVANTAGES][rows],
+        }
+        regularised = minimax.regularise(policy, x, data)
+        worst = regularised.trajectory.worst
+        if settings.placement == "adversarial" and not torch.equal(worst, x):
+            shown = batch[Columns.OBS].clone()
+            shown[rows] = worst
+            fwd_out = {**fwd_out, Columns.ACTION_DIST_INPUTS: policy(shown)}
+        task = super().compute_loss_for_module(
+            module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
+        )
+        self._log(module_id, regularised.diagnostics, float(regularised.penalty.detach()))
+        if not regularised.total.requires_grad:
+            return task
+        return task + regularised.total
+
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """RLlib's state, and that of every adversary and penalty."""
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(_STATE, components, not_components):
+            state[_STATE] = {name: plug.state_dict() for name, plug in self._plugs().items()}
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`get_state` was."""
+        super().set_state(state)
+        for module_id, kept in state.get(_STATE, {}).items():
+            settings = settings_of(self.config.learner_config_dict, module_id)
+            if settings is not None:
+                self._minimax(module_id, settings).load_state_dict(kept, self._device)
+
+    def _minimax(self, module_id: str, settings: Robustness) -> Minimax:
+        plugs = self._plugs()
+        if module_id not in plugs:
+            metric = fisher(module_id, self.module[module_id].unwrapped())
+            plugs[module_id] = settings.minimax(metric)
+        return plugs[module_id]
+
+    def _plugs(self) -> dict[str, Minimax]:
+        # RLlib builds learners in steps of its own, so there is no constructor to hook into
+        plugs: dict[str, Minimax] = self.__dict__.setdefault("_aajr_plugs", {})
+        return plugs
+
+    def _log(self, module_id: str, diagnostics: dict[str, float], penalty: float) -> None:
+        named = {"aajr_penalty": penalty}
+        for name in ("weight", "inner_gradient_norm_mean", "inner_gradient_norm_max"):
+            if name in diagnostics:
+                named[f"aajr_{name}"] = diagnostics[name]
+        self.metrics.log_dict(named, key=module_id, window=1)

@@ -1,0 +1,141 @@
+"""What a module is trained against, and which map of it is attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModule
+from torch import Tensor, nn
+
+from aajr._checks import check_choice
+from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
+from aajr.geometry import Ball, Categorical, DiagonalGaussian, Metric
+from aajr.minimax import Minimax
+from aajr.penalties import Penalty
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """An adversary and a penalty for one RLModule.
+
+    Attributes:
+        adversary: the inner maximisation; a :class:`aajr.Ball` stands for projected gradient
+            ascent on the policy's divergence in that ball. ε has the unit of what the module
+            sees, after all connectors.
+        penalty: the sensitivity to pay for; a class stands for its instance in the Fisher metric
+            of the module's actions; None for adversarial training alone.
+        weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
+        placement: where the surrogate is taken: at x + δ* (``adversarial``) or x (``clean``).
+        seed: of the adversary and the penalty.
+
+    Example:
+        >>> import aajr
+        >>> Robustness(aajr.Ball("linf", 0.1), aajr.AAJR, weight=0.01).placement
+        'adversarial'
+    """
+
+    adversary: Adversary | Ball
+    penalty: Penalty | type[Penalty] | None = None
+    weight: float | Callable[[int], float] = 1.0
+    placement: Literal["adversarial", "clean"] = "adversarial"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("placement", self.placement, ("adversarial", "clean"))
+        if not isinstance(self.adversary, Adversary | Ball):
+            raise ValueError(
+                f"adversary={self.adversary!r} is no adversary; give for instance "
+                "aajr.Ball('linf', 0.1)"
+            )
+
+    def minimax(self, metric: Metric) -> Minimax:
+        """The plug; RLlib evaluates the task itself, at either placement."""
+        adversary, penalty = self.adversary, self.penalty
+        if isinstance(adversary, Ball):
+            adversary = ProjectedGradientAscent(adversary, Divergence(metric))
+        if isinstance(penalty, type):
+            penalty = penalty(metric=metric)
+        return Minimax(adversary, penalty, weight=self.weight, placement="clean", seed=self.seed)
+
+
+Settings = Robustness | Mapping[str, Robustness | None] | None
+
+
+def settings_of(learner_config: Mapping[str, Any], module_id: str) -> Robustness | None:
+    """What ``learner_config_dict["aajr"]`` says of a module.
+
+    Raises:
+        ValueError: neither a :class:`Robustness` nor a mapping of module ids to such.
+    """
+    settings: Settings = learner_config.get("aajr")
+    if settings is None or isinstance(settings, Robustness):
+        return settings
+    if not isinstance(settings, Mapping):
+        raise ValueError(
+            f"learner_config_dict['aajr'] is a {type(settings).__name__}; give a Robustness, or a "
+            "mapping of module ids to Robustness or None"
+        )
+    return settings.get(module_id)
+
+
+class ActionMap(nn.Module):
+    """Observations to the inputs of the action distribution, ``[batch, inputs]``.
+
+    Args:
+        module: RLlib's, shared and not copied.
+    """
+
+    def __init__(self, module: RLModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The training forward pass at x."""
+        output: Tensor = self.module.forward_train({Columns.OBS: x})[Columns.ACTION_DIST_INPUTS]
+        return output
+
+
+def fisher(module_id: str, module: RLModule) -> Metric:
+    """The Fisher metric of a module's actions.
+
+    Raises:
+        ValueError: observations that are no floats, actions without a known density, a stateful
+            module.
+    """
+    _check_observations(module_id, module.observation_space)
+    if module.is_stateful():
+        raise ValueError(
+            f"module {module_id!r} is stateful; one observation does not determine its output. "
+            "Use a feed-forward model, with past frames in the observation"
+        )
+    space = module.action_space
+    if isinstance(space, spaces.Discrete):
+        return Categorical()
+    if isinstance(space, spaces.MultiDiscrete):
+        return Categorical(heads=tuple(int(n) for n in space.nvec))
+    if isinstance(space, spaces.Box):
+        return DiagonalGaussian()
+    raise ValueError(
+        f"module {module_id!r} has the action space {space}; Discrete, MultiDiscrete and Box are "
+        "supported: wrap the environment, or set learner_config_dict['aajr'] = "
+        f"{{{module_id!r}: None}}"
+    )
+
+
+def _check_observations(module_id: str, space: spaces.Space) -> None:
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        return
+    remedy = (
+        "add the connector ray.rllib.connectors.env_to_module.FlattenObservations"
+        if isinstance(space, spaces.Dict | spaces.Tuple)
+        else "wrap the environment in gymnasium.wrappers.DtypeObservation(env, np.float32)"
+    )
+    raise ValueError(
+        f"module {module_id!r} sees {type(space).__name__} observations ({space}); a ball needs "
+        f"floats: {remedy}"
+    )
