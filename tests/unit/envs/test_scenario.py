@@ -285,3 +285,18 @@ def test_bad_games_are_named(change, message):
 def test_unknown_team_is_named():
     with pytest.raises(ValueError, match="team='referee' is unknown"):
         observation_layout(CONFIG, "referee")
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_the_parallel_environment_has_gymnasium_spaces(discrete):
+    import gymnasium
+
+    from aajr.envs.hide_and_seek import parallel_env
+
+    env = parallel_env(HideAndSeekConfig(discrete=discrete, max_steps=3))
+    spaces = gymnasium.spaces.Dict({name: env.action_space(name) for name in env.possible_agents})
+    observations, _ = env.reset(seed=0)
+    assert all(env.observation_space(name).contains(o) for name, o in observations.items())
+    spaces.seed(0)
+    *_, truncated, _ = env.step(spaces.sample())
+    assert not any(truncated.values())

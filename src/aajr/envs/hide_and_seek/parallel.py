@@ -38,7 +38,10 @@ class _HideAndSeekParallel(ParallelEnv):  # type: ignore[misc]
         )
         self.possible_agents = [agent.name for agent in self._env.agents]
         self.agents: list[str] = []
-        self._spaces = {a.name: self._env.get_agent_action_space(a) for a in self._env.agents}
+        self._spaces = {
+            agent.name: _gymnasium_space(self._env.get_agent_action_space(agent))
+            for agent in self._env.agents
+        }
         self._observation_spaces = {
             name: gymnasium.spaces.Box(-np.inf, np.inf, space.shape, np.float32)
             for name, space in zip(self.possible_agents, self._env.observation_space, strict=True)
@@ -75,6 +78,13 @@ class _HideAndSeekParallel(ParallelEnv):  # type: ignore[misc]
     def _named(self, observations: Any) -> dict[str, Any]:
         pairs = zip(self.possible_agents, observations, strict=True)
         return {name: value[0].cpu().numpy() for name, value in pairs}
+
+
+def _gymnasium_space(space: Any) -> gymnasium.Space:
+    # VMAS builds the spaces of the old gym, which Gymnasium's users refuse
+    if hasattr(space, "nvec"):
+        return gymnasium.spaces.MultiDiscrete(space.nvec)
+    return gymnasium.spaces.Box(space.low, space.high, space.shape, np.float32)
 
 
 def parallel_env(config: HideAndSeekConfig | None = None, seed: int = 0) -> ParallelEnv:
