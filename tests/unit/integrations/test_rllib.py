@@ -1,0 +1,202 @@
+"""RLlib: weight and ε of zero give RLlib's own training; the penalty and the attack do act."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.env.multi_agent_env import make_multi_agent
+
+import aajr
+import aajr.integrations.rllib._settings
+from aajr.integrations.rllib import Robustness, RobustPPOTorchLearner
+from aajr.integrations.rllib._settings import ActionMap
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+EXAMPLE = Path(__file__).parents[3] / "examples" / "rllib_multi_agent.py"
+BALL, NONE = aajr.Ball("linf", 0.1), aajr.Ball("linf", 0.0)
+
+
+class Bits(gymnasium.Env):
+    """A choice of two heads and a vector to see: spaces that Gymnasium's own tasks lack."""
+
+    def __init__(self, config):
+        self.observation_space = spaces.Box(-1.0, 1.0, (3,), np.float32)
+        self.action_space = spaces.MultiDiscrete([2, 3])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 10
+        return self._seen(), {}
+
+    def step(self, action):
+        self.left -= 1
+        return self._seen(), float(np.sum(action)), self.left == 0, False, {}
+
+    def _seen(self):
+        return self.np_random.uniform(-1, 1, 3).astype(np.float32)
+
+
+def config_of(environment, learner=RobustPPOTorchLearner, settings=None, **environment_config):
+    return (
+        PPOConfig()
+        .environment(environment, env_config=environment_config)
+        .env_runners(num_env_runners=0)
+        .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[16]))
+        .training(train_batch_size_per_learner=96, minibatch_size=32, num_epochs=2)
+        .learners(learner_class=learner, learner_config_dict={"aajr": settings})
+        .debugging(seed=0, log_level="ERROR")
+    )
+
+
+def trained(config, iterations=2):
+    algorithm = config.build_algo()
+    for _ in range(iterations):
+        result = algorithm.train()
+    weights = algorithm.learner_group._learner.module.get_state()
+    algorithm.stop()
+    return weights, result["learners"]
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(
+        equal(first[k], second[k])
+        if isinstance(first[k], dict)
+        else np.array_equal(first[k], second[k])
+        for k in first
+    )
+
+
+@pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1", Bits])
+def test_weight_zero_and_no_radius_are_rllibs_own_training_bit_for_bit(environment):
+    host, _ = trained(config_of(environment, PPOTorchLearner))
+    clean = Robustness(BALL, aajr.AAJR, weight=0.0, placement="clean")
+    no_radius = Robustness(NONE, aajr.AAJR, weight=0.0)
+    for settings in (None, clean, no_radius):
+        assert equal(host, trained(config_of(environment, settings=settings))[0])
+    weighted = Robustness(BALL, aajr.AAJR, weight=0.1, placement="clean")
+    attacked = Robustness(BALL)
+    for settings in (weighted, attacked):
+        assert not equal(host, trained(config_of(environment, settings=settings))[0])
+
+
+def test_the_loss_is_rllibs_at_the_worst_point_plus_the_penalty_there(monkeypatch):
+    seen = []
+    host = PPOTorchLearner.compute_loss_for_module
+
+    def spy(self, *, module_id, config, batch, fwd_out):
+        task = host(self, module_id=module_id, config=config, batch=batch, fwd_out=fwd_out)
+        seen.append((self.module[module_id], dict(batch), fwd_out, task))
+        return task
+
+    monkeypatch.setattr(PPOTorchLearner, "compute_loss_for_module", spy)
+    totals = []
+    ours = RobustPPOTorchLearner.compute_loss_for_module
+
+    def total(self, **arguments):
+        value = ours(self, **arguments)
+        module, batch, fwd_out, task = seen[-1]
+        rows, policy = batch[Columns.LOSS_MASK], ActionMap(module.unwrapped())
+        x, metric = batch[Columns.OBS][rows], aajr.Categorical()
+        attack = aajr.ProjectedGradientAscent(BALL, aajr.Divergence(metric))
+        if not totals:  # the first update: the plug's generator is fresh
+            generator = torch.Generator().manual_seed(3)
+            trajectory = attack(policy, x, generator)
+            penalty = aajr.AAJR(metric=metric, fraction=1.0)(policy, trajectory, generator)
+            shown = batch[Columns.OBS].clone()
+            shown[rows] = trajectory.worst
+            torch.testing.assert_close(fwd_out[Columns.ACTION_DIST_INPUTS], policy(shown))
+            torch.testing.assert_close(value, task + 0.5 * penalty)
+            assert not torch.equal(trajectory.worst, x)
+            assert not rows.all()  # RLlib's own padding is left out
+        totals.append(float(value.detach()))
+        return value
+
+    monkeypatch.setattr(RobustPPOTorchLearner, "compute_loss_for_module", total)
+    penalty = aajr.AAJR(metric=aajr.Categorical(), fraction=1.0)
+    _, metrics = trained(
+        config_of("CartPole-v1", settings=Robustness(BALL, penalty, weight=0.5, seed=3)), 1
+    )
+    assert totals
+    assert metrics["default_policy"]["aajr_weight"] == 0.5
+    assert metrics["default_policy"]["aajr_penalty"] > 0
+
+
+def test_each_module_has_settings_of_its_own():
+    def multi(settings, learner=RobustPPOTorchLearner):
+        environment = make_multi_agent("CartPole-v1")
+        return config_of(environment, learner, settings, num_agents=2).multi_agent(
+            policies={"first", "second"},
+            policy_mapping_fn=lambda agent, *_, **__: ("first", "second")[agent],
+        )
+
+    host, _ = trained(multi(None, PPOTorchLearner), 1)
+    mixed, metrics = trained(multi({"first": Robustness(BALL, aajr.AAJR), "second": None}), 1)
+    assert equal(host["second"], mixed["second"])
+    assert not equal(host["first"], mixed["first"])
+    assert "aajr_penalty" in metrics["first"]
+    assert "aajr_penalty" not in metrics["second"]
+
+
+def test_the_state_of_the_plug_is_kept():
+    algorithm = config_of("CartPole-v1", settings=Robustness(BALL, aajr.AAJR)).build_algo()
+    algorithm.train()
+    learner = algorithm.learner_group._learner
+    state = learner.get_state()
+    kept = learner._plugs()["default_policy"].state_dict()
+    learner._plugs().clear()
+    learner.set_state(state)
+    restored = learner._plugs()["default_policy"].state_dict()
+    algorithm.stop()
+    assert int(kept["update"]) > 0
+    assert equal(kept, restored)
+
+
+def test_bad_settings_and_spaces_name_the_remedy():
+    observation = spaces.Dict({"a": spaces.Box(-1.0, 1.0, (3,), np.float32)})
+    counts = spaces.Box(0, 9, (3,), np.int64)
+    with pytest.raises(ValueError, match="no adversary"):
+        Robustness(0.1)
+    with pytest.raises(ValueError, match="placement"):
+        Robustness(BALL, placement="mixed")
+    with pytest.raises(ValueError, match="FlattenObservations"):
+        aajr.integrations.rllib._settings._check_observations("m", observation)
+    with pytest.raises(ValueError, match="DtypeObservation"):
+        aajr.integrations.rllib._settings._check_observations("m", counts)
+    with pytest.raises(ValueError, match="a float; give a Robustness"):
+        trained(config_of("CartPole-v1", settings=0.1), 1)
+    stateful = config_of("CartPole-v1", settings=Robustness(BALL)).rl_module(
+        model_config=DefaultModelConfig(fcnet_hiddens=[8], use_lstm=True, max_seq_len=4)
+    )
+    with pytest.raises(ValueError, match="stateful"):
+        trained(stateful, 1)
+
+
+@pytest.mark.parametrize("share", [("--runners", "2"), ("--runners", "0", "--learners", "2")])
+def test_the_example_runs_on_two_cores(share):
+    small = ("--iterations", "1", "--batch", "80", "--steps", "10")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+    done = subprocess.run(
+        [sys.executable, EXAMPLE, *small, *share],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "hiders' penalty 0." in done.stdout
