@@ -1,0 +1,237 @@
+"""One wrapper of BenchMARL's loss modules: the host's loss, plus λ · penalty in the actor's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from benchmarl.algorithms.common import Algorithm, AlgorithmConfig
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor, nn
+from torchrl.objectives import LossModule
+
+from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
+from aajr.geometry import Ball, Categorical, DiagonalGaussian, Euclidean, Metric
+from aajr.minimax import Minimax
+from aajr.penalties import Penalty
+
+ACTOR_LOSSES = {
+    "Mappo": "loss_objective",
+    "Ippo": "loss_objective",
+    "Masac": "loss_actor",
+    "Isac": "loss_actor",
+    "Maddpg": "loss_actor",
+    "Iddpg": "loss_actor",
+}
+"""The key under which an optimiser steps the actor; BenchMARL drops keys without one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """An adversary and a penalty for the actors of every group, or of some.
+
+    Attributes:
+        adversary: what gives the penalty its directions; a :class:`aajr.Ball` stands for projected
+            gradient ascent on the policy's divergence in that ball. ε has the unit of the
+            observations as the policy sees them; with one event dimension every agent has a ball
+            of its own, with two the group shares one.
+        penalty: the sensitivity to pay for; a class stands for its instance in the metric of the
+            actor's distribution.
+        weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
+        groups: names of the groups; all by default.
+        seed: of the adversary and the penalty.
+
+    Example:
+        >>> import aajr
+        >>> Robustness(aajr.Ball("linf", 0.1), aajr.AAJR, weight=0.01).groups is None
+        True
+    """
+
+    adversary: Adversary | Ball
+    penalty: Penalty | type[Penalty]
+    weight: float | Callable[[int], float] = 1.0
+    groups: tuple[str, ...] | None = None
+    seed: int = 0
+
+    def minimax(self, metric: Metric) -> Minimax:
+        """The plug; BenchMARL evaluates the task itself, at the clean observations."""
+        adversary, penalty = self.adversary, self.penalty
+        if isinstance(adversary, Ball):
+            adversary = ProjectedGradientAscent(adversary, Divergence(metric))
+        if isinstance(penalty, type):
+            penalty = penalty(metric=metric)
+        return Minimax(adversary, penalty, weight=self.weight, placement="clean", seed=self.seed)
+
+
+@dataclass
+class RobustConfig(AlgorithmConfig):  # type: ignore[misc]
+    """A config of BenchMARL's whose algorithm has the penalty in its actors' losses.
+
+    Attributes:
+        host: BenchMARL's own config, which answers whatever the experiment asks.
+        robustness: adversary, penalty and weight.
+    """
+
+    host: AlgorithmConfig
+    robustness: Robustness
+
+    def get_algorithm(self, experiment: Any) -> Algorithm:
+        """BenchMARL's algorithm, with a hook in every loss module that it makes."""
+        algorithm = self.host.get_algorithm(experiment)
+        get_loss, key = algorithm._get_loss, ACTOR_LOSSES[type(algorithm).__name__]
+
+        def hooked(group: str, policy_for_loss: Any, continuous: bool) -> tuple[LossModule, bool]:
+            loss, targets = get_loss(group, policy_for_loss, continuous)
+            if self.robustness.groups is None or group in self.robustness.groups:
+                hook = PenalisedActor(policy_for_loss, group, key, self.robustness)
+                loss.register_forward_hook(hook)
+            return loss, targets
+
+        algorithm._get_loss = hooked
+        return algorithm
+
+    def associated_class(self) -> type[Algorithm]:
+        """BenchMARL's algorithm, by whose name it logs."""
+        return self.host.associated_class()
+
+    def on_policy(self) -> bool:
+        """As the host."""
+        return bool(self.host.on_policy())
+
+    def supports_continuous_actions(self) -> bool:
+        """As the host."""
+        return bool(self.host.supports_continuous_actions())
+
+    def supports_discrete_actions(self) -> bool:
+        """As the host."""
+        return bool(self.host.supports_discrete_actions())
+
+    def has_independent_critic(self) -> bool:
+        """As the host."""
+        return bool(self.host.has_independent_critic())
+
+    def has_centralized_critic(self) -> bool:
+        """As the host."""
+        return bool(self.host.has_centralized_critic())
+
+    def has_critic(self) -> bool:
+        """As the host."""
+        return bool(self.host.has_critic())
+
+
+def robustify(config: AlgorithmConfig, robustness: Robustness) -> RobustConfig:
+    r"""The same algorithm with the penalty in its actors' loss.
+
+    .. math:: L_\text{actor} + \lambda R(\theta)
+
+    Args:
+        config: of MAPPO, IPPO, MASAC, ISAC, MADDPG or IDDPG.
+        robustness: adversary, penalty and weight.
+
+    Returns:
+        A config for BenchMARL's ``Experiment``.
+
+    Raises:
+        ValueError: an algorithm without an actor that is trained by gradients.
+
+    Example:
+        >>> import aajr
+        >>> from benchmarl.algorithms import MappoConfig
+        >>> settings = Robustness(aajr.Ball("linf", 0.1), aajr.AAJR, weight=0.01)
+        >>> robustify(MappoConfig.get_from_yaml(), settings).associated_class().__name__
+        'Mappo'
+
+    Source: Bettini et al., BenchMARL, 2024, https://arxiv.org/abs/2312.01472.
+    """
+    name = config.associated_class().__name__
+    if name not in ACTOR_LOSSES:
+        raise ValueError(
+            f"config={name} has no actor to penalise; use one of {', '.join(sorted(ACTOR_LOSSES))}"
+        )
+    return RobustConfig(config, robustness)
+
+
+class PenalisedActor:
+    """A forward hook of a loss module, PyTorch's own extension point.
+
+    Args:
+        policy: the group's actor, whose parameters the loss module trains.
+        group: name of the group.
+        key: the actor's loss.
+        robustness: adversary, penalty and weight.
+
+    Raises:
+        ValueError: a recurrent policy, several observations in a group.
+    """
+
+    def __init__(self, policy: Any, group: str, key: str, robustness: Robustness) -> None:
+        self.key = key
+        self.observation = observation_key(policy, group)
+        self.map = ActorMap(policy, self.observation)
+        self.metric = metric_of(policy)
+        self.minimax = robustness.minimax(self.metric)
+
+    def __call__(self, module: nn.Module, inputs: Any, losses: TensorDictBase) -> TensorDictBase:
+        """Add λ · penalty at the minibatch's observations to the actor's loss."""
+        x = inputs[0].get(self.observation)
+        regularised = self.minimax.regularise(self.map, x.flatten(0, -3))
+        if regularised.total.requires_grad:
+            losses.set(self.key, losses.get(self.key) + regularised.total)
+        losses.set("aajr_penalty", regularised.penalty.detach())
+        return losses
+
+
+class ActorMap(nn.Module):
+    """Observations ``[batch, agents, features]`` to the parameters of the actions' distribution.
+
+    Args:
+        policy: a probabilistic actor of BenchMARL, shared and not copied.
+        observation: its input's key.
+    """
+
+    def __init__(self, policy: Any, observation: tuple[str, ...]) -> None:
+        super().__init__()
+        self.policy = policy
+        self.observation = observation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(mean, log scale), logits, or the plain action: ``[batch, agents, parameters]``."""
+        seen = TensorDict({self.observation: x}, batch_size=x.shape[:1])
+        parameters = self.policy.get_dist_params(seen)
+        keys = [key for key in self.policy[-1].in_keys if key != self.observation]
+        values = {key[-1] if isinstance(key, tuple) else key: parameters.get(key) for key in keys}
+        if "scale" in values:
+            return torch.cat([values["loc"], values["scale"].log()], -1)
+        return values["logits"] if "logits" in values else values["param"]
+
+
+def metric_of(policy: Any) -> Metric:
+    """The Fisher metric of a stochastic actor; Euclidean for a deterministic one."""
+    names = {key[-1] if isinstance(key, tuple) else key for key in policy[-1].in_keys}
+    if "scale" in names:
+        return DiagonalGaussian()
+    return Categorical() if "logits" in names else Euclidean()
+
+
+def observation_key(policy: Any, group: str) -> tuple[str, ...]:
+    """The one observation of a group.
+
+    Raises:
+        ValueError: a recurrent policy, a mask of actions, several observations.
+    """
+    keys = [key for key in policy.in_keys if key != "is_init"]
+    if "is_init" in policy.in_keys or any("hidden" in str(key) for key in keys):
+        raise ValueError(
+            f"the policy of group {group!r} is recurrent (it reads {policy.in_keys}); one "
+            "observation does not determine its output. Use an MLP or GNN, with past frames in "
+            "the observation"
+        )
+    if len(keys) != 1:
+        raise ValueError(
+            f"the policy of group {group!r} reads {keys}; a ball needs one vector of floats: "
+            "concatenate them by TorchRL's CatTensors in the task's transforms"
+        )
+    key = keys[0]
+    return key if isinstance(key, tuple) else (key,)
