@@ -96,14 +96,16 @@ def load_agent(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         raise ValueError(
             f"{_weights(directory)} cannot be read ({error}); save it again"
         ) from error
-    policy = _rebuilt(directory, meta, tensors).to(device)
-    normalisation = meta["normalisation"]
-    if normalisation is not None:
-        mean, variance = tensors["observation.mean"], tensors["observation.variance"]
-        normalisation = Normalisation(mean, variance, **normalisation)
-    return saved_agent(
-        meta["algorithm"], policy, normalisation, meta["robustness"], meta["versions"]
-    )
+    try:
+        policy = _rebuilt(meta, tensors).to(device)
+        normalisation = _statistics(meta, tensors)
+        return saved_agent(
+            meta["algorithm"], policy, normalisation, meta["robustness"], meta["versions"]
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{directory} is damaged: {type(error).__name__} {error}; save the agent again"
+        ) from error
 
 
 def _description(agent: BaseAlgorithm) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def _read_description(directory: Path) -> dict[str, Any]:
     return meta
 
 
-def _rebuilt(directory: Path, meta: dict[str, Any], tensors: dict[str, Tensor]) -> BasePolicy:
+def _rebuilt(meta: dict[str, Any], tensors: dict[str, Tensor]) -> BasePolicy:
     architecture = dict(meta["architecture"])
     check_choice("activation_fn", architecture["activation_fn"], _ACTIVATIONS)
     architecture["activation_fn"] = getattr(nn, architecture["activation_fn"])
@@ -189,9 +191,16 @@ def _rebuilt(directory: Path, meta: dict[str, Any], tensors: dict[str, Tensor]) 
         policy.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
-            f"the weights in {directory} do not fit agent.json ({error}); save the agent again"
+            f"the weights do not fit agent.json ({error}); save the agent again"
         ) from error
     return policy
+
+
+def _statistics(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Normalisation | None:
+    if meta["normalisation"] is None:
+        return None
+    mean, variance = tensors["observation.mean"], tensors["observation.variance"]
+    return Normalisation(mean, variance, **meta["normalisation"])
 
 
 def _action_space(meta: dict[str, Any], tensors: dict[str, Tensor]) -> spaces.Space:

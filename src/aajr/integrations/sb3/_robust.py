@@ -98,12 +98,12 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
             self.adversary,
             self.penalty,
             weight=self.penalty_weight,
-            placement="clean",  # SB3 evaluates the task itself, at either placement
+            placement=self.placement,
             seed=self.seed or 0,
         )
         if self._minimax is None:
             self._minimax = present
-        for name in ("adversary", "penalty", "weight"):
+        for name in ("adversary", "penalty", "weight", "placement"):
             setattr(self._minimax, name, getattr(present, name))
         return self._minimax, mapped
 
@@ -164,7 +164,7 @@ class Attack:
         """
         check_finite("observations", observations)
         x = observations.float()
-        loss = self.minimax(self.module, x, lambda output: output.new_zeros(()), data)
+        loss = self.minimax.regularise(self.module, x, data)
         weight = loss.diagnostics.get("weight", 0.0)
         self._note(loss, weight)
         worst = loss.trajectory.worst

@@ -1,0 +1,168 @@
+"""Agents saved without pickle, and read as maps to attack."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import A2C, PPO, SAC, TD3
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import VecNormalize
+
+import aajr
+from aajr.integrations.sb3 import RobustPPO, RobustSAC, RobustTD3, load_agent, save_agent
+from tests.unit.integrations.sb3.test_training import ACTIONS, BALL, VECTOR, Game
+
+SHORT = {"n_steps": 32, "n_epochs": 1, "batch_size": 32, "device": "cpu", "seed": 0}
+REPLAY = {"learning_starts": 20, "batch_size": 8, "buffer_size": 100, "device": "cpu", "seed": 0}
+AGENTS = {
+    "PPO": (PPO, SHORT | {"policy_kwargs": {"net_arch": [8], "activation_fn": torch.nn.ReLU}}, 32),
+    "RobustPPO": (RobustPPO, SHORT | {"adversary": BALL}, 32),
+    "PPO separate": (PPO, SHORT | {"policy_kwargs": {"share_features_extractor": False}}, 32),
+    "SAC": (SAC, REPLAY, 24),
+    "RobustSAC": (RobustSAC, REPLAY | {"adversary": BALL}, 24),
+    "TD3": (TD3, REPLAY | {"policy_kwargs": {"n_critics": 3, "net_arch": [8, 8]}}, 24),
+    "RobustTD3": (RobustTD3, REPLAY | {"adversary": BALL}, 24),
+}
+
+
+@pytest.mark.parametrize("case", AGENTS.values(), ids=AGENTS)
+def test_the_loaded_policy_acts_and_values_as_sb3s_does(tmp_path, case):
+    algorithm, arguments, steps = case
+    env = VecNormalize(make_vec_env("Pendulum-v1", 2, seed=0), clip_obs=1.5)
+    agent = algorithm("MlpPolicy", env, **arguments).learn(steps)
+    loaded = load_agent(save_agent(tmp_path / "agent", agent))
+    raw = np.random.default_rng(0).normal(size=(16, 3), scale=3).astype(np.float32)
+    seen = loaded.normalise(raw)
+    np.testing.assert_array_equal(seen.numpy(), env.normalize_obs(raw))
+    assert float(seen.abs().max()) == 1.5
+    expected, _ = agent.predict(seen.numpy(), deterministic=True)
+    np.testing.assert_allclose(loaded.act(seen).numpy(), expected, rtol=1e-6, atol=1e-6)
+    with torch.no_grad():
+        if loaded.critic is None:
+            values = agent.policy.predict_values(seen).flatten()
+        else:
+            scaled = torch.as_tensor(agent.policy.scale_action(expected))
+            values = torch.cat(agent.critic(seen, scaled), 1).amin(1)
+            torch.testing.assert_close(loaded.critic(seen, scaled), values)
+        torch.testing.assert_close(loaded.value(seen), values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS)
+def test_every_action_space_survives(tmp_path, space):
+    agent = PPO("MlpPolicy", Game(VECTOR, space), **SHORT)
+    torch.nn.init.normal_(agent.policy.action_net.weight, std=5.0)
+    loaded = load_agent(save_agent(tmp_path, agent))
+    seen = loaded.normalise(np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32))
+    expected, _ = agent.predict(seen.numpy(), deterministic=True)
+    np.testing.assert_allclose(loaded.act(seen).numpy(), expected, rtol=1e-6)
+    assert loaded.action_space == space
+    assert len(np.unique(expected)) > 1
+
+
+def test_a_loaded_agent_is_ready_to_attack(tmp_path):
+    agent = RobustSAC("MlpPolicy", "Pendulum-v1", adversary=BALL, **REPLAY)
+    loaded = load_agent(save_agent(tmp_path, agent))
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    attacks = (
+        aajr.ProjectedGradientAscent(BALL, aajr.Divergence(loaded.metric)),
+        aajr.ProjectedGradientAscent(BALL, aajr.Critic(loaded.critic, action=loaded.squashed)),
+    )
+    for attack in attacks:
+        worst = attack(loaded.policy, x, torch.Generator().manual_seed(0)).worst
+        assert not torch.equal(worst, x)
+    value = aajr.ProjectedGradientAscent(BALL, aajr.LeastValue())
+    attacked = value(
+        lambda y: loaded.value(y).unsqueeze(1), x, torch.Generator().manual_seed(0)
+    ).worst
+    assert bool((loaded.value(attacked) < loaded.value(x)).all())
+    assert not any(p.requires_grad for p in loaded.policy.parameters())
+    assert loaded.action(loaded.policy(x.requires_grad_())).requires_grad
+
+
+def test_the_description_records_epsilon_its_unit_and_the_versions(tmp_path):
+    env = VecNormalize(make_vec_env("CartPole-v1"))
+    agent = RobustPPO(
+        "MlpPolicy", env, adversary=BALL, penalty=aajr.AAJR, penalty_weight=0.5, **SHORT
+    )
+    save_agent(tmp_path, agent)
+    meta = json.loads((tmp_path / "agent.json").read_text())
+    assert meta["robustness"] == agent.robustness == load_agent(tmp_path).robustness
+    assert meta["robustness"]["epsilon"] == 0.1
+    assert "standard deviation" in meta["robustness"]["epsilon_unit"]
+    assert set(meta["versions"]) == {"aajr", "stable-baselines3", "gymnasium", "torch"}
+
+
+def test_loading_leaves_the_global_random_source_alone(tmp_path):
+    save_agent(tmp_path, PPO("MlpPolicy", "CartPole-v1", **SHORT))
+    before = torch.random.get_rng_state()
+    load_agent(tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+class OwnExtractor(FlattenExtractor):
+    """Code of the user's."""
+
+
+@pytest.mark.parametrize(
+    ("agent", "match"),
+    [
+        (lambda: A2C("MlpPolicy", "CartPole-v1", device="cpu"), "give PPO, SAC or TD3"),
+        (
+            lambda: PPO(
+                "MlpPolicy",
+                "CartPole-v1",
+                policy_kwargs={"features_extractor_class": OwnExtractor},
+                **SHORT,
+            ),
+            "OwnExtractor cannot",
+        ),
+        (
+            lambda: PPO(
+                "MlpPolicy", "CartPole-v1", policy_kwargs={"activation_fn": torch.nn.PReLU}, **SHORT
+            ),
+            "activation_fn='PReLU'",
+        ),
+    ],
+)
+def test_what_cannot_be_rebuilt_is_not_saved(tmp_path, agent, match):
+    with pytest.raises(ValueError, match=match):
+        save_agent(tmp_path / "agent", agent())
+    assert not (tmp_path / "agent").exists()
+
+
+def changed(path, **entries):
+    file = path / "agent.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+
+DAMAGE = {
+    "missing": (lambda path: (path / "agent.json").unlink(), "cannot be read"),
+    "not json": (lambda path: (path / "agent.json").write_text("{"), "cannot be read"),
+    "version": (lambda path: changed(path, format_version=9), "format version 9"),
+    "algorithm": (lambda path: changed(path, algorithm="A2C"), "algorithm='A2C'"),
+    "weights": (lambda path: (path / "agent.safetensors").write_bytes(b"\x80"), "cannot be read"),
+    "shape": (lambda path: changed(path, observation_shape=[5]), "do not fit"),
+    "space": (lambda path: changed(path, action_space={"type": "Text", "size": 3}), "'Text'"),
+    "entries": (lambda path: changed(path, architecture=None), "damaged"),
+}
+
+
+@pytest.mark.parametrize(("damage", "match"), DAMAGE.values(), ids=DAMAGE)
+def test_damaged_files_are_refused(tmp_path, damage, match):
+    save_agent(tmp_path, PPO("MlpPolicy", "CartPole-v1", **SHORT))
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=match):
+        load_agent(tmp_path)
+
+
+def test_the_box_of_actions_is_kept_exactly(tmp_path):
+    low, high = np.float32([-0.1, -3]), np.float32([0.7, 11])
+    agent = PPO("MlpPolicy", Game(VECTOR, spaces.Box(low, high)), **SHORT)
+    loaded = load_agent(save_agent(tmp_path, agent))
+    np.testing.assert_array_equal(loaded.action_space.low, low)
+    np.testing.assert_array_equal(loaded.action_space.high, high)
