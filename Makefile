@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test lint docs bench clean
+.PHONY: help reproduce test test-benchmarl lint docs bench clean
 
 help:
 	@echo "make reproduce   train, attack, compare; table and report under results/ (PRESET=smoke|quick|full)"
 	@echo "make test        unit, contract, parity and invariant tests"
+	@echo "make test-benchmarl  the BenchMARL adapter, in .venv-benchmarl with the TorchRL that BenchMARL pins"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make docs        documentation in docs/_build/html, doctests included"
 	@echo "make bench       costs of estimators, penalties, environment and training"
@@ -23,6 +24,18 @@ reproduce: .venv/.ready
 
 test: .venv/.ready
 	OMP_NUM_THREADS=2 HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest
+
+# BenchMARL asks for torchvision and av, which it does not use here: hence --no-deps
+.venv-benchmarl/.ready: pyproject.toml constraints-benchmarl.txt
+	$(PYTHON) -m venv .venv-benchmarl
+	.venv-benchmarl/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-benchmarl.txt torch==2.13.0
+	.venv-benchmarl/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-benchmarl.txt --no-deps benchmarl torchrl tensordict
+	.venv-benchmarl/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-benchmarl.txt hydra-core vmas numpy pytest tqdm pyvers cloudpickle importlib_metadata orjson packaging
+	.venv-benchmarl/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+test-benchmarl: .venv-benchmarl/.ready
+	OMP_NUM_THREADS=2 .venv-benchmarl/bin/python -m pytest -q -c /dev/null --rootdir tests/integrations --confcutdir tests/integrations --import-mode=importlib -p no:cacheprovider -W ignore tests/integrations src/aajr/integrations/benchmarl --doctest-modules
 
 lint: .venv/.ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -101,8 +101,8 @@ def _differences_sheet(results: Record) -> Sheet:
         gap = difference(own, other)
         chance = probability_of_improvement([*own.values()], [*other.values()])
         verdict = ("not separated", "AAJR higher", "AAJR lower")[gap.sign]
-        chances = f"{chance.estimate:.2f} ({chance.low:.2f} to {chance.high:.2f})"
-        rows.append((method["title"], _signed(gap), chances, verdict))
+        cells = (_between(gap, "{:+.0f}"), _between(chance, "{:.2f}"))
+        rows.append((method["title"], *cells, verdict))
     note = "Paired over seeds; different only where the interval excludes zero."
     columns = ("AAJR against", "difference of\nthe worst", "probability of\nimprovement", "verdict")
     return Sheet("Differences of the worst of all", columns, tuple(rows), (note,))
@@ -224,20 +224,18 @@ def _iqm(values: Sequence[float]) -> Interval:
 
 
 def _interval(values: Sequence[float]) -> str:
-    found = _iqm(values)
-    if found.low is None or found.high is None:
-        return f"{found.estimate:.0f}"
-    return f"{found.estimate:.0f} ({found.low:.0f} to {found.high:.0f})"
+    return _between(_iqm(values), "{:.0f}")
 
 
 def _estimate(values: Sequence[float]) -> str:
     return f"{_iqm(values).estimate:.0f}"
 
 
-def _signed(gap: Interval) -> str:
-    if gap.low is None or gap.high is None:
-        return f"{gap.estimate:+.0f}"
-    return f"{gap.estimate:+.0f} ({gap.low:+.0f} to {gap.high:+.0f})"
+def _between(found: Interval, form: str) -> str:
+    text = form.format(found.estimate)
+    if found.low is None or found.high is None:
+        return text
+    return f"{text} ({form.format(found.low)} to {form.format(found.high)})"
 
 
 def _mean(values: Sequence[float]) -> float:
