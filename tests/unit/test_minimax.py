@@ -67,6 +67,20 @@ def test_the_penalty_gets_the_trajectory_the_generator_and_the_update():
     assert [value > 0 for value in penalties] == [True, False, True, False]
 
 
+@pytest.mark.parametrize("attack_fraction", [1.0, 0.5])
+def test_regularising_is_the_call_without_its_task(attack_fraction):
+    policy, x = dense.tanh_net(), dense.inputs()
+    settings = {"weight": 0.7, "placement": "clean", "attack_fraction": attack_fraction, "seed": 3}
+    called, regularised = make(Frobenius(), **settings), make(Frobenius(), **settings)
+    for _ in range(2):
+        loss, part = called(policy, x, task), regularised.regularise(policy, x)
+        assert torch.equal(part.trajectory.worst, loss.trajectory.worst)
+        assert part.task == 0
+        torch.testing.assert_close(loss.total, task(policy(x)) + part.total)
+        assert part.diagnostics == loss.diagnostics
+    assert called.update == regularised.update == 2
+
+
 def test_without_a_penalty_it_is_adversarial_training():
     policy, x = dense.tanh_net(), dense.inputs()
     loss = make()(policy, x, task)

@@ -20,8 +20,9 @@ from omegaconf import DictConfig
 import aajr
 from aajr._checks import check_choice
 from aajr.integrations.benchmarl import Robustness, robustify
+from aajr.penalties import Penalty
 
-PENALTIES = {
+PENALTIES: dict[str, type[Penalty]] = {
     "aajr": aajr.AAJR,
     "frobenius": aajr.Frobenius,
     "spectral": aajr.Spectral,
@@ -55,7 +56,7 @@ def experiment_of(config: DictConfig, task: str) -> Experiment:
     )
 
 
-@hydra.main(version_base=None, config_path="conf", config_name="robust")
+@hydra.main(version_base=None, config_path="conf", config_name="robust")  # type: ignore[untyped-decorator]
 def main(config: DictConfig) -> None:
     """Run one experiment."""
     experiment_of(config, HydraConfig.get().runtime.choices.task).run()
