@@ -33,6 +33,7 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "aajr": (BLUE, "o", "-"),
     "adversarial": (GREY, "s", "-"),
     "plain": ("#999999", "X", ":"),
+    "recipe": ("#000000", "x", ":"),
     "global": (ORANGE, "^", "-"),
     "global_attackable": (ORANGE, "v", "--"),
     "spectral": (AMBER, "P", "-."),

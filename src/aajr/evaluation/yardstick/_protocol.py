@@ -21,7 +21,7 @@ class Method:
         title: in tables.
         knob: what is tuned: ``learning rate`` (a factor), ``training radius`` (a factor on ε), or
             ``weight`` (λ).
-        candidates: values tried on the validation seeds; every method has as many.
+        candidates: values tried on the validation seeds; every tuned method has as many.
         penalty: name of the penalty, None for none.
         placement: where the surrogate is taken; None without an adversary.
     """
@@ -37,7 +37,8 @@ class Method:
 _WEIGHTS = (0.03, 0.1, 0.3)
 
 METHODS = (
-    Method("plain", "vanilla", "learning rate", (0.3, 1.0, 3.0)),
+    Method("plain", "vanilla, tuned", "learning rate", (0.3, 1.0, 3.0)),
+    Method("recipe", "vanilla, as the recipe", "learning rate", (1.0,)),
     Method(
         "adversarial", "adversarial", "training radius", (0.5, 1.0, 1.5), placement="adversarial"
     ),
@@ -53,7 +54,7 @@ METHODS = (
     Method("sa", "SA (KL at the worst point)", "weight", (0.1, 0.3, 1.0), "sa", "clean"),
     Method("aajr", "AAJR", "weight", _WEIGHTS, "aajr", "clean"),
 )
-"""All methods. The penalties stand beside SB3's own surrogate; a random direction of n inputs has
+"""All methods; the recipe's own vanilla is not tuned. The penalties stand beside SB3's own surrogate; a random direction of n inputs has
 1/n of the square of the whole Jacobian, whence its larger weights."""
 
 

@@ -138,7 +138,9 @@ def _tuning_sheet(results: Record) -> Sheet:
             figures = (f"{entry['natural']:.0f}", f"{entry['worst']:.0f}")
             rows.append((method["title"], choice["knob"], f"{entry['value']:g}", *figures, mark))
     seeds = ", ".join(map(str, results["protocol"]["validation_seeds"]))
-    note = f"Validation seeds {seeds}, which no figure uses; as many candidates for every method."
+    note = (
+        f"Validation seeds {seeds}, which no figure uses; as many candidates for all tuned methods."
+    )
     return Sheet(
         "Tuning", ("method", "knob", "value", "natural", "worst", ""), tuple(rows), (note,)
     )

@@ -155,7 +155,8 @@ def test_a_candidate_must_still_do_its_task(tmp_path):
 
 def test_every_method_has_the_same_budget():
     for protocol in PROTOCOLS.values():
-        assert len({len(method.candidates) for method in protocol.methods}) == 1
+        tuned = [method for method in protocol.methods if method.name != "recipe"]
+        assert len({len(method.candidates) for method in tuned}) == 1
         assert not set(protocol.final_seeds) & {
             *protocol.validation_seeds,
             protocol.reference_seed,
