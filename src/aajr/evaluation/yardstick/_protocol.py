@@ -54,8 +54,11 @@ METHODS = (
     Method("sa", "SA (KL at the worst point)", "weight", (0.1, 0.3, 1.0), "sa", "clean"),
     Method("aajr", "AAJR", "weight", _WEIGHTS, "aajr", "clean"),
 )
-"""All methods; the recipe's own vanilla is not tuned. The penalties stand beside SB3's own surrogate; a random direction of n inputs has
-1/n of the square of the whole Jacobian, whence its larger weights."""
+"""All methods; the recipe's own vanilla is not tuned.
+
+The penalties stand beside SB3's own surrogate; a random direction of n inputs has 1/n of the square
+of the whole Jacobian, whence its larger weights.
+"""
 
 
 @dataclass(frozen=True)
