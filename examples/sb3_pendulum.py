@@ -1,7 +1,7 @@
 """Robust PPO in Stable-Baselines3: train, save without pickle, attack.
 
-    pip install 'aajr[yardstick]'
-    python examples/sb3_pendulum.py --steps 60000
+pip install 'aajr[yardstick]'
+python examples/sb3_pendulum.py --steps 60000
 """
 
 from __future__ import annotations
