@@ -117,8 +117,8 @@ class Protocol:
     episodes: int = 50
     validation_episodes: int = 20
     attack_steps: int = 10
-    thorough_steps: int = 40
-    thorough_restarts: int = 3
+    thorough_steps: int = 20
+    thorough_restarts: int = 2
     kappas: tuple[float, ...] = (0.1, 1.0)
     mixtures: tuple[float, ...] = (0.3, 0.7)
     critic_steps: int = 20_000
