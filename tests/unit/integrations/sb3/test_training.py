@@ -220,6 +220,7 @@ def test_callbacks_and_loggers_see_the_keys_and_may_set_the_radius(tmp_path):
     agent.set_logger(configure(str(tmp_path), ["csv"]))
     agent.learn(96, callback=watch)
     agent.logger.close()
+    agent.logger.close()
     keys = {"aajr/penalty", "aajr/weight", "aajr/epsilon", "aajr/inner_gradient_norm_max"}
     header = (tmp_path / "progress.csv").read_text().splitlines()[0].split(",")
     assert keys <= set(header)
