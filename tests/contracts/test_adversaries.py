@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -21,8 +24,10 @@ from aajr import (
     Square,
     Transfer,
     UniformNoise,
+    VertexSearch,
     fgsm,
 )
+from tests import dense
 from tests.contracts.adversary_contract import AdversaryContract
 
 
@@ -109,6 +114,13 @@ class TestSmoothedAscent(AdversaryContract):
 class TestRandomSearch(AdversaryContract):
     def make(self, ball: Ball):
         return RandomSearch(ball, queries=12)
+
+
+class TestVertexSearch(AdversaryContract):
+    def make(self, ball: Ball):
+        if ball.norm == "l2":  # which has no corners: take the box inside
+            ball = replace(ball, norm="linf", epsilon=ball.epsilon / math.sqrt(dense.INPUTS))
+        return VertexSearch(ball)
 
 
 class TestSquare(AdversaryContract):

@@ -26,6 +26,7 @@ from aajr.adversaries._structured import StructuredAdversary
 from aajr.adversaries._structured_search import CoordinateAscent, SubsetSearch
 from aajr.adversaries._structured_sparse import SparseAscent
 from aajr.adversaries._temporal import EpisodeBudget, TemporallyCoupled
+from aajr.adversaries._vertices import VertexSearch
 
 __all__ = [
     "CMAES",
@@ -60,6 +61,7 @@ __all__ = [
     "ThroughDynamics",
     "Transfer",
     "UniformNoise",
+    "VertexSearch",
     "fgsm",
     "imitate",
     "masked_gradients",

@@ -20,6 +20,7 @@ from aajr.adversaries import (
     Mixture,
     ProjectedGradientAscent,
     UniformNoise,
+    VertexSearch,
     objective_scale,
 )
 from aajr.evaluation.critics import Transitions, robust_sarsa
@@ -201,8 +202,7 @@ def attacks(
     protocol: Protocol,
     seed: int,
     *,
-    steps: int,
-    restarts: int = 1,
+    thorough: bool = False,
     names: Sequence[str] | None = None,
 ) -> dict[str, Adversary]:
     """Every attack by name: the five of the published protocol, and two that push one way.
@@ -211,34 +211,36 @@ def attacks(
         agent: the victim.
         protocol: ε, and the grids of Robust Sarsa.
         seed: of the critics.
-        steps: of projected gradient ascent, 2.5 ε long together.
-        restarts: of each, from random points.
+        thorough: by the longer projected gradient ascent, whatever the protocol's search.
         names: first parts of the names wanted; all by default.
     """
     ball = Ball("linf", protocol.epsilon)
-    select: Any = "best" if restarts > 1 else "last"
 
-    def ascent(objective: Objective) -> ProjectedGradientAscent:
+    def worst_point(objective: Objective) -> Adversary:
+        if protocol.search == "vertices" and not thorough:
+            return VertexSearch(ball, objective)
+        steps = protocol.thorough_steps if thorough else protocol.attack_steps
+        restarts = protocol.thorough_restarts if thorough else protocol.attack_restarts
         return ProjectedGradientAscent(
-            ball, objective, steps=steps, restarts=restarts, select=select
+            ball, objective, steps=steps, restarts=restarts, select="best"
         )
 
     mad = Divergence(agent.metric)
     found: dict[str, Adversary] = {
         "random": UniformNoise(ball),
-        "critic": AttackOn(lambda x: agent.value(x).unsqueeze(1), ascent(LeastValue())),
-        "mad": ascent(mad),
-        "push_up": ascent(Push(1.0)),
-        "push_down": ascent(Push(-1.0)),
+        "critic": AttackOn(lambda x: agent.value(x).unsqueeze(1), worst_point(LeastValue())),
+        "mad": worst_point(mad),
+        "push_up": worst_point(Push(1.0)),
+        "push_down": worst_point(Push(-1.0)),
     }
     if names is not None:
         return {name: found[name] for name in found if name.startswith(tuple(names))}
     critics = [least(sarsa(agent, protocol, kappa, seed)[0]) for kappa in protocol.kappas]
     scales = _scales(agent, protocol, critics[0], mad)
     for kappa, critic in zip(protocol.kappas, critics, strict=True):
-        found[f"rs_{kappa:g}"] = ascent(critic)
+        found[f"rs_{kappa:g}"] = worst_point(critic)
     for weight in protocol.mixtures:
-        found[f"rs_mad_{weight:g}"] = ascent(Mixture(critics[0], mad, weight, *scales))
+        found[f"rs_mad_{weight:g}"] = worst_point(Mixture(critics[0], mad, weight, *scales))
     return found
 
 

@@ -87,8 +87,12 @@ class Protocol:
         final_seeds: of the figures; met by no choice.
         episodes: for a figure.
         validation_episodes: for a choice.
+        search: how the attacks look for the worst point: all ``vertices`` of the ball, or projected
+            ``gradient`` ascent where the observation has too many features.
         attack_steps: of projected gradient ascent, 2.5 ε long together.
-        thorough_steps: of the attack that checks the others' strength, on one agent a method.
+        attack_restarts: of it, from random points.
+        thorough_steps: of the projected gradient ascent that checks the others' strength, on one
+            agent a method.
         thorough_restarts: of it.
         kappas: weights of Robust Sarsa's bound.
         mixtures: weights of MAD in RS + MAD.
@@ -116,9 +120,11 @@ class Protocol:
     final_seeds: tuple[int, ...] = tuple(range(11))
     episodes: int = 50
     validation_episodes: int = 20
-    attack_steps: int = 10
+    search: Literal["vertices", "gradient"] = "vertices"
+    attack_steps: int = 20
+    attack_restarts: int = 2
     thorough_steps: int = 20
-    thorough_restarts: int = 2
+    thorough_restarts: int = 3
     kappas: tuple[float, ...] = (0.1, 1.0)
     mixtures: tuple[float, ...] = (0.3, 0.7)
     critic_steps: int = 20_000
@@ -144,7 +150,6 @@ PROTOCOLS: dict[PresetName, Protocol] = {
         final_seeds=(0, 1, 2),
         episodes=4,
         validation_episodes=2,
-        attack_steps=3,
         thorough_steps=4,
         thorough_restarts=2,
         kappas=(0.1,),
@@ -163,6 +168,8 @@ PROTOCOLS: dict[PresetName, Protocol] = {
         steps=2_007_040,
         segments=20,
         ramp=(0.0, 0.75),
+        search="gradient",
+        thorough_steps=40,
     ),
 }
 """``standard`` is InvertedPendulum in about an hour on two cores; ``hopper`` takes a night."""

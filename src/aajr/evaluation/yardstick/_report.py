@@ -118,10 +118,14 @@ def _strength_sheet(results: Record) -> Sheet:
         largest = max(usual["largest_perturbation"].values())
         rows.append((method["title"], *cells, f"{largest:.3g}"))
     protocol = results["protocol"]
+    ascent = "projected gradient ascent of {} steps from {} starts".format
+    usual_search = ascent(protocol["attack_steps"], protocol["attack_restarts"])
+    if protocol["search"] == "vertices":
+        usual_search = "every vertex of the ball"
     note = (
-        f"One agent a method, seed {protocol['final_seeds'][0]}. As reported: "
-        f"{protocol['attack_steps']} steps, 1 start, {protocol['episodes']} episodes. Thorough: "
-        f"{protocol['thorough_steps']} steps, {protocol['thorough_restarts']} starts, "
+        f"One agent a method, seed {protocol['final_seeds'][0]}. As reported: {usual_search}, "
+        f"{protocol['episodes']} episodes. Thorough: "
+        f"{ascent(protocol['thorough_steps'], protocol['thorough_restarts'])}, "
         f"{protocol['validation_episodes']} episodes. The last column is the greatest "
         "perturbation that reached a policy, in the unit of ε."
     )

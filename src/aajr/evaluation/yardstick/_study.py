@@ -72,7 +72,7 @@ def final(protocol: Protocol, directory: Path, method: Method, value: float, see
 
 
 def check(protocol: Protocol, directory: Path, method: Method, value: float, seed: int) -> None:
-    """Attack a final agent with more steps and restarts; a finished one is left alone."""
+    """Attack a final agent by long gradient ascent; a finished one is left alone."""
     _examine(protocol, directory, method, value, seed, "thorough")
 
 
@@ -85,13 +85,11 @@ def _examine(
         return
     train(protocol, method, value, seed, place, load_agent(directory / "reference").normalisation)
     agent = load_agent(place)
-    thorough = kind == "thorough"
     found = attacks(
         agent,
         protocol,
         seed,
-        steps=protocol.thorough_steps if thorough else protocol.attack_steps,
-        restarts=protocol.thorough_restarts if thorough else 1,
+        thorough=kind == "thorough",
         names=VALIDATION if kind == "validation" else None,
     )
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from aajr import VertexSearch
 from aajr.evaluation.yardstick import PROTOCOLS, render, write
 from aajr.evaluation.yardstick import _training as training
 from aajr.evaluation.yardstick._attacks import FIVE, Played, attacks, play, transitions, worst
@@ -30,7 +31,9 @@ TINY = dataclasses.replace(
         if method.name in ("plain", "aajr")
     ),
 )
-HOPPER = dataclasses.replace(TINY, name="hopper", environment="Hopper-v5", epsilon=0.075)
+HOPPER = dataclasses.replace(
+    TINY, name="hopper", environment="Hopper-v5", epsilon=0.075, search="gradient"
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +102,22 @@ def test_a_killed_training_goes_on_to_the_same_agent(protocol, tmp_path, monkeyp
     for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(first.normalisation.mean, statistics.mean)
-    attack = attacks(second, protocol, 0, steps=2, names=("mad",))["mad"]
+    attack = attacks(second, protocol, 0, names=("mad",))["mad"]
     assert play(second, protocol.environment, attack, 2, 0).largest > 0
+
+
+def test_the_search_is_the_protocols_and_the_check_goes_another_way(finished):
+    work, _ = finished
+    agent = load_agent(agent_directory(next(work.iterdir()), TINY.methods[0], 0.3, 0))
+    gradient = dataclasses.replace(TINY, search="gradient", attack_steps=7, attack_restarts=2)
+    usual, climbed = (attacks(agent, p, 0, names=("mad",))["mad"] for p in (TINY, gradient))
+    assert isinstance(usual, VertexSearch)
+    assert (climbed.steps, climbed.restarts) == (7, 2)
+    check = attacks(agent, TINY, 0, thorough=True, names=("mad",))["mad"]
+    assert (check.steps, check.restarts) == (TINY.thorough_steps, TINY.thorough_restarts)
+    x = torch.linspace(-1, 1, 24).reshape(6, 4)
+    results = [a(agent.policy, x, torch.Generator().manual_seed(0)) for a in (usual, climbed)]
+    assert bool((results[0].losses[-1] >= results[1].losses.amax(0) - 1e-6).all())
 
 
 def test_transitions_follow_each_episode_to_its_end():
@@ -132,7 +149,7 @@ def test_pushing_moves_the_mean_action_one_way(finished):
     directory = next(work.iterdir())
     agent = load_agent(agent_directory(directory, TINY.methods[0], 0.3, 0))
     x = torch.linspace(-1, 1, 24).reshape(6, 4)
-    found = attacks(agent, TINY, 0, steps=10, names=("push",))
+    found = attacks(agent, TINY, 0, names=("push",))
     clean = agent.policy(x)[:, 0]
     for name, sign in (("push_up", 1), ("push_down", -1)):
         trajectory = found[name](agent.policy, x, torch.Generator().manual_seed(0))
