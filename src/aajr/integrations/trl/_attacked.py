@@ -1,0 +1,181 @@
+"""The tokens that move, and the direction in which they move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aajr.integrations.trl._batches import segments_of
+from aajr.integrations.trl._outputs import resolved
+from aajr.integrations.trl._settings import Attacker
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """The tokens of a call of the model, by who controls them.
+
+    Attributes:
+        mask: tokens that the adversary moves, ``[rows, tokens]``.
+        scored: positions whose next token is an answer's, ``[rows, tokens]``.
+        unit: number of the sequence of every token, ``[rows, tokens]``.
+        group: number of the attacked text of every row; rows that share it share the attack.
+    """
+
+    mask: Tensor
+    scored: Tensor
+    unit: Tensor
+    group: Tensor
+
+    @property
+    def units(self) -> int:
+        """How many sequences."""
+        return int(self.unit.max()) + 1
+
+    def rows(self, index: Tensor) -> Attacked:
+        """Some of the rows."""
+        if len(self.mask) == 1:
+            return self
+        index = index.to(self.mask.device)
+        unit = torch.arange(len(index), device=index.device)[:, None].expand(-1, self.mask.shape[1])
+        return Attacked(self.mask[index], self.scored[index], unit, self.group[index])
+
+
+def attacked(
+    arguments: Mapping[str, Any],
+    attacker: Attacker,
+    inputs: Mapping[str, Any],
+    padding: int | None = None,
+) -> Attacked:
+    """Read the masks off a call of the model.
+
+    Args:
+        arguments: of the model's call.
+        attacker: which tokens move.
+        inputs: the trainer's batch, for the tools' mask.
+        padding: the id that fills rows of a reward model.
+
+    Raises:
+        ValueError: no token ids, a mask of another shape, tools without a mask.
+    """
+    ids = arguments.get("input_ids")
+    if ids is None:
+        raise ValueError("the trainer calls the model without input_ids; pass token ids")
+    present = torch.ones_like(ids, dtype=torch.bool)
+    if arguments.get("attention_mask") is not None:
+        present = arguments["attention_mask"].bool()
+    labels = arguments.get("labels")
+    if labels is None:
+        answered, scored = _after_common_prefix(ids), _last(ids, padding)
+    else:
+        answered = labels != IGNORED
+        scored = torch.cat([answered[:, 1:], torch.zeros_like(answered[:, :1])], 1)
+    mask = _mask(attacker, arguments, inputs, answered) & present
+    positions = arguments.get("position_ids")
+    rows = torch.arange(len(ids), device=ids.device)
+    unit = rows[:, None].expand(ids.shape)
+    if len(ids) == 1 and positions is not None:
+        unit = segments_of(positions)
+        scored = scored & torch.cat([unit[:, 1:] == unit[:, :-1], scored[:, -1:]], 1)
+    text = torch.where(mask, ids, -1)
+    group = torch.unique(text, dim=0, return_inverse=True)[1]
+    return Attacked(mask, scored, unit, group)
+
+
+def _after_common_prefix(ids: Tensor) -> Tensor:
+    """The answers of pairs that a reward model compares: chosen rows, then rejected ones."""
+    chosen, rejected = ids.chunk(2)
+    prompt = (chosen == rejected).long().cumprod(-1).bool()
+    return ~torch.cat([prompt, prompt])
+
+
+def _last(ids: Tensor, padding: int | None) -> Tensor:
+    """The last token of every row, where a reward model reads its score."""
+    place = torch.arange(ids.shape[1], device=ids.device)
+    held = place if padding is None else torch.where(ids != padding, place, 0)
+    return place == held.expand(ids.shape).amax(-1, keepdim=True)
+
+
+def _mask(
+    attacker: Attacker, arguments: Mapping[str, Any], inputs: Mapping[str, Any], answered: Tensor
+) -> Tensor:
+    if attacker == "prompt":
+        return ~answered
+    if attacker == "all":
+        return torch.ones_like(answered)
+    if attacker == "tools":
+        return _tools(inputs, answered)
+    mask = attacker(arguments) if callable(attacker) else answered
+    if not isinstance(mask, Tensor) or mask.shape != answered.shape:
+        found = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(
+            f"attacker returned {found}; give a mask [rows, tokens], {tuple(answered.shape)}"
+        )
+    return mask.bool()
+
+
+def _tools(inputs: Mapping[str, Any], answered: Tensor) -> Tensor:
+    own = inputs.get("tool_mask")
+    if own is None:
+        raise ValueError(
+            "attacker='tools' but the batch has no tool_mask; train with tools, or use 'prompt'"
+        )
+    mask = torch.zeros_like(answered)
+    mask[:, -own.shape[1] :] = own == 0
+    return mask
+
+
+def norms(value: Tensor, where: Attacked) -> Tensor:
+    """Frobenius norm of every sequence's attacked rows: ``[rows, tokens, d]`` to ``[units]``."""
+    squares = (resolved(value).square().sum(-1) * where.mask).flatten()
+    total = squares.new_zeros(where.units).index_add(0, where.unit.flatten(), squares)
+    return total.clamp_min(torch.finfo(total.dtype).tiny).sqrt()
+
+
+def directions(gradient: Tensor, where: Attacked) -> Tensor:
+    """Unit directions of the attack on every sequence, ``[rows, tokens, d]``; zero stays zero.
+
+    The gradients of rows that share the attacked text add up first: an attack on a shared prompt
+    is one, and rows that were normalised alone would lose their advantages' weights and signs.
+    """
+    gradient = resolved(gradient) * where.mask.unsqueeze(-1)
+    if len(gradient) > 1:
+        total = torch.zeros_like(gradient).index_add(0, where.group, gradient)
+        gradient = total[where.group]
+    return directions_of_rows(gradient, where)
+
+
+def random_directions(latent: Tensor, where: Attacked, generator: torch.Generator) -> Tensor:
+    """Uniform unit directions, the same for rows that share the attacked text."""
+    noise = torch.randn(latent.shape, generator=generator).to(latent.device)
+    if len(latent) > 1:
+        noise = noise[where.group]
+    return directions_of_rows(noise, where)
+
+
+def directions_of_rows(value: Tensor, where: Attacked) -> Tensor:
+    """Normalise every sequence's attacked rows alone."""
+    value = resolved(value) * where.mask.unsqueeze(-1)
+    size = norms(value, where)[where.unit].unsqueeze(-1)
+    return torch.where(size > 1e-30, value / size.clamp_min(1e-30), 0.0)
+
+
+def moved(latent: Tensor, direction: Tensor, radius: float, where: Attacked) -> Tensor:
+    """h + ε‖h‖ v, the gradient of ‖h‖ included: else larger embeddings would pay less."""
+    size = norms(latent, where)[where.unit].unsqueeze(-1)
+    return latent + (radius * size * direction).to(latent.dtype)
+
+
+def mean_over_sequences(value: Tensor, where: Attacked, active: Tensor) -> Tensor:
+    """Mean over answer tokens, then over active sequences: ``[scored]`` to a number."""
+    unit = where.unit[where.scored]
+    zeros = value.new_zeros(where.units)
+    total = zeros.index_add(0, unit, value)
+    count = zeros.index_add(0, unit, torch.ones_like(value))
+    active = active & (count > 0)
+    return (total / count.clamp_min(1))[active].sum() / active.sum().clamp_min(1)

@@ -1,0 +1,210 @@
+"""The host's model: where its embeddings, layers and head are, and passes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aajr.integrations.trl._outputs import resolved
+
+Arguments = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A causal language model, or a reward model, taken apart.
+
+    Attributes:
+        top: what the trainer calls, with adapters.
+        embedding: token ids to embeddings.
+        decoder: the model without its head.
+        layers: of the decoder.
+        head: hidden states ``[..., d]`` to logits ``[..., vocabulary]``, or to scores.
+        scores: whether the model is a reward model.
+        padding: id of the token that fills rows.
+    """
+
+    top: nn.Module
+    embedding: nn.Module
+    decoder: nn.Module
+    layers: nn.ModuleList
+    head: Callable[[Tensor], Tensor]
+    scores: bool
+    padding: int | None
+
+
+def take_apart(model: Any, temperature: float = 1.0) -> Parts:
+    """Find the parts of an unwrapped model.
+
+    Raises:
+        ValueError: no input embeddings, an encoder-decoder, prompt learning, layers or head not found.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not hasattr(base, "get_input_embeddings") or base.get_input_embeddings() is None:
+        raise ValueError(
+            f"{type(base).__name__} has no get_input_embeddings(), so its input cannot be moved; "
+            "use a transformers model"
+        )
+    if any(getattr(c, "is_prompt_learning", False) for c in _adapters(model)):
+        raise ValueError("prompt learning moves the positions of the tokens; use LoRA")
+    if getattr(base.config, "is_encoder_decoder", False):
+        raise ValueError(f"{type(base).__name__} is an encoder-decoder; use a decoder-only model")
+    decoder = base.base_model
+    layers = getattr(decoder, "layers", getattr(decoder, "h", None))
+    if not isinstance(layers, nn.ModuleList):
+        raise ValueError(f"{type(decoder).__name__} has no list of layers; use another model")
+    output, score = base.get_output_embeddings(), getattr(base, "score", None)
+    if output is None and score is None:
+        raise ValueError(f"{type(base).__name__} has neither a language head nor a score")
+    head = score if output is None else _logits(output, base.config, temperature)
+    padding = base.config.get_text_config().pad_token_id
+    return Parts(model, base.get_input_embeddings(), decoder, layers, head, output is None, padding)
+
+
+def _adapters(model: Any) -> list[Any]:
+    found = getattr(model, "peft_config", {})
+    return list(found.values()) if isinstance(found, dict) else []
+
+
+def _logits(output: nn.Module, config: Any, temperature: float) -> Callable[[Tensor], Tensor]:
+    """Head, scale, soft cap and temperature in the order in which models apply them."""
+    text = config.get_text_config()
+    cap = getattr(text, "final_logit_softcapping", None)
+    scale = _logit_scale(text)
+
+    def logits(hidden: Tensor) -> Tensor:
+        value = resolved(output(hidden)) * scale
+        if cap is not None:
+            value = cap * torch.tanh(value / cap)
+        return value / temperature
+
+    return logits
+
+
+def _logit_scale(config: Any) -> float:
+    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+        if getattr(config, name, None) is not None:
+            return getattr(config, name)
+    divisor = getattr(config, "logits_scaling", None)
+    if divisor is None:
+        return 1.0
+    return divisor if config.model_type == "hyperclovax" else 1 / divisor
+
+
+@dataclass(eq=False)
+class Call:
+    """What the trainer's own loss asked of the model.
+
+    Attributes:
+        arguments: keyword arguments of every call with gradients.
+        latents: what may be moved, ``[rows, tokens, d]``, of every such call.
+    """
+
+    arguments: list[Arguments] = field(default_factory=list)
+    latents: list[Tensor] = field(default_factory=list)
+
+
+class Reached(Exception):  # noqa: N818
+    """The model was called; nothing more is wanted of the trainer's loss."""
+
+
+@contextmanager
+def listening(
+    parts: Parts,
+    layer: int,
+    move: Callable[[Tensor], Tensor] = lambda latent: latent,
+    *,
+    stop: bool = False,
+) -> Iterator[Call]:
+    """Record the calls with gradients, and move their latents.
+
+    Passes without gradients, those of generation and of references, are left alone.
+
+    Args:
+        parts: of the model.
+        layer: whose input is the latent; 0: the embeddings.
+        move: the latent to the one that is used.
+        stop: raise Reached instead of running the model.
+    """
+    call = Call()
+
+    def called(module: nn.Module, args: tuple[Any, ...], kwargs: Arguments) -> None:
+        if torch.is_grad_enabled():
+            call.arguments.append(dict(kwargs))
+            if stop:
+                raise Reached
+
+    def taken(latent: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return latent
+        moved = move(latent)
+        moved = moved if moved.requires_grad else moved.detach().requires_grad_()
+        call.latents.append(moved)
+        return moved
+
+    handles = [
+        parts.top.register_forward_pre_hook(called, with_kwargs=True),
+        _at(parts, layer, taken),
+    ]
+    try:
+        yield call
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _at(parts: Parts, layer: int, change: Callable[[Tensor], Tensor]) -> Any:
+    """Hook that changes the embeddings, or the input of a layer."""
+    if layer == 0:
+        return parts.embedding.register_forward_hook(lambda _, __, output: change(output))
+    if layer >= len(parts.layers):
+        raise ValueError(f"layer={layer} but the model has layers 0 to {len(parts.layers) - 1}")
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (change(args[0]), *args[1:])
+
+    return parts.layers[layer].register_forward_pre_hook(before)
+
+
+def decode(
+    parts: Parts, arguments: Mapping[str, Any], layer: int, latent: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """One pass of the decoder: the latent ``[rows, tokens, d]`` and the last hidden state.
+
+    Args:
+        parts: of the model.
+        arguments: of the model's call.
+        layer: whose input is the latent.
+        latent: used instead; the layers before are then skipped.
+    """
+    seen: list[Tensor] = []
+
+    def change(found: Tensor) -> Tensor:
+        seen.append(found if latent is None else latent)
+        return seen[-1]
+
+    known = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+    given = {name: arguments[name] for name in known if arguments.get(name) is not None}
+    handle = _at(parts, layer, change)
+    try:
+        with _skipping(parts.layers[: 0 if latent is None else layer]):
+            hidden = parts.decoder(**given, use_cache=False).last_hidden_state
+    finally:
+        handle.remove()
+    return seen[0], hidden
+
+
+@contextmanager
+def _skipping(layers: nn.ModuleList) -> Iterator[None]:
+    for layer in layers:
+        layer.forward = lambda hidden_states, *args, **kwargs: hidden_states
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward

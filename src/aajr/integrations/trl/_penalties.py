@@ -1,0 +1,231 @@
+"""AAJR and its rivals on a language model: each a number that is added to the trainer's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aajr.integrations.trl import _outputs
+from aajr.integrations.trl._attacked import (
+    Attacked,
+    directions,
+    directions_of_rows,
+    mean_over_sequences,
+    moved,
+    norms,
+    random_directions,
+)
+from aajr.integrations.trl._parts import Parts, decode, listening
+from aajr.integrations.trl._settings import Robustness
+
+HostLoss = Callable[[], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """All that a penalty needs.
+
+    Attributes:
+        parts: of the model.
+        settings: of the penalty.
+        arguments: of the model's call, for the rows that the trainer's loss is taken of.
+        where: their attacked tokens.
+        rows: those that are penalised.
+        loss: the trainer's own, of all these rows.
+        generator: of random directions.
+    """
+
+    parts: Parts
+    settings: Robustness
+    arguments: Mapping[str, Any]
+    where: Attacked
+    rows: Tensor
+    loss: HostLoss
+    generator: torch.Generator
+
+    def penalised(self) -> tuple[dict[str, Any], Attacked]:
+        """Arguments and attacked tokens of the penalised rows alone."""
+        count = len(self.where.mask)
+        index = self.rows.to(self.where.mask.device)
+        cut = {
+            name: value[index] if isinstance(value, Tensor) and len(value) == count else value
+            for name, value in self.arguments.items()
+        }
+        return cut, self.where.rows(self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A penalty and what is logged of it.
+
+    Attributes:
+        value: differentiable, to be multiplied by λ.
+        active: share of the sequences that had a direction.
+    """
+
+    value: Tensor
+    active: float
+
+
+def aajr(scene: Scene) -> Found:
+    """‖J v‖²_F ‖e‖² / T along the gradient of the trainer's loss."""
+    return _jacobian(scene, loss_direction(scene))
+
+
+def random_direction(scene: Scene) -> Found:
+    """The same along a random direction."""
+    like = _latent_like(scene)
+    return _jacobian(scene, random_directions(like, scene.where, scene.generator))
+
+
+def r3f(scene: Scene) -> Found:
+    """Symmetric KL to the answer at a random point of radius ε."""
+    like = _latent_like(scene)
+    v = random_directions(like, scene.where, scene.generator)[scene.rows.to(like.device)]
+    return _divergence(scene, v)
+
+
+def smart(scene: Scene) -> Found:
+    """Symmetric KL to the answer at the point of greatest KL, found by ascent.
+
+    Its small-radius limit is the penalty along the top eigenvector of JᵀFJ.
+    """
+    like = _latent_like(scene)
+    v = random_directions(like, scene.where, scene.generator)[scene.rows.to(like.device)]
+    arguments, where = scene.penalised()
+    with same_noise(where.mask.device) as again:
+        with torch.no_grad():
+            latent, clean = _decode(scene, arguments)
+        for _ in range(scene.settings.steps):
+            again()
+            point = moved(latent, v, scene.settings.radius, where).requires_grad_()
+            _, hidden = _decode(scene, arguments, point)
+            value = _between(scene, where, clean, hidden, _outputs.symmetric_kl)
+            v = directions_of_rows(torch.autograd.grad(value.sum(), point)[0], where)
+    return _divergence(scene, v)
+
+
+def adversarial(scene: Scene) -> Found:
+    """The trainer's loss at the point of radius ε that ascent found."""
+    settings = scene.settings
+    v = loss_direction(scene)
+    for _ in range(settings.steps - 1):
+        v = loss_direction(scene, v)
+    active = norms(v, scene.where) > 0.5
+    with listening(
+        scene.parts,
+        settings.layer,
+        lambda latent: moved(latent, v, settings.radius, scene.where),
+    ):
+        return Found(scene.loss(), float(active.float().mean()))
+
+
+def loss_direction(scene: Scene, at: Tensor | None = None) -> Tensor:
+    """Unit gradient of the trainer's loss, ``[rows, tokens, d]``, at radius ε along ``at``."""
+
+    def move(latent: Tensor) -> Tensor:
+        if at is None:
+            return latent
+        return moved(latent.detach(), at, scene.settings.radius, scene.where)
+
+    with listening(scene.parts, scene.settings.layer, move) as call:
+        loss = scene.loss()
+    if not loss.requires_grad:
+        raise ValueError("the trainer's loss has no gradient; train with gradients on")
+    (gradient,) = torch.autograd.grad(loss, call.latents, allow_unused=True)
+    latent = call.latents[0]
+    if gradient is None:
+        raise ValueError(
+            f"the trainer's loss does not reach layer={scene.settings.layer}'s input; reentrant "
+            "checkpointing cuts it off: gradient_checkpointing_kwargs={'use_reentrant': False}"
+        )
+    if not bool(torch.isfinite(gradient).all()):
+        raise ValueError("the gradient of the trainer's loss holds NaN or infinite values")
+    return directions(gradient.reshape(latent.shape), scene.where)
+
+
+def _latent_like(scene: Scene) -> Tensor:
+    ids, width = scene.arguments["input_ids"], scene.parts.decoder.config.hidden_size
+    return torch.empty(*ids.shape, width, device=ids.device)
+
+
+def _jacobian(scene: Scene, v: Tensor) -> Found:
+    settings = scene.settings
+    measure = _outputs.euclidean if settings.metric == "euclidean" else _outputs.fisher
+    found = _change(scene, v[scene.rows.to(v.device)], settings.step, measure)
+    return Found(found.value / settings.step**2, found.active)
+
+
+def _divergence(scene: Scene, v: Tensor) -> Found:
+    return _change(scene, v, scene.settings.radius, _outputs.symmetric_kl)
+
+
+def _change(scene: Scene, v: Tensor, radius: float, measure: _outputs.Pair) -> Found:
+    """Mean change of the answers from the clean point to one at a radius, both with gradients.
+
+    The two passes draw the same dropout masks: one pass over both halves would draw two, whose
+    difference, divided by the step, drowns the derivative.
+    """
+    arguments, where = scene.penalised()
+    active = norms(v, where) > 0.5
+    with same_noise(where.mask.device) as again:
+        latent, clean = _decode(scene, arguments)
+        again()
+        _, hidden = _decode(scene, arguments, moved(latent, v, radius, where))
+    change = _between(scene, where, clean, hidden, measure)
+    return Found(mean_over_sequences(change, where, active), float(active.float().mean()))
+
+
+def _decode(
+    scene: Scene, arguments: Mapping[str, Any], point: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    with float32(scene.where.mask.device):
+        return decode(scene.parts, arguments, scene.settings.layer, point)
+
+
+def _between(
+    scene: Scene, where: Attacked, clean: Tensor, hidden: Tensor, measure: _outputs.Pair
+) -> Tensor:
+    """Change between two last hidden states, ``[scored]``."""
+    settings, pair = scene.settings, (clean[where.scored], hidden[where.scored])
+    if settings.metric == "hidden" and measure is not _outputs.symmetric_kl:
+        return _outputs.hidden_change(*pair, settings.sketch, settings.seed)
+    if scene.parts.scores:
+        measure = _outputs.squared
+    with float32(where.mask.device):
+        return _outputs.by_chunks(measure, scene.parts.head, *pair, settings.chunk)
+
+
+@contextmanager
+def same_noise(device: torch.device) -> Iterator[Callable[[], None]]:
+    """Give a function that puts the random state back; afterwards the host's goes on."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        state = torch.get_rng_state()
+        on_device = torch.cuda.get_rng_state(device) if devices else None
+
+        def again() -> None:
+            torch.set_rng_state(state)
+            if on_device is not None:
+                torch.cuda.set_rng_state(on_device, device)
+
+        yield again
+
+
+def float32(device: torch.device) -> torch.autocast:
+    """No autocast: differences of bfloat16 outputs do not resolve the step."""
+    return torch.autocast(device.type, enabled=False)
+
+
+PENALTIES: Mapping[str, Callable[[Scene], Found]] = {
+    "aajr": aajr,
+    "random_direction": random_direction,
+    "r3f": r3f,
+    "smart": smart,
+    "adversarial": adversarial,
+}

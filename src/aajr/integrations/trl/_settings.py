@@ -1,0 +1,114 @@
+"""What is added to a trainer's loss, and how often."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from aajr._checks import check_count
+
+MethodName = Literal["aajr", "random_direction", "r3f", "smart", "adversarial"]
+MetricName = Literal["fisher", "euclidean", "hidden"]
+Attacker = Literal["prompt", "tools", "all"] | Callable[[Mapping[str, Any]], Tensor]
+
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
+"""AAJR and what it is compared with; NEFTune is TRL's own ``neftune_noise_alpha``."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A penalty on what the other party's text does to the model's answers.
+
+    The attacked tokens' embeddings e of a sequence move by ε‖e‖ along a unit direction v. AAJR adds
+    λ ‖J v‖²_F ‖e‖² / T to the loss: J is the Jacobian of the T answer tokens' logits, F the Fisher
+    metric of their distributions, v the gradient of the trainer's own loss.
+
+    Attributes:
+        weight: λ ≥ 0; 0 is the host trainer, bit for bit.
+        method: ``aajr``; ``random_direction`` (the same along a random v); ``r3f`` (symmetric KL at
+            a random point of radius ε); ``smart`` (at the point of greatest KL); ``adversarial``
+            (the trainer's loss at the point that raises it most).
+        radius: ε of ``r3f``, ``smart`` and ``adversarial``, as a share of ‖e‖.
+        steps: of the ascent of ``smart`` and ``adversarial``.
+        attacker: which tokens move: ``prompt`` (all that is not answered for), ``tools`` (what
+            tools returned, GRPO and RLOO), ``all``, or a function from the arguments of the model's
+            call (``input_ids``, ``labels``, …) to a mask ``[rows, tokens]``.
+        layer: the direction is one of this layer's input; 0: of the embeddings. The perturbed pass
+            skips the layers before.
+        metric: ``fisher``, ``euclidean`` (logits), or ``hidden`` (last hidden state, without the
+            head: for vocabularies too large).
+        sketch: random projections of the hidden state under ``hidden``; None for the state itself.
+        fraction: ρ, share of the batch's sequences that are penalised, at least one.
+        interval: optimiser steps from one penalised to the next; λ is multiplied by it.
+        warmup: share of training in which λ rises linearly from 0.
+        step: of the finite difference, as a share of ‖e‖.
+        chunk: answer tokens whose logits are held at a time.
+        seed: of rows and random directions; the global random state is left alone.
+
+    Raises:
+        ValueError: a setting outside its range; the message names it.
+
+    Example:
+        >>> Robustness(weight=0.1, interval=4).method
+        'aajr'
+
+    Source: Karras et al., 2020, https://arxiv.org/abs/1912.04958, for the interval; the rivals:
+    Aghajanyan et al., 2020, https://arxiv.org/abs/2008.03156 (R3F), Jiang et al., 2020,
+    https://arxiv.org/abs/1911.03437 (SMART), Zhu et al., 2020, https://arxiv.org/abs/1909.11764
+    (adversarial), Casper et al., 2024, https://arxiv.org/abs/2403.05030 (latent adversarial).
+    """
+
+    weight: float
+    method: MethodName = "aajr"
+    radius: float = 0.1
+    steps: int = 1
+    attacker: Attacker = "prompt"
+    layer: int = 0
+    metric: MetricName = "fisher"
+    sketch: int | None = None
+    fraction: float = 0.125
+    interval: int = 8
+    warmup: float = 0.1
+    step: float = 1e-3
+    chunk: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_name("method", self.method, METHODS)
+        _check_name("metric", self.metric, get_args(MetricName))
+        if not callable(self.attacker):
+            _check_name("attacker", self.attacker, ("prompt", "tools", "all"))
+        _check_range("weight", self.weight, 0, math.inf)
+        _check_range("radius", self.radius, 0, math.inf, open_low=True)
+        _check_range("step", self.step, 0, 1, open_low=True)
+        _check_range("fraction", self.fraction, 0, 1, open_low=True)
+        _check_range("warmup", self.warmup, 0, 1)
+        for name in ("steps", "interval", "chunk"):
+            check_count(name, getattr(self, name))
+        check_count("layer", self.layer, minimum=0)
+        if self.sketch is not None:
+            check_count("sketch", self.sketch)
+            if self.metric != "hidden":
+                raise ValueError(f"sketch={self.sketch} needs metric='hidden', not {self.metric!r}")
+
+    def weight_at(self, step: int, total: int) -> float:
+        """λ at an optimiser step of a training of ``total`` steps, before the interval's factor."""
+        length = self.warmup * total
+        return self.weight if step >= length else self.weight * step / length
+
+
+def _check_name(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")
+
+
+def _check_range(
+    name: str, value: float, low: float, high: float, *, open_low: bool = False
+) -> None:
+    if not (low < value if open_low else low <= value) or not value <= high or value == math.inf:
+        bracket = "(" if open_low else "["
+        raise ValueError(f"{name}={value} is not allowed; give a number in {bracket}{low}, {high}]")

@@ -1,0 +1,208 @@
+"""A trainer whose loss holds a penalty."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aajr.integrations.trl._attacked import attacked
+from aajr.integrations.trl._batches import Inputs, choose
+from aajr.integrations.trl._parts import Parts, Reached, listening, take_apart
+from aajr.integrations.trl._penalties import PENALTIES, Scene
+from aajr.integrations.trl._settings import Robustness
+
+ROWS_OF_SAMPLE = {
+    "SFTTrainer": 1,
+    "DPOTrainer": 2,
+    "GRPOTrainer": 1,
+    "RLOOTrainer": 1,
+    "KTOTrainer": 1,
+    "RewardTrainer": 2,
+}
+"""Supported trainers, and rows of the batch that belong to one sample."""
+
+
+class RobustTrainer:
+    """Mixin before a TRL trainer: ``compute_loss`` is all that it overrides.
+
+    Attributes:
+        robustness: the settings.
+    """
+
+    robustness: Robustness
+
+    def __init__(self, *args: Any, robustness: Robustness, **kwargs: Any) -> None:
+        """Build the host and check that it and its model can be penalised."""
+        self._rows_of_sample = _rows_of_sample(type(self))
+        super().__init__(*args, **kwargs)
+        self.robustness = robustness
+        self._penalty_calls = (-1, 0)
+        if robustness.weight > 0:
+            _check_host(self, robustness)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Inputs,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The host's loss, and in training, at every ``interval``-th step, the penalty."""
+        host: Any = super()
+        penalty = None
+        if model.training and torch.is_grad_enabled() and self._due():
+            # before the host's loss: its graph then is freed first in the backward pass
+            penalty = self._penalty(host, model, inputs)
+        result = host.compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if penalty is None:
+            return result
+        if self._scaled_by_host(num_items_in_batch):
+            penalty = penalty / self.current_gradient_accumulation_steps  # type: ignore[attr-defined]
+        if return_outputs:
+            return result[0] + penalty, result[1]
+        return result + penalty
+
+    def _due(self) -> bool:
+        settings, state = self.robustness, self.state  # type: ignore[attr-defined]
+        step = state.global_step
+        return step % settings.interval == 0 and settings.weight_at(step, state.max_steps) > 0
+
+    def _penalty(self, host: Any, model: Any, inputs: Inputs) -> Tensor | None:
+        """λ times the penalty of some of the batch's sequences, and its metrics."""
+        settings, generator = self.robustness, self._generator()
+        choice = choose(inputs, self._rows_of_sample, settings.fraction, generator)
+        if choice is None:
+            return None
+        parts = _parts(self)
+
+        def loss() -> Tensor:
+            with _quiet(self):
+                return host.compute_loss(model, dict(choice.inputs))
+
+        with torch.enable_grad():
+            arguments = _arguments_of(parts, loss)
+            where = attacked(arguments, settings.attacker, choice.inputs, parts.padding)
+            if not bool(where.mask.any()):
+                warnings.warn(
+                    "the attacker's mask selects no token of this batch, so there is no penalty; "
+                    "train on prompts with completions, or set attacker to 'all' or a function",
+                    stacklevel=3,
+                )
+                return None
+            scene = Scene(parts, settings, arguments, where, choice.rows, loss, generator)
+            found = PENALTIES[settings.method](scene)
+        state = self.state  # type: ignore[attr-defined]
+        weight = settings.weight_at(state.global_step, state.max_steps)
+        shares = {
+            "active_sequences": found.active,
+            "attacked_tokens": float(where.mask.float().mean()),
+        }
+        self._note({"penalty": float(found.value.detach()), "weight": weight, **shares})
+        return weight * settings.interval * found.value
+
+    def _generator(self) -> torch.Generator:
+        """Of this call: the same after a resumption, and nobody else's."""
+        step = self.state.global_step  # type: ignore[attr-defined]
+        before, calls = self._penalty_calls
+        self._penalty_calls = (step, calls + 1 if step == before else 0)
+        seed = hash((self.robustness.seed, *self._penalty_calls)) % 2**63
+        return torch.Generator().manual_seed(seed)
+
+    def _note(self, values: dict[str, float]) -> None:
+        metrics = self._metrics["train"]  # type: ignore[attr-defined]
+        for name, value in values.items():
+            metrics[f"aajr/{name}"].append(value)
+
+    def _scaled_by_host(self, num_items_in_batch: Any) -> bool:
+        """Whether the host divides by the accumulation steps before it returns its loss."""
+        declared = self.loss_is_scaled_for_ga  # type: ignore[attr-defined]
+        if declared is not None:
+            return bool(declared)
+        return num_items_in_batch is not None and bool(self.model_accepts_loss_kwargs)  # type: ignore[attr-defined]
+
+
+def robustify(trainer: type) -> type:
+    """The trainer with one more argument, ``robustness``.
+
+    Args:
+        trainer: TRL's SFT-, DPO-, GRPO-, RLOO-, KTO- or RewardTrainer, or a subclass.
+
+    Returns:
+        A subclass that overrides ``compute_loss`` alone; with weight 0 it trains as the host does,
+        bit for bit.
+
+    Raises:
+        TypeError: another trainer.
+
+    Example:
+        >>> from trl import SFTTrainer
+        >>> robustify(SFTTrainer).__name__
+        'RobustSFTTrainer'
+    """
+    _rows_of_sample(trainer)
+    return type(f"Robust{trainer.__name__}", (RobustTrainer, trainer), {})
+
+
+def _rows_of_sample(trainer: type) -> int:
+    for base in trainer.__mro__:
+        if base.__name__ in ROWS_OF_SAMPLE and base.__module__.startswith("trl."):
+            return ROWS_OF_SAMPLE[base.__name__]
+    raise TypeError(
+        f"{trainer.__name__} is not supported; robustify takes {', '.join(ROWS_OF_SAMPLE)} of TRL "
+        "and their subclasses"
+    )
+
+
+def _check_host(trainer: Any, settings: Robustness) -> None:
+    parts = _parts(trainer)
+    if getattr(trainer.args, "use_liger_kernel", False):
+        raise ValueError("use_liger_kernel=True hides the answers' logits; set it to False")
+    if settings.layer >= len(parts.layers):
+        raise ValueError(
+            f"layer={settings.layer} but the model has layers 0 to {len(parts.layers) - 1}"
+        )
+    if parts.scores and settings.attacker == "tools":
+        raise ValueError("attacker='tools' but a reward model has no tools; use 'prompt'")
+    dtype = next(parts.decoder.parameters()).dtype
+    if settings.method in ("aajr", "random_direction") and settings.step < torch.finfo(dtype).eps:
+        warnings.warn(
+            f"step={settings.step} is below the resolution of the model's {dtype} weights, so the "
+            "penalty would be rounding: load the model in float32 (mixed precision by bf16=True is "
+            "fine), or use method='r3f'",
+            stacklevel=3,
+        )
+
+
+def _parts(trainer: Any) -> Parts:
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return take_apart(model, getattr(trainer, "temperature", 1.0))
+
+
+def _arguments_of(parts: Parts, loss: Any) -> dict[str, Any]:
+    """Arguments with which the trainer's loss calls the model."""
+    with listening(parts, 0, stop=True) as call:
+        try:
+            loss()
+        except Reached:
+            return call.arguments[0]
+    raise ValueError("the trainer's loss does not call its model with gradients")
+
+
+@contextmanager
+def _quiet(trainer: Any) -> Iterator[None]:
+    """Leave no trace of a loss in the trainer's metrics and counters."""
+    names = ("_total_train_tokens", "_entropy_window_stats", "entropy_coef", "_last_world_entropy")
+    kept = {name: getattr(trainer, name) for name in names if hasattr(trainer, name)}
+    metrics = copy.deepcopy(trainer._metrics)
+    try:
+        yield
+    finally:
+        trainer._metrics = metrics
+        for name, value in kept.items():
+            setattr(trainer, name, value)
