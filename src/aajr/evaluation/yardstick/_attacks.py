@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -25,6 +26,7 @@ from aajr.adversaries import (
 )
 from aajr.evaluation.critics import Transitions, robust_sarsa
 from aajr.evaluation.yardstick._protocol import Protocol
+from aajr.evaluation.yardstick._steered import Steered, best_director
 from aajr.geometry import Ball
 from aajr.integrations.sb3 import SavedAgent
 from aajr.trajectory import Objective, Reference
@@ -205,42 +207,66 @@ def attacks(
     thorough: bool = False,
     names: Sequence[str] | None = None,
 ) -> dict[str, Adversary]:
-    """Every attack by name: the five of the published protocol, and two that push one way.
+    """Every attack by name: the five of the published protocol, two pushes and the steered one.
 
     Args:
         agent: the victim.
-        protocol: ε, and the grids of Robust Sarsa.
-        seed: of the critics.
+        protocol: ε, the search, and the grids of Robust Sarsa.
+        seed: of the critics and of the director.
         thorough: by the longer projected gradient ascent, whatever the protocol's search.
         names: first parts of the names wanted; all by default.
     """
-    ball = Ball("linf", protocol.epsilon)
-
-    def worst_point(objective: Objective) -> Adversary:
-        if protocol.search == "vertices" and not thorough:
-            return VertexSearch(ball, objective)
-        steps = protocol.thorough_steps if thorough else protocol.attack_steps
-        restarts = protocol.thorough_restarts if thorough else protocol.attack_restarts
-        return ProjectedGradientAscent(
-            ball, objective, steps=steps, restarts=restarts, select="best"
-        )
-
+    climb = partial(worst_point, protocol, thorough=thorough)
     mad = Divergence(agent.metric)
-    found: dict[str, Adversary] = {
-        "random": UniformNoise(ball),
-        "critic": AttackOn(lambda x: agent.value(x).unsqueeze(1), worst_point(LeastValue())),
-        "mad": worst_point(mad),
-        "push_up": worst_point(Push(1.0)),
-        "push_down": worst_point(Push(-1.0)),
+    made: dict[str, Callable[[], dict[str, Adversary]]] = {
+        "random": lambda: {"random": UniformNoise(Ball("linf", protocol.epsilon))},
+        "critic": lambda: {
+            "critic": AttackOn(lambda x: agent.value(x).unsqueeze(1), climb(LeastValue()))
+        },
+        "mad": lambda: {"mad": climb(mad)},
+        "push": lambda: {"push_up": climb(Push(1.0)), "push_down": climb(Push(-1.0))},
+        "steer": lambda: {"steer": climb(_director(agent, protocol, seed))},
+        "rs": lambda: _robust_sarsa_attacks(agent, protocol, seed, climb),
     }
-    if names is not None:
-        return {name: found[name] for name in found if name.startswith(tuple(names))}
+    wanted = made if names is None else names
+    return {name: attack for part in wanted for name, attack in made[part]().items()}
+
+
+def worst_point(protocol: Protocol, objective: Objective, *, thorough: bool = False) -> Adversary:
+    """The search for the point of an objective's greatest value."""
+    ball = Ball("linf", protocol.epsilon)
+    if protocol.search == "vertices" and not thorough:
+        return VertexSearch(ball, objective)
+    steps = protocol.thorough_steps if thorough else protocol.attack_steps
+    restarts = protocol.thorough_restarts if thorough else protocol.attack_restarts
+    return ProjectedGradientAscent(ball, objective, steps=steps, restarts=restarts, select="best")
+
+
+def _director(agent: SavedAgent, protocol: Protocol, seed: int) -> Steered:
+    """The director found on episodes of its own."""
+
+    def returns(director: Steered) -> float:
+        attack = worst_point(protocol, director)
+        episodes, apart = protocol.director_episodes, 7919 + seed
+        return float(np.mean(play(agent, protocol.environment, attack, episodes, apart).returns))
+
+    assert agent.normalisation is not None
+    features, actions = len(agent.normalisation.mean), agent.action_space.shape[0]
+    return best_director(returns, features, actions, protocol.director_draws, seed)
+
+
+def _robust_sarsa_attacks(
+    agent: SavedAgent, protocol: Protocol, seed: int, climb: Callable[[Objective], Adversary]
+) -> dict[str, Adversary]:
+    mad = Divergence(agent.metric)
     critics = [least(sarsa(agent, protocol, kappa, seed)[0]) for kappa in protocol.kappas]
     scales = _scales(agent, protocol, critics[0], mad)
-    for kappa, critic in zip(protocol.kappas, critics, strict=True):
-        found[f"rs_{kappa:g}"] = worst_point(critic)
+    found = {
+        f"rs_{kappa:g}": climb(critic)
+        for kappa, critic in zip(protocol.kappas, critics, strict=True)
+    }
     for weight in protocol.mixtures:
-        found[f"rs_mad_{weight:g}"] = worst_point(Mixture(critics[0], mad, weight, *scales))
+        found[f"rs_mad_{weight:g}"] = climb(Mixture(critics[0], mad, weight, *scales))
     return found
 
 

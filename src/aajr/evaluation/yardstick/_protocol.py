@@ -94,6 +94,8 @@ class Protocol:
         thorough_steps: of the projected gradient ascent that checks the others' strength, on one
             agent a method.
         thorough_restarts: of it.
+        director_draws: random directors of the steered attack.
+        director_episodes: behind each one's return.
         kappas: weights of Robust Sarsa's bound.
         mixtures: weights of MAD in RS + MAD.
         critic_steps: environment steps behind a Robust Sarsa critic.
@@ -125,6 +127,8 @@ class Protocol:
     attack_restarts: int = 2
     thorough_steps: int = 20
     thorough_restarts: int = 3
+    director_draws: int = 24
+    director_episodes: int = 6
     kappas: tuple[float, ...] = (0.1, 1.0)
     mixtures: tuple[float, ...] = (0.3, 0.7)
     critic_steps: int = 20_000
@@ -152,6 +156,8 @@ PROTOCOLS: dict[PresetName, Protocol] = {
         validation_episodes=2,
         thorough_steps=4,
         thorough_restarts=2,
+        director_draws=2,
+        director_episodes=2,
         kappas=(0.1,),
         mixtures=(0.5,),
         critic_steps=800,

@@ -85,7 +85,9 @@ def _attacks_sheet(results: Record) -> Sheet:
         cells = [_estimate([_mean(agent["returns"][name]) for agent in agents]) for name in names]
         rows.append((method["title"], *cells))
     note = (
-        "Interquartile means over the agents. push: the mean action pushed one way at every step."
+        "Interquartile means over the agents. push: the mean action pushed one way at every step; "
+        "steer: the way that a linear function of the state says, the worst of "
+        f"{results['protocol']['director_draws']} random ones and all signed features."
     )
     columns = ("method", *(name.replace("_", " ") for name in names))
     return Sheet("Return by attack", columns, tuple(rows), (note,))

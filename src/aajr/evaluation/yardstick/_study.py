@@ -18,7 +18,7 @@ from aajr.evaluation.yardstick._training import reference_method, train
 from aajr.integrations.sb3 import load_agent
 
 Record = dict[str, Any]
-VALIDATION = ("mad", "critic", "push")
+VALIDATION = ("mad", "critic", "push", "steer")
 """Attacks behind a choice, by the first part of a name."""
 
 NATURAL_SHARE = 0.95

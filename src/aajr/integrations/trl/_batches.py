@@ -59,7 +59,7 @@ def choose(
     wanted, groups = max(1, round(fraction * count)), _groups(inputs, key, count)
     useful = groups[_has_advantage(inputs, count)]
     taken: list[int] = []
-    for group in _shuffled(useful.unique(), generator):
+    for group in _shuffled(torch.unique(useful), generator):
         if len(taken) < wanted:
             taken += (groups == group).nonzero().flatten().tolist()
     if not taken:

@@ -55,7 +55,7 @@ def by_chunks(measure: Pair, head: Head, clean: Tensor, moved: Tensor, chunk: in
 
     pieces = [
         checkpoint(part, a, b, use_reentrant=False)
-        for a, b in zip(clean.split(chunk), moved.split(chunk), strict=True)
+        for a, b in zip(torch.split(clean, chunk), torch.split(moved, chunk), strict=True)
     ]
     return torch.cat(pieces)
 

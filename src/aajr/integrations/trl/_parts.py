@@ -31,7 +31,7 @@ class Parts:
 
     top: nn.Module
     embedding: nn.Module
-    decoder: nn.Module
+    decoder: Any
     layers: nn.ModuleList
     head: Callable[[Tensor], Tensor]
     scores: bool
@@ -42,7 +42,7 @@ def take_apart(model: Any, temperature: float = 1.0) -> Parts:
     """Find the parts of an unwrapped model.
 
     Raises:
-        ValueError: no input embeddings, an encoder-decoder, prompt learning, layers or head not found.
+        ValueError: no input embeddings, an encoder-decoder, prompt learning, no layers, no head.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if not hasattr(base, "get_input_embeddings") or base.get_input_embeddings() is None:
@@ -61,7 +61,7 @@ def take_apart(model: Any, temperature: float = 1.0) -> Parts:
     output, score = base.get_output_embeddings(), getattr(base, "score", None)
     if output is None and score is None:
         raise ValueError(f"{type(base).__name__} has neither a language head nor a score")
-    head = score if output is None else _logits(output, base.config, temperature)
+    head: Any = score if output is None else _logits(output, base.config, temperature)
     padding = base.config.get_text_config().pad_token_id
     return Parts(model, base.get_input_embeddings(), decoder, layers, head, output is None, padding)
 

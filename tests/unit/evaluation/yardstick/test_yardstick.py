@@ -12,6 +12,7 @@ from aajr.evaluation.yardstick import PROTOCOLS, render, write
 from aajr.evaluation.yardstick import _training as training
 from aajr.evaluation.yardstick._attacks import FIVE, Played, attacks, play, transitions, worst
 from aajr.evaluation.yardstick._protocol import METHODS, PUBLISHED
+from aajr.evaluation.yardstick._steered import Steered, best_director
 from aajr.evaluation.yardstick._study import agent_directory, choose, study
 from aajr.integrations.sb3 import load_agent
 from aajr.trajectory import Reference
@@ -49,7 +50,9 @@ def test_every_agent_meets_every_attack_inside_the_ball(finished):
     }
     for agent in results["agents"]:
         names = set(agent["returns"])
-        assert all(any(name.startswith(family) for name in names) for family in (*FIVE, "push"))
+        assert all(
+            any(name.startswith(family) for name in names) for family in (*FIVE, "push", "steer")
+        )
         assert all(len(values) == TINY.episodes for values in agent["returns"].values())
         for name, radius in agent["largest_perturbation"].items():
             low, high = (0, 0) if name == "none" else (0.5 * TINY.epsilon, 1.001 * TINY.epsilon)
@@ -158,6 +161,23 @@ def test_pushing_moves_the_mean_action_one_way(finished):
         torch.testing.assert_close(found[name].objective(agent.policy(x), reference), sign * clean)
 
 
+def test_a_director_says_which_way_each_action_goes():
+    director = Steered(torch.tensor([[1.0, 0.0], [0.0, -2.0]]))
+    x = torch.tensor([[3.0, 5.0], [-1.0, 5.0], [0.0, -1.0]])
+    output = torch.tensor([[10.0, 1.0, 0.0, 0.0]] * 3)
+    found = director(output, Reference(x, output))
+    assert found.tolist() == [9.0, -11.0, 1.0]
+
+
+def test_the_director_of_least_return_is_kept():
+    best = best_director(lambda d: float(d.weights[0, 1]), 3, 2, draws=50, seed=0)
+    others = [best_director(lambda d: float(d.weights[0, 1]), 3, 2, draws, 0) for draws in (0, 5)]
+    assert others[0].weights.tolist() == [[0.0, -1.0, 0.0]] * 2
+    values = [float(d.weights[0, 1]) for d in (best, others[1], others[0])]
+    assert values == sorted(values)
+    assert values[0] < -1
+
+
 def test_a_candidate_must_still_do_its_task(tmp_path):
     method = dataclasses.replace(METHODS[-1], candidates=(1.0, 2.0, 3.0))
     protocol = dataclasses.replace(TINY, validation_seeds=(5,))
@@ -165,7 +185,13 @@ def test_a_candidate_must_still_do_its_task(tmp_path):
     for value, (natural, attacked) in cases.items():
         place = agent_directory(tmp_path, method, value, 5)
         place.mkdir()
-        returns = {"none": [natural], "mad": [attacked], "critic": [natural], "push_up": [natural]}
+        returns = {
+            "none": [natural],
+            "mad": [attacked],
+            "critic": [natural],
+            "push_up": [natural],
+            "steer": [natural],
+        }
         (place / "validation.json").write_text(json.dumps({"returns": returns}))
     assert choose(protocol, tmp_path, method)["value"] == 2.0
 

@@ -1,0 +1,151 @@
+"""Tiny hosts: a word-level tokenizer, random Llamas, data, and TRL's trainers on them."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    RewardConfig,
+    RewardTrainer,
+    RLOOConfig,
+    RLOOTrainer,
+    SFTConfig,
+    SFTTrainer,
+)
+
+from aajr.integrations.trl import Robustness, robustify
+
+WORDS = ["<pad>", "<eos>", "<unk>"] + [f"w{i}" for i in range(29)]
+HOSTS: dict[str, tuple[Any, Any]] = {
+    "sft": (SFTTrainer, SFTConfig),
+    "dpo": (DPOTrainer, DPOConfig),
+    "kto": (KTOTrainer, KTOConfig),
+    "reward": (RewardTrainer, RewardConfig),
+    "grpo": (GRPOTrainer, GRPOConfig),
+    "rloo": (RLOOTrainer, RLOOConfig),
+}
+GENERATING = ("grpo", "rloo")
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    words = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    names = {"pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=words, **names)
+
+
+def config(**changes: Any) -> LlamaConfig:
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+    return LlamaConfig(vocab_size=len(WORDS), **{**sizes, **ids, **changes})
+
+
+def model(host: str = "sft", seed: int = 0, **changes: Any) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        kind = LlamaForSequenceClassification if host == "reward" else LlamaForCausalLM
+        if host == "reward":
+            changes = {"num_labels": 1, **changes}
+        # random weights of 0.02 are almost constant functions; larger ones are not
+        return kind(config(initializer_range=0.2, **changes))
+
+
+def words(draw: random.Random, count: int) -> str:
+    return " ".join(f"w{draw.randrange(29)}" for _ in range(count))
+
+
+def data(host: str, count: int = 24, seed: int = 0, length: int | None = None) -> Dataset:
+    draw = random.Random(seed)
+    rows = []
+    for index in range(count):
+        prompt = words(draw, length or draw.randrange(4, 8))
+        first, second = (f" {words(draw, length or draw.randrange(2, 5))}" for _ in range(2))
+        row: dict[str, Any] = {"prompt": prompt}
+        if host == "sft":
+            row["completion"] = first
+        elif host in ("dpo", "reward"):
+            row |= {"chosen": first, "rejected": second}
+        elif host == "kto":
+            row |= {"completion": first, "label": index % 2 == 0}
+        rows.append(row)
+    return Dataset.from_list(rows)
+
+
+def reward(completions: list[str], **_: Any) -> list[float]:
+    return [len(set(text.split())) + 0.1 * text.count("w1") for text in completions]
+
+
+def trainer(
+    host: str,
+    directory: Any,
+    robustness: Robustness | None,
+    *,
+    lora: float | None = None,
+    dataset: Dataset | None = None,
+    network: Any = None,
+    **changes: Any,
+) -> Any:
+    """The host's trainer, robust if settings are given; ``lora`` is the adapters' dropout."""
+    kind, settings = HOSTS[host]
+    arguments: dict[str, Any] = {
+        "max_steps": 3,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-2,
+        "logging_steps": 1,
+        "report_to": [],
+        "bf16": False,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "seed": 0,
+        "gradient_checkpointing": False,
+    }
+    if host in GENERATING:
+        arguments |= {"num_generations": 4, "max_completion_length": 4, "temperature": 0.9}
+        arguments["beta"] = 0.0  # a reference model would be loaded by name
+    given: dict[str, Any] = {
+        "model": model(host) if network is None else network,
+        "args": settings(str(directory), **{**arguments, **changes}),
+        "train_dataset": data(host) if dataset is None else dataset,
+        "processing_class": tokenizer(),
+    }
+    if host in GENERATING:
+        given["reward_funcs"] = reward
+    if lora is not None:
+        kind_of_task = "SEQ_CLS" if host == "reward" else "CAUSAL_LM"
+        given["peft_config"] = LoraConfig(
+            r=2, lora_dropout=lora, target_modules=["q_proj", "v_proj"], task_type=kind_of_task
+        )
+    elif host in ("dpo", "kto"):
+        given["ref_model"] = copy.deepcopy(given["model"])
+    if robustness is None:
+        return kind(**given)
+    return robustify(kind)(robustness=robustness, **given)
+
+
+def parameters(trained: Any) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in trained.model.named_parameters()}

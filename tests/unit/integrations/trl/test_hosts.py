@@ -1,0 +1,122 @@
+"""Every supported trainer: the host itself at weight 0, penalised otherwise."""
+
+import pytest
+import torch
+
+pytest.importorskip("trl")
+
+from aajr.integrations.trl import METHODS, Robustness, robustify
+from tests.unit.integrations.trl import hosts
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+every_host = pytest.mark.parametrize("host", hosts.HOSTS)
+
+
+@every_host
+@pytest.mark.parametrize("lora", [None, 0.1], ids=["full", "lora"])
+def test_weight_0_is_the_host_bit_for_bit(host, lora, tmp_path):
+    results = []
+    for robustness in (None, Robustness(weight=0.0, interval=1, warmup=0.0)):
+        torch.manual_seed(3)
+        trained = hosts.trainer(host, tmp_path, robustness, lora=lora)
+        trained.train()
+        results.append(
+            (hosts.parameters(trained), [h.get("loss") for h in trained.state.log_history])
+        )
+    (first, losses), (second, other) = results
+    assert losses == other
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    start = hosts.parameters(hosts.trainer(host, tmp_path, None, lora=lora))
+    assert any(not torch.equal(first[name], start[name]) for name in first)
+
+
+@every_host
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("lora", [None, 0.1], ids=["full", "lora"])
+def test_every_method_changes_the_training_and_is_logged(host, method, lora, tmp_path):
+    results = []
+    for weight in (0.0, 1.0):
+        torch.manual_seed(3)
+        settings = Robustness(weight=weight, method=method, interval=1, warmup=0.0, fraction=1.0)
+        trained = hosts.trainer(host, tmp_path, settings, lora=lora, max_steps=1)
+        trained.train()
+        results.append((hosts.parameters(trained), trained.state.log_history[0]))
+    (host_only, plain), (penalised, logged) = results
+    assert not any(name.startswith("aajr/") for name in plain)
+    assert logged["aajr/penalty"] != 0
+    assert logged["aajr/weight"] == 1.0
+    assert 0 < logged["aajr/active_sequences"] <= 1
+    assert 0 < logged["aajr/attacked_tokens"] < 1
+    assert any(not torch.equal(host_only[name], penalised[name]) for name in penalised)
+    assert all(bool(torch.isfinite(p).all()) for p in penalised.values())
+    ours = {name for name in logged if name.startswith("aajr/")}
+    shared = set(plain) - {"loss", "grad_norm"} & set(logged) - ours
+    same = ("num_tokens", "entropy", "reward", "rewards/margins", "mean_token_accuracy")
+    assert all(plain[name] == logged[name] for name in shared & set(same))
+
+
+@every_host
+def test_the_penalty_is_due_at_every_interval_and_warms_up(host, tmp_path):
+    settings = Robustness(weight=0.6, interval=2, warmup=0.5, fraction=1.0)
+    trained = hosts.trainer(host, tmp_path, settings, max_steps=8)
+    trained.train()
+    weights = [h.get("aajr/weight") for h in trained.state.log_history[:8]]
+    assert weights == pytest.approx([None, None, 0.3, None, 0.6, None, 0.6, None])
+
+
+def test_a_stopped_training_goes_on_to_the_same_model(tmp_path):
+    settings = Robustness(weight=0.5, interval=2, warmup=0.5)
+    kept = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
+    whole = hosts.trainer("sft", tmp_path / "a", settings, lora=0.1, **kept)
+    whole.train()
+    resumed = hosts.trainer("sft", tmp_path / "b", settings, lora=0.1, **kept)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
+    first, second = hosts.parameters(whole), hosts.parameters(resumed)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("host", ["sft", "dpo", "reward", "kto"])
+def test_accumulation_gives_the_gradient_of_the_whole_batch(host, tmp_path):
+    """Two halves of a batch, each penalised in full, are the batch penalised in full."""
+    results = []
+    for size, steps in ((8, 1), (4, 2)):
+        settings = Robustness(weight=5.0, interval=1, warmup=0.0, fraction=1.0)
+        trained = hosts.trainer(
+            host,
+            tmp_path,
+            settings,
+            dataset=hosts.data(host, 8, length=4),
+            network=hosts.model(host).double(),
+            max_steps=1,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+            optim="sgd",
+            max_grad_norm=0.0,
+        )
+        start = hosts.parameters(trained)
+        trained.train()
+        end = hosts.parameters(trained)
+        results.append({name: end[name] - start[name] for name in start})
+    for name, whole in results[0].items():
+        if host == "kto":  # its baseline is a mean over the batch, so halves differ
+            continue
+        torch.testing.assert_close(results[1][name], whole, rtol=1e-4, atol=1e-7)
+
+
+def test_evaluation_is_the_hosts(tmp_path):
+    losses = []
+    for robustness in (None, Robustness(weight=1.0, interval=1, warmup=0.0)):
+        trained = hosts.trainer("sft", tmp_path, robustness)
+        losses.append(trained.evaluate(hosts.data("sft", 8, seed=5))["eval_loss"])
+    assert losses[0] == losses[1]
+
+
+def test_the_robust_trainer_overrides_compute_loss_alone():
+    robust = robustify(hosts.SFTTrainer)
+    mixin = robust.__mro__[1]
+    public = {name for name in vars(mixin) if not name.startswith("_")}
+    assert public == {"compute_loss", "robustness"} - {"robustness"}
+    assert not any(
+        name in vars(hosts.SFTTrainer) for name in vars(mixin) if name.startswith("_pen")
+    )
