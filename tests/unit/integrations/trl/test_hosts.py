@@ -76,7 +76,7 @@ def test_a_stopped_training_goes_on_to_the_same_model(tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("host", ["sft", "dpo", "reward", "kto"])
+@pytest.mark.parametrize("host", ["sft", "dpo", "reward"])
 def test_accumulation_gives_the_gradient_of_the_whole_batch(host, tmp_path):
     """Two halves of a batch, each penalised in full, are the batch penalised in full."""
     results = []
@@ -99,8 +99,6 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(host, tmp_path):
         end = hosts.parameters(trained)
         results.append({name: end[name] - start[name] for name in start})
     for name, whole in results[0].items():
-        if host == "kto":  # its baseline is a mean over the batch, so halves differ
-            continue
         torch.testing.assert_close(results[1][name], whole, rtol=1e-4, atol=1e-7)
 
 
@@ -113,10 +111,6 @@ def test_evaluation_is_the_hosts(tmp_path):
 
 
 def test_the_robust_trainer_overrides_compute_loss_alone():
-    robust = robustify(hosts.SFTTrainer)
-    mixin = robust.__mro__[1]
-    public = {name for name in vars(mixin) if not name.startswith("_")}
-    assert public == {"compute_loss", "robustness"} - {"robustness"}
-    assert not any(
-        name in vars(hosts.SFTTrainer) for name in vars(mixin) if name.startswith("_pen")
-    )
+    mixin = robustify(hosts.SFTTrainer).__mro__[1]
+    overridden = {name for name in vars(mixin) if hasattr(hosts.SFTTrainer, name)}
+    assert {name for name in overridden if not name.startswith("__")} == {"compute_loss"}

@@ -1,0 +1,201 @@
+"""Which rows are drawn, who controls which token, and what is refused."""
+
+import pytest
+import torch
+
+pytest.importorskip("trl")
+
+from aajr.integrations.trl import Robustness, robustify
+from aajr.integrations.trl._attacked import attacked
+from aajr.integrations.trl._batches import choose, segments_of
+from aajr.integrations.trl._parts import take_apart
+from tests.unit.integrations.trl import hosts
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(count):
+    return {"input_ids": torch.arange(count * 3).reshape(count, 3), "labels": torch.ones(count, 3)}
+
+
+@pytest.mark.parametrize(("fraction", "rows"), [(0.125, 1), (0.5, 4), (1.0, 8)])
+def test_a_share_of_the_rows_is_drawn(fraction, rows):
+    inputs = batch(8)
+    seen = set()
+    for seed in range(40):
+        choice = choose(inputs, 1, fraction, generator(seed))
+        assert len(choice.inputs["input_ids"]) == rows == len(choice.rows)
+        assert choice.share == rows / 8
+        first = choice.inputs["input_ids"][:, 0]
+        assert torch.equal(first, first.sort().values)
+        seen |= set(first.tolist())
+    assert seen == set(range(0, 24, 3))
+
+
+def test_pairs_stay_together():
+    ids = torch.arange(8)[:, None].expand(-1, 2)
+    inputs = {"input_ids": ids, "ref_chosen_logps": torch.arange(4.0), "beta": torch.tensor(0.1)}
+    for seed in range(10):
+        choice = choose(inputs, 2, 0.5, generator(seed))
+        chosen, rejected = choice.inputs["input_ids"][:, 0].chunk(2)
+        assert torch.equal(rejected, chosen + 4)
+        assert torch.equal(choice.inputs["ref_chosen_logps"], chosen.float())
+        assert choice.rows.tolist() == [0, 1, 2, 3]
+        assert choice.inputs["beta"] == inputs["beta"]
+
+
+def grouped():
+    prompts = torch.tensor([[1, 2], [3, 4], [1, 2], [3, 4], [1, 2], [5, 6]])
+    advantages = torch.tensor([1.0, 0.0, -1.0, 0.0, 0.0, 0.0])
+    count = torch.tensor(60.0)
+    return {"prompt_ids": prompts, "advantages": advantages, "num_items_in_batch": count}
+
+
+def test_a_group_enters_whole_and_only_rows_with_an_advantage_are_penalised():
+    for seed in range(10):
+        choice = choose(grouped(), 1, 0.2, generator(seed))
+        assert choice.inputs["prompt_ids"].tolist() == [[1, 2]] * 3
+        assert choice.inputs["advantages"].tolist() == [1.0, -1.0, 0.0]
+        assert choice.rows.tolist() in ([0], [1])
+        assert choice.inputs["num_items_in_batch"] == 30
+
+
+def test_without_advantages_there_is_nothing_to_draw():
+    inputs = grouped() | {"advantages": torch.zeros(6)}
+    assert choose(inputs, 1, 1.0, generator()) is None
+
+
+def test_a_packed_row_is_cut_between_its_sequences():
+    positions = torch.tensor([[0, 1, 2, 0, 1, 0, 1, 2, 3]])
+    ids = torch.arange(9)[None]
+    whole = {0: [0, 1, 2], 1: [3, 4], 2: [5, 6, 7, 8]}
+    assert segments_of(positions).tolist() == [[0, 0, 0, 1, 1, 2, 2, 2, 2]]
+    found = set()
+    for seed in range(20):
+        choice = choose({"input_ids": ids, "position_ids": positions}, 1, 0.3, generator(seed))
+        found.add(tuple(choice.inputs["input_ids"][0].tolist()))
+        assert choice.inputs["position_ids"][0, 0] == 0
+    assert found == set(map(tuple, whole.values()))
+
+
+def test_images_are_refused():
+    with pytest.raises(ValueError, match="only text can be penalised"):
+        choose(batch(2) | {"pixel_values": torch.zeros(2)}, 1, 1.0, generator())
+
+
+IDS = torch.tensor([[0, 4, 5, 6], [3, 4, 7, 8]])
+LABELS = torch.tensor([[-100, -100, 5, 6], [-100, -100, -100, 8]])
+CALL = {"input_ids": IDS, "labels": LABELS, "attention_mask": (IDS > 0).long()}
+
+
+def test_the_prompt_is_the_attackers_and_padding_nobodys():
+    where = attacked(CALL, "prompt", {})
+    assert where.mask.int().tolist() == [[0, 1, 0, 0], [1, 1, 1, 0]]
+    assert where.scored.int().tolist() == [[0, 1, 1, 0], [0, 0, 1, 0]]
+    assert attacked(CALL, "all", {}).mask.int().tolist() == [[0, 1, 1, 1], [1, 1, 1, 1]]
+
+
+def test_tools_and_functions_say_which_tokens_move():
+    tools = {"tool_mask": torch.tensor([[1, 0], [1, 1]])}
+    assert attacked(CALL, "tools", tools).mask.int().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    mine = attacked(CALL, lambda call: call["input_ids"] == 4, {})
+    assert mine.mask.int().tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
+    with pytest.raises(ValueError, match="attacker='tools' but the batch has no tool_mask"):
+        attacked(CALL, "tools", {})
+    with pytest.raises(ValueError, match=r"attacker returned \(2,\); give a mask \[rows, tokens\]"):
+        attacked(CALL, lambda call: torch.ones(2), {})
+    with pytest.raises(ValueError, match="without input_ids"):
+        attacked({}, "all", {})
+
+
+def test_of_pairs_that_a_reward_model_compares_the_common_prefix_is_the_prompt():
+    ids = torch.tensor([[3, 4, 5, 9], [3, 4, 6, 0]])
+    where = attacked({"input_ids": ids}, "prompt", {}, padding=0)
+    assert where.mask.int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0]]
+    assert where.scored.int().tolist() == [[0, 0, 0, 1], [0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": -1.0}, "weight=-1.0 is not allowed"),
+        ({"weight": float("nan")}, "weight=nan is not allowed"),
+        ({"method": "jacobi"}, "method='jacobi' is unknown; choose one of aajr, random_direction"),
+        ({"metric": "kl"}, "metric='kl' is unknown"),
+        ({"attacker": "user"}, "attacker='user' is unknown; choose one of prompt, tools, all"),
+        ({"fraction": 0.0}, "fraction=0.0 is not allowed"),
+        ({"fraction": 1.5}, "fraction=1.5 is not allowed"),
+        ({"interval": 0}, "interval=0 is not allowed"),
+        ({"step": 0.0}, "step=0.0 is not allowed"),
+        ({"radius": float("inf")}, "radius=inf is not allowed"),
+        ({"layer": -1}, "layer=-1 is not allowed"),
+        ({"sketch": 8}, "sketch=8 needs metric='hidden'"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Robustness(**{"weight": 1.0, **settings})
+
+
+def test_other_trainers_are_refused():
+    from transformers import Trainer
+
+    class SFTTrainer(Trainer):
+        """The name is not enough."""
+
+    for kind in (Trainer, SFTTrainer):
+        with pytest.raises(TypeError, match="is not supported; robustify takes SFTTrainer"):
+            robustify(kind)
+
+    class Mine(hosts.SFTTrainer):
+        pass
+
+    assert robustify(Mine).__name__ == "RobustMine"
+
+
+def test_models_that_cannot_be_moved_are_refused():
+    with pytest.raises(ValueError, match="Linear has no get_input_embeddings"):
+        take_apart(torch.nn.Linear(2, 2))
+    network = hosts.model()
+    network.config.is_encoder_decoder = True
+    with pytest.raises(ValueError, match="is an encoder-decoder"):
+        take_apart(network)
+
+
+def test_a_layer_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="layer=3 but the model has layers 0 to 2"):
+        hosts.trainer("sft", tmp_path, Robustness(weight=1.0, layer=3))
+
+
+def test_a_fused_loss_is_refused(tmp_path):
+    trained = hosts.trainer("sft", tmp_path, None)
+    trained.args.use_liger_kernel = True
+    from aajr.integrations.trl._trainer import _check_host
+
+    with pytest.raises(ValueError, match="use_liger_kernel=True hides"):
+        _check_host(trained, Robustness(weight=1.0))
+
+
+def test_steps_below_the_resolution_of_the_weights_are_reported(tmp_path):
+    network = hosts.model().to(torch.bfloat16)
+    with pytest.warns(
+        UserWarning, match=r"step=0.001 is below the resolution .* load the model in"
+    ):
+        hosts.trainer("sft", tmp_path, Robustness(weight=1.0), network=network)
+
+
+def test_a_mask_that_selects_nothing_is_reported_and_costs_nothing(tmp_path):
+    nobody = Robustness(
+        weight=1.0, interval=1, warmup=0.0, attacker=lambda call: call["input_ids"] < 0
+    )
+    host = hosts.trainer("sft", tmp_path, None, max_steps=1)
+    host.train()
+    trained = hosts.trainer("sft", tmp_path, nobody, max_steps=1)
+    with pytest.warns(UserWarning, match="the attacker's mask selects no token"):
+        trained.train()
+    first, second = hosts.parameters(host), hosts.parameters(trained)
+    assert all(torch.equal(first[name], second[name]) for name in first)
