@@ -1,0 +1,1 @@
+"""Language models that read what others write: two tasks, attacks on the words, and a study."""
