@@ -104,7 +104,7 @@ def smart(scene: Scene) -> Found:
         for _ in range(scene.settings.steps):
             again()
             point = moved(latent, v, scene.settings.radius, where).requires_grad_()
-            _, hidden = _decode(scene, arguments, point)
+            _, hidden = _decode(scene, arguments, point.view_as(point))
             value = _between(scene, where, clean, hidden, _outputs.symmetric_kl)
             v = directions_of_rows(torch.autograd.grad(value.sum(), point)[0], where)
     return _divergence(scene, v)

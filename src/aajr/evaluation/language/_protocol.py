@@ -1,0 +1,143 @@
+"""What the language study trains and attacks."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aajr.evaluation.language._attacks import EmbeddingAscent, WordSearch
+from aajr.evaluation.language._play import Attack
+
+PresetName = Literal["smoke", "standard"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train, with the one number that is tuned.
+
+    Attributes:
+        name: of its runs.
+        title: in tables.
+        knob: what is tuned: ``learning rate`` (a factor), ``noise`` (NEFTune's α), ``weight`` (λ).
+        candidates: values tried on the validation seed; as many for every method.
+        settings: of :class:`aajr.integrations.trl.Robustness`, None for none.
+    """
+
+    name: str
+    title: str
+    knob: Literal["learning rate", "noise", "weight"]
+    candidates: tuple[float, ...]
+    settings: dict[str, Any] | None = None
+
+
+def _adversarial(**settings: Any) -> dict[str, Any]:
+    return {"method": "adversarial", "radius": 0.3, **settings}
+
+
+METHODS = (
+    Method("host", "host", "learning rate", (0.5, 1.0, 2.0)),
+    Method("neftune", "NEFTune", "noise", (1.0, 3.0, 10.0)),
+    Method("r3f", "R3F", "weight", (0.1, 0.3, 1.0), {"method": "r3f", "radius": 0.3}),
+    Method(
+        "smart", "SMART", "weight", (0.03, 0.1, 0.3), {"method": "smart", "radius": 0.3, "steps": 1}
+    ),
+    Method("adversarial", "adversarial, 1 step", "weight", (0.1, 0.3, 1.0), _adversarial()),
+    Method("multistep", "adversarial, 3 steps", "weight", (0.1, 0.3, 1.0), _adversarial(steps=3)),
+    Method("latent", "adversarial, latent", "weight", (0.1, 0.3, 1.0), _adversarial(layer=1)),
+    Method(
+        "random_direction",
+        "random direction",
+        "weight",
+        (0.01, 0.1, 1.0),
+        {"method": "random_direction"},
+    ),
+    Method("aajr", "AAJR", "weight", (0.01, 0.1, 1.0), {"method": "aajr"}),
+)
+"""Radii are shares of ‖e‖: the greatest that the study's own embedding attack uses."""
+
+ATTACKS: dict[str, Attack] = {
+    "words": WordSearch(),
+    "words, targeted": WordSearch("targeted"),
+    "embeddings 0.1": EmbeddingAscent(0.1),
+    "embeddings 0.3": EmbeddingAscent(0.3),
+    "embeddings 0.3, targeted": EmbeddingAscent(0.3, "targeted"),
+}
+THOROUGH: dict[str, Attack] = {
+    "words": WordSearch(rounds=6, candidates=32, restarts=2),
+    "words, targeted": WordSearch("targeted", rounds=6, candidates=32, restarts=2),
+    "embeddings 0.1": EmbeddingAscent(0.1, steps=30, restarts=3),
+    "embeddings 0.3": EmbeddingAscent(0.3, steps=30, restarts=3),
+    "embeddings 0.3, targeted": EmbeddingAscent(0.3, "targeted", steps=30, restarts=3),
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The study's fixed choices.
+
+    Attributes:
+        name: of the preset.
+        tasks: names of the tasks.
+        steps: optimiser steps of the host's supervised fine-tuning; a method with dearer steps gets
+            as many as cost the same FLOPs.
+        group_steps: of the host's GRPO afterwards.
+        batch: prompts per step of fine-tuning, completions per step of GRPO.
+        generations: of GRPO, per prompt.
+        learning_rate: of fine-tuning, falling linearly to 0.
+        group_learning_rate: of GRPO.
+        examples: decisions in the training set.
+        fraction: share of the rows that are penalised.
+        interval: steps from one penalised to the next.
+        validation_seeds: of the tuning.
+        final_seeds: of the figures; met by no choice.
+        episodes: for a figure.
+        validation_episodes: for a choice.
+        methods: what is compared.
+    """
+
+    name: PresetName
+    tasks: tuple[str, ...] = ("negotiation", "tools")
+    steps: int = 600
+    group_steps: int = 15
+    batch: int = 64
+    generations: int = 8
+    learning_rate: float = 3e-3
+    group_learning_rate: float = 1e-4
+    examples: int = 8000
+    fraction: float = 0.25
+    interval: int = 2
+    validation_seeds: tuple[int, ...] = (100,)
+    final_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    episodes: int = 200
+    validation_episodes: int = 100
+    methods: tuple[Method, ...] = METHODS
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight letters that change with anything that changes the results."""
+        attacks = [{k: repr(v) for k, v in found.items()} for found in (ATTACKS, THOROUGH)]
+        text = json.dumps([dataclasses.asdict(self), attacks], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+PROTOCOLS: dict[PresetName, Protocol] = {
+    "smoke": Protocol(
+        "smoke",
+        tasks=("negotiation",),
+        steps=6,
+        group_steps=2,
+        batch=8,
+        generations=4,
+        examples=64,
+        final_seeds=(0, 1),
+        episodes=8,
+        validation_episodes=4,
+        methods=tuple(
+            dataclasses.replace(method, candidates=method.candidates[:1]) for method in METHODS
+        ),
+    ),
+    "standard": Protocol("standard"),
+}

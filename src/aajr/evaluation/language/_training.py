@@ -1,0 +1,172 @@
+"""Fine-tuning, then GRPO, of a tiny Llama by TRL."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from aajr.evaluation.language._protocol import Method, Protocol
+from aajr.evaluation.language._tasks import TASKS, Task
+from aajr.evaluation.language._tokens import of_call, tiny_llama, tokenizer
+
+
+def train(
+    protocol: Protocol,
+    task: Task[Any],
+    method: Method,
+    value: float,
+    seed: int,
+    costs: dict[str, float],
+) -> Any:
+    """A model trained by one method, at the FLOPs of the host's ``steps`` and ``group_steps``.
+
+    Args:
+        protocol: the study.
+        task: what it learns.
+        method: how.
+        value: of the method's knob.
+        seed: of weights, data and order.
+        costs: FLOPs of a mean step, by method.
+    """
+    share = costs["host"] / costs[method.name]
+    with tempfile.TemporaryDirectory() as directory, quietly():
+        torch.manual_seed(seed)
+        model = tiny_llama(seed)
+        fine = fine_tuner(protocol, task, method, value, seed, model, round(protocol.steps * share))
+        fine(Path(directory)).train()
+        grouped = max(1, round(protocol.group_steps * share))
+        _group_trainer(protocol, task, method, value, seed, model, grouped, Path(directory)).train()
+    return model
+
+
+def cost(protocol: Protocol, method: Method) -> float:
+    """FLOPs of a step of fine-tuning, the mean over one interval."""
+    task = TASKS[protocol.tasks[0]]
+    with tempfile.TemporaryDirectory() as directory, quietly():
+        make = fine_tuner(
+            protocol, task, method, method.candidates[0], 0, tiny_llama(0), protocol.interval
+        )
+        trainer = make(Path(directory), warmup=0.0)
+        with FlopCounterMode(display=False) as counter:
+            trainer.train()
+    return counter.get_total_flops() / protocol.interval
+
+
+def fine_tuner(
+    protocol: Protocol,
+    task: Task[Any],
+    method: Method,
+    value: float,
+    seed: int,
+    model: Any,
+    steps: int,
+) -> Any:
+    """A function from a directory to the trainer."""
+
+    def make(directory: Path, warmup: float = 0.1) -> Any:
+        from datasets import Dataset
+        from trl import SFTConfig, SFTTrainer
+
+        rows = task.examples(protocol.examples, 1_000_003 + seed)
+        data = Dataset.from_list([{k: row[k] for k in ("prompt", "completion")} for row in rows])
+        factor = value if method.knob == "learning rate" else 1.0
+        arguments = SFTConfig(
+            learning_rate=protocol.learning_rate * factor,
+            neftune_noise_alpha=value if method.knob == "noise" else None,
+            **_common(protocol, directory, steps, seed),
+        )
+        given = {"model": model, "args": arguments, "train_dataset": data}
+        return _robust(SFTTrainer, protocol, method, value, warmup)(
+            **given, processing_class=tokenizer()
+        )
+
+    return make
+
+
+def _group_trainer(
+    protocol: Protocol,
+    task: Task[Any],
+    method: Method,
+    value: float,
+    seed: int,
+    model: Any,
+    steps: int,
+    directory: Path,
+) -> Any:
+    """GRPO on single decisions: a decision's reward follows from its state and the reply alone."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    rows = task.examples(protocol.examples, 2_000_003 + seed)
+    data = Dataset.from_list([{"prompt": row["prompt"], "index": i} for i, row in enumerate(rows)])
+
+    def reward(completions: list[str], index: list[int], **_: Any) -> list[float]:
+        return [
+            task.reward(rows[i]["state"], reply.strip())
+            for reply, i in zip(completions, index, strict=True)
+        ]
+
+    arguments = GRPOConfig(
+        learning_rate=protocol.group_learning_rate,
+        num_generations=protocol.generations,
+        max_completion_length=4,
+        temperature=1.0,
+        beta=0.0,
+        **_common(protocol, directory, steps, seed),
+    )
+    given = {"model": model, "args": arguments, "train_dataset": data, "reward_funcs": reward}
+    return _robust(GRPOTrainer, protocol, method, value, 0.0)(**given, processing_class=tokenizer())
+
+
+def _robust(trainer: Any, protocol: Protocol, method: Method, value: float, warmup: float) -> Any:
+    from aajr.integrations.trl import Robustness, robustify
+
+    if method.settings is None:
+        return trainer
+    settings = Robustness(
+        weight=value,
+        attacker=of_call,
+        fraction=protocol.fraction,
+        interval=protocol.interval,
+        warmup=warmup,
+        **method.settings,
+    )
+    robust = robustify(trainer)
+    return lambda **given: robust(robustness=settings, **given)
+
+
+def _common(protocol: Protocol, directory: Path, steps: int, seed: int) -> dict[str, Any]:
+    return {
+        "output_dir": str(directory),
+        "max_steps": steps,
+        "per_device_train_batch_size": protocol.batch,
+        "seed": seed,
+        "report_to": [],
+        "bf16": False,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "gradient_checkpointing": False,
+    }
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without the libraries' bars and notices, which belong to runs of one model."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.set_verbosity_error()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
