@@ -10,14 +10,55 @@ from torch import Tensor
 NUMBERS = tuple(str(number) for number in range(21))
 HINTS = tuple(f"maybe{number}" for number in range(21))
 CHATTER = tuple(
-    "well please thanks really today friend sure quite maybe good nice indeed so then right okay "
-    "listen honestly perhaps kindly".split()  # noqa: SIM905
+    [
+        "well",
+        "please",
+        "thanks",
+        "really",
+        "today",
+        "friend",
+        "sure",
+        "quite",
+        "maybe",
+        "good",
+        "nice",
+        "indeed",
+        "so",
+        "then",
+        "right",
+        "okay",
+        "listen",
+        "honestly",
+        "perhaps",
+        "kindly",
+    ]
 )
 OPEN, CLOSE = "<their>", "</their>"
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", OPEN, CLOSE)
 TASK_WORDS = tuple(
-    "sell cost round offer reply ask refuse user want of plan call data answer "
-    "price stock weight apple pear plum fig".split()  # noqa: SIM905
+    [
+        "sell",
+        "cost",
+        "round",
+        "offer",
+        "reply",
+        "ask",
+        "refuse",
+        "user",
+        "want",
+        "of",
+        "plan",
+        "call",
+        "data",
+        "answer",
+        "price",
+        "stock",
+        "weight",
+        "apple",
+        "pear",
+        "plum",
+        "fig",
+    ]
 )
 VOCABULARY = (*SPECIAL, *TASK_WORDS, *NUMBERS, *HINTS, *CHATTER)
 INDEX = {word: index for index, word in enumerate(VOCABULARY)}
