@@ -16,6 +16,7 @@ def main() -> None:
     from aajr.cli.audit import audit
     from aajr.cli.crossplay import crossplay
     from aajr.cli.evaluate import evaluate
+    from aajr.cli.language_cost import language_cost
     from aajr.cli.report import report
     from aajr.cli.reproduce import reproduce
     from aajr.cli.stability import stability
@@ -35,6 +36,7 @@ def main() -> None:
         "stability": stability,
         "theory": theory,
         "yardstick": yardstick,
+        "language-cost": language_cost,
     }
     try:
         tyro.extras.subcommand_cli_from_dict(

@@ -9,57 +9,22 @@ from torch import Tensor
 
 NUMBERS = tuple(str(number) for number in range(21))
 HINTS = tuple(f"maybe{number}" for number in range(21))
-CHATTER = tuple(
-    [
-        "well",
-        "please",
-        "thanks",
-        "really",
-        "today",
-        "friend",
-        "sure",
-        "quite",
-        "maybe",
-        "good",
-        "nice",
-        "indeed",
-        "so",
-        "then",
-        "right",
-        "okay",
-        "listen",
-        "honestly",
-        "perhaps",
-        "kindly",
-    ]
+# fmt: off
+CHATTER = (
+    "well", "please", "thanks", "really", "today", "friend", "sure", "quite", "maybe",
+    "good", "nice", "indeed", "so", "then", "right", "okay", "listen", "honestly",
+    "perhaps", "kindly",
 )
+# fmt: on
 OPEN, CLOSE = "<their>", "</their>"
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", OPEN, CLOSE)
-TASK_WORDS = tuple(
-    [
-        "sell",
-        "cost",
-        "round",
-        "offer",
-        "reply",
-        "ask",
-        "refuse",
-        "user",
-        "want",
-        "of",
-        "plan",
-        "call",
-        "data",
-        "answer",
-        "price",
-        "stock",
-        "weight",
-        "apple",
-        "pear",
-        "plum",
-        "fig",
-    ]
+# fmt: off
+TASK_WORDS = (
+    "sell", "cost", "round", "offer", "reply", "ask", "refuse", "user", "want", "of",
+    "plan", "call", "data", "answer", "price", "stock", "weight", "apple", "pear", "plum",
+    "fig",
 )
+# fmt: on
 VOCABULARY = (*SPECIAL, *TASK_WORDS, *NUMBERS, *HINTS, *CHATTER)
 INDEX = {word: index for index, word in enumerate(VOCABULARY)}
 FILLERS = tuple(INDEX[word] for word in (*HINTS, *CHATTER))

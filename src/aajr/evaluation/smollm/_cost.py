@@ -1,0 +1,79 @@
+"""FLOPs and memory of one optimiser step of TRL's trainers, with and without a penalty."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from aajr.evaluation.smollm._training import Setup, trainer
+from aajr.integrations.trl import Robustness
+
+
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Greatest number of bytes of tensors alive at a time, of those made inside.
+
+    Attributes:
+        peak: bytes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._alive = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the operation and count the storages of its results."""
+        result = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if _is_plain(t)}
+        for tensor in tree_leaves(result):
+            if _is_plain(tensor) and tensor.untyped_storage()._cdata not in given:
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: Any) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self._alive += size
+        self.peak = max(self.peak, self._alive)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self._alive -= size
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+def measure(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
+    """One optimiser step: ``flops``, and ``bytes`` alive at most, parameters included.
+
+    Args:
+        setup: trainer, adapters, checkpointing and sizes.
+        robustness: None for the host alone.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        found = trainer(setup, robustness, Path(directory), steps=1)
+        held = sum(p.nbytes for p in found.model.parameters())
+        with FlopCounterMode(display=False) as flops, PeakMemory() as memory:
+            found.train()
+    return {"flops": float(flops.get_total_flops()), "bytes": float(memory.peak + held)}
+
+
+def amortised(host: float, penalised: float, interval: int) -> float:
+    """Mean FLOPs of a step, as a multiple of the host's, if every ``interval``-th is penalised."""
+    return 1 + (penalised / host - 1) / interval
