@@ -16,6 +16,7 @@ def main() -> None:
     from aajr.cli.audit import audit
     from aajr.cli.crossplay import crossplay
     from aajr.cli.evaluate import evaluate
+    from aajr.cli.language import language
     from aajr.cli.language_cost import language_cost
     from aajr.cli.report import report
     from aajr.cli.reproduce import reproduce
@@ -36,6 +37,7 @@ def main() -> None:
         "stability": stability,
         "theory": theory,
         "yardstick": yardstick,
+        "language": language,
         "language-cost": language_cost,
     }
     try:
