@@ -137,6 +137,7 @@ def _robust(trainer: Any, protocol: Protocol, method: Method, value: float, warm
         fraction=protocol.fraction,
         interval=protocol.interval,
         warmup=warmup,
+        step=1e-3,
         **method.settings,
     )
     robust = robustify(trainer)

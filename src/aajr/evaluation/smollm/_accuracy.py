@@ -165,4 +165,4 @@ def _gradient(value: Tensor, watched: list[Tensor]) -> Tensor:
 
 
 def _cosine(first: Tensor, second: Tensor) -> float:
-    return float(torch.cosine_similarity(first, second, dim=0))
+    return float(torch.cosine_similarity(first.double(), second.double(), dim=0))

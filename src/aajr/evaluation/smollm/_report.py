@@ -75,7 +75,7 @@ def _accuracy_sheet(found: Record) -> Sheet:
         for step, records in found["steps"].items()
     ]
     rows.append(
-        ("clean branch detached, 1e-3", "", ", ".join(f"{c:.2f}" for c in found["detached"]))
+        ("clean branch detached, step 0.0001", "", ", ".join(f"{c:.2f}" for c in found["detached"]))
     )
     for step in found["bfloat16"][0]:
         errors = [record[step] for record in found["bfloat16"]]

@@ -73,7 +73,7 @@ class Robustness:
     fraction: float = 0.125
     interval: int = 8
     warmup: float = 0.1
-    step: float = 1e-3
+    step: float = 1e-4
     chunk: int = 256
     seed: int = 0
 

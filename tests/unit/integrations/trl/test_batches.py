@@ -183,7 +183,7 @@ def test_a_fused_loss_is_refused(tmp_path):
 def test_steps_below_the_resolution_of_the_weights_are_reported(tmp_path):
     network = hosts.model().to(torch.bfloat16)
     with pytest.warns(
-        UserWarning, match=r"step=0.001 is below the resolution .* load the model in"
+        UserWarning, match=r"step=0.0001 is below the resolution .* load the model in"
     ):
         hosts.trainer("sft", tmp_path, Robustness(weight=1.0), network=network)
 
