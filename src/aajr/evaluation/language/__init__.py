@@ -1,7 +1,27 @@
 """Language models that read what others write: two tasks, attacks on the words, and a study."""
 
+from aajr.evaluation.language._attacks import EmbeddingAscent, WordSearch
+from aajr.evaluation.language._play import Played, play
 from aajr.evaluation.language._protocol import PROTOCOLS, Protocol
 from aajr.evaluation.language._report import render, write
 from aajr.evaluation.language._study import study
+from aajr.evaluation.language._tasks import Negotiation, Task, Tools
+from aajr.evaluation.language._tokens import attacker_mask, tiny_llama, tokenizer
 
-__all__ = ["PROTOCOLS", "Protocol", "render", "study", "write"]
+__all__ = [
+    "PROTOCOLS",
+    "EmbeddingAscent",
+    "Negotiation",
+    "Played",
+    "Protocol",
+    "Task",
+    "Tools",
+    "WordSearch",
+    "attacker_mask",
+    "play",
+    "render",
+    "study",
+    "tiny_llama",
+    "tokenizer",
+    "write",
+]

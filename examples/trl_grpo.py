@@ -1,0 +1,92 @@
+"""Robust GRPO in TRL: an assistant that reads what a tool returns, trained by rewards.
+
+It is fine-tuned first, for GRPO needs a model that is right sometimes.
+
+pip install 'aajr[language]'
+python examples/trl_grpo.py --fine-tuning 400 --steps 30 --weight 0.01
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+from aajr.evaluation.language import (
+    EmbeddingAscent,
+    Tools,
+    WordSearch,
+    attacker_mask,
+    play,
+    tiny_llama,
+    tokenizer,
+)
+from aajr.integrations.trl import Robustness, robustify
+
+
+def main() -> None:
+    """Fine-tune, train by rewards with the penalty, then play clean and attacked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fine-tuning", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--weight", type=float, default=0.01)
+    arguments = parser.parse_args()
+    task, model = Tools(), tiny_llama(seed=0)
+    rows = task.examples(8000, seed=1)
+    common: dict[str, Any] = {
+        "per_device_train_batch_size": 64,
+        "bf16": False,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_steps": 10,
+    }
+    answered = [{k: row[k] for k in ("prompt", "completion")} for row in rows]
+    SFTTrainer(
+        model,
+        SFTConfig(
+            tempfile.mkdtemp(), max_steps=arguments.fine_tuning, learning_rate=3e-3, **common
+        ),
+        train_dataset=Dataset.from_list(answered),
+        processing_class=tokenizer(),
+    ).train()
+
+    def reward(completions: list[str], index: list[int], **_: Any) -> list[float]:
+        pairs = zip(completions, index, strict=True)
+        return [task.reward(rows[i]["state"], reply.strip()) for reply, i in pairs]
+
+    trainer = robustify(GRPOTrainer)(
+        model,
+        reward,
+        GRPOConfig(
+            tempfile.mkdtemp(),
+            max_steps=arguments.steps,
+            learning_rate=1e-4,
+            num_generations=8,
+            max_completion_length=4,
+            **common,
+        ),
+        train_dataset=Dataset.from_list(
+            [{"prompt": row["prompt"], "index": i} for i, row in enumerate(rows)]
+        ),
+        processing_class=tokenizer(),
+        robustness=Robustness(
+            weight=arguments.weight,
+            attacker=lambda call: attacker_mask(call["input_ids"]),  # the stranger's note
+        ),
+    )
+    trainer.train()
+    model = trainer.model.cpu()
+    for name, attack in (
+        ("clean", None),
+        ("two words of the note changed", WordSearch()),
+        ("embeddings moved by 0.3 of their norm", EmbeddingAscent(0.3)),
+    ):
+        played = play(model, task, episodes=100, seed=2, attack=attack)
+        print(f"{name}: {', '.join(f'{k} {v:.2f}' for k, v in played.scores.items())}")
+
+
+if __name__ == "__main__":
+    main()
