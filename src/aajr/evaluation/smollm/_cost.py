@@ -68,6 +68,7 @@ def measure(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory() as directory:
         found = trainer(setup, robustness, Path(directory), steps=1)
+        torch.manual_seed(0)  # else host and penalised GRPO would answer at different lengths
         held = sum(p.nbytes for p in found.model.parameters())
         with FlopCounterMode(display=False) as flops, PeakMemory() as memory:
             found.train()
