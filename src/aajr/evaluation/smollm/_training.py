@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def model_and_tokenizer(tiny: bool) -> tuple[Any, Any]:
             return LlamaForCausalLM(
                 LlamaConfig(vocab_size=len(words), **sizes, **heads, **ids)
             ), words
-    copied = LlamaForCausalLM(model.config)
+    copied = LlamaForCausalLM(copy.deepcopy(model.config))  # trainers write into it
     copied.load_state_dict(model.state_dict())
     copied.tie_weights()
     return copied, words
