@@ -57,7 +57,7 @@ def attacked(
     Args:
         arguments: of the model's call.
         attacker: which tokens move.
-        inputs: the trainer's batch, for the tools' mask.
+        inputs: the trainer's batch, for the tools' mask: what tools returned is no answer.
         padding: the id that fills rows of a reward model.
 
     Raises:
@@ -73,7 +73,7 @@ def attacked(
     if labels is None:
         answered, scored = _after_common_prefix(ids), _last(ids, padding)
     else:
-        answered = labels != IGNORED
+        answered = (labels != IGNORED) & _not_tools(inputs, labels)
         scored = torch.cat([answered[:, 1:], torch.zeros_like(answered[:, :1])], 1)
     mask = _mask(attacker, arguments, inputs, answered) & present
     positions = arguments.get("position_ids")
@@ -120,14 +120,19 @@ def _mask(
 
 
 def _tools(inputs: Mapping[str, Any], answered: Tensor) -> Tensor:
-    own = inputs.get("tool_mask")
-    if own is None:
+    if inputs.get("tool_mask") is None:
         raise ValueError(
             "attacker='tools' but the batch has no tool_mask; train with tools, or use 'prompt'"
         )
-    mask = torch.zeros_like(answered)
-    mask[:, -own.shape[1] :] = own == 0
-    return mask
+    return ~_not_tools(inputs, answered)
+
+
+def _not_tools(inputs: Mapping[str, Any], like: Tensor) -> Tensor:
+    """All but the tokens that tools returned amid the completions, ``[rows, tokens]``."""
+    own, found = inputs.get("tool_mask"), torch.ones_like(like, dtype=torch.bool)
+    if own is not None:
+        found[:, -own.shape[1] :] = own.bool()
+    return found
 
 
 def norms(value: Tensor, where: Attacked) -> Tensor:

@@ -101,7 +101,10 @@ def test_the_prompt_is_the_attackers_and_padding_nobodys():
 
 def test_tools_and_functions_say_which_tokens_move():
     tools = {"tool_mask": torch.tensor([[1, 0], [1, 1]])}
-    assert attacked(CALL, "tools", tools).mask.int().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    where = attacked(CALL, "tools", tools)
+    assert where.mask.int().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    assert where.scored.int().tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
+    assert attacked(CALL, "prompt", tools).mask.int().tolist() == [[0, 1, 0, 1], [1, 1, 1, 0]]
     mine = attacked(CALL, lambda call: call["input_ids"] == 4, {})
     assert mine.mask.int().tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
     with pytest.raises(ValueError, match="attacker='tools' but the batch has no tool_mask"):
