@@ -1,9 +1,10 @@
-"""Robust GRPO in TRL: an assistant that reads what a tool returns, trained by rewards.
+"""Robust GRPO in TRL: an assistant that calls a tool and reads its output, trained by rewards.
 
-It is fine-tuned first, for GRPO needs a model that is right sometimes.
+Completions are whole episodes: call, the tool's output with a stranger's note in it, answer. The
+model is fine-tuned first, for GRPO needs one that is right sometimes.
 
 pip install 'aajr[language]'
-python examples/trl_grpo.py --fine-tuning 400 --steps 30 --weight 0.01
+python examples/trl_grpo.py --fine-tuning 400 --steps 30 --weight 1
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from aajr.evaluation.language import (
     Tools,
     WordSearch,
     attacker_mask,
+    openings,
     play,
+    returned,
+    rollouts,
     tiny_llama,
     tokenizer,
 )
@@ -32,10 +36,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fine-tuning", type=int, default=400)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--weight", type=float, default=0.01)
+    parser.add_argument("--weight", type=float, default=1.0)
     arguments = parser.parse_args()
     task, model = Tools(), tiny_llama(seed=0)
-    rows = task.examples(8000, seed=1)
     common: dict[str, Any] = {
         "per_device_train_batch_size": 64,
         "bf16": False,
@@ -43,34 +46,28 @@ def main() -> None:
         "save_strategy": "no",
         "logging_steps": 10,
     }
-    answered = [{k: row[k] for k in ("prompt", "completion")} for row in rows]
     SFTTrainer(
         model,
         SFTConfig(
             tempfile.mkdtemp(), max_steps=arguments.fine_tuning, learning_rate=3e-3, **common
         ),
-        train_dataset=Dataset.from_list(answered),
+        train_dataset=Dataset.from_list(task.examples(8000, seed=1)),
         processing_class=tokenizer(),
     ).train()
 
-    def reward(completions: list[str], index: list[int], **_: Any) -> list[float]:
-        pairs = zip(completions, index, strict=True)
-        return [task.reward(rows[i]["state"], reply.strip()) for reply, i in pairs]
-
+    episodes: dict[str, Any] = {"episodes": 8000, "seed": 2}
     trainer = robustify(GRPOTrainer)(
         model,
-        reward,
+        returned,
         GRPOConfig(
             tempfile.mkdtemp(),
             max_steps=arguments.steps,
             learning_rate=1e-4,
             num_generations=8,
-            max_completion_length=4,
             **common,
         ),
-        train_dataset=Dataset.from_list(
-            [{"prompt": row["prompt"], "index": i} for i, row in enumerate(rows)]
-        ),
+        train_dataset=Dataset.from_list(openings(task, **episodes)),
+        rollout_func=rollouts(task, **episodes),
         processing_class=tokenizer(),
         robustness=Robustness(
             weight=arguments.weight,
@@ -84,7 +81,7 @@ def main() -> None:
         ("two words of the note changed", WordSearch()),
         ("embeddings moved by 0.3 of their norm", EmbeddingAscent(0.3)),
     ):
-        played = play(model, task, episodes=100, seed=2, attack=attack)
+        played = play(model, task, episodes=100, seed=3, attack=attack)
         print(f"{name}: {', '.join(f'{k} {v:.2f}' for k, v in played.scores.items())}")
 
 

@@ -1,7 +1,7 @@
 """Robust fine-tuning in TRL: a seller that reads the buyer's words, trained and then attacked.
 
 pip install 'aajr[language]'
-python examples/trl_sft.py --steps 400 --weight 0.1
+python examples/trl_sft.py --steps 400 --weight 1
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ def main() -> None:
     """Train with the penalty, then play clean and attacked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--weight", type=float, default=0.1)
+    parser.add_argument("--weight", type=float, default=1.0)
     arguments = parser.parse_args()
     task, model = Negotiation(), tiny_llama(seed=0)
-    rows = [{k: row[k] for k in ("prompt", "completion")} for row in task.examples(8000, seed=1)]
     trainer = robustify(SFTTrainer)(
         model,
         SFTConfig(
@@ -44,7 +43,7 @@ def main() -> None:
             save_strategy="no",
             logging_steps=50,
         ),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list(task.examples(8000, seed=1)),
         processing_class=tokenizer(),
         robustness=Robustness(
             weight=arguments.weight,

@@ -4,6 +4,7 @@ from aajr.evaluation.language._attacks import EmbeddingAscent, WordSearch
 from aajr.evaluation.language._play import Played, play
 from aajr.evaluation.language._protocol import PROTOCOLS, Protocol
 from aajr.evaluation.language._report import render, write
+from aajr.evaluation.language._rollouts import openings, returned, rollouts
 from aajr.evaluation.language._study import study
 from aajr.evaluation.language._tasks import Negotiation, Task, Tools
 from aajr.evaluation.language._tokens import attacker_mask, tiny_llama, tokenizer
@@ -18,8 +19,11 @@ __all__ = [
     "Tools",
     "WordSearch",
     "attacker_mask",
+    "openings",
     "play",
     "render",
+    "returned",
+    "rollouts",
     "study",
     "tiny_llama",
     "tokenizer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,79 +57,54 @@ def _gradient(model: Any, embeddings: Tensor, reply: Tensor, goal: Goal) -> tupl
 
 @dataclass(frozen=True)
 class WordSearch:
-    """Greedy coordinate gradient over the other party's words, replaced by other such words.
+    """Beam search over the other party's words, replaced by other such words.
 
-    The gradient ranks all swaps; the best ``candidates`` are evaluated exactly and the best one
-    kept, so the loss never falls. Restarts begin at random words.
+    Every swap of one word is evaluated exactly, which a vocabulary of 41 words allows; the ``beam``
+    best texts of a prompt are swapped on, in another slot, until ``budget`` words differ. The best
+    text met is kept, so the loss never falls. A beam that holds all texts makes it exhaustive.
 
     Attributes:
         goal: of the objective.
         budget: most words that may differ from the true ones.
-        rounds: of swaps.
-        candidates: swaps evaluated in a round.
-        restarts: random starts besides the true words.
+        beam: texts kept after each swap.
 
-    Source: Zou et al., 2023, https://arxiv.org/abs/2307.15043; Ebrahimi et al., 2018,
-    https://arxiv.org/abs/1712.06751 (HotFlip).
+    Source: Ebrahimi et al., 2018, https://arxiv.org/abs/1712.06751 (HotFlip's beam search, there on
+    the gradient's estimate).
     """
 
     goal: Goal = "untargeted"
     budget: int = 2
-    rounds: int = 4
-    candidates: int = 16
-    restarts: int = 1
+    beam: int = 4
 
     @torch.no_grad()
     def __call__(self, model: Any, ids: Tensor, reply: Tensor, generator: torch.Generator) -> Moved:
-        """Attack prompts ``[rows, tokens]``."""
-        table = model.get_input_embeddings().weight
+        """Attack prompts ``[rows, tokens]`` whose attacked slots are the same; nothing is drawn."""
+        table, slots = model.get_input_embeddings().weight, attacker_mask(ids)[0].nonzero()[:, 0]
         best, found = ids, objective(model, table[ids], reply, self.goal)
-        for start in range(self.restarts + 1):
-            words = ids if start == 0 else self._random(ids, generator)
-            words, loss = self._climb(model, table, ids, words, reply)
-            better = loss > found
-            best, found = torch.where(better[:, None], words, best), torch.maximum(loss, found)
+        kept = ids.unsqueeze(1)
+        for _ in range(min(self.budget, len(slots))):
+            texts, losses = self._swapped(model, table, ids, kept, slots, reply)
+            top, index = losses.topk(min(self.beam, losses.shape[1]), dim=1)
+            kept = texts.gather(1, index.unsqueeze(-1).expand(-1, -1, ids.shape[1]))
+            better = top[:, 0] > found
+            best = torch.where(better[:, None], kept[:, 0], best)
+            found = torch.maximum(top[:, 0], found)
         return _moved(table[ids], table[best], ids, best, found)
 
-    def _climb(
-        self, model: Any, table: Tensor, ids: Tensor, words: Tensor, reply: Tensor
+    def _swapped(
+        self, model: Any, table: Tensor, ids: Tensor, kept: Tensor, slots: Tensor, reply: Tensor
     ) -> tuple[Tensor, Tensor]:
-        loss = objective(model, table[words], reply, self.goal)
-        for _ in range(self.rounds):
-            _, gradient = _gradient(model, table[words], reply, self.goal)
-            slots, fillers = self._ranked(table, ids, words, gradient)
-            for slot, filler in zip(slots.T, fillers.T, strict=True):
-                other = words.scatter(1, slot[:, None], filler[:, None])
-                other = torch.where(self._allowed(ids, other)[:, None], other, words)
-                value = objective(model, table[other], reply, self.goal)
-                better = value > loss
-                if bool(better.any()):
-                    words, loss = torch.where(better[:, None], other, words), value.maximum(loss)
-        return words, loss
-
-    def _ranked(
-        self, table: Tensor, ids: Tensor, words: Tensor, gradient: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Slots and words of the most promising swaps, ``[rows, candidates]``."""
-        fillers = torch.tensor(FILLERS, device=ids.device)
-        gain = gradient @ table[fillers].T - (gradient * table[words]).sum(-1, keepdim=True)
-        gain = gain.masked_fill(~attacker_mask(ids).unsqueeze(-1), -torch.inf)
-        full = (words != ids).sum(1) >= self.budget
-        gain = gain.masked_fill((full[:, None] & (words == ids)).unsqueeze(-1), -torch.inf)
-        flat = gain.flatten(1).topk(self.candidates, dim=1).indices
-        return flat // len(fillers), fillers[flat % len(fillers)]
-
-    def _allowed(self, ids: Tensor, words: Tensor) -> Tensor:
-        outside = ((words != ids) & ~attacker_mask(ids)).any(1)
-        return ((words != ids).sum(1) <= self.budget) & ~outside
-
-    def _random(self, ids: Tensor, generator: torch.Generator) -> Tensor:
-        rank = torch.rand(ids.shape, generator=generator).masked_fill(~attacker_mask(ids), -1.0)
-        chosen = rank.topk(self.budget, dim=1).indices
-        fillers = torch.tensor(FILLERS)
-        drawn = fillers[torch.randint(len(FILLERS), chosen.shape, generator=generator)]
-        drawn = torch.where(attacker_mask(ids).gather(1, chosen), drawn, ids.gather(1, chosen))
-        return ids.scatter(1, chosen, drawn)
+        """Texts one swap from the kept ones ``[rows, beam, tokens]``, and their losses."""
+        texts, losses = [], []
+        for text, slot in itertools.product(kept.unbind(1), slots.tolist()):
+            for filler in FILLERS:
+                other = text.clone()
+                other[:, slot] = filler
+                loss = objective(model, table[other], reply, self.goal)
+                new = (text[:, slot] == ids[:, slot]) & (filler != ids[:, slot])
+                texts.append(other)
+                losses.append(loss.masked_fill(~new, -torch.inf))
+        return torch.stack(texts, 1), torch.stack(losses, 1)
 
 
 @dataclass(frozen=True)

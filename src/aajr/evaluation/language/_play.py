@@ -35,13 +35,22 @@ class Played:
 
 
 @torch.no_grad()
-def replies(model: Any, embeddings: Tensor) -> Tensor:
-    """Greedy replies to prompts ``[rows, tokens, d]``: ids ``[rows, 4]``, padded after the end."""
+def replies(model: Any, embeddings: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Replies to prompts ``[rows, tokens, d]``: ids ``[rows, 4]``, padded after the end.
+
+    Args:
+        model: a causal language model.
+        embeddings: of the prompts.
+        generator: to sample; greedy without.
+    """
     found: list[Tensor] = []
     ended = torch.zeros(len(embeddings), dtype=torch.bool, device=embeddings.device)
     for _ in range(WORDS):
         logits = model(inputs_embeds=embeddings, use_cache=False).logits[:, -1]
-        word = torch.where(ended, PADDING, logits.argmax(-1))
+        word = logits.argmax(-1)
+        if generator is not None:
+            word = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
+        word = torch.where(ended, PADDING, word)
         found.append(word)
         ended = ended | (word == END)
         following = model.get_input_embeddings()(word).unsqueeze(1)
@@ -56,8 +65,8 @@ def play(
     model.eval()
     states, generator = task.start(episodes, seed), torch.Generator().manual_seed(seed)
     changed, relative, flips = 0, 0.0, [0, 0]
-    while running := [i for i, state in enumerate(states) if not task.finished(state)]:
-        ids = torch.tensor([encode(task.prompt(states[i])) for i in running])
+    while running := [i for i, state in enumerate(states) if not state.finished]:
+        ids = torch.tensor([encode(states[i].shown) for i in running])
         shown = model.get_input_embeddings()(ids).detach()
         answers = replies(model, shown)
         if attack is not None and bool(attacker_mask(ids).any()):

@@ -14,63 +14,67 @@ from aajr.evaluation.language._play import Attack
 PresetName = Literal["smoke", "standard"]
 
 
+Candidate = dict[str, float]
+
+
 @dataclass(frozen=True)
 class Method:
-    """One way to train, with the one number that is tuned.
+    """One way to train, with what is tuned.
 
     Attributes:
         name: of its runs.
         title: in tables.
-        knob: what is tuned: ``learning rate`` (a factor), ``noise`` (NEFTune's α), ``weight`` (λ).
-        candidates: values tried on the validation seed; as many for every method.
-        settings: of :class:`aajr.integrations.trl.Robustness`, None for none.
+        candidates: tried on the validation seed; as many for every method. ``learning rate`` is a
+            factor, ``noise`` NEFTune's α, others are of :class:`aajr.integrations.trl.Robustness`.
+        settings: of Robustness, None for none.
     """
 
     name: str
     title: str
-    knob: Literal["learning rate", "noise", "weight"]
-    candidates: tuple[float, ...]
+    candidates: tuple[Candidate, ...]
     settings: dict[str, Any] | None = None
 
 
-def _adversarial(**settings: Any) -> dict[str, Any]:
-    return {"method": "adversarial", "radius": 0.3, **settings}
+def label(candidate: Candidate) -> str:
+    """The name of a candidate in tables and files."""
+    return ", ".join(f"{name} {value:g}" for name, value in candidate.items())
 
 
-METHODS = (
-    Method("host", "host", "learning rate", (0.5, 1.0, 2.0)),
-    Method("neftune", "NEFTune", "noise", (1.0, 3.0, 10.0)),
-    Method("r3f", "R3F", "weight", (0.1, 0.3, 1.0), {"method": "r3f", "radius": 0.3}),
-    Method(
-        "smart", "SMART", "weight", (0.03, 0.1, 0.3), {"method": "smart", "radius": 0.3, "steps": 1}
-    ),
-    Method("adversarial", "adversarial, 1 step", "weight", (0.1, 0.3, 1.0), _adversarial()),
-    Method("multistep", "adversarial, 3 steps", "weight", (0.1, 0.3, 1.0), _adversarial(steps=3)),
-    Method("latent", "adversarial, latent", "weight", (0.1, 0.3, 1.0), _adversarial(layer=1)),
-    Method(
-        "random_direction",
-        "random direction",
-        "weight",
-        (0.01, 0.1, 1.0),
-        {"method": "random_direction"},
-    ),
-    Method("aajr", "AAJR", "weight", (0.01, 0.1, 1.0), {"method": "aajr"}),
+def _each(name: str, *values: float) -> tuple[Candidate, ...]:
+    return tuple({name: value} for value in values)
+
+
+BALLS = tuple(
+    {"radius": radius, "weight": weight}
+    for radius, weight in ((0.3, 0.3), (0.3, 1.0), (1.0, 0.3), (1.0, 1.0), (1.0, 3.0))
 )
-"""Radii are shares of ‖e‖: the greatest that the study's own embedding attack uses."""
+WEIGHTS = _each("weight", 0.1, 1.0, 10.0, 100.0, 1000.0)
+METHODS = (
+    Method("host", "host", _each("learning rate", 0.25, 0.5, 1.0, 2.0, 4.0)),
+    Method("neftune", "NEFTune", _each("noise", 1.0, 3.0, 10.0, 30.0, 100.0)),
+    Method("r3f", "R3F", BALLS, {"method": "r3f"}),
+    Method("smart", "SMART", BALLS, {"method": "smart"}),
+    Method("adversarial", "adversarial, 1 step", BALLS, {"method": "adversarial"}),
+    Method("multistep", "adversarial, 3 steps", BALLS, {"method": "adversarial", "steps": 3}),
+    Method("latent", "adversarial, latent", BALLS, {"method": "adversarial", "layer": 1}),
+    Method("random_direction", "random direction", WEIGHTS, {"method": "random_direction"}),
+    Method("aajr", "AAJR", WEIGHTS, {"method": "aajr"}),
+)
+"""Radii are shares of ‖e‖: the greatest of the study's embedding attacks, and a word's."""
 
 ATTACKS: dict[str, Attack] = {
-    "words": WordSearch(),
-    "words, targeted": WordSearch("targeted"),
-    "embeddings 0.1": EmbeddingAscent(0.1),
-    "embeddings 0.3": EmbeddingAscent(0.3),
-    "embeddings 0.3, targeted": EmbeddingAscent(0.3, "targeted"),
-}
-THOROUGH: dict[str, Attack] = {
-    "words": WordSearch(rounds=6, candidates=32, restarts=2),
-    "words, targeted": WordSearch("targeted", rounds=6, candidates=32, restarts=2),
+    "words": WordSearch(beam=2),
+    "words, targeted": WordSearch("targeted", beam=2),
     "embeddings 0.1": EmbeddingAscent(0.1, steps=30, restarts=3),
     "embeddings 0.3": EmbeddingAscent(0.3, steps=30, restarts=3),
     "embeddings 0.3, targeted": EmbeddingAscent(0.3, "targeted", steps=30, restarts=3),
+}
+THOROUGH: dict[str, Attack] = {
+    "words": WordSearch(beam=8),
+    "words, targeted": WordSearch("targeted", beam=8),
+    "embeddings 0.1": EmbeddingAscent(0.1, steps=100, restarts=5),
+    "embeddings 0.3": EmbeddingAscent(0.3, steps=100, restarts=5),
+    "embeddings 0.3, targeted": EmbeddingAscent(0.3, "targeted", steps=100, restarts=5),
 }
 
 
@@ -100,8 +104,8 @@ class Protocol:
 
     name: PresetName
     tasks: tuple[str, ...] = ("negotiation", "tools")
-    steps: int = 600
-    group_steps: int = 15
+    steps: int = 400
+    group_steps: int = 40
     batch: int = 64
     generations: int = 8
     learning_rate: float = 3e-3
@@ -111,8 +115,8 @@ class Protocol:
     interval: int = 2
     validation_seeds: tuple[int, ...] = (100,)
     final_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    episodes: int = 200
-    validation_episodes: int = 100
+    episodes: int = 100
+    validation_episodes: int = 50
     methods: tuple[Method, ...] = METHODS
 
     @property

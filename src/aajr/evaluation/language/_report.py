@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from aajr.evaluation.comparisons import difference, probability_of_improvement
 from aajr.evaluation.drawing import Plot, arms, blank_figure, save, settle
 from aajr.evaluation.files import write_json
+from aajr.evaluation.language._protocol import label
 from aajr.evaluation.language._study import score
 from aajr.evaluation.language._tasks import TASKS
 from aajr.evaluation.sheet import Sheet, markdown, rich_table
@@ -63,9 +64,9 @@ def _scores_sheet(results: Record, task: str) -> Sheet:
     second = _secondary_name(results, task)
     note = (
         f"{measure} of {protocol['episodes']} episodes, {len(protocol['final_seeds'])} models a "
-        "method: interquartile mean with its bootstrap interval. words: the worse of greedy "
-        "coordinate searches for the model's own reply and for a harmful one, at most 2 words "
-        "changed in a prompt; embeddings: the worst of ascents of radius 0.1 and 0.3 of ‖e‖."
+        "method: interquartile mean with its bootstrap interval. words: the worse of beam "
+        "searches against the model's own reply and for a harmful one, at most 2 words changed in "
+        "a prompt; embeddings: the worst of ascents of radius 0.1 and 0.3 of ‖e‖."
     )
     columns = (
         "method",
@@ -127,7 +128,7 @@ def _strength_sheet(results: Record) -> Sheet:
     protocol = results["protocol"]
     note = (
         f"One model a method, seed {seed}: as reported ({protocol['episodes']} episodes), and with "
-        f"three to five times the search ({protocol['validation_episodes']} episodes)."
+        f"about three times the search ({protocol['validation_episodes']} episodes)."
     )
     columns = (
         "model",
@@ -161,13 +162,13 @@ def _tuning_sheet(results: Record) -> Sheet:
         for method in _methods(results):
             choice = choices[method["name"]]
             for entry in choice["tried"]:
-                mark = "chosen" if entry["value"] == choice["value"] else ""
+                mark = "chosen" if entry["candidate"] == choice["candidate"] else ""
                 figures = (f"{entry[way]:.2f}" for way in WAYS)
-                knob = f"{choice['knob']} {entry['value']:g}"
-                rows.append((f"{task}, {method['title']}", knob, *figures, mark))
+                tried = label(entry["candidate"])
+                rows.append((f"{task}, {method['title']}", tried, *figures, mark))
     seeds = ", ".join(map(str, results["protocol"]["validation_seeds"]))
     note = f"Validation seed {seeds}, which no figure uses; as many candidates for all methods."
-    return Sheet("Tuning", ("method", "knob", *WAYS, ""), tuple(rows), (note,))
+    return Sheet("Tuning", ("method", "candidate", *WAYS, ""), tuple(rows), (note,))
 
 
 def _plot(results: Record) -> Plot:

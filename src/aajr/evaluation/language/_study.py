@@ -13,7 +13,14 @@ from safetensors.torch import load_file, save_file
 from aajr.evaluation.facts import PACKAGES, machine_facts, version_facts
 from aajr.evaluation.files import write_json
 from aajr.evaluation.language._play import Attack, play
-from aajr.evaluation.language._protocol import ATTACKS, THOROUGH, Method, Protocol
+from aajr.evaluation.language._protocol import (
+    ATTACKS,
+    THOROUGH,
+    Candidate,
+    Method,
+    Protocol,
+    label,
+)
 from aajr.evaluation.language._tasks import TASKS
 from aajr.evaluation.language._tokens import tiny_llama
 from aajr.evaluation.language._training import cost, train
@@ -59,7 +66,7 @@ def examine(
     directory: Path,
     task: str,
     method: Method,
-    value: float,
+    candidate: Candidate,
     seed: int,
     kind: str,
     costs: Record,
@@ -71,12 +78,12 @@ def examine(
         directory: of its files.
         task: name.
         method: how it is trained.
-        value: of the method's knob.
+        candidate: of the method.
         seed: of the run.
         kind: ``validation``, ``final`` or ``thorough``.
         costs: FLOPs of a step, by method.
     """
-    place = directory / f"{task}_{method.name}_{value:g}_{seed}"
+    place = _place(directory, task, method, candidate, seed)
     if (place / f"{kind}.json").exists():
         return
     place.mkdir(exist_ok=True)
@@ -84,14 +91,15 @@ def examine(
     if weights.exists():
         model.load_state_dict(load_file(weights))
     else:
-        model = train(protocol, TASKS[task], method, value, seed, costs)
+        model = train(protocol, TASKS[task], method, candidate, seed, costs)
         state = {name: value.clone() for name, value in model.state_dict().items()}
         save_file(state, weights.with_suffix(".partial"))
         weights.with_suffix(".partial").rename(weights)
     attacks: dict[str, Attack | None] = {"clean": None}
     attacks |= THOROUGH if kind == "thorough" else ATTACKS
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes
-    record: Record = {"task": task, "method": method.name, "value": value, "seed": seed}
+    record: Record = {"task": task, "method": method.name, "candidate": candidate}
+    record["seed"] = seed
     record["played"] = {
         name: dataclasses.asdict(play(model, TASKS[task], episodes, 3_000_017 + seed, attack))
         for name, attack in attacks.items()
@@ -111,24 +119,25 @@ def score(record: Record, names: tuple[str, ...]) -> float:
 
 def choose(protocol: Protocol, directory: Path, task: str, method: Method) -> Record:
     """The candidate of the best mean of the worst scores under words and embeddings."""
-    tried = []
-    for value in method.candidates:
+    tried: list[Record] = []
+    for candidate in method.candidates:
         records = [
-            _read(directory, task, method, value, seed, "validation")
+            _read(directory, task, method, candidate, seed, "validation")
             for seed in protocol.validation_seeds
         ]
         tried.append(
             {
-                "value": value,
+                "candidate": candidate,
                 "clean": float(np.mean([score(r, ("clean",)) for r in records])),
                 "words": float(np.mean([score(r, ("words",)) for r in records])),
                 "embeddings": float(np.mean([score(r, ("embeddings",)) for r in records])),
             }
         )
-    enough = CLEAN_SHARE * max(entry["clean"] for entry in tried)
+    most = max(entry["clean"] for entry in tried)
+    enough = most - (1 - CLEAN_SHARE) * abs(most)  # a score may be below zero
     able = [entry for entry in tried if entry["clean"] >= enough]
     best = max(able, key=lambda entry: entry["words"] + entry["embeddings"])
-    return {"knob": method.knob, "value": best["value"], "tried": tried}
+    return {"candidate": best["candidate"], "tried": tried}
 
 
 def _costs(protocol: Protocol, directory: Path) -> dict[str, float]:
@@ -148,13 +157,13 @@ def _jobs(
     for seed in protocol.validation_seeds if choices is None else seeds:
         for task in protocol.tasks:
             for method in protocol.methods:
-                values: tuple[float, ...] = method.candidates
+                candidates = method.candidates
                 if choices is not None:
-                    values = (choices[task][method.name]["value"],)
+                    candidates = (choices[task][method.name]["candidate"],)
                 name = "validation" if choices is None else kind
                 found += [
-                    (examine, (protocol, directory, task, method, value, seed, name, costs))
-                    for value in values
+                    (examine, (protocol, directory, task, method, candidate, seed, name, costs))
+                    for candidate in candidates
                 ]
     return found
 
@@ -162,7 +171,7 @@ def _jobs(
 def _gathered(protocol: Protocol, directory: Path, costs: Record, choices: Record) -> Record:
     def records(kind: str, seeds: tuple[int, ...]) -> list[Record]:
         return [
-            _read(directory, task, method, choices[task][method.name]["value"], seed, kind)
+            _read(directory, task, method, choices[task][method.name]["candidate"], seed, kind)
             for task in protocol.tasks
             for method in protocol.methods
             for seed in seeds
@@ -181,7 +190,13 @@ def _gathered(protocol: Protocol, directory: Path, costs: Record, choices: Recor
     }
 
 
-def _read(directory: Path, task: str, method: Method, value: float, seed: int, kind: str) -> Record:
-    path = directory / f"{task}_{method.name}_{value:g}_{seed}" / f"{kind}.json"
+def _place(directory: Path, task: str, method: Method, candidate: Candidate, seed: int) -> Path:
+    return directory / f"{task}, {method.name}, {label(candidate)}, seed {seed}".replace(" ", "_")
+
+
+def _read(
+    directory: Path, task: str, method: Method, candidate: Candidate, seed: int, kind: str
+) -> Record:
+    path = _place(directory, task, method, candidate, seed) / f"{kind}.json"
     record: Record = json.loads(path.read_text())
     return record

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from aajr.evaluation.language._protocol import Method, Protocol
+from aajr.evaluation.language._protocol import Candidate, Method, Protocol
+from aajr.evaluation.language._rollouts import openings, returned, rollouts
 from aajr.evaluation.language._tasks import TASKS, Task
 from aajr.evaluation.language._tokens import of_call, tiny_llama, tokenizer
 
@@ -22,7 +23,7 @@ def train(
     protocol: Protocol,
     task: Task[Any],
     method: Method,
-    value: float,
+    candidate: Candidate,
     seed: int,
     costs: dict[str, float],
 ) -> Any:
@@ -32,7 +33,7 @@ def train(
         protocol: the study.
         task: what it learns.
         method: how.
-        value: of the method's knob.
+        candidate: of the method.
         seed: of weights, data and order.
         costs: FLOPs of a mean step, by method.
     """
@@ -40,10 +41,14 @@ def train(
     with tempfile.TemporaryDirectory() as directory, quietly():
         torch.manual_seed(seed)
         model = tiny_llama(seed)
-        fine = fine_tuner(protocol, task, method, value, seed, model, round(protocol.steps * share))
+        fine = fine_tuner(
+            protocol, task, method, candidate, seed, model, round(protocol.steps * share)
+        )
         fine(Path(directory)).train()
         grouped = max(1, round(protocol.group_steps * share))
-        _group_trainer(protocol, task, method, value, seed, model, grouped, Path(directory)).train()
+        _group_trainer(
+            protocol, task, method, candidate, seed, model, grouped, Path(directory)
+        ).train()
     return model
 
 
@@ -64,7 +69,7 @@ def fine_tuner(
     protocol: Protocol,
     task: Task[Any],
     method: Method,
-    value: float,
+    candidate: Candidate,
     seed: int,
     model: Any,
     steps: int,
@@ -76,15 +81,14 @@ def fine_tuner(
         from trl import SFTConfig, SFTTrainer
 
         rows = task.examples(protocol.examples, 1_000_003 + seed)
-        data = Dataset.from_list([{k: row[k] for k in ("prompt", "completion")} for row in rows])
-        factor = value if method.knob == "learning rate" else 1.0
+        data = Dataset.from_list(rows)
         arguments = SFTConfig(
-            learning_rate=protocol.learning_rate * factor,
-            neftune_noise_alpha=value if method.knob == "noise" else None,
+            learning_rate=protocol.learning_rate * candidate.get("learning rate", 1.0),
+            neftune_noise_alpha=candidate.get("noise"),
             **_common(protocol, directory, steps, seed),
         )
         given = {"model": model, "args": arguments, "train_dataset": data}
-        return _robust(SFTTrainer, protocol, method, value, warmup)(
+        return _robust(SFTTrainer, protocol, method, candidate, warmup)(
             **given, processing_class=tokenizer()
         )
 
@@ -95,53 +99,52 @@ def _group_trainer(
     protocol: Protocol,
     task: Task[Any],
     method: Method,
-    value: float,
+    candidate: Candidate,
     seed: int,
     model: Any,
     steps: int,
     directory: Path,
 ) -> Any:
-    """GRPO on single decisions: a decision's reward follows from its state and the reply alone."""
+    """GRPO on whole episodes."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    rows = task.examples(protocol.examples, 2_000_003 + seed)
-    data = Dataset.from_list([{"prompt": row["prompt"], "index": i} for i, row in enumerate(rows)])
-
-    def reward(completions: list[str], index: list[int], **_: Any) -> list[float]:
-        return [
-            task.reward(rows[i]["state"], reply.strip())
-            for reply, i in zip(completions, index, strict=True)
-        ]
-
+    drawn = protocol.examples, 2_000_003 + seed
     arguments = GRPOConfig(
         learning_rate=protocol.group_learning_rate,
         num_generations=protocol.generations,
-        max_completion_length=4,
         temperature=1.0,
         beta=0.0,
         **_common(protocol, directory, steps, seed),
     )
-    given = {"model": model, "args": arguments, "train_dataset": data, "reward_funcs": reward}
-    return _robust(GRPOTrainer, protocol, method, value, 0.0)(**given, processing_class=tokenizer())
+    return _robust(GRPOTrainer, protocol, method, candidate, 0.0)(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(openings(task, *drawn)),
+        reward_funcs=returned,
+        rollout_func=rollouts(task, *drawn),
+        processing_class=tokenizer(),
+    )
 
 
-def _robust(trainer: Any, protocol: Protocol, method: Method, value: float, warmup: float) -> Any:
+def _robust(
+    trainer: Any, protocol: Protocol, method: Method, candidate: Candidate, warmup: float
+) -> Any:
     from aajr.integrations.trl import Robustness, robustify
 
     if method.settings is None:
         return trainer
-    settings = Robustness(
-        weight=value,
-        attacker=of_call,
-        fraction=protocol.fraction,
-        interval=protocol.interval,
-        warmup=warmup,
-        step=1e-3,
+    given: dict[str, Any] = {
         **method.settings,
-    )
+        **candidate,
+        "attacker": of_call,
+        "fraction": protocol.fraction,
+        "interval": protocol.interval,
+        "warmup": warmup,
+        "step": 1e-3,
+    }
     robust = robustify(trainer)
-    return lambda **given: robust(robustness=settings, **given)
+    return lambda **host: robust(robustness=Robustness(**given), **host)
 
 
 def _common(protocol: Protocol, directory: Path, steps: int, seed: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from aajr.integrations.trl import Robustness
 pytestmark = pytest.mark.filterwarnings("ignore")
 TINY = dataclasses.replace(
     PROTOCOLS["smoke"],
-    tasks=("tools",),
+    tasks=("negotiation",),
     steps=3,
     group_steps=1,
     methods=tuple(
@@ -36,7 +36,9 @@ def finished(tmp_path_factory):
     for choices, kind in ((None, "final"), ("later", "final"), ("later", "thorough")):
         if choices:
             choices = {
-                "tools": {m.name: runs.choose(TINY, directory, "tools", m) for m in TINY.methods}
+                "negotiation": {
+                    m.name: runs.choose(TINY, directory, "negotiation", m) for m in TINY.methods
+                }
             }
         for job, arguments in runs._jobs(TINY, directory, costs, choices, kind):
             job(*arguments)
@@ -90,17 +92,20 @@ def test_a_dearer_method_trains_fewer_steps(finished):
 def test_training_is_decided_by_its_seed(finished):
     _, costs, _ = finished
     aajr = TINY.methods[1]
-    models = [train(TINY, TASKS["tools"], aajr, 0.1, seed, costs) for seed in (3, 3, 4)]
+    models = [
+        train(TINY, TASKS["negotiation"], aajr, {"weight": 0.1}, seed, costs) for seed in (3, 3, 4)
+    ]
     first, same, other = ([p.detach() for p in m.parameters()] for m in models)
     assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_the_choice_weighs_both_kinds_of_attack_and_asks_for_the_task(tmp_path):
-    method = dataclasses.replace(METHODS[-1], candidates=(1.0, 2.0, 3.0))
     cases = {1.0: (1.0, 0.2, 0.2), 2.0: (0.97, 0.1, 0.6), 3.0: (0.9, 0.9, 0.9)}
-    for value, (clean, words, embeddings) in cases.items():
-        place = tmp_path / f"tools_aajr_{value:g}_100"
+    candidates = tuple({"weight": weight} for weight in cases)
+    method = dataclasses.replace(METHODS[-1], candidates=candidates)
+    for candidate, (clean, words, embeddings) in zip(candidates, cases.values(), strict=True):
+        place = runs._place(tmp_path, "tools", method, candidate, 100)
         place.mkdir()
         played = {"clean": clean, "words": words, "embeddings 0.3": embeddings}
         record = {
@@ -108,14 +113,16 @@ def test_the_choice_weighs_both_kinds_of_attack_and_asks_for_the_task(tmp_path):
             "played": {name: {"scores": {"success": s}} for name, s in played.items()},
         }
         (place / "validation.json").write_text(json.dumps(record))
-    assert runs.choose(PROTOCOLS["standard"], tmp_path, "tools", method)["value"] == 2.0
+    choice = runs.choose(PROTOCOLS["standard"], tmp_path, "tools", method)
+    assert choice["candidate"] == {"weight": 2.0}
 
 
 def test_every_method_has_the_same_budget_and_is_known():
     protocol = PROTOCOLS["standard"]
-    assert {len(method.candidates) for method in protocol.methods} == {3}
+    assert {len(method.candidates) for method in protocol.methods} == {5}
     assert len(protocol.final_seeds) >= 5
     assert not set(protocol.final_seeds) & set(protocol.validation_seeds)
     for method in METHODS:
         if method.settings is not None:
-            Robustness(weight=1.0, **method.settings)
+            for candidate in method.candidates:
+                Robustness(**method.settings, **candidate)
