@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,20 @@ def measure(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
         setup: trainer, adapters, checkpointing and sizes.
         robustness: None for the host alone.
     """
+    flops, memory = FlopCounterMode(display=False), PeakMemory()
+    _step(setup, robustness, flops)
+    held = _step(setup, robustness, memory)  # a step of its own: counting FLOPs keeps tensors alive
+    return {"flops": float(flops.get_total_flops()), "bytes": float(memory.peak + held)}
+
+
+def _step(setup: Setup, robustness: Robustness | None, watch: AbstractContextManager[Any]) -> int:
+    """Train one step under a watch; bytes of the parameters."""
     with tempfile.TemporaryDirectory() as directory:
         found = trainer(setup, robustness, Path(directory), steps=1)
         torch.manual_seed(0)  # else host and penalised GRPO would answer at different lengths
-        held = sum(p.nbytes for p in found.model.parameters())
-        with FlopCounterMode(display=False) as flops, PeakMemory() as memory:
+        with watch:
             found.train()
-    return {"flops": float(flops.get_total_flops()), "bytes": float(memory.peak + held)}
+    return sum(p.nbytes for p in found.model.parameters())
 
 
 def amortised(host: float, penalised: float, interval: int) -> float:

@@ -13,7 +13,7 @@ from aajr.evaluation.sheet import Sheet, markdown, rich_table
 from aajr.evaluation.smollm._cost import amortised
 
 Record = dict[str, Any]
-INTERVALS = (1, 4, 8, 16)
+INTERVALS = (1, 4, 8, 12)
 
 
 def write(results: Record, directory: Path) -> None:

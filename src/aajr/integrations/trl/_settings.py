@@ -71,7 +71,7 @@ class Robustness:
     metric: MetricName = "fisher"
     sketch: int | None = None
     fraction: float = 0.125
-    interval: int = 8
+    interval: int = 12
     warmup: float = 0.1
     step: float = 1e-4
     chunk: int = 256

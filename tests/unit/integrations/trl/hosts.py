@@ -107,6 +107,7 @@ def trainer(
     lora: float | None = None,
     dataset: Dataset | None = None,
     network: Any = None,
+    rollout_func: Any = None,
     **changes: Any,
 ) -> Any:
     """The host's trainer, robust if settings are given; ``lora`` is the adapters' dropout."""
@@ -135,6 +136,8 @@ def trainer(
     }
     if host in GENERATING:
         given["reward_funcs"] = reward
+    if rollout_func is not None:
+        given["rollout_func"] = rollout_func
     if lora is not None:
         kind_of_task = "SEQ_CLS" if host == "reward" else "CAUSAL_LM"
         given["peft_config"] = LoraConfig(

@@ -102,6 +102,30 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(host, tmp_path):
         torch.testing.assert_close(results[1][name], whole, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_what_tools_return_amid_completions_is_moved(weight, tmp_path):
+    """Two tokens of six are a tool's; they follow a prompt of four."""
+
+    def rollout(prompts, trainer):
+        said = [[5 + i, 6, 7, 8, 9 + i, 1] for i in range(len(prompts))]
+        return {
+            "prompt_ids": trainer.processing_class(prompts).input_ids,
+            "completion_ids": said,
+            "logprobs": None,
+            "env_mask": [[1, 1, 0, 0, 1, 1]] * len(said),
+        }
+
+    settings = Robustness(weight, attacker="tools", interval=1, warmup=0.0, fraction=1.0)
+    data = hosts.data("grpo", length=4)
+    trained = hosts.trainer("grpo", tmp_path, settings, dataset=data, rollout_func=rollout)
+    trained.train()
+    logged = trained.state.log_history[0]
+    assert ("aajr/penalty" in logged) == (weight > 0)
+    if weight > 0:
+        assert logged["aajr/attacked_tokens"] == pytest.approx(2 / 10)
+        assert logged["aajr/penalty"] > 0
+
+
 def test_evaluation_is_the_hosts(tmp_path):
     losses = []
     for robustness in (None, Robustness(weight=1.0, interval=1, warmup=0.0)):
