@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from aajr.evaluation.files import write_json
 from aajr.evaluation.sheet import Sheet, markdown, rich_table
 from aajr.evaluation.smollm._cost import amortised
+from aajr.evaluation.smollm._runs import INTERVAL
 
 Record = dict[str, Any]
 INTERVALS = (1, 4, 8, 12)
@@ -128,7 +129,8 @@ def _run_sheet(results: Record) -> Sheet:
     )
     settings = results["settings"]
     note = (
-        f"LoRA, λ = {settings['weight']}, {settings['steps']} steps, before → after; "
+        f"LoRA, λ = {settings['weight']}, {settings['steps']} steps, every {INTERVAL}-th penalised, "
+        "before → after; "
         f"{settings['rows']} unseen prompts, and prose. {len(settings['seeds'])} seed: a check "
         "that training works, not a comparison."
     )

@@ -15,6 +15,8 @@ from aajr.evaluation.smollm._training import Setup, trainer
 from aajr.integrations.trl import Robustness
 
 Record = dict[str, Any]
+INTERVAL = 8
+"""Steps from one penalised to the next: the trainings are shorter than the default asks for."""
 
 
 def run(setup: Setup, weight: float, steps: int, seed: int, rows: int) -> Record:
@@ -22,12 +24,12 @@ def run(setup: Setup, weight: float, steps: int, seed: int, rows: int) -> Record
 
     Args:
         setup: trainer and sizes.
-        weight: λ of AAJR with the default settings; 0 for the host.
+        weight: λ of AAJR; 0 for the host.
         steps: of the optimiser.
         seed: of data and order.
         rows: held-out pairs.
     """
-    robustness = Robustness(weight=weight, warmup=0.0) if weight > 0 else None
+    robustness = Robustness(weight=weight, warmup=0.0, interval=INTERVAL) if weight > 0 else None
     with tempfile.TemporaryDirectory() as directory:
         torch.manual_seed(seed)
         found = trainer(setup, robustness, Path(directory), steps=steps, seed=seed)

@@ -66,7 +66,7 @@ def study(preset: Preset, work: Path) -> Record:
         preset: sizes.
         work: directory for partial results.
     """
-    text = json.dumps(asdict(preset), sort_keys=True)
+    text = json.dumps([asdict(preset), asdict(_penalty(preset))], sort_keys=True)
     mark = hashlib.sha256(text.encode()).hexdigest()[:8]
     directory = work / f"language-cost-{preset.name}-{mark}"
     directory.mkdir(parents=True, exist_ok=True)
