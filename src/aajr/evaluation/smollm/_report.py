@@ -129,8 +129,8 @@ def _run_sheet(results: Record) -> Sheet:
     )
     settings = results["settings"]
     note = (
-        f"LoRA, λ = {settings['weight']}, {settings['steps']} steps, every {INTERVAL}-th penalised, "
-        "before → after; "
+        f"LoRA, λ = {settings['weight']}, {settings['steps']} steps, every {INTERVAL}-th of them "
+        "penalised, before → after; "
         f"{settings['rows']} unseen prompts, and prose. {len(settings['seeds'])} seed: a check "
         "that training works, not a comparison."
     )
