@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
-from aajr.evaluation.facts import machine_facts, version_facts
+from aajr.evaluation.facts import PACKAGES, machine_facts, version_facts
 
 
 def record(name: str, figures: dict) -> None:
     """Write figures beside machine and versions under results/benchmarks."""
     path = Path("results/benchmarks") / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"command": "make bench", "machine": machine_facts(), "versions": version_facts()}
+    versions = version_facts((*PACKAGES, "jax", "jaxlib", "optax"))
+    facts = {"command": "make bench", "machine": machine_facts(), "versions": versions}
     path.write_text(json.dumps({**facts, **figures}, indent=1) + "\n")
     print(json.dumps(figures, indent=1))

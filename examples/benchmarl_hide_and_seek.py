@@ -8,6 +8,7 @@ It needs BenchMARL's own environment, see docs/benchmarl.md:
 from __future__ import annotations
 
 import argparse
+import tempfile
 
 from benchmarl.algorithms import MappoConfig
 from benchmarl.experiment import Experiment, ExperimentConfig
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--epsilon", type=float, default=0.1)
     parser.add_argument("--weight", type=float, default=0.001)
+    parser.add_argument("--output", default=tempfile.mkdtemp(), help="BenchMARL's folder")
     arguments = parser.parse_args()
     hiders = Robustness(
         aajr.Ball("linf", arguments.epsilon),
@@ -37,6 +39,7 @@ def main() -> None:
     config.on_policy_n_minibatch_iters = 4
     config.on_policy_minibatch_size = 500
     config.render, config.evaluation, config.loggers = False, False, []
+    config.save_folder = arguments.output
     Experiment(
         task=HideAndSeekTask.HIDE_AND_SEEK.get_task(),
         algorithm_config=robustify(MappoConfig.get_from_yaml(), hiders),

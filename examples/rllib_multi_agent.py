@@ -9,7 +9,9 @@ Two env runners collect; ``--learners 2`` updates in two processes.
 from __future__ import annotations
 
 import argparse
+import os
 
+import ray
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
@@ -60,6 +62,9 @@ def main() -> None:
     parser.add_argument("--weight", type=float, default=0.001)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    # RLlib waits until every process has a core of its own; small machines lend theirs twice
+    processes = arguments.runners + arguments.learners + 1
+    ray.init(num_cpus=max(processes, os.cpu_count() or 1), ignore_reinit_error=True)
     algorithm = build(arguments).build_algo()
     for iteration in range(arguments.iterations):
         result = algorithm.train()

@@ -5,6 +5,7 @@ It has an environment of its own: ``make test-benchmarl``.
 
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from benchmarl.models.mlp import MlpConfig
 
 import aajr
 from aajr.integrations.benchmarl import HideAndSeekTask, Robustness, robustify
+from aajr.integrations.benchmarl._penalised import observation_key
 
 ALL = (MappoConfig, IppoConfig, MasacConfig, IsacConfig, MaddpgConfig, IddpgConfig)
 BALL = aajr.Ball("linf", 0.1)
@@ -160,6 +162,13 @@ def test_bad_input_names_the_remedy(tmp_path):
     )
     with pytest.raises(ValueError, match="recurrent"):
         experiment(tmp_path, robustify(MappoConfig.get_from_yaml(), off()), model=recurrent)
+    observation = ("agents", "observation")
+    masked = types.SimpleNamespace(in_keys=[observation, ("agents", "action_mask")])
+    with pytest.raises(ValueError, match="a mask of actions"):
+        observation_key(masked, "agents")
+    several = types.SimpleNamespace(in_keys=[observation, ("agents", "lidar")])
+    with pytest.raises(ValueError, match="CatTensors"):
+        observation_key(several, "agents")
     task = HideAndSeekTask.HIDE_AND_SEEK.get_task({"hiders": 2})
     with pytest.raises(ValueError, match=r"unknown fields \['hiders'\]"):
         experiment(tmp_path, MappoConfig.get_from_yaml(), task=task)

@@ -28,7 +28,7 @@ def yardstick(
     $ aajr yardstick --preset hopper --workers 8
 
     Args:
-        preset: smoke (InvertedPendulum, two minutes), standard (InvertedPendulum, an hour or two)
+        preset: smoke (InvertedPendulum, four minutes), standard (InvertedPendulum, an hour or two)
             or hopper (a night).
         output: directory of results.json, table.md and plots; results/yardstick/<preset> by
             default.

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.multi_agent_env import make_multi_agent
@@ -50,6 +51,18 @@ class Bits(gymnasium.Env):
 
     def _seen(self):
         return self.np_random.uniform(-1, 1, 3).astype(np.float32)
+
+
+class Parts(Bits):
+    """The vector in two parts."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        part = spaces.Box(-1.0, 1.0, (3,), np.float32)
+        self.observation_space = spaces.Dict({"a": part, "b": part})
+
+    def _seen(self):
+        return {"a": super()._seen(), "b": super()._seen()}
 
 
 def config_of(environment, learner=RobustPPOTorchLearner, settings=None, **environment_config):
@@ -187,7 +200,15 @@ def test_bad_settings_and_spaces_name_the_remedy():
         trained(stateful, 1)
 
 
-@pytest.mark.parametrize("share", [("--runners", "2"), ("--runners", "0", "--learners", "2")])
+def test_dict_observations_train_behind_the_connector_that_the_error_names():
+    config = config_of(Parts, settings=Robustness(BALL, aajr.AAJR)).env_runners(
+        env_to_module_connector=lambda *_, **__: FlattenObservations()
+    )
+    _, learned = trained(config, 1)
+    assert learned["default_policy"]["aajr_penalty"] > 0
+
+
+@pytest.mark.parametrize("share", [("--runners", "2"), ("--runners", "2", "--learners", "2")])
 def test_the_example_runs_on_two_cores(share):
     small = ("--iterations", "1", "--batch", "80", "--steps", "10")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}

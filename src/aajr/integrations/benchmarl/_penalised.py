@@ -228,6 +228,11 @@ def observation_key(policy: Any, group: str) -> tuple[str, ...]:
             "observation does not determine its output. Use an MLP or GNN, with past frames in "
             "the observation"
         )
+    if any("mask" in str(key) for key in keys):
+        raise ValueError(
+            f"the policy of group {group!r} reads a mask of actions ({keys}), without which the "
+            "attacked map is not the policy; use a task that masks no actions"
+        )
     if len(keys) != 1:
         raise ValueError(
             f"the policy of group {group!r} reads {keys}; a ball needs one vector of floats: "

@@ -71,7 +71,9 @@ def save_agent(path: str | os.PathLike[str], agent: BaseAlgorithm) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, _weights(directory))
     text = json.dumps(meta, indent=2, allow_nan=False)
-    (directory / "agent.json").write_text(text + "\n", encoding="utf-8")
+    draft = directory / "agent.json.tmp"
+    draft.write_text(text + "\n", encoding="utf-8")
+    draft.replace(directory / "agent.json")  # appears whole, and last
     return directory
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +96,18 @@ def test_the_description_records_epsilon_its_unit_and_the_versions(tmp_path):
     assert meta["robustness"]["epsilon"] == 0.1
     assert "standard deviation" in meta["robustness"]["epsilon_unit"]
     assert set(meta["versions"]) == {"aajr", "stable-baselines3", "gymnasium", "torch"}
+
+
+def test_a_kill_while_saving_leaves_no_description(tmp_path, monkeypatch):
+    def half(path, text, **_):
+        with path.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(KeyboardInterrupt):
+        save_agent(tmp_path, PPO("MlpPolicy", "CartPole-v1", **SHORT))
+    assert not (tmp_path / "agent.json").exists()
 
 
 def test_loading_leaves_the_global_random_source_alone(tmp_path):
