@@ -55,11 +55,12 @@ def test_three_updates(name, settings, placement):
     for update in range(3):
         x = dense.inputs(seed=update)
 
-        def loss(params, x=to_jax(x), state=state):
+        def loss(params, x, state):
             result = ours(partial(jax_sides.apply, params), x, squares, state=state)
             return result.total, result
 
-        (_, found), gradient = jax.value_and_grad(loss, has_aux=True)(jax_sides.parameters(net))
+        given = jax_sides.parameters(net), to_jax(x), state
+        (_, found), gradient = jax.value_and_grad(loss, has_aux=True)(*given)
         state = found.state
         expected = theirs(net, x, squares)
         for part in ("total", "task", "penalty"):
