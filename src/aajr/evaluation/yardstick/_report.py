@@ -116,7 +116,10 @@ def _strength_sheet(results: Record) -> Sheet:
         seed = results["protocol"]["final_seeds"][0]
         usual = next(a for a in _agents(results, method["name"]) if a["seed"] == seed)
         strong = next(a for a in results["thorough"] if a["method"] == method["name"])
-        cells = [f"{value:.0f}\n{name}" for value, name in map(_worst_all, (usual, strong))]
+        found = [
+            worst(a["returns"], names) for names in (results["five"], [""]) for a in (usual, strong)
+        ]
+        cells = [f"{value:.0f}\n{name}" for value, name in found]
         largest = max(usual["largest_perturbation"].values())
         rows.append((method["title"], *cells, f"{largest:.3g}"))
     protocol = results["protocol"]
@@ -131,7 +134,14 @@ def _strength_sheet(results: Record) -> Sheet:
         f"{protocol['validation_episodes']} episodes. The last column is the greatest "
         "perturbation that reached a policy, in the unit of ε."
     )
-    columns = ("method", "as reported", "thorough", "greatest ‖δ‖")
+    columns = (
+        "method",
+        "the five,\nas reported",
+        "the five,\nthorough",
+        "all,\nas reported",
+        "all,\nthorough",
+        "greatest ‖δ‖",
+    )
     return Sheet("Strength of the attacks", columns, tuple(rows), (note,))
 
 
