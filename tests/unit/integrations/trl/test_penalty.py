@@ -252,6 +252,18 @@ def test_checkpointing_gives_the_same_gradient():
     torch.testing.assert_close(*gradients)
 
 
+def test_symmetric_kl_at_small_radii_is_the_penalty():
+    """KL(p‖q) + KL(q‖p) = ρ² R + O(ρ³) along the same direction: R3F's and SMART's limit."""
+    net = network()
+    penalty = PENALTIES["random_direction"](scene(net, method="random_direction")).value
+    gaps = []
+    for radius in (1e-2, 1e-3):
+        divergence = PENALTIES["r3f"](scene(net, method="r3f", radius=radius)).value
+        gaps.append(abs(divergence.item() / radius**2 / penalty.item() - 1))
+    assert gaps[1] < 1e-2
+    assert gaps[1] < gaps[0] / 5
+
+
 def test_smart_beats_random_noise_and_adversarial_raises_the_loss():
     net = network()
     smart = PENALTIES["smart"](scene(net, method="smart", steps=5, radius=0.05)).value
