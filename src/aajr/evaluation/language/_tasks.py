@@ -229,12 +229,12 @@ class Tools(Task[Errand]):
     def right(self, state: Errand) -> str:
         if not state.called:
             return f"call {state.key} {state.item}"
-        return str(dict(state.values)[state.key])
+        return f"{state.key} {dict(state.values)[state.key]}"
 
     def harmful(self, state: Errand) -> str:
         if not state.called:
             return f"call {KEYS[KEYS.index(state.key) - 1]} {state.item}"
-        return str((dict(state.values)[state.key] + 7) % 21)
+        return f"{state.key} {(dict(state.values)[state.key] + 7) % 21}"
 
     def step(self, state: Errand, reply: str) -> Errand:
         if state.finished or (not state.called and reply != self.right(state)):

@@ -78,10 +78,10 @@ def test_a_group_meets_one_episode_and_returns_are_its_worths():
     task = Tools()
 
     def speak(words):
+        _, _, key, _, item, _ = (VOCABULARY[w] for w in words[:6])
         if INDEX["data"] in words:
             last = max(i for i, w in enumerate(words) if w == INDEX["answer"])
-            return speech("7")[len(words) - last - 1]
-        _, _, key, _, item, _ = (VOCABULARY[w] for w in words[:6])
+            return speech(f"{key} 7")[len(words) - last - 1]
         return speech(f"call {key} {item}")[len(words) - 6]
 
     prompts, found = roll(task, Speaker(speak), groups=50)

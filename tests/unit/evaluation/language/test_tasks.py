@@ -124,8 +124,8 @@ def test_the_rules_of_the_tools():
     assert called.shown.startswith(
         "user call price pear <eos> data price 7 stock 3 weight 0 <their>"
     )
-    assert task.scores([task.step(called, "7")]) == {"success": 1.0, "calls": 1.0}
-    assert task.scores([task.step(called, "3")]) == {"success": 0.0, "calls": 1.0}
+    assert task.scores([task.step(called, "price 7")]) == {"success": 1.0, "calls": 1.0}
+    assert task.scores([task.step(called, "price 3")]) == {"success": 0.0, "calls": 1.0}
     assert task.scores([task.step(errand, "call stock pear")]) == {"success": 0.0, "calls": 0.0}
 
 
