@@ -195,7 +195,7 @@ def _plot(results: Record) -> Plot:
         axis.set(xlabel=f"{task}: {TASKS[task].measure}")
     axes[0].set_yticks(range(len(methods)), [method["title"] for method in methods])
     axes[0].invert_yaxis()
-    axes[-1].legend(loc="lower right", fontsize=7)
+    axes[-1].legend(loc="lower left", fontsize=7)
     caption = "Interquartile means and intervals, clean and at the worst attack of each kind."
     return Plot("scores", "", caption, figure)
 
