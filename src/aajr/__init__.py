@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from aajr._errors import ContractError, ResolutionWarning
+
 if TYPE_CHECKING:
     from aajr.adversaries import (
         CMAES,
@@ -73,6 +75,7 @@ __all__ = [
     "AutoPGD",
     "Ball",
     "Categorical",
+    "ContractError",
     "Cosine",
     "Critic",
     "DiagonalGaussian",
@@ -96,6 +99,7 @@ __all__ = [
     "RandomDirection",
     "RandomSearch",
     "Reference",
+    "ResolutionWarning",
     "RobustLoss",
     "SmoothedAscent",
     "Spectral",

@@ -5,6 +5,7 @@ where torch takes a generator, and a policy is a function of its input that clos
 parameters. Importing this package never imports torch.
 """
 
+from aajr._errors import ContractError, ResolutionWarning
 from aajr.jax._aajr import AAJR
 from aajr.jax._adversary import Adversary, MaskedGradientWarning, UniformNoise
 from aajr.jax._ball import Ball
@@ -41,6 +42,7 @@ __all__ = [
     "Adversary",
     "Ball",
     "Categorical",
+    "ContractError",
     "Critic",
     "DiagonalGaussian",
     "Divergence",
@@ -59,6 +61,7 @@ __all__ = [
     "ProjectedGradientAscent",
     "RandomDirection",
     "Reference",
+    "ResolutionWarning",
     "RobustLoss",
     "RunningMean",
     "Spectral",

@@ -1,0 +1,11 @@
+"""Named errors and warnings, one definition for torch and JAX; it loads neither."""
+
+from __future__ import annotations
+
+
+class ContractError(RuntimeError):
+    """An adversary or a penalty broke its promise, for instance left the ball."""
+
+
+class ResolutionWarning(UserWarning):
+    """A difference or a radius is below what the arithmetic resolves."""
