@@ -96,7 +96,7 @@ class AutoPGD(Adversary):
             gradients=torch.stack(gradients),
             losses=scored,
             worst=highest(stacked, scored),
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=2 + self.steps,
             backward_passes=self.steps,
         )

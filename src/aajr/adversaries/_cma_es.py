@@ -91,7 +91,7 @@ class CMAES(Adversary):
             gradients=torch.zeros_like(x).unsqueeze(0),
             losses=torch.stack([start, found]),
             worst=x + best,
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=1 + self.generations * self.population,
         )
 

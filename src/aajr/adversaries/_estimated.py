@@ -100,7 +100,7 @@ class EstimatedAscent(Adversary):
             gradients=pushed if backward else torch.zeros_like(pushed),
             losses=scored,
             worst=highest(stacked, scored),
-            event_dims=ball.event_dims,
+            event_dims=ball.budget_dims,
             forward_passes=1 + len(losses) + forward,
             backward_passes=backward,
         )

@@ -39,6 +39,6 @@ class UniformNoise(Adversary):
             gradients=delta.unsqueeze(0),
             losses=torch.zeros(1, x.shape[0], dtype=x.dtype, device=x.device),
             worst=x + delta,
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=1,
         )

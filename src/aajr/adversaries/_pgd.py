@@ -121,7 +121,7 @@ class ProjectedGradientAscent(Adversary):
             gradients=torch.stack(gradients),
             losses=scored,
             worst=highest(stacked, scored) if self.select == "best" else points[-1],
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=1 + len(losses) + extra.forward,
             backward_passes=self.steps,
             curvature_passes=extra.curvature,
@@ -172,7 +172,7 @@ class ProjectedGradientAscent(Adversary):
             curvature=lambda d: along_direction(
                 loss_of(policy, self.objective, reference), x + delta, d
             )[2],
-            size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.event_dims],
+            size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.budget_dims],
         )
         size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
         return STEP_RULES[self.step_rule](arc, size)

@@ -57,7 +57,7 @@ class Search(Adversary):
             gradients=torch.zeros_like(x).unsqueeze(0),
             losses=torch.stack([start, found]),
             worst=x + best,
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=1 + self.queries,
         )
 
@@ -121,7 +121,7 @@ class Square(Search):
         fresh = self.ball.steepest(noise * block)
         if self.ball.norm == "linf":
             return self.ball.project(kept + self.ball.epsilon * fresh, x)
-        used = over_budgets(self.ball.size(kept), self.ball.event_dims)
+        used = over_budgets(self.ball.size(kept), self.ball.budget_dims)
         room = (self.ball.epsilon**2 - used**2).clamp_min(0).sqrt()
         return self.ball.project(kept + room * fresh, x)
 

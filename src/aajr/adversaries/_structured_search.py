@@ -66,7 +66,7 @@ class SubsetSearch(StructuredAdversary):
             choice, loss = enumerate_choices(scorer, budget)
         else:
             choice, loss = greedy_choice(scorer, budget, self.swaps)
-        return scorer.trajectory(choice, loss, self.ball.event_dims)
+        return scorer.trajectory(choice, loss, self.ball.budget_dims)
 
 
 @final
@@ -123,7 +123,7 @@ class CoordinateAscent(StructuredAdversary):
             uniform = torch.rand(choice.shape, generator=generator, device=x.device, dtype=x.dtype)
             start = (uniform * (len(options) + 1)).long()
             choice, loss = better(choice, loss, *self._sweep(scorer, start, scorer(start)))
-        return scorer.trajectory(choice, loss, self.ball.event_dims)
+        return scorer.trajectory(choice, loss, self.ball.budget_dims)
 
     def _sweep(self, scorer: ChoiceScorer, choice: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
         count = len(scorer.options) + 1

@@ -157,7 +157,7 @@ class EpisodeBudget(TemporalAdversary):
     def lens(self, reference: Reference) -> Lens:
         """The points that the rest of the budget pays for."""
         spent, x = reference.data["spent"], reference.inputs
-        check_event(self.ball.event_dims, x)
+        check_event(self.ball.budget_dims, x)
         if spent.shape != x.shape[:1] or not bool((spent >= 0).all()):
             raise ValueError(
                 f"data['spent'] has shape {tuple(spent.shape)} or negative or NaN entries; give "
@@ -170,7 +170,7 @@ class EpisodeBudget(TemporalAdversary):
         """Search within what is left, and keep what gains enough."""
         assert self.objective is not None
         if bool((self.lens(reference).radius == 0).all()):
-            return _no_attack(reference, self.ball.event_dims)
+            return _no_attack(reference, self.ball.budget_dims)
         found, lens = self.search(policy, reference, generator)
         attacked = loss_at(policy, self.objective, found.worst, reference)
         clean = self.objective(reference.outputs, reference)

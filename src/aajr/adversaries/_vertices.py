@@ -65,7 +65,7 @@ class VertexSearch(Adversary):
             gradients=torch.zeros_like(x).unsqueeze(0),
             losses=torch.stack([losses[0], losses.amax(0)]),
             worst=worst,
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=1 + len(points),
         )
 

@@ -101,7 +101,7 @@ def region_around(ball: Ball, x: Tensor, epsilon: Tensor) -> Region:
     outward = reach > 0
     low = torch.where(outward, torch.nextafter(low, low.new_tensor(-math.inf)), rows)
     high = torch.where(outward, torch.nextafter(high, high.new_tensor(math.inf)), rows)
-    one_budget = ball.norm == "l2" and x.ndim - 1 == ball.event_dims
+    one_budget = ball.norm == "l2" and x.ndim - 1 == ball.budget_dims
     return Region(low, high, rows, reach if one_budget else None)
 
 
@@ -115,7 +115,7 @@ def euclidean_radius(ball: Ball, x: Tensor) -> Tensor:
     allowed = ball.attackable(x)
     if ball.norm == "linf":
         return ball.epsilon * allowed.flatten(1).sum(1).sqrt()
-    budgets = allowed.flatten(-ball.event_dims).amax(-1).reshape(len(x), -1)
+    budgets = allowed.flatten(-ball.budget_dims).amax(-1).reshape(len(x), -1)
     return ball.epsilon * budgets.sum(1).sqrt()
 
 

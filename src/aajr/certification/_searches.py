@@ -54,7 +54,7 @@ class Search(Adversary):
             gradients=torch.zeros_like(x).unsqueeze(0),
             losses=torch.stack([start, highest]),
             worst=x + best,
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=1 + self.queries,
         )
 
@@ -112,6 +112,6 @@ class BlackBoxSearch(Search):
         features = self.ball.attackable(x).flatten(1).sum(1).reshape(-1, *[1] * (x.ndim - 1))
         share = (1 / features).clamp_min(0.5 * (1 - query / self.queries) ** 2)
         mixed = torch.where(uniform < share, fresh, best)
-        size = self.ball.size(mixed)[(...,) + (None,) * self.ball.event_dims]
+        size = self.ball.size(mixed)[(...,) + (None,) * self.ball.budget_dims]
         surface = mixed * torch.where(size > 0, self.ball.epsilon / size, size)
         return self.ball.project(surface, x)

@@ -12,6 +12,7 @@ from torch import Tensor
 from aajr._checks import (
     check_batch,
     check_choice,
+    check_count,
     check_finite,
     check_number,
     check_same_shape,
@@ -27,8 +28,9 @@ class Ball:
     """Perturbations δ with ‖δ/s‖_p ≤ ε on the attackable features, and x + δ in a valid box.
 
     A sample's last ``event_dims`` dimensions share one budget. On ``[batch, agents, features]``,
-    1 gives every agent a ball of its own and 2 one joint ball for the team (for ``linf`` they are
-    the same set).
+    1 gives every agent a ball of its own and 2 one joint ball for the team; on images
+    ``[batch, channels, height, width]``, 3 gives every image one ball. For ``linf`` they are the
+    same set.
 
     Attributes:
         norm: ``"l2"`` or ``"linf"``.
@@ -38,7 +40,8 @@ class Ball:
         coalition: True for the agents the adversary holds, ``[agents]`` or ``[batch, agents]``.
         low: least valid input; a clean input outside the box stays admissible.
         high: greatest valid input.
-        event_dims: trailing dimensions that share one budget.
+        event_dims: trailing dimensions that share one budget; by default 1 for
+            ``[batch, features]`` and ``[batch, agents, features]``, and to be given for more.
 
     Example:
         >>> import torch
@@ -54,13 +57,13 @@ class Ball:
     coalition: Tensor | None = None
     low: Tensor | float | None = None
     high: Tensor | float | None = None
-    event_dims: int = 1
+    event_dims: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, ("l2", "linf"))
         check_number("epsilon", self.epsilon)
-        if self.event_dims not in (1, 2):
-            raise ValueError(f"event_dims={self.event_dims!r} is not allowed; give 1 or 2")
+        if self.event_dims is not None:
+            check_count("event_dims", self.event_dims)
         for name in ("scale", "mask", "coalition"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Tensor):
@@ -75,6 +78,11 @@ class Ball:
                 "features with mask"
             )
         self._check_box()
+
+    @property
+    def budget_dims(self) -> int:
+        """Trailing dimensions that share one budget: ``event_dims``, and 1 for None."""
+        return 1 if self.event_dims is None else self.event_dims
 
     def with_epsilon(self, epsilon: float) -> Ball:
         """The same set with another radius."""
@@ -101,6 +109,7 @@ class Ball:
         Source: Boyd and Vandenberghe, Convex Optimization, section 8.1.
         """
         check_same_shape("delta", delta, "x", x)
+        self._check_event(x)
         check_finite("delta", delta)
         delta = delta * self.attackable(x)
         if self.epsilon == 0:
@@ -145,6 +154,7 @@ class Ball:
 
         An l2 ball that a valid box cuts is sampled uniformly without the box, then projected.
         """
+        self._check_event(x)
         allowed, scale = self.attackable(x), self._scale(x)
         low, high = self._faces(x)
         if self.norm == "linf":
@@ -169,6 +179,7 @@ class Ball:
 
     def diameter(self, x: Tensor) -> Tensor:
         """sup ‖δ - δ'‖₂ without the valid box, for each budget of x, ``[batch, ...]``."""
+        self._check_event(x)
         reach = 2 * self.epsilon * self._scale(x) * self.attackable(x)
         order = math.inf if self.norm == "l2" else 2
         return torch.linalg.vector_norm(reach, ord=order, dim=self._dims)
@@ -176,14 +187,24 @@ class Ball:
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless x is a finite batch that this ball fits."""
         check_batch("x", x)
-        if x.ndim <= self.event_dims:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)} but event_dims={self.event_dims}; "
-                "give [batch, agents, features] or use event_dims=1"
-            )
+        self._check_event(x)
         self._scale(x), self._faces(x)
         if not bool(self.attackable(x).any()):
             raise ValueError("mask and coalition leave no attackable feature; allow at least one")
+
+    def _check_event(self, x: Tensor) -> None:
+        event = x.ndim - 1
+        if self.event_dims is None and event > 2:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} but event_dims=None leaves open what "
+                f"shares one budget; give event_dims={event} for one budget per sample, as for "
+                "images, or event_dims=1 for one per last dimension"
+            )
+        if event < self.budget_dims:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} but event_dims={self.event_dims}; a sample has "
+                f"{event} dimensions, so give event_dims of at most {event}"
+            )
 
     def _scale(self, x: Tensor) -> Tensor:
         if self.scale is None:
@@ -218,10 +239,10 @@ class Ball:
 
     @property
     def _dims(self) -> tuple[int, ...]:
-        return tuple(range(-self.event_dims, 0))
+        return tuple(range(-self.budget_dims, 0))
 
     def _flat(self, value: Tensor) -> Tensor:
-        return value.reshape(-1, math.prod(value.shape[-self.event_dims :]))
+        return value.reshape(-1, math.prod(value.shape[-self.budget_dims :]))
 
 
 def _expanded(name: str, value: Tensor, x: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class FiniteSet(ABC):
 
     @property
     @abstractmethod
-    def event_dims(self) -> int:
+    def budget_dims(self) -> int:
         """Dimensions of one sample, which share the budget."""
 
     @property
@@ -49,13 +49,13 @@ class FiniteSet(ABC):
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless x is a finite batch that this set fits."""
         check_batch("x", x)
-        check_event(self.event_dims, x)
+        check_event(self.budget_dims, x)
         if not bool(self.attackable(x).any()):
             raise ValueError("groups and mask leave no attackable feature; allow at least one")
 
     def members(self, x: Tensor) -> Tensor:
         """Which feature is in which group, ``[groups, *event]``."""
-        return membership(self.groups, x, self.event_dims)
+        return membership(self.groups, x, self.budget_dims)
 
     def attackable(self, x: Tensor) -> Tensor:
         """1 where the adversary may act and 0 elsewhere, in x's shape ``[batch, *event]``."""

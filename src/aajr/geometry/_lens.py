@@ -66,7 +66,7 @@ class Lens(Ball):
         scale = self._scale(delta)
         if self.norm == "linf":
             return project_box(delta, centre - radius * scale, centre + radius * scale)
-        radius = radius.expand(*delta.shape[: -self.event_dims], *[1] * self.event_dims)
+        radius = radius.expand(*delta.shape[: -self.budget_dims], *[1] * self.budget_dims)
         flat = (self._flat(delta / scale), self.epsilon, self._flat(centre / scale))
         near = project_two_spheres(*flat, radius.reshape(-1, 1))
         return near.reshape(delta.shape) * scale

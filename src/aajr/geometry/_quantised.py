@@ -62,9 +62,9 @@ class Quantised(FiniteSet):
         return self.ball.epsilon
 
     @property
-    def event_dims(self) -> int:
+    def budget_dims(self) -> int:
         """Dimensions of one sample."""
-        return self.ball.event_dims
+        return self.ball.budget_dims
 
     def with_epsilon(self, epsilon: float) -> Quantised:
         """The same grid with another ε."""

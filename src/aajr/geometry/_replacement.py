@@ -31,7 +31,7 @@ class Replacement(FiniteSet):
         return float(self.budget)
 
     @property
-    def event_dims(self) -> int:
+    def budget_dims(self) -> int:
         """Dimensions of one sample."""
         return self.groups.ndim
 

@@ -64,9 +64,9 @@ class Sparse:
         return self.ball.epsilon
 
     @property
-    def event_dims(self) -> int:
+    def budget_dims(self) -> int:
         """Dimensions of one sample, which share the budget."""
-        return self.ball.event_dims
+        return self.ball.budget_dims
 
     def with_epsilon(self, epsilon: float) -> Sparse:
         """The same set with another ε."""
@@ -75,13 +75,13 @@ class Sparse:
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless x is a finite batch that this set fits."""
         self.ball.check(x)
-        check_event(self.event_dims, x)
+        check_event(self.budget_dims, x)
         if not bool(self.attackable(x).any()):
             raise ValueError("groups and mask leave no attackable feature; allow at least one")
 
     def members(self, x: Tensor) -> Tensor:
         """Which feature is in which group, ``[groups, *event]``."""
-        return membership(self.groups, x, self.event_dims)
+        return membership(self.groups, x, self.budget_dims)
 
     def attackable(self, x: Tensor) -> Tensor:
         """1 where the adversary may act and 0 elsewhere, in x's shape ``[batch, *event]``."""
@@ -118,12 +118,12 @@ class Sparse:
         return self.size(delta) <= self.epsilon + tolerance
 
 
-def check_event(event_dims: int, x: Tensor) -> None:
+def check_event(budget_dims: int, x: Tensor) -> None:
     """Raise ValueError unless a sample of x is one event, whose groups share one budget."""
-    if x.ndim != 1 + event_dims:
+    if x.ndim != 1 + budget_dims:
         raise ValueError(
-            f"x has shape {tuple(x.shape)} but event_dims={event_dims} and one budget holds for a "
-            "sample; give [batch, features], or event_dims=2 for [batch, agents, features]"
+            f"x has shape {tuple(x.shape)} but event_dims={budget_dims} and one budget holds for a "
+            f"sample; give event_dims={x.ndim - 1}, or x with {budget_dims} dimensions per sample"
         )
 
 

@@ -16,7 +16,7 @@ class ThreatSet(Protocol):
         ...
 
     @property
-    def event_dims(self) -> int:
+    def budget_dims(self) -> int:
         """Trailing dimensions that share one budget."""
         ...
 

@@ -230,10 +230,11 @@ def test_the_policy_is_left_alone():
     assert [type(layer) for layer in policy.modules()][1:3] == [nn.Linear, nn.Tanh]
 
 
-def test_images_begin_with_flatten():
+@pytest.mark.parametrize("event", [(2, 3), (1, 2, 3)])
+def test_images_begin_with_flatten(event):
     policy, x = network("relu", seed=0, sizes=(6, 5, 2)), states(0, features=6)
-    ball = Ball("l2", 0.1, event_dims=2)
-    image = certified_bounds(nn.Sequential(nn.Flatten(), policy), x.reshape(6, 2, 3), ball)
+    ball = Ball("l2", 0.1, event_dims=len(event))
+    image = certified_bounds(nn.Sequential(nn.Flatten(), policy), x.reshape(6, *event), ball)
     rows = certified_bounds(policy, x, Ball("l2", 0.1))
     torch.testing.assert_close(image.lower, rows.lower)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -98,6 +99,34 @@ def test_diameter_is_the_greatest_distance(mask, generator):
     assert float((inner.unsqueeze(0) - inner.unsqueeze(1)).norm(dim=-1).max()) <= float(brute)
 
 
+@pytest.mark.parametrize("event_dims", [1, 2, 3, 4])
+def test_the_budget_is_that_of_the_dimensions_named(event_dims, generator):
+    x = torch.zeros(1, 2, 3, 4, 4, dtype=torch.float64)
+    ball = Ball("l2", 0.5, event_dims=event_dims)
+    budgets = x.numel() / math.prod(x.shape[-event_dims:])
+    far = torch.randn(x.shape, generator=generator, dtype=x.dtype) * 10
+    for delta in (ball.project(far, x), 0.5 * ball.steepest(far)):
+        assert ball.size(delta).shape == x.shape[:-event_dims]
+        torch.testing.assert_close(float(delta.norm()), 0.5 * budgets**0.5)
+    assert bool((ball.size(ball.sample(x, generator)) <= 0.5).all())
+    assert ball.diameter(x).shape == x.shape[:-event_dims]
+    assert bool((ball.diameter(x) == 1).all())
+
+
+def test_an_image_needs_the_number_of_its_dimensions(generator):
+    x, ball = torch.zeros(1, 3, 8, 8), Ball("l2", 0.5)
+    message = r"\(1, 3, 8, 8\) but event_dims=None .* give event_dims=3 for one budget"
+    for call in (
+        lambda: ball.check(x),
+        lambda: ball.project(x, x),
+        lambda: ball.sample(x, generator),
+        lambda: ball.diameter(x),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert Ball("l2", 0.5).budget_dims == 1
+
+
 def test_diameter_per_budget():
     x = torch.zeros(2, 3, 4)
     assert Ball("linf", 0.5).diameter(x).shape == (2, 3)
@@ -129,7 +158,8 @@ def test_with_epsilon_keeps_the_rest():
         ({"epsilon": -0.1}, r"epsilon=-0\.1 is not allowed; give a finite number >= 0"),
         ({"epsilon": float("nan")}, "epsilon=nan is not allowed"),
         ({"epsilon": "0.1"}, r"epsilon='0\.1' is not allowed"),
-        ({"event_dims": 3}, "event_dims=3 is not allowed; give 1 or 2"),
+        ({"event_dims": 0}, "event_dims=0 is not allowed; give a whole number >= 1"),
+        ({"event_dims": 1.5}, r"event_dims=1\.5 is not allowed; give a whole number"),
         ({"scale": torch.tensor([0.0, 1.0])}, "scale holds 0; give positive finite values"),
         ({"scale": 2.0}, "scale is a float; give a torch.Tensor"),
         ({"mask": [True, False]}, "mask is a list; give a torch.Tensor"),
@@ -160,7 +190,8 @@ def test_bad_balls_are_refused(arguments, message):
         ),
         (Ball("l2", 0.1, coalition=MASK), torch.zeros(2, 2, 3), r"coalition of shape \(3, 1\)"),
         (Ball("l2", 0.1, mask=MASK & ~MASK), torch.zeros(2, 3), "allow at least one"),
-        (Ball("l2", 0.1, event_dims=2), torch.zeros(2, 3), r"\(2, 3\) but event_dims=2; give"),
+        (Ball("l2", 0.1, event_dims=2), torch.zeros(2, 3), r"event_dims=2; .* of at most 1"),
+        (Ball("l2", 0.1), torch.zeros(1, 3, 4, 4), r"give event_dims=3 for one budget per sample"),
         (Ball("l2", 0.1), torch.zeros(0, 3), r"x has shape \(0, 3\).*at least one row"),
         (Ball("l2", 0.1), torch.zeros(3), r"x has shape \(3,\); give \[batch"),
         (Ball("l2", 0.1), torch.zeros(2, 3).long(), r"x has dtype torch.int64; convert it with"),

@@ -18,13 +18,19 @@ from aajr import Ball
 flag = st.booleans()
 
 
+def _event_dims(event: tuple[int, ...]) -> list[int | None]:
+    """What may be given for a sample of that shape."""
+    given = list(range(1, len(event) + 1))
+    return given if len(event) > 2 else [None, *given]
+
+
 @st.composite
 def cases(draw) -> tuple[Ball, Tensor, Tensor]:
     """A ball, clean inputs and a displacement to project."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
     batch, agents, features = (draw(st.integers(1, 3)) for _ in range(3))
-    teams = draw(flag)
-    event = (agents, features) if teams else (features,)
+    event = (draw(st.integers(1, 2)), agents, features)[draw(st.integers(0, 2)) :]
+    teams = len(event) == 2
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -42,7 +48,7 @@ def cases(draw) -> tuple[Ball, Tensor, Tensor]:
         coalition=coin(batch, agents) if teams and draw(flag) else None,
         low=x.amin(0) - normal(*event).abs() if box else None,
         high=x.amax(0) + normal(*event).abs() if box else None,
-        event_dims=draw(st.integers(1, len(event))),
+        event_dims=draw(st.sampled_from(_event_dims(event))),
     )
     return ball, x, normal(batch, *event) * draw(st.sampled_from([0.1, 1.0, 10.0]))
 
@@ -53,7 +59,7 @@ def argmin(ball: Ball, x: Tensor, delta: Tensor) -> Tensor:
     scale = torch.ones_like(x) if ball.scale is None else ball.scale.expand_as(x)
     low = (torch.full_like(x, -math.inf) if ball.low is None else ball.low - x).clamp(-50, 0)
     high = (torch.full_like(x, math.inf) if ball.high is None else ball.high - x).clamp(0, 50)
-    size = math.prod(x.shape[-ball.event_dims :])
+    size = math.prod(x.shape[-ball.budget_dims :])
     rows = zip(
         *(t.reshape(-1, size).numpy() for t in (delta, allowed, scale, low, high)), strict=True
     )
@@ -107,7 +113,7 @@ def test_projection_does_not_expand(case, seed):
     ball, x, delta = case
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
     other = delta + noise
-    dims = tuple(range(-ball.event_dims, 0))
+    dims = tuple(range(-ball.budget_dims, 0))
     before = torch.linalg.vector_norm(delta - other, dim=dims)
     after = torch.linalg.vector_norm(ball.project(delta, x) - ball.project(other, x), dim=dims)
     assert bool((after <= before + 1e-10).all())
@@ -118,7 +124,7 @@ def test_projection_makes_an_obtuse_angle_with_the_set(case, seed):
     ball, x, delta = case
     z = ball.project(delta, x)
     generator = torch.Generator().manual_seed(seed)
-    dims = tuple(range(-ball.event_dims, 0))
+    dims = tuple(range(-ball.budget_dims, 0))
     for _ in range(5):
         w = ball.sample(x, generator)
         assert bool((((delta - z) * (w - z)).sum(dims) <= 1e-9).all())

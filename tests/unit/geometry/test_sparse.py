@@ -182,8 +182,17 @@ def test_bad_histories_are_refused(data, message):
         Delayed(GROUPS, delay=2).options(torch.zeros(2, 5), data)
 
 
+def test_the_budget_counts_the_pixels_of_an_image():
+    sparse = Sparse(Ball("linf", 0.5, event_dims=3), budget=2)
+    x = torch.zeros(2, 3, 4, 4)
+    sparse.check(x)
+    delta = sparse.project(torch.arange(96.0).reshape(x.shape), x)
+    assert torch.equal((delta != 0).flatten(1).sum(1), torch.tensor([2, 2]))
+    assert bool((delta[:, -1, -1, -2:] == 0.5).all())
+
+
 def test_a_sample_is_one_event():
-    with pytest.raises(ValueError, match=r"x has shape \(2, 3, 5\) but event_dims=1"):
+    with pytest.raises(ValueError, match=r"x has shape \(2, 3, 5\) but event_dims=1.*event_dims=2"):
         Sparse(Ball("linf", 0.1), 1).check(torch.zeros(2, 3, 5))
     with pytest.raises(ValueError, match=r"groups has shape \(5,\) but one sample of x has \(4,\)"):
         Dropped(GROUPS).check(torch.zeros(2, 4))

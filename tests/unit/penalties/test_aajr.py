@@ -29,6 +29,25 @@ def test_the_default_is_a_difference_on_an_eighth_of_the_rows(generator):
     assert rows == [2 * 16 // 8]
 
 
+def test_an_image_has_one_unit_direction(generator):
+    W = dense.inputs(2, 48, seed=1)
+    x = dense.inputs(3, 3 * 4 * 4, seed=2).reshape(3, 3, 4, 4)
+    ball = Ball("l2", 0.5, event_dims=3)
+    attack = ProjectedGradientAscent(ball, lambda output, reference: output.square().sum(1))
+
+    def policy(z):
+        return z.flatten(1) @ W.T
+
+    trajectory = attack(policy, x, generator)
+    moved = (trajectory.worst - x).flatten(1).norm(dim=1)
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.5))
+    penalty = AAJR(fraction=1.0, estimator="forward_mode", points="trajectory")
+    g = trajectory.gradients.flatten(2)
+    v = g / g.norm(dim=2, keepdim=True)
+    expected = (v @ W.T).square().sum(2).mean()
+    torch.testing.assert_close(penalty(policy, trajectory, generator), expected)
+
+
 def test_kept_outputs_make_the_secant_free(generator):
     policy = dense.tanh_net()
     kept = trajectory_of(policy, keep_outputs=True)

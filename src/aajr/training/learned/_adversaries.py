@@ -59,7 +59,7 @@ class LearnedAdversary(Adversary):
             gradients=torch.zeros_like(x).unsqueeze(0),
             losses=torch.zeros(1, x.shape[0], dtype=x.dtype, device=x.device),
             worst=worst,
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=1,
         )
 

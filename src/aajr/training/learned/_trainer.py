@@ -178,7 +178,7 @@ class AttackerTrainer:
         """What must agree for a run to go on: all but its length."""
         settings = asdict(self.config)
         del settings["iterations"], settings["checkpoint_interval"]
-        ball = (self.ball.norm, self.ball.epsilon, self.ball.event_dims)
+        ball = (self.ball.norm, self.ball.epsilon, self.ball.budget_dims)
         parts = (
             self.ball.scale,
             self.ball.mask,
