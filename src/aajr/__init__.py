@@ -1,7 +1,8 @@
 """Adversarially-aligned Jacobian regularisation.
 
-The names below are loaded when first used, so that ``import aajr.jax`` needs no torch. A new name
-goes into the imports for the type checker and into ``__all__``.
+A name loads its own module when first used: ``import aajr.jax`` needs no torch, and ``aajr.Ball``
+loads no adversary. A new name goes into three lists: the imports for the type checker, ``__all__``
+and ``_NAMES``.
 """
 
 from __future__ import annotations
@@ -122,26 +123,71 @@ __all__ = [
     "spectral_squared",
 ]
 
-_HOMES = (
-    "adversaries",
-    "diagnostics",
-    "geometry",
-    "jacobian",
-    "minimax",
-    "penalties",
-    "schedules",
-    "theory",
-    "trajectory",
-)
+_NAMES = {
+    "adversaries": (
+        "CMAES",
+        "NES",
+        "SPSA",
+        "Adversary",
+        "AttackOn",
+        "AutoPGD",
+        "Critic",
+        "Divergence",
+        "Imitation",
+        "LeastValue",
+        "MaskedGradients",
+        "MaskedGradientWarning",
+        "Mixture",
+        "ProjectedGradientAscent",
+        "RandomSearch",
+        "SmoothedAscent",
+        "Square",
+        "Surrogate",
+        "Targeted",
+        "Transfer",
+        "UniformNoise",
+        "VertexSearch",
+        "fgsm",
+        "imitate",
+        "masked_gradients",
+        "objective_scale",
+    ),
+    "diagnostics": ("diagnose",),
+    "geometry": ("Ball", "Categorical", "DiagonalGaussian", "Euclidean", "Metric"),
+    "jacobian": (
+        "directional_curvature",
+        "directional_derivative",
+        "frobenius_squared",
+        "spectral_squared",
+    ),
+    "minimax": ("Minimax", "RobustLoss"),
+    "penalties": (
+        "AAJR",
+        "ERNIE",
+        "Frobenius",
+        "InputGradient",
+        "Penalty",
+        "RandomDirection",
+        "Spectral",
+        "StateAdversarial",
+    ),
+    "schedules": ("Cosine", "DualAscent", "Linear", "PerformanceCurriculum"),
+    "theory": (),
+    "trajectory": ("Objective", "Reference", "Trajectory"),
+}
+"""The module of each public name; one without names is reached as an attribute."""
+_HOME_OF = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def _load(name: str) -> Any:
-    """A public name, or a module that holds some, at first use (PEP 562)."""
-    if name not in (*__all__, *_HOMES):
+    """A public name, or a module of the table, at first use (PEP 562): that module alone."""
+    if name in _NAMES:
+        return import_module(f"aajr.{name}")
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'aajr' has no attribute {name!r}")
-    for home in [import_module(f"aajr.{home}") for home in _HOMES]:
-        globals().update({known: vars(home)[known] for known in __all__ if known in vars(home)})
-    return globals()[name]
+    found = getattr(import_module(f"aajr.{_HOME_OF[name]}"), name)
+    globals()[name] = found  # later uses do without this function
+    return found
 
 
 if not TYPE_CHECKING:  # or else every attribute would seem to exist
@@ -149,4 +195,4 @@ if not TYPE_CHECKING:  # or else every attribute would seem to exist
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_HOMES})
+    return sorted({*globals(), *__all__, *_NAMES})
