@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_batch, check_count, check_number
+from aajr._errors import ContractError
 from aajr._modes import Policy, evaluating
 from aajr.adversaries import Divergence, MaskedGradientWarning
 from aajr.certification._attacks import Attacks, AuditBudget, Found
@@ -108,7 +109,8 @@ def audit(
     """Attack a policy, bound it, and compare the two on the same states.
 
     A policy of supported layers is audited in float64, so that what is found and what is certified
-    concern one function. Any other policy is measured as it is, and nothing is certified.
+    concern one function; this holds for half-precision weights too. Any other policy is measured
+    as it is, in float32 or float64, and nothing is certified.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, outputs]``, independent between rows.
@@ -132,7 +134,8 @@ def audit(
     Raises:
         ImportError: supported layers, but not the extra ``certify``.
         ValueError: no states, NaN, ε = 0, γ ≤ 0, heads that do not fit, a policy whose bounds
-            overflow.
+            overflow, half precision in a policy that is not of supported layers.
+        ContractError: a measured value exceeds a certified one; nothing is returned then.
 
     Warns:
         MaskedGradientWarning: gradients that hide the worst case.
@@ -148,6 +151,8 @@ def audit(
     _check(states, ball, gamma, seed)
     budget = budget or AuditBudget()
     subject, reason, network = _subject(policy, states)
+    if network is None:
+        _check_precision(policy, states)
     x = states.detach() if network is None else states.detach().double()
     measured: Policy = policy if network is None else network
     goal = _in_dtype(objective, states.dtype) if objective else Divergence(*filter(None, [metric]))
@@ -159,7 +164,7 @@ def audit(
     finding = epsilon_finding(ball, x, epsilon_unit)
     _warn(status, finding)
     verdict = checks(results)
-    assert all(verdict.values()), f"measured exceeds certified: {verdict}"
+    _keep_the_order(verdict)
     return Audit(
         subject={**subject, **(description or {})},
         threat=_threat(ball, x, epsilon_unit),
@@ -174,6 +179,16 @@ def audit(
         seed=seed,
         versions=_versions(certificates),
     )
+
+
+def _keep_the_order(verdict: Mapping[str, bool]) -> None:
+    broken = sorted(name for name, kept in verdict.items() if not kept)
+    if broken:
+        raise ContractError(
+            f"the audit contradicts itself, {', '.join(broken)} are false: a measured value "
+            "exceeds a certified one, so that neither may be used. Check that the policy's rows are "
+            "independent; if they are, report the policy and the ball as a bug"
+        )
 
 
 def weights_hash(policy: nn.Module) -> str:
@@ -194,6 +209,25 @@ def _check(states: Tensor, ball: Ball, gamma: float | None, seed: int) -> None:
     check_count("seed", seed, minimum=0)
     if gamma is not None:
         check_number("gamma", gamma, exclusive=True)
+
+
+def _check_precision(policy: Callable[[Tensor], Tensor], states: Tensor) -> None:
+    """Raise ValueError where rounding would be measured: a policy that is run as it is, in half."""
+    parameters = policy.parameters() if isinstance(policy, nn.Module) else iter(())
+    own = next((p.dtype for p in parameters if p.is_floating_point()), states.dtype)
+    half = (torch.float16, torch.bfloat16)
+    if own != states.dtype and own not in half:
+        raise ValueError(
+            f"states has dtype {states.dtype} but the policy {own}; give states.to(...)"
+        )
+    with torch.no_grad(), evaluating(policy):
+        output = own if own in half else policy(states[:1].detach()).dtype
+    if own in half or output in half:
+        raise ValueError(
+            "the policy computes in float16 or bfloat16, and its layers cannot be copied to "
+            "float64; what an audit measured would be rounding. Give copy.deepcopy(policy).float() and "
+            "states.float(), without autocast"
+        )
 
 
 def _subject(
@@ -227,7 +261,8 @@ def _heads(policy: Policy, x: Tensor, heads: Sequence[int] | None) -> tuple[int,
 
 
 def _in_dtype(objective: Objective, dtype: torch.dtype) -> Objective:
-    """The user's objective in the user's precision."""
+    """The user's objective in the user's precision, float32 at least."""
+    dtype = torch.promote_types(dtype, torch.float32)
 
     def cast(value: Tensor) -> Tensor:
         return value.to(dtype) if value.is_floating_point() else value

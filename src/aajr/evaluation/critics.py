@@ -199,6 +199,9 @@ def action_bound(
     Returns:
         The bound, ``[...]``, differentiable in Q's parameters.
 
+    Raises:
+        ValueError: a critic with other layers.
+
     Source: Gowal et al., On the effectiveness of interval bound propagation, 2018,
     https://arxiv.org/abs/1810.12715.
     """
@@ -206,12 +209,16 @@ def action_bound(
     high = torch.cat([observation, (action + radius).clamp_max(limits[1]).maximum(action)], -1)
     value = critic(observation, action)
     for layer in critic.network.children():
+        if not isinstance(layer, nn.Linear | nn.Tanh):
+            raise ValueError(
+                f"critic.network holds {layer}, but interval bounds know linear layers and tanh; "
+                "give a critic of these"
+            )
         if isinstance(layer, nn.Linear):
             middle = nn.functional.linear((low + high) / 2, layer.weight, layer.bias)
             reach = nn.functional.linear((high - low) / 2, layer.weight.abs())
             low, high = middle - reach, middle + reach
         else:
-            assert isinstance(layer, nn.Tanh), "interval bounds know linear layers and tanh"
             low, high = low.tanh(), high.tanh()
     return torch.maximum(high.squeeze(-1) - value, value - low.squeeze(-1))
 

@@ -194,7 +194,8 @@ def frozen(ball: Ball, victim: Victim) -> Adversary:
 
 def delayed(ball: Ball, victim: Victim) -> Adversary:
     """All that is attackable is shown late, by the worst number of steps."""
-    assert victim.mask is not None
+    if victim.mask is None:
+        raise ValueError("victim.mask is None; say which features may be shown late")
     late = Delayed(victim.mask.long() - 1, DELAY)
     return SubsetSearch(late, _task(victim))
 

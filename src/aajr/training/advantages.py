@@ -19,9 +19,7 @@ def critic_input(observation: Tensor, kind: Literal["independent", "centralised"
     """
     if kind == "independent":
         return observation
-    agents = observation.shape[-2]
     team = observation.flatten(-2).unsqueeze(-2).expand(*observation.shape[:-1], -1)
-    assert team.shape[-2] == agents
     return torch.cat([observation, team], -1)
 
 
@@ -45,7 +43,8 @@ def rows_of(data: TensorDict, group: str, critic: nn.Module, ppo: PPOConfig) -> 
     next_value = torch.cat([value[:, 1:], following], 1)
     reward = data["next", group, "reward"]
     done = data["next", "done"].unsqueeze(-2).expand_as(reward)
-    # An episode ends at its horizon, which the observation shows: the value after it is zero.
+    # The return is that of one game, whose clock the observation shows: nothing follows its end,
+    # whether it is called terminated or truncated, and no value is bootstrapped there.
     advantage, target = (
         moved.transpose(1, 2)
         for moved in vec_generalized_advantage_estimate(

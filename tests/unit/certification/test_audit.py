@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aajr import Ball, Critic, MaskedGradientWarning
+from aajr._errors import ContractError
 from aajr.certification import AuditBudget, EpsilonUnitWarning, audit, certified_radius
 from aajr.certification import _certificates as certificates
 from aajr.certification._quantities import find
@@ -85,7 +86,7 @@ def test_measured_true_and_certified_keep_their_order(norm, constant):
 
 def test_an_unsound_bound_fails_the_audit(monkeypatch):
     monkeypatch.setattr(certificates, "certified_lipschitz", lambda *_: 0.1)
-    with pytest.raises(AssertionError, match="measured exceeds certified"):
+    with pytest.raises(ContractError, match=r"found_below_certified.* are false: a measured"):
         audit(orthogonal_chain(2.0), states(features=4), Ball("l2", 0.3), budget=FAST)
 
 
@@ -217,6 +218,31 @@ def test_unsupported_policies_are_measured_and_say_so():
     assert (values(found, "sensitivity_aligned") <= values(found, "sensitivity_spectral")).all
     assert not found.to_json()["certified"]
     assert found.versions.keys() == {"aajr", "torch"}
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_is_audited_as_the_function_of_its_weights_or_refused(half):
+    policy = network("tanh", seed=0).to(half)
+    found = audit(policy, states().to(half), Ball("linf", 0.1), budget=FAST)
+    exact = audit(
+        network("tanh", seed=0).to(half).double(),
+        states().to(half).double(),
+        Ball("linf", 0.1),
+        budget=FAST,
+    )
+    assert torch.equal(values(found, "change_certified"), values(exact, "change_certified"))
+    assert torch.equal(values(found, "change_found"), values(exact, "change_found"))
+    unread = nn.Sequential(nn.Linear(3, 3), nn.Softmax(-1)).to(half)
+    with pytest.raises(ValueError, match=r"in float16 or bfloat16.*\.float\(\)"):
+        audit(unread, states().to(half), Ball("linf", 0.1), budget=FAST)
+    with pytest.raises(ValueError, match=r"in float16 or bfloat16.*\.float\(\)"):
+        audit(lambda x: x.to(half), states(), Ball("linf", 0.1), budget=FAST)
+
+
+def test_states_of_another_dtype_than_the_policy_are_named():
+    unread = nn.Sequential(nn.Linear(3, 3), nn.Softmax(-1))
+    with pytest.raises(ValueError, match=r"states has dtype torch.float64.* torch.float32"):
+        audit(unread, states().double(), Ball("linf", 0.1), budget=FAST)
 
 
 def test_epsilon_in_another_unit():

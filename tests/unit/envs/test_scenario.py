@@ -300,3 +300,27 @@ def test_the_parallel_environment_has_gymnasium_spaces(discrete):
     spaces.seed(0)
     *_, truncated, _ = env.step(spaces.sample())
     assert not any(truncated.values())
+
+
+def test_steps_that_cannot_be_taken_are_named():
+    from gymnasium.error import ResetNeeded
+
+    from aajr.envs.hide_and_seek import parallel_env
+
+    env = parallel_env(HideAndSeekConfig(n_hiders=1, n_seekers=1, n_boxes=0, max_steps=2))
+    still = {name: [0, 0, 0, 0] for name in env.possible_agents}
+    with pytest.raises(ResetNeeded, match=r"call reset\(\)"):
+        env.step(still)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"lacks \['seeker_0'\]"):
+        env.step({"hider_0": still["hider_0"]})
+    with pytest.raises(ValueError, match=r"has \['referee'\] besides"):
+        env.step(still | {"referee": [0, 0, 0, 0]})
+    with pytest.raises(ValueError, match=r"actions\['hider_0'\]=\[11, 0, 0, 0\] is not allowed"):
+        env.step(still | {"hider_0": [11, 0, 0, 0]})
+    env.step(still)
+    env.step(still)
+    with pytest.raises(ResetNeeded, match="it is over"):
+        env.step(still)
+    env.reset()
+    env.step(still)

@@ -9,7 +9,16 @@ import torch
 from torchrl.envs.libs.vmas import VmasEnv
 from torchrl.envs.utils import check_env_specs
 
-from aajr.envs.hide_and_seek import HideAndSeek, HideAndSeekConfig, make_torchrl_env
+from aajr.envs.hide_and_seek import (
+    HideAndSeek,
+    HideAndSeekConfig,
+    make_torchrl_env,
+    parallel_env,
+)
+from aajr.training.advantages import rows_of
+from aajr.training.collection import collect
+from aajr.training.config import PPOConfig
+from aajr.training.models import mlp
 
 GAME = HideAndSeekConfig(max_steps=12, preparation_fraction=0.25, reach=0.3)
 
@@ -55,8 +64,10 @@ def test_it_answers_as_vmas_env_does(change):
         env.set_seed(5)
         rollouts.append(env.rollout(20, player(config), break_when_any_done=False))
     expected, found = rollouts
-    keys = set(expected.keys(True, True))
-    assert keys == set(found.keys(True, True))
+    flags = {(*lead, name) for lead in ((), ("next",)) for name in ("terminated", "truncated")}
+    flags |= {"terminated", "truncated"}
+    keys = set(expected.keys(True, True)) - flags
+    assert keys == set(found.keys(True, True)) - flags
     for key in keys - {("hider", "action"), ("seeker", "action")}:
         before_reset = slice(0, config.max_steps)
         one, other = expected[key][:, before_reset], found[key][:, before_reset]
@@ -68,6 +79,53 @@ def test_it_answers_as_vmas_env_does(change):
 def test_specifications_hold():
     check_env_specs(make_torchrl_env(GAME, 3))
     check_env_specs(make_torchrl_env(dataclasses.replace(GAME, discrete=False), 3))
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_the_horizon_is_truncation_here_and_in_pettingzoo(discrete):
+    config = dataclasses.replace(GAME, discrete=discrete)
+    after = make_torchrl_env(config, 2).rollout(config.max_steps)["next"]
+    game, over = parallel_env(config), []
+    game.reset(seed=0)
+    while game.agents:
+        actions = {name: game.action_space(name).sample() for name in game.agents}
+        _, _, terminated, truncated, _ = game.step(actions)
+        over.append(next(iter(truncated.values())))
+        assert len(set(truncated.values())) == 1
+        assert not any(terminated.values())
+    assert len(over) == config.max_steps
+    assert after["truncated"].squeeze(-1).tolist() == [over, over]
+    assert torch.equal(after["done"], after["truncated"])
+    assert not after["terminated"].any()
+
+
+def test_the_flag_at_the_horizon_does_not_change_the_advantages():
+    """What is learned is the return of one game: no value is bootstrapped behind its end."""
+    env = make_torchrl_env(GAME, 2)
+    data = collect(env, {"hider": stand_still, "seeker": stand_still}, 12, seed=0)
+    config = PPOConfig()
+    critic = mlp(data["hider", "observation"].shape[-1], 1, (8,), torch.Generator().manual_seed(0))
+    rows = rows_of(data, "hider", critic, config)
+    flipped = data.clone()
+    after = flipped["next"]
+    after["terminated"], after["truncated"] = after["truncated"], after["terminated"]
+    assert torch.equal(rows_of(flipped, "hider", critic, config)["advantage"], rows["advantage"])
+    advantage = rows["advantage"].reshape(2, 12, 5)[:, -1]
+    with torch.no_grad():
+        value = critic(data["hider", "observation"][:, -1]).squeeze(-1)
+    expected = data["next", "hider", "reward"][:, -1].squeeze(-1) - value
+    torch.testing.assert_close(advantage, expected)
+
+
+def stand_still(observation):
+    """A player that records what an update reads."""
+    still = torch.zeros(*observation.shape[:2], 4, dtype=torch.long)
+    return {
+        "action": still,
+        "perceived": observation,
+        "shift": still.float(),
+        "action_log_prob": observation.new_zeros(observation.shape[:2]),
+    }
 
 
 def test_one_game_of_several_resets():

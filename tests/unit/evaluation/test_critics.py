@@ -92,6 +92,13 @@ def test_the_bound_is_exact_for_a_linear_critic_and_vanishes_without_a_radius():
     torch.testing.assert_close(zero, torch.zeros(3), atol=1e-6, rtol=0)
 
 
+def test_only_layers_with_interval_bounds_are_bounded():
+    critic = value_net()
+    critic.network = torch.nn.Sequential(torch.nn.Linear(9, 1), torch.nn.GELU())
+    with pytest.raises(ValueError, match=r"critic.network holds GELU"):
+        action_bound(critic, torch.zeros(3, 4), torch.zeros(3, 5), 0.2)
+
+
 def test_a_heavier_bound_makes_q_flatter_in_the_action():
     data = experience()
     slopes = []

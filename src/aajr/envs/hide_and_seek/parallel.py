@@ -13,6 +13,7 @@ try:
     import gymnasium
     import numpy as np
     import vmas
+    from gymnasium.error import ResetNeeded
     from pettingzoo import ParallelEnv
 except ImportError as error:
     raise ImportError(
@@ -62,7 +63,7 @@ class _HideAndSeekParallel(ParallelEnv):  # type: ignore[misc]
 
     def step(self, actions: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
         names = self.possible_agents
-        played = [torch.as_tensor(np.asarray(actions[name]))[None] for name in names]
+        played = [torch.as_tensor(value)[None] for value in self._checked(actions)]
         observations, gains, done, infos = self._env.step(played)
         over = bool(done.all())
         if over:
@@ -75,9 +76,30 @@ class _HideAndSeekParallel(ParallelEnv):  # type: ignore[misc]
             {n: {k: float(v) for k, v in i.items()} for n, i in zip(names, infos, strict=True)},
         )
 
+    def _checked(self, actions: dict[str, Any]) -> list[np.ndarray]:
+        """Every agent's action in order, if all are there and exist."""
+        if not self.agents:
+            raise ResetNeeded("no game is running: it is over or was not started; call reset()")
+        absent = [name for name in self.agents if name not in actions]
+        strangers = [name for name in actions if name not in self.agents]
+        if absent or strangers:
+            raise ValueError(
+                f"actions lacks {absent} and has {strangers} besides; give one action for every "
+                "name in agents, all act at every step"
+            )
+        return [_allowed(name, actions[name], self._spaces[name]) for name in self.agents]
+
     def _named(self, observations: Any) -> dict[str, Any]:
         pairs = zip(self.possible_agents, observations, strict=True)
         return {name: value[0].cpu().numpy() for name, value in pairs}
+
+
+def _allowed(name: str, action: Any, space: gymnasium.Space) -> np.ndarray:
+    continuous = isinstance(space, gymnasium.spaces.Box)
+    value = np.asarray(action, dtype=np.float32 if continuous else None)
+    if not space.contains(value):
+        raise ValueError(f"actions[{name!r}]={action!r} is not allowed; give one of {space}")
+    return value
 
 
 def _gymnasium_space(space: Any) -> gymnasium.Space:
@@ -95,7 +117,9 @@ def parallel_env(config: HideAndSeekConfig | None = None, seed: int = 0) -> Para
         seed: of the initial states until ``reset(seed=...)`` gives another.
 
     Returns:
-        A ``ParallelEnv`` with agents ``hider_0`` .. ``seeker_0`` ..
+        A ``ParallelEnv`` with agents ``hider_0`` .. ``seeker_0`` .. Its ``step`` raises ValueError
+        for agents without an action, names that do not exist and actions outside their space, and
+        ``gymnasium.error.ResetNeeded`` after the end and before the first ``reset``.
 
     Raises:
         ImportError: VMAS or PettingZoo is missing.

@@ -10,6 +10,7 @@ from aajr.envs.hide_and_seek.scenario import HideAndSeek
 
 try:
     from tensordict import TensorDict, TensorDictBase
+    from torchrl.data import Binary, Composite
     from torchrl.envs.libs.vmas import VmasEnv
 except ImportError as error:
     raise ImportError("make_torchrl_env needs TorchRL: pip install 'aajr[rl]'") from error
@@ -18,8 +19,36 @@ BINS = (11, 11, 2, 2)
 TEAMS: tuple[Team, Team] = ("hider", "seeker")
 
 
-class _TeamwiseVmasEnv(VmasEnv):  # type: ignore[misc]
-    """VmasEnv, whole teams at once.
+class HorizonVmasEnv(VmasEnv):  # type: ignore[misc]
+    """VmasEnv whose horizon is ``truncated``, as Gymnasium and PettingZoo call a limit of time.
+
+    Hide-and-seek has no end of its own, so that ``terminated`` is always False. TorchRL's VmasEnv
+    calls the horizon ``terminated``.
+    """
+
+    def _make_specs(self, env: object) -> None:
+        super()._make_specs(env)
+        flags = {
+            name: Binary(1, shape=(*self.batch_size, 1), dtype=torch.bool, device=self.device)
+            for name in ("done", "terminated", "truncated")
+        }
+        self.done_spec = Composite(flags, shape=self.batch_size, device=self.device)
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDict:
+        return _truncated(super()._step(tensordict))
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: object) -> TensorDict:
+        return _truncated(super()._reset(tensordict, **kwargs))
+
+
+def _truncated(data: TensorDict) -> TensorDict:
+    over = data["done"]
+    data["terminated"], data["truncated"] = torch.zeros_like(over), over.clone()
+    return data
+
+
+class _TeamwiseVmasEnv(HorizonVmasEnv):
+    """The same, whole teams at once.
 
     VMAS and VmasEnv treat agents one by one in Python, which costs more than the game. This takes
     and returns the same values under the same keys.
@@ -47,7 +76,7 @@ class _TeamwiseVmasEnv(VmasEnv):  # type: ignore[misc]
 
     def _teams(self, *keys: str) -> TensorDict:
         done = (self._env.steps >= self._env.max_steps).unsqueeze(-1)
-        data = TensorDict({"done": done, "terminated": done.clone()}, self.batch_size, self.device)
+        data = _truncated(TensorDict({"done": done}, self.batch_size, self.device))
         for team in TEAMS:
             views = self.scenario.views(team)
             views["reward"] = views["reward"].unsqueeze(-1)
@@ -118,7 +147,8 @@ def make_torchrl_env(
         Environment with ``(group, "observation")`` ``[num_envs, team, features]`` and
         ``(group, "action")`` ``[num_envs, team, 4]`` (or 2 continuous ones); a step adds
         ``("next", group, "reward")`` and ``("next", group, "info", "seen")``, both
-        ``[num_envs, team, 1]``, and ``("next", "done")`` ``[num_envs, 1]``.
+        ``[num_envs, team, 1]``, and ``("next", "done")`` ``[num_envs, 1]``. At the horizon
+        ``truncated`` is True and ``terminated`` is not.
 
     Example:
         >>> env = make_torchrl_env(HideAndSeekConfig(), num_envs=2)

@@ -101,8 +101,8 @@ def fresh_quantile(space: Workspace, protocol: Protocol, trainer: Trainer) -> fl
     """The bounded quantile on new episodes against opponents that training never met."""
     learner = trainer.learners["hider"]
     minimax = learner.minimax
-    assert minimax is not None
-    assert minimax.penalty is not None
+    if minimax is None or minimax.penalty is None:
+        raise ValueError("trainer's hiders have no penalty, whose quantile is asked for")
     seed = trainer.config.seed
     rows = jobs.sample_rows(space, learner, TEST_LEAGUE, seed, attacked=True)
     generator = torch.Generator().manual_seed(seed)

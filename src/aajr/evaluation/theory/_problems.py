@@ -201,10 +201,9 @@ def _surrogate(
 
 def _critic(draw: Draw, inputs: int, outputs: int, *, relaxed: bool) -> Loss:
     network = random_network(draw, inputs + outputs, 1)
-    first, rest = network[0], list(network)[1:]
-    assert isinstance(first, nn.Linear)
-    own = nn.Linear(outputs, first.out_features, dtype=torch.float64)
-    own.weight.data = first.weight.data[:, inputs:]
+    rest, weight = list(network)[1:], network[0].get_parameter("weight")
+    own = nn.Linear(outputs, len(weight), dtype=torch.float64)
+    own.weight.data = weight.data[:, inputs:]
     found = critic_constants(
         network_constants(nn.Sequential(own, *rest)), softmax_constants() if relaxed else None
     )

@@ -71,6 +71,14 @@ class Played:
     reward: Tensor | None = None
     running: Tensor | None = None
 
+    def kept(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Observation, action, reward and running; ValueError if the episodes were not kept."""
+        parts = (self.observation, self.action, self.reward, self.running)
+        present = tuple(part for part in parts if part is not None)
+        if len(present) != 4:
+            raise ValueError("played holds no observations; play with sample=True to keep them")
+        return present
+
 
 def play(
     agent: SavedAgent,
@@ -165,16 +173,7 @@ def sarsa(agent: SavedAgent, protocol: Protocol, kappa: float, seed: int) -> tup
 
 def transitions(played: Played, discount: float) -> Transitions:
     """Rows of episodes of unequal length; a tenth of the episodes is held out."""
-    observation, action, reward, running = (
-        played.observation,
-        played.action,
-        played.reward,
-        played.running,
-    )
-    assert observation is not None
-    assert action is not None
-    assert reward is not None
-    assert running is not None
+    observation, action, reward, running = played.kept()
     following = torch.cat([running[1:], torch.zeros_like(running[:1])])
     returns, total = torch.zeros_like(reward), torch.zeros_like(reward[0])
     for step in reversed(range(len(reward))):
@@ -250,7 +249,8 @@ def _director(agent: SavedAgent, protocol: Protocol, seed: int) -> Steered:
         episodes, apart = protocol.director_episodes, 7919 + seed
         return float(np.mean(play(agent, protocol.environment, attack, episodes, apart).returns))
 
-    assert agent.normalisation is not None
+    if agent.normalisation is None:
+        raise ValueError("agent has no normalisation; the director needs its features' units")
     features, actions = len(agent.normalisation.mean), agent.action_space.shape[0]
     return best_director(returns, features, actions, protocol.director_draws, seed)
 
@@ -279,8 +279,7 @@ def _scales(
     agent: SavedAgent, protocol: Protocol, first: Objective, second: Objective
 ) -> list[float]:
     ball, generator = Ball("linf", protocol.epsilon), torch.Generator().manual_seed(0)
-    x = play(agent, protocol.environment, None, 8, 1, sample=True, limit=50).observation
-    assert x is not None
+    x = play(agent, protocol.environment, None, 8, 1, sample=True, limit=50).kept()[0]
     rows = x.flatten(0, 1)
     return [objective_scale(o, agent.policy, rows, ball, generator) for o in (first, second)]
 

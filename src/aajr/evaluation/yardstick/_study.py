@@ -162,7 +162,10 @@ def _gathered(protocol: Protocol, directory: Path, choices: Record) -> Record:
         ]
 
     reference = load_agent(directory / "reference").normalisation
-    assert reference is not None
+    if reference is None:
+        raise ValueError(
+            f"{directory / 'reference'} holds an agent without normalisation; train it again"
+        )
     return {
         "preset": protocol.name,
         "command": f"aajr yardstick --preset {protocol.name}",

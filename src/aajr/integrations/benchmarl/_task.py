@@ -9,9 +9,9 @@ from typing import Any
 from benchmarl.environments import VmasClass, task_config_registry
 from benchmarl.environments.common import Task
 from torchrl.envs import EnvBase
-from torchrl.envs.libs.vmas import VmasEnv
 
 from aajr.envs.hide_and_seek import HideAndSeek, HideAndSeekConfig
+from aajr.envs.hide_and_seek.torchrl_env import HorizonVmasEnv
 
 
 class HideAndSeekClass(VmasClass):  # type: ignore[misc]
@@ -24,7 +24,7 @@ class HideAndSeekClass(VmasClass):  # type: ignore[misc]
         config = dataclasses.replace(self.game, discrete=not continuous_actions)
 
         def make() -> EnvBase:
-            return VmasEnv(
+            return HorizonVmasEnv(
                 scenario=HideAndSeek(config),
                 num_envs=num_envs,
                 continuous_actions=continuous_actions,
