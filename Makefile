@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-benchmarl lint docs bench clean
+.PHONY: help reproduce test test-core test-benchmarl lint docs bench clean
 
 help:
 	@echo "make reproduce   train, attack, compare; table and report under results/ (PRESET=smoke|quick|full)"
 	@echo "make test        unit, contract, parity and invariant tests"
+	@echo "make test-core   the core with torch and nothing else, in .venv-core"
 	@echo "make test-benchmarl  the BenchMARL adapter, in .venv-benchmarl with the TorchRL that BenchMARL pins"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make docs        documentation in docs/_build/html, doctests included"
@@ -24,6 +25,17 @@ reproduce: .venv/.ready
 
 test: .venv/.ready
 	OMP_NUM_THREADS=2 HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest
+
+.venv-core/.ready: pyproject.toml
+	rm -rf .venv-core
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	! .venv-core/bin/python -c "import numpy" 2>/dev/null
+	touch $@
+
+test-core: .venv-core/.ready
+	OMP_NUM_THREADS=2 .venv-core/bin/python tests/torch_alone.py
 
 # BenchMARL asks for torchvision and av, which it does not use here: hence --no-deps
 .venv-benchmarl/.ready: pyproject.toml constraints-benchmarl.txt
@@ -48,4 +60,4 @@ bench: .venv/.ready
 	$(BIN)/python -m pytest benchmarks --benchmark-enable -p no:cacheprovider -s
 
 clean:
-	rm -rf .venv docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-core docs/_build .pytest_cache .mypy_cache .ruff_cache

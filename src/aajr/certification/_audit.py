@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from ctypes import string_at
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -198,7 +199,7 @@ def weights_hash(policy: nn.Module) -> str:
         if isinstance(value, Tensor):
             plain = value.detach().cpu().contiguous()
             digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(string_at(plain.data_ptr(), plain.nbytes))  # .numpy() would need NumPy
     return digest.hexdigest()
 
 
