@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aajr.integrations.trl._batches import segments_of
 from aajr.integrations.trl._outputs import resolved
+from aajr.integrations.trl._ranks import ALONE, Ranks
 from aajr.integrations.trl._settings import Attacker
 
 IGNORED = -100
@@ -24,13 +25,21 @@ class Attacked:
         mask: tokens that the adversary moves, ``[rows, tokens]``.
         scored: positions whose next token is an answer's, ``[rows, tokens]``.
         unit: number of the sequence of every token, ``[rows, tokens]``.
-        group: number of the attacked text of every row; rows that share it share the attack.
+        text: ids of the attacked tokens, -1 elsewhere, ``[rows, tokens]``; rows that share it
+            share the attack.
+        tokens: how many tokens there are, padding aside.
     """
 
     mask: Tensor
     scored: Tensor
     unit: Tensor
-    group: Tensor
+    text: Tensor
+    tokens: int
+
+    @property
+    def group(self) -> Tensor:
+        """Number of the attacked text of every row."""
+        return torch.unique(self.text, dim=0, return_inverse=True)[1]
 
     @property
     def units(self) -> int:
@@ -43,7 +52,16 @@ class Attacked:
             return self
         index = index.to(self.mask.device)
         unit = torch.arange(len(index), device=index.device)[:, None].expand(-1, self.mask.shape[1])
-        return Attacked(self.mask[index], self.scored[index], unit, self.group[index])
+        return Attacked(self.mask[index], self.scored[index], unit, self.text[index], self.tokens)
+
+    @property
+    def apart(self) -> Tensor:
+        """Texts of rows that hold one sequence each; none where sequences are packed."""
+        return self.text if self.units == len(self.text) else self.text[:0]
+
+    def nowhere(self) -> Attacked:
+        """The same passes with nothing attacked."""
+        return replace(self, mask=torch.zeros_like(self.mask), text=torch.full_like(self.text, -1))
 
 
 def attacked(
@@ -83,8 +101,7 @@ def attacked(
         unit = segments_of(positions)
         scored = scored & torch.cat([unit[:, 1:] == unit[:, :-1], scored[:, -1:]], 1)
     text = torch.where(mask, ids, -1)
-    group = torch.unique(text, dim=0, return_inverse=True)[1]
-    return Attacked(mask, scored, unit, group)
+    return Attacked(mask, scored, unit, text, int(present.sum()))
 
 
 def _after_common_prefix(ids: Tensor) -> Tensor:
@@ -142,25 +159,28 @@ def norms(value: Tensor, where: Attacked) -> Tensor:
     return total.clamp_min(torch.finfo(total.dtype).tiny).sqrt()
 
 
-def directions(gradient: Tensor, where: Attacked) -> Tensor:
+def directions(gradient: Tensor, where: Attacked, ranks: Ranks = ALONE) -> Tensor:
     """Unit directions of the attack on every sequence, ``[rows, tokens, d]``; zero stays zero.
 
-    The gradients of rows that share the attacked text add up first: an attack on a shared prompt
-    is one, and rows that were normalised alone would lose their advantages' weights and signs.
+    The gradients of rows that share the attacked text add up first, on all processes: an attack on
+    a shared prompt is one, and rows that were normalised alone would lose their advantages' weights
+    and signs.
     """
     gradient = resolved(gradient) * where.mask.unsqueeze(-1)
     if len(gradient) > 1:
-        total = torch.zeros_like(gradient).index_add(0, where.group, gradient)
-        gradient = total[where.group]
-    return directions_of_rows(gradient, where)
+        group = where.group
+        gradient = torch.zeros_like(gradient).index_add(0, group, gradient)[group]
+    return directions_of_rows(ranks.added(gradient, where.apart), where)
 
 
-def random_directions(latent: Tensor, where: Attacked, generator: torch.Generator) -> Tensor:
+def random_directions(
+    latent: Tensor, where: Attacked, generator: torch.Generator, ranks: Ranks = ALONE
+) -> Tensor:
     """Uniform unit directions, the same for rows that share the attacked text."""
     noise = torch.randn(latent.shape, generator=generator).to(latent.device)
     if len(latent) > 1:
         noise = noise[where.group]
-    return directions_of_rows(noise, where)
+    return directions_of_rows(ranks.added(noise, where.apart), where)
 
 
 def directions_of_rows(value: Tensor, where: Attacked) -> Tensor:
@@ -176,11 +196,17 @@ def moved(latent: Tensor, direction: Tensor, radius: float, where: Attacked) -> 
     return latent + (radius * size * direction).to(latent.dtype)
 
 
-def mean_over_sequences(value: Tensor, where: Attacked, active: Tensor) -> Tensor:
-    """Mean over answer tokens, then over active sequences: ``[scored]`` to a number."""
+def sum_over_sequences(value: Tensor, where: Attacked, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over active sequences of means over answer tokens, and how many these sequences are."""
     unit = where.unit[where.scored]
     zeros = value.new_zeros(where.units)
     total = zeros.index_add(0, unit, value)
     count = zeros.index_add(0, unit, torch.ones_like(value))
     active = active & (count > 0)
-    return (total / count.clamp_min(1))[active].sum() / active.sum().clamp_min(1)
+    return (total / count.clamp_min(1))[active].sum(), active.sum()
+
+
+def mean_over_sequences(value: Tensor, where: Attacked, active: Tensor) -> Tensor:
+    """Mean over answer tokens, then over active sequences: ``[scored]`` to a number."""
+    total, count = sum_over_sequences(value, where, active)
+    return total / count.clamp_min(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,12 +15,13 @@ from aajr.integrations.trl._attacked import (
     Attacked,
     directions,
     directions_of_rows,
-    mean_over_sequences,
     moved,
     norms,
     random_directions,
+    sum_over_sequences,
 )
 from aajr.integrations.trl._parts import Parts, decode, listening
+from aajr.integrations.trl._ranks import ALONE, Ranks
 from aajr.integrations.trl._settings import Robustness
 
 HostLoss = Callable[[], Tensor]
@@ -38,6 +39,9 @@ class Scene:
         rows: those that are penalised.
         loss: the trainer's own, of all these rows.
         generator: of random directions.
+        ranks: the processes.
+        by_tokens: whether ``loss`` is a mean over answer tokens, not over sequences.
+        idle: whether this process has nothing to penalise and only keeps the others company.
     """
 
     parts: Parts
@@ -47,6 +51,16 @@ class Scene:
     rows: Tensor
     loss: HostLoss
     generator: torch.Generator
+    ranks: Ranks = ALONE
+    by_tokens: bool = False
+    idle: bool = False
+
+    @property
+    def size(self) -> float:
+        """What the trainer's loss is a mean of: its weight among those of all processes."""
+        if self.idle:
+            return 0.0
+        return float(self.where.scored.sum()) if self.by_tokens else float(self.where.units)
 
     def penalised(self) -> tuple[dict[str, Any], Attacked]:
         """Arguments and attacked tokens of the penalised rows alone."""
@@ -61,15 +75,24 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A penalty and what is logged of it.
+    """What a process adds to a penalty, a mean over those of all processes.
 
     Attributes:
-        value: differentiable, to be multiplied by λ.
-        active: share of the sequences that had a direction.
+        total: sum over penalised sequences, differentiable.
+        count: what the mean is over.
+        active: sequences that had a direction.
+        units: all sequences.
     """
 
-    value: Tensor
-    active: float
+    total: Tensor
+    count: Tensor | float
+    active: Tensor
+    units: int
+
+    @property
+    def value(self) -> Tensor:
+        """The penalty of a process alone, to be multiplied by λ."""
+        return self.total / max(float(self.count), 1.0)
 
 
 def aajr(scene: Scene) -> Found:
@@ -79,14 +102,12 @@ def aajr(scene: Scene) -> Found:
 
 def random_direction(scene: Scene) -> Found:
     """The same along a random direction."""
-    like = _latent_like(scene)
-    return _jacobian(scene, random_directions(like, scene.where, scene.generator))
+    return _jacobian(scene, _random(scene))
 
 
 def r3f(scene: Scene) -> Found:
     """Symmetric KL to the answer at a random point of radius ε."""
-    like = _latent_like(scene)
-    v = random_directions(like, scene.where, scene.generator)[scene.rows.to(like.device)]
+    v = _of_rows(scene, _random(scene))
     return _divergence(scene, v)
 
 
@@ -95,8 +116,7 @@ def smart(scene: Scene) -> Found:
 
     Its small-radius limit is the penalty along the top eigenvector of JᵀFJ.
     """
-    like = _latent_like(scene)
-    v = random_directions(like, scene.where, scene.generator)[scene.rows.to(like.device)]
+    v = _of_rows(scene, _random(scene))
     arguments, where = scene.penalised()
     with same_noise(where.mask.device) as again:
         with torch.no_grad():
@@ -122,7 +142,8 @@ def adversarial(scene: Scene) -> Found:
         settings.layer,
         lambda latent: moved(latent, v, settings.radius, scene.where),
     ):
-        return Found(scene.loss(), float(active.float().mean()))
+        loss = scene.loss() * scene.size
+    return Found(loss, scene.size, active.sum(), scene.where.units)
 
 
 def loss_direction(scene: Scene, at: Tensor | None = None) -> Tensor:
@@ -146,19 +167,24 @@ def loss_direction(scene: Scene, at: Tensor | None = None) -> Tensor:
         )
     if not bool(torch.isfinite(gradient).all()):
         raise ValueError("the gradient of the trainer's loss holds NaN or infinite values")
-    return directions(gradient.reshape(latent.shape), scene.where)
+    return directions(gradient.reshape(latent.shape), scene.where, scene.ranks)
 
 
-def _latent_like(scene: Scene) -> Tensor:
+def _random(scene: Scene) -> Tensor:
     ids, width = scene.arguments["input_ids"], scene.parts.decoder.config.hidden_size
-    return torch.empty(*ids.shape, width, device=ids.device)
+    like = torch.empty(*ids.shape, width, device=ids.device)
+    return random_directions(like, scene.where, scene.generator, scene.ranks)
+
+
+def _of_rows(scene: Scene, v: Tensor) -> Tensor:
+    return v[scene.rows.to(v.device)]
 
 
 def _jacobian(scene: Scene, v: Tensor) -> Found:
     settings = scene.settings
     measure = _outputs.euclidean if settings.metric == "euclidean" else _outputs.fisher
-    found = _change(scene, v[scene.rows.to(v.device)], settings.step, measure)
-    return Found(found.value / settings.step**2, found.active)
+    found = _change(scene, _of_rows(scene, v), settings.step, measure)
+    return replace(found, total=found.total / settings.step**2)
 
 
 def _divergence(scene: Scene, v: Tensor) -> Found:
@@ -166,7 +192,7 @@ def _divergence(scene: Scene, v: Tensor) -> Found:
 
 
 def _change(scene: Scene, v: Tensor, radius: float, measure: _outputs.Pair) -> Found:
-    """Mean change of the answers from the clean point to one at a radius, both with gradients.
+    """Change of the answers from the clean point to one at a radius, both with gradients.
 
     The two passes draw the same dropout masks: one pass over both halves would draw two, whose
     difference, divided by the step, drowns the derivative.
@@ -178,7 +204,7 @@ def _change(scene: Scene, v: Tensor, radius: float, measure: _outputs.Pair) -> F
         again()
         _, hidden = _decode(scene, arguments, moved(latent, v, radius, where))
     change = _between(scene, where, clean, hidden, measure)
-    return Found(mean_over_sequences(change, where, active), float(active.float().mean()))
+    return Found(*sum_over_sequences(change, where, active), active.sum(), where.units)
 
 
 def _decode(

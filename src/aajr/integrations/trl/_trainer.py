@@ -6,15 +6,17 @@ import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from aajr.integrations.trl._attacked import attacked
-from aajr.integrations.trl._batches import Inputs, choose
+from aajr.integrations.trl._batches import Choice, Inputs, choose
 from aajr.integrations.trl._parts import Parts, Reached, listening, take_apart
-from aajr.integrations.trl._penalties import PENALTIES, Scene
+from aajr.integrations.trl._penalties import PENALTIES, Found, HostLoss, Scene
+from aajr.integrations.trl._ranks import Ranks, ragged
 from aajr.integrations.trl._settings import Robustness
 
 ROWS_OF_SAMPLE = {
@@ -74,45 +76,93 @@ class RobustTrainer:
         return step % settings.interval == 0 and settings.weight_at(step, state.max_steps) > 0
 
     def _penalty(self, host: Any, model: Any, inputs: Inputs) -> Tensor | None:
-        """λ times the penalty of some of the batch's sequences, and its metrics."""
-        settings, generator = self.robustness, self._generator()
-        choice = choose(inputs, self._rows_of_sample, settings.fraction, generator)
+        """λ times the penalty of some of the batch's sequences, and its metrics.
+
+        Processes that have nothing to penalise run the same passes with weight 0, for the others
+        wait for them.
+        """
+        ranks, generator = Ranks(self.accelerator), self._generator()  # type: ignore[attr-defined]
+        choice, idle = self._choice(inputs, generator, ranks)
         if choice is None:
             return None
-        parts = _parts(self)
+        # the wrapper of several processes would expect a backward pass for every one of its own
+        inner = self.accelerator.unwrap_model(model)  # type: ignore[attr-defined]
 
         def loss() -> Tensor:
             with _quiet(self):
-                return host.compute_loss(model, dict(choice.inputs))
+                return host.compute_loss(inner, dict(choice.inputs))
 
         with torch.enable_grad():
-            arguments = _arguments_of(parts, loss)
-            where = attacked(arguments, settings.attacker, choice.inputs, parts.padding)
-            if not bool(where.mask.any()):
+            scene = self._scene(choice, idle, loss, generator, ranks)
+            if scene is None:
+                return None
+            found = PENALTIES[self.robustness.method](scene)
+        return self._weighted(found, scene)
+
+    def _choice(
+        self, inputs: Inputs, generator: torch.Generator, ranks: Ranks
+    ) -> tuple[Choice | None, bool]:
+        """Sequences to penalise, and whether they only keep the other processes company."""
+        rows, fraction = self._rows_of_sample, self.robustness.fraction
+        choice = choose(inputs, rows, fraction, generator)
+        if choice is not None or ranks.count == 1:
+            return choice, False
+        anyone = {**inputs, "advantages": torch.ones_like(inputs["advantages"])}
+        return choose(anyone, rows, fraction, generator), True
+
+    def _scene(
+        self,
+        choice: Choice,
+        idle: bool,
+        loss: HostLoss,
+        generator: torch.Generator,
+        ranks: Ranks,
+    ) -> Scene | None:
+        """What is penalised; None where no process has anything."""
+        parts, settings = _parts(self), self.robustness
+        arguments = _arguments_of(parts, loss)
+        where = attacked(arguments, settings.attacker, choice.inputs, parts.padding)
+        if idle:
+            where = where.nowhere()
+        chosen, moved = ranks.total([0.0 if idle else 1.0, where.mask.any()]).tolist()
+        if moved == 0:
+            if chosen > 0:
                 warnings.warn(
                     "the attacker's mask selects no token of this batch, so there is no penalty; "
                     "train on prompts with completions, or set attacker to 'all' or a function",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
-                return None
-            scene = Scene(parts, settings, arguments, where, choice.rows, loss, generator)
-            found = PENALTIES[settings.method](scene)
-        state = self.state  # type: ignore[attr-defined]
+            return None
+        ranks = ranks.knowing(where.apart)
+        scene = Scene(parts, settings, arguments, where, choice.rows, loss, generator, ranks)
+        return replace(scene, by_tokens="labels" in choice.inputs, idle=idle)
+
+    def _weighted(self, found: Found, scene: Scene) -> Tensor:
+        """λ times the mean over all processes, whose gradients the host will average; logged."""
+        settings, state = self.robustness, self.state  # type: ignore[attr-defined]
+        where, busy = scene.where, not scene.idle
+        units, tokens = busy * found.units, busy * where.tokens
+        sums = (found.total, found.count, found.active, units, where.mask.sum(), tokens)
+        total, count, active, all_units, moved, all_tokens = scene.ranks.total(sums).tolist()
         weight = settings.weight_at(state.global_step, state.max_steps)
-        shares = {
-            "active_sequences": found.active,
-            "attacked_tokens": float(where.mask.float().mean()),
-        }
-        self._note({"penalty": float(found.value.detach()), "weight": weight, **shares})
-        return weight * settings.interval * found.value
+        self._note(
+            {
+                "penalty": total / max(count, 1.0),
+                "weight": weight,
+                "active_sequences": active / all_units,
+                "attacked_tokens": moved / all_tokens,
+            }
+        )
+        return weight * settings.interval * scene.ranks.count / max(count, 1.0) * found.total
 
     def _generator(self) -> torch.Generator:
         """Of this call: the same after a resumption, and nobody else's."""
         step = self.state.global_step  # type: ignore[attr-defined]
         before, calls = self._penalty_calls
         self._penalty_calls = (step, calls + 1 if step == before else 0)
-        seed = hash((self.robustness.seed, *self._penalty_calls)) % 2**63
-        return torch.Generator().manual_seed(seed)
+        seed = hash((self.robustness.seed, *self._penalty_calls))
+        rank = self.accelerator.process_index  # type: ignore[attr-defined]
+        return torch.Generator().manual_seed((seed + rank) % 2**63)
 
     def _note(self, values: dict[str, float]) -> None:
         metrics = self._metrics["train"]  # type: ignore[attr-defined]
@@ -201,7 +251,8 @@ def _quiet(trainer: Any) -> Iterator[None]:
     kept = {name: getattr(trainer, name) for name in names if hasattr(trainer, name)}
     metrics = copy.deepcopy(trainer._metrics)
     try:
-        yield
+        with ragged(trainer.accelerator):
+            yield
     finally:
         trainer._metrics = metrics
         for name, value in kept.items():

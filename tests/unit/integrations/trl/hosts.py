@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import types
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from transformers import (
     LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
 )
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from trl import (
     DPOConfig,
     DPOTrainer,
@@ -74,6 +76,19 @@ def model(host: str = "sft", seed: int = 0, **changes: Any) -> Any:
         return kind(config(initializer_range=0.2, **changes))
 
 
+def in_float64(network: Any) -> Any:
+    """In float64 throughout: transformers' own norm goes through float32."""
+    for module in network.modules():
+        if isinstance(module, LlamaRMSNorm):
+            module.forward = types.MethodType(_norm, module)
+    return network.double()
+
+
+def _norm(module: Any, hidden: torch.Tensor) -> torch.Tensor:
+    size = hidden.square().mean(-1, keepdim=True)
+    return module.weight * hidden * torch.rsqrt(size + module.variance_epsilon)
+
+
 def words(draw: random.Random, count: int) -> str:
     return " ".join(f"w{draw.randrange(29)}" for _ in range(count))
 
@@ -108,6 +123,7 @@ def trainer(
     dataset: Dataset | None = None,
     network: Any = None,
     rollout_func: Any = None,
+    reward_func: Any = reward,
     **changes: Any,
 ) -> Any:
     """The host's trainer, robust if settings are given; ``lora`` is the adapters' dropout."""
@@ -135,7 +151,7 @@ def trainer(
         "processing_class": tokenizer(),
     }
     if host in GENERATING:
-        given["reward_funcs"] = reward
+        given["reward_funcs"] = reward_func
     if rollout_func is not None:
         given["rollout_func"] = rollout_func
     if lora is not None:

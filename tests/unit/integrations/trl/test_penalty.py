@@ -1,7 +1,6 @@
 """The penalty against the dense Jacobian, its invariances, masks, layers, dropout, packing."""
 
 import math
-import types
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ pytest.importorskip("trl")
 
 from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from aajr.geometry import Categorical
 from aajr.integrations.trl import Robustness
@@ -56,17 +54,7 @@ def _attention_that_can_be_differentiated_forwards():
 
 
 def network(**changes):
-    """In float64 throughout: transformers' own norm goes through float32."""
-    net = hosts.model(attn_implementation="sdpa", **changes).double()
-    for module in net.modules():
-        if isinstance(module, LlamaRMSNorm):
-            module.forward = types.MethodType(_norm, module)
-    return net
-
-
-def _norm(module, hidden):
-    size = hidden.square().mean(-1, keepdim=True)
-    return module.weight * hidden * torch.rsqrt(size + module.variance_epsilon)
+    return hosts.in_float64(hosts.model(attn_implementation="sdpa", **changes))
 
 
 def from_layer(net, hidden, layer):

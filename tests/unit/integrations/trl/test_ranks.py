@@ -1,0 +1,102 @@
+"""Two processes: no hang, one process's gradients on the same global batch, its metrics."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("trl")
+
+from aajr.integrations.trl._ranks import ALONE, Ranks, ragged
+from tests.unit.integrations.trl import ranks
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+ROOT = Path(__file__).parents[4]
+PATIENCE = 150  # seconds; the two processes need about 15
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Every scene on one process, and on each of two that run meanwhile."""
+    out = tmp_path_factory.mktemp("ranks")
+    paths = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    with (out / "log").open("w") as log:
+        pair = subprocess.Popen(
+            [sys.executable, "-m", ranks.__name__, str(out)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            alone = {name: scene(1, out / "alone") for name, scene in ranks.SCENES.items()}
+            code = pair.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"two processes hang:\n{(out / 'log').read_text()[-2000:]}")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pair.pid, signal.SIGKILL)
+    if code:
+        pytest.fail(f"two processes fail:\n{(out / 'log').read_text()[-2000:]}")
+    return alone, [torch.load(out / f"{rank}.pt") for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("name", ranks.SCENES)
+def test_two_processes_take_one_process_step_on_the_global_batch(trained, name):
+    alone, both = trained
+    moved = alone[name]["moved"]
+    scale = max(float(value.abs().max()) for value in moved.values())
+    assert scale > 0
+    for rank in both:
+        for parameter, value in moved.items():
+            found = rank[name]["moved"][parameter]
+            torch.testing.assert_close(found, value, rtol=0.0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("name", ranks.SCENES)
+def test_metrics_are_those_of_the_global_batch(trained, name):
+    alone, both = trained
+    expected = {k: v for k, v in alone[name]["log"].items() if k.startswith("aajr/")}
+    assert len(expected) == 4
+    for rank in both:
+        assert {k: rank[name]["log"][k] for k in expected} == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("host", ["sft", "dpo", "grpo"])
+def test_weight_0_is_the_host_bit_for_bit(trained, host):
+    assert all(rank[f"untouched {host}"] for rank in trained[1])
+
+
+class Pair:
+    """An accelerator of two ranks, of which the other's answers are given."""
+
+    num_processes, device = 2, torch.device("cpu")
+
+    def __init__(self, *theirs):
+        self.theirs = iter(theirs)
+
+    def gather(self, value):
+        return torch.cat([value, next(self.theirs)])
+
+    def reduce(self, value, how):
+        assert how == "sum"
+        return value + next(self.theirs)
+
+
+def test_sums_are_over_the_processes():
+    assert ALONE.total([1.0, torch.tensor(2)]).tolist() == [1.0, 2.0]
+    theirs = torch.tensor([10.0, 20.0]).double()
+    assert Ranks(Pair(theirs)).total([1.0, torch.tensor(True)]).tolist() == [11.0, 21.0]
+
+
+def test_metrics_of_unequal_numbers_of_rows_are_gathered():
+    pair = Pair(torch.tensor([1]), torch.tensor([7.0, 0.0, 0.0]))
+    with ragged(pair):
+        assert pair.gather(torch.tensor([1.0, 2.0, 3.0])).tolist() == [1.0, 2.0, 3.0, 7.0]
+    assert "gather" not in vars(pair)
