@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import random
 import types
 from typing import Any
@@ -34,6 +35,8 @@ from trl import (
 )
 
 from aajr.integrations.trl import Robustness, robustify
+
+gc.freeze()  # trainers collect garbage, which the libraries' own objects would make slow
 
 WORDS = ["<pad>", "<eos>", "<unk>"] + [f"w{i}" for i in range(29)]
 HOSTS: dict[str, tuple[Any, Any]] = {
