@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aajr.integrations.trl._batches import segments_of
+from aajr.integrations.trl._batches import IGNORED, segments_of
 from aajr.integrations.trl._outputs import resolved
 from aajr.integrations.trl._ranks import ALONE, Ranks
 from aajr.integrations.trl._settings import Attacker
-
-IGNORED = -100
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 Inputs = dict[str, Any]
+
+IGNORED = -100
+"""Label of a token that is no answer."""
+
+BOUNDARIES = (
+    "position_ids",
+    "cu_seq_lens_q",
+    "cu_seq_lens_k",
+    "max_length_q",
+    "max_length_k",
+    "seq_idx",
+)
+"""What tells the sequences of a packed row apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +52,10 @@ def choose(
 
     Answers to the same prompt (GRPO, RLOO) enter the trainer's loss together, for the attack on
     their prompt is one; of their rows the given share is penalised. Samples without an advantage
-    are not drawn.
+    or, in a batch of labels, without an answer are not drawn.
 
     Args:
-        inputs: the trainer's batch; a packed one is cut between its sequences.
+        inputs: the trainer's batch; a packed one is taken apart into its sequences.
         rows_of_sample: 2 where the batch holds all chosen, then all rejected answers.
         fraction: share of the samples.
         generator: of the draw.
@@ -53,11 +66,12 @@ def choose(
     if inputs.get("pixel_values") is not None:
         raise ValueError("inputs hold pixel_values; only text can be penalised")
     if is_packed(inputs):
-        return _choose_packed(inputs, fraction, generator)
+        choice = choose(unpacked(inputs), rows_of_sample, fraction, generator)
+        return choice and replace(choice, inputs=_trimmed(choice.inputs))
     key = "prompt_ids" if "prompt_ids" in inputs else "input_ids"
     count = len(inputs[key]) // rows_of_sample
     wanted, groups = max(1, round(fraction * count)), _groups(inputs, key, count)
-    useful = groups[_has_advantage(inputs, count)]
+    useful = groups[_has_gradient(inputs, count)]
     taken: list[int] = []
     for group in _shuffled(torch.unique(useful), generator):
         if len(taken) < wanted:
@@ -65,7 +79,7 @@ def choose(
     if not taken:
         return None
     index = torch.tensor(sorted(taken))
-    among = _has_advantage(inputs, count)[index].nonzero().flatten()
+    among = _has_gradient(inputs, count)[index].nonzero().flatten()
     drawn = among[torch.randperm(len(among), generator=generator)][:wanted].sort().values
     rows = torch.cat([drawn + part * len(index) for part in range(rows_of_sample)])
     return Choice(_cut(inputs, index, count), rows, len(index) / count)
@@ -77,11 +91,15 @@ def _groups(inputs: Inputs, key: str, count: int) -> Tensor:
     return torch.unique(inputs[key], dim=0, return_inverse=True)[1].cpu()
 
 
-def _has_advantage(inputs: Inputs, count: int) -> Tensor:
-    advantages = inputs.get("advantages")
-    if advantages is None:
-        return torch.ones(count, dtype=torch.bool)
-    return (advantages.reshape(count, -1) != 0).any(1).cpu()
+def _has_gradient(inputs: Inputs, count: int) -> Tensor:
+    """Whether a sample has an advantage other than 0, or an answer where any has one."""
+    advantages, labels = inputs.get("advantages"), inputs.get("labels")
+    if advantages is not None:
+        return (advantages.reshape(count, -1) != 0).any(1).cpu()
+    if labels is not None:
+        answered = (labels[:, 1:] != IGNORED).reshape(count, -1).any(1).cpu()
+        return answered | ~answered.any()
+    return torch.ones(count, dtype=torch.bool)
 
 
 def _shuffled(values: Tensor, generator: torch.Generator) -> list[int]:
@@ -105,22 +123,55 @@ def _cut(inputs: Inputs, index: Tensor, count: int) -> Inputs:
     return found
 
 
-def _choose_packed(inputs: Inputs, fraction: float, generator: torch.Generator) -> Choice:
-    positions = inputs["position_ids"]
-    segments = segments_of(positions)
-    count = int(segments.max()) + 1
-    wanted = max(1, round(fraction * count))
-    drawn = torch.randperm(count, generator=generator)[:wanted].to(segments.device)
-    kept = torch.isin(segments[0], drawn)
-    cut = {
-        name: value[:, kept]
-        if isinstance(value, Tensor) and value.shape == positions.shape
+def unpacked(inputs: Inputs) -> Inputs:
+    """The sequences of a packed row as padded rows.
+
+    Rows of their own need no kernel that keeps sequences apart, nor its boundaries. What fills the
+    row's end begins again at every token: sequences of one token, without an answer, are dropped.
+    """
+    sequence = segments_of(inputs["position_ids"])[0]
+    lengths = torch.bincount(sequence)
+    kept = lengths >= lengths.max().clamp_max(2)
+    column = torch.arange(len(sequence), device=sequence.device)
+    column = column - (lengths.cumsum(0) - lengths)[sequence]
+
+    def rows(value: Tensor, filling: int) -> Tensor:
+        empty = value.new_full((len(lengths), int(lengths.max())), filling)
+        return empty.index_put((sequence, column), value[0])[kept]
+
+    found = {name: value for name, value in inputs.items() if name not in BOUNDARIES}
+    for name, value in found.items():
+        if isinstance(value, Tensor) and value.shape == (1, len(sequence)):
+            found[name] = rows(value, IGNORED if name == "labels" else 0)
+    found["attention_mask"] = rows(torch.ones_like(sequence)[None], 0)
+    if "labels" in found:
+        found["labels"] = _with_first_label(found)
+    return found
+
+
+def _with_first_label(inputs: Inputs) -> Tensor:
+    """Packing masks the first label of a sequence; it is put back where all others are answers."""
+    labels = inputs["labels"].clone()
+    answered = (labels != IGNORED) | (inputs["attention_mask"] == 0)
+    whole = answered[:, 1:].all(1)
+    labels[whole, 0] = inputs["input_ids"][whole, 0]
+    return labels
+
+
+def _trimmed(inputs: Inputs) -> Inputs:
+    """Without the columns that only sequences outside the choice needed."""
+    present = inputs["attention_mask"]
+    longest = int(present.sum(1).max())
+    return {
+        name: value[:, :longest]
+        if isinstance(value, Tensor) and value.shape == present.shape
         else value
         for name, value in inputs.items()
     }
-    return Choice(cut, torch.tensor([0]), wanted / count)
 
 
 def segments_of(positions: Tensor) -> Tensor:
     """Number of the sequence of every token of a packed row, ``[1, tokens]``."""
-    return (positions == 0).long().cumsum(-1) - 1
+    starts = positions == 0
+    starts[:, 0] = True
+    return starts.long().cumsum(-1) - 1

@@ -120,7 +120,7 @@ class RobustTrainer:
     ) -> Scene | None:
         """What is penalised; None where no process has anything."""
         parts, settings = _parts(self), self.robustness
-        arguments = _arguments_of(parts, loss)
+        arguments = _arguments_of(parts, loss, choice.inputs)
         where = attacked(arguments, settings.attacker, choice.inputs, parts.padding)
         if idle:
             where = where.nowhere()
@@ -174,7 +174,8 @@ class RobustTrainer:
         declared = self.loss_is_scaled_for_ga  # type: ignore[attr-defined]
         if declared is not None:
             return bool(declared)
-        return num_items_in_batch is not None and bool(self.model_accepts_loss_kwargs)  # type: ignore[attr-defined]
+        by_items = num_items_in_batch is not None and bool(self.model_accepts_loss_kwargs)  # type: ignore[attr-defined]
+        return by_items or self.compute_loss_func is not None  # type: ignore[attr-defined]
 
 
 def robustify(trainer: type) -> type:
@@ -234,14 +235,31 @@ def _parts(trainer: Any) -> Parts:
     return take_apart(model, getattr(trainer, "temperature", 1.0))
 
 
-def _arguments_of(parts: Parts, loss: Any) -> dict[str, Any]:
-    """Arguments with which the trainer's loss calls the model."""
+def _arguments_of(parts: Parts, loss: Any, inputs: Inputs) -> dict[str, Any]:
+    """Arguments with which the trainer's loss calls the model, labels included.
+
+    Label smoothing and ``compute_loss_func`` keep the labels from the model: they are the batch's.
+    """
     with listening(parts, 0, stop=True) as call:
         try:
             loss()
         except Reached:
-            return call.arguments[0]
-    raise ValueError("the trainer's loss does not call its model with gradients")
+            arguments = call.arguments[0]
+        else:
+            raise ValueError("the trainer's loss does not call its model with gradients")
+    if not parts.scores and arguments.get("labels") is None:
+        arguments["labels"] = _labels(inputs, arguments)
+    return arguments
+
+
+def _labels(inputs: Inputs, arguments: dict[str, Any]) -> Tensor:
+    labels, ids = inputs.get("labels"), arguments.get("input_ids")
+    if labels is None or ids is None or labels.shape != ids.shape:
+        raise ValueError(
+            "neither the model's call nor the batch holds labels [rows, tokens], so the answer's "
+            "tokens are unknown; pass labels, -100 where a token is no answer"
+        )
+    return labels
 
 
 @contextmanager

@@ -127,6 +127,7 @@ def trainer(
     network: Any = None,
     rollout_func: Any = None,
     reward_func: Any = reward,
+    compute_loss_func: Any = None,
     **changes: Any,
 ) -> Any:
     """The host's trainer, robust if settings are given; ``lora`` is the adapters' dropout."""
@@ -157,6 +158,8 @@ def trainer(
         given["reward_funcs"] = reward_func
     if rollout_func is not None:
         given["rollout_func"] = rollout_func
+    if compute_loss_func is not None:
+        given["compute_loss_func"] = compute_loss_func
     if lora is not None:
         kind_of_task = "SEQ_CLS" if host == "reward" else "CAUSAL_LM"
         given["peft_config"] = LoraConfig(

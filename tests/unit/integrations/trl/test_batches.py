@@ -5,9 +5,11 @@ import torch
 
 pytest.importorskip("trl")
 
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
 from aajr.integrations.trl import Robustness, robustify
 from aajr.integrations.trl._attacked import attacked
-from aajr.integrations.trl._batches import choose, segments_of
+from aajr.integrations.trl._batches import choose, unpacked
 from aajr.integrations.trl._parts import take_apart
 from tests.unit.integrations.trl import hosts
 
@@ -69,17 +71,48 @@ def test_without_advantages_there_is_nothing_to_draw():
     assert choose(inputs, 1, 1.0, generator()) is None
 
 
-def test_a_packed_row_is_cut_between_its_sequences():
-    positions = torch.tensor([[0, 1, 2, 0, 1, 0, 1, 2, 3]])
-    ids = torch.arange(9)[None]
-    whole = {0: [0, 1, 2], 1: [3, 4], 2: [5, 6, 7, 8]}
-    assert segments_of(positions).tolist() == [[0, 0, 0, 1, 1, 2, 2, 2, 2]]
-    found = set()
+def collated(examples, **settings):
+    return DataCollatorForLanguageModeling(pad_token_id=0, **settings)(examples)
+
+
+def test_a_packed_row_is_taken_apart_into_what_padding_gives():
+    answers = ([-100, 4, 5], [-100, 7], [-100, -100, 9, 10, 11], [12, 13, 14])
+    examples = [
+        {"input_ids": [3, 4, 5], "labels": answers[0]},
+        {"input_ids": [6, 7], "labels": answers[1]},
+        {"input_ids": [8, 8, 9, 10, 11], "labels": answers[2]},
+        {"input_ids": [12, 13, 14], "labels": answers[3]},
+    ]
+    padded = collated(examples)
+    padded["labels"][1] = torch.tensor([6, 7, -100, -100, -100])
+    padded["labels"][0, 0] = 3  # a prompt of one token cannot be told from a masked first label
+    for filling in (None, 16):
+        packed = collated(examples, padding_free=True, pad_to_multiple_of=filling)
+        apart = unpacked(packed)
+        assert apart.keys() == padded.keys()
+        assert all(torch.equal(apart[name], padded[name]) for name in padded)
+
+
+@pytest.mark.parametrize("filling", [None, 32])
+def test_of_a_packed_row_a_share_of_its_sequences_is_drawn_and_no_filling(filling):
+    examples = [{"input_ids": [10 + i] * (2 + i)} for i in range(4)]
+    packed = collated(examples, padding_free=True, pad_to_multiple_of=filling)
+    seen = set()
     for seed in range(20):
-        choice = choose({"input_ids": ids, "position_ids": positions}, 1, 0.3, generator(seed))
-        found.add(tuple(choice.inputs["input_ids"][0].tolist()))
-        assert choice.inputs["position_ids"][0, 0] == 0
-    assert found == set(map(tuple, whole.values()))
+        choice = choose(packed, 1, 0.25, generator(seed))
+        assert choice.share == 0.25
+        (ids,) = choice.inputs["input_ids"].tolist()
+        assert choice.inputs["attention_mask"].tolist() == [[1] * len(ids)]
+        seen.add(tuple(ids))
+    assert seen == {tuple(example["input_ids"]) for example in examples}
+
+
+def test_samples_without_an_answer_are_not_drawn():
+    inputs = {"input_ids": torch.arange(12).reshape(4, 3), "labels": torch.full((4, 3), -100)}
+    inputs["labels"][:, 0] = 1  # nothing comes before it
+    inputs["labels"][2, 1] = 7
+    for seed in range(10):
+        assert choose(inputs, 1, 0.25, generator(seed)).inputs["input_ids"].tolist() == [[6, 7, 8]]
 
 
 def test_images_are_refused():

@@ -102,6 +102,75 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(host, tmp_path):
         torch.testing.assert_close(results[1][name], whole, rtol=1e-4, atol=1e-7)
 
 
+def penalised_once(directory, network=None, data=None, steps=1, **changes):
+    """What one step logs that penalises every row, and the parameters' change."""
+    given = {key: changes.pop(key) for key in ("method", "attacker") if key in changes}
+    settings = Robustness(weight=5.0, interval=1, warmup=0.0, fraction=1.0, **given)
+    trained = hosts.trainer(
+        "sft",
+        directory,
+        settings,
+        dataset=hosts.data("sft", 8) if data is None else data,
+        network=hosts.model("sft").double() if network is None else network,
+        **{"max_steps": steps, "optim": "sgd", "max_grad_norm": 0.0, **changes},
+    )
+    start = hosts.parameters(trained)
+    trained.train()
+    end = hosts.parameters(trained)
+    moved = torch.cat([(end[name] - start[name]).flatten() for name in start])
+    return trained.state.log_history[0], moved
+
+
+def mean_loss(outputs, labels, num_items_in_batch=None):
+    """What a training script gives as ``compute_loss_func``."""
+    targets = labels[:, 1:]
+    return torch.nn.functional.cross_entropy(
+        outputs.logits[:, :-1].flatten(0, 1),
+        targets.flatten(),
+        reduction="mean" if num_items_in_batch is None else "sum",
+    ) / (1 if num_items_in_batch is None else num_items_in_batch)
+
+
+@pytest.mark.parametrize("method", ["aajr", "random_direction"])
+def test_labels_that_the_model_is_not_given_are_the_batchs(method, tmp_path):
+    """The loss is the same number, so all is; a smoothed one has random directions in common."""
+    plain, moved = penalised_once(tmp_path, method=method)
+    given, also = penalised_once(tmp_path, method=method, compute_loss_func=mean_loss)
+    names = ("aajr/penalty", "aajr/attacked_tokens", "aajr/active_sequences")
+    assert [given[name] for name in names] == pytest.approx([plain[name] for name in names], 1e-5)
+    torch.testing.assert_close(also, moved, rtol=1e-4, atol=1e-7)
+    if method == "random_direction":
+        smoothed, _ = penalised_once(tmp_path, method=method, label_smoothing_factor=0.1)
+        assert [smoothed[name] for name in names] == [plain[name] for name in names]
+
+
+def test_a_loss_of_ones_own_accumulates_to_that_of_the_whole_batch(tmp_path):
+    moves = [
+        penalised_once(
+            tmp_path,
+            data=hosts.data("sft", 8, length=4),
+            compute_loss_func=mean_loss,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=8 // size,
+        )[1]
+        for size in (8, 4)
+    ]
+    torch.testing.assert_close(*moves, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("changes", [{}, {"pad_to_multiple_of": 64}, {"packing": True}])
+def test_a_batch_without_padding_is_penalised_as_a_padded_one(changes, tmp_path):
+    data = hosts.data("sft", 4)
+    padded, moved = penalised_once(tmp_path, data=data, max_length=64)
+    flat = {"padding_free": True, "max_length": None, **changes}
+    if "packing" in changes:
+        flat |= {"per_device_train_batch_size": 1, "max_length": 64}
+    free, also = penalised_once(tmp_path, data=data, **flat)
+    for name in ("aajr/penalty", "aajr/active_sequences"):
+        assert free[name] == pytest.approx(padded[name], rel=1e-4)
+    torch.testing.assert_close(also, moved, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_what_tools_return_amid_completions_is_moved(weight, tmp_path):
     """Two tokens of six are a tool's; they follow a prompt of four."""
