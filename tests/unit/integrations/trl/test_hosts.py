@@ -121,6 +121,11 @@ def penalised_once(directory, network=None, data=None, steps=1, **changes):
     return trained.state.log_history[0], moved
 
 
+def gap(first, second):
+    """Relative: transformers' norms and TRL's losses go through float32."""
+    return float((first - second).norm() / second.norm())
+
+
 def mean_loss(outputs, labels, num_items_in_batch=None):
     """What a training script gives as ``compute_loss_func``."""
     targets = labels[:, 1:]
@@ -138,7 +143,7 @@ def test_labels_that_the_model_is_not_given_are_the_batchs(method, tmp_path):
     given, also = penalised_once(tmp_path, method=method, compute_loss_func=mean_loss)
     names = ("aajr/penalty", "aajr/attacked_tokens", "aajr/active_sequences")
     assert [given[name] for name in names] == pytest.approx([plain[name] for name in names], 1e-5)
-    torch.testing.assert_close(also, moved, rtol=1e-4, atol=1e-7)
+    assert gap(also, moved) < 1e-4
     if method == "random_direction":
         smoothed, _ = penalised_once(tmp_path, method=method, label_smoothing_factor=0.1)
         assert [smoothed[name] for name in names] == [plain[name] for name in names]
@@ -155,7 +160,7 @@ def test_a_loss_of_ones_own_accumulates_to_that_of_the_whole_batch(tmp_path):
         )[1]
         for size in (8, 4)
     ]
-    torch.testing.assert_close(*moves, rtol=1e-4, atol=1e-7)
+    assert gap(*moves) < 1e-4
 
 
 @pytest.mark.parametrize("changes", [{}, {"pad_to_multiple_of": 64}, {"packing": True}])
@@ -168,7 +173,7 @@ def test_a_batch_without_padding_is_penalised_as_a_padded_one(changes, tmp_path)
     free, also = penalised_once(tmp_path, data=data, **flat)
     for name in ("aajr/penalty", "aajr/active_sequences"):
         assert free[name] == pytest.approx(padded[name], rel=1e-4)
-    torch.testing.assert_close(also, moved, rtol=1e-3, atol=1e-6)
+    assert gap(also, moved) < 1e-4
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
