@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aajr.integrations.trl._batches import IGNORED, segments_of
+from aajr.integrations.trl._batches import IGNORED
 from aajr.integrations.trl._outputs import resolved
 from aajr.integrations.trl._ranks import ALONE, Ranks
 from aajr.integrations.trl._settings import Attacker
@@ -22,7 +22,6 @@ class Attacked:
     Attributes:
         mask: tokens that the adversary moves, ``[rows, tokens]``.
         scored: positions whose next token is an answer's, ``[rows, tokens]``.
-        unit: number of the sequence of every token, ``[rows, tokens]``.
         text: ids of the attacked tokens, -1 elsewhere, ``[rows, tokens]``; rows that share it
             share the attack.
         tokens: how many tokens there are, padding aside.
@@ -30,7 +29,6 @@ class Attacked:
 
     mask: Tensor
     scored: Tensor
-    unit: Tensor
     text: Tensor
     tokens: int
 
@@ -42,20 +40,12 @@ class Attacked:
     @property
     def units(self) -> int:
         """How many sequences."""
-        return int(self.unit.max()) + 1
+        return len(self.mask)
 
     def rows(self, index: Tensor) -> Attacked:
         """Some of the rows."""
-        if len(self.mask) == 1:
-            return self
         index = index.to(self.mask.device)
-        unit = torch.arange(len(index), device=index.device)[:, None].expand(-1, self.mask.shape[1])
-        return Attacked(self.mask[index], self.scored[index], unit, self.text[index], self.tokens)
-
-    @property
-    def apart(self) -> Tensor:
-        """Texts of rows that hold one sequence each; none where sequences are packed."""
-        return self.text if self.units == len(self.text) else self.text[:0]
+        return Attacked(self.mask[index], self.scored[index], self.text[index], self.tokens)
 
     def nowhere(self) -> Attacked:
         """The same passes with nothing attacked."""
@@ -92,14 +82,8 @@ def attacked(
         answered = (labels != IGNORED) & _not_tools(inputs, labels)
         scored = torch.cat([answered[:, 1:], torch.zeros_like(answered[:, :1])], 1)
     mask = _mask(attacker, arguments, inputs, answered) & present
-    positions = arguments.get("position_ids")
-    rows = torch.arange(len(ids), device=ids.device)
-    unit = rows[:, None].expand(ids.shape)
-    if len(ids) == 1 and positions is not None:
-        unit = segments_of(positions)
-        scored = scored & torch.cat([unit[:, 1:] == unit[:, :-1], scored[:, -1:]], 1)
     text = torch.where(mask, ids, -1)
-    return Attacked(mask, scored, unit, text, int(present.sum()))
+    return Attacked(mask, scored, text, int(present.sum()))
 
 
 def _after_common_prefix(ids: Tensor) -> Tensor:
@@ -151,9 +135,8 @@ def _not_tools(inputs: Mapping[str, Any], like: Tensor) -> Tensor:
 
 
 def norms(value: Tensor, where: Attacked) -> Tensor:
-    """Frobenius norm of every sequence's attacked rows: ``[rows, tokens, d]`` to ``[units]``."""
-    squares = (resolved(value).square().sum(-1) * where.mask).flatten()
-    total = squares.new_zeros(where.units).index_add(0, where.unit.flatten(), squares)
+    """Frobenius norm of every sequence's attacked rows: ``[rows, tokens, d]`` to ``[rows]``."""
+    total = (resolved(value).square().sum(-1) * where.mask).sum(-1)
     return total.clamp_min(torch.finfo(total.dtype).tiny).sqrt()
 
 
@@ -165,10 +148,9 @@ def directions(gradient: Tensor, where: Attacked, ranks: Ranks = ALONE) -> Tenso
     and signs.
     """
     gradient = resolved(gradient) * where.mask.unsqueeze(-1)
-    if len(gradient) > 1:
-        group = where.group
-        gradient = torch.zeros_like(gradient).index_add(0, group, gradient)[group]
-    return directions_of_rows(ranks.added(gradient, where.apart), where)
+    group = where.group
+    gradient = torch.zeros_like(gradient).index_add(0, group, gradient)[group]
+    return directions_of_rows(ranks.added(gradient, where.text), where)
 
 
 def random_directions(
@@ -176,30 +158,28 @@ def random_directions(
 ) -> Tensor:
     """Uniform unit directions, the same for rows that share the attacked text."""
     noise = torch.randn(latent.shape, generator=generator).to(latent.device)
-    if len(latent) > 1:
-        noise = noise[where.group]
-    return directions_of_rows(ranks.added(noise, where.apart), where)
+    return directions_of_rows(ranks.added(noise[where.group], where.text), where)
 
 
 def directions_of_rows(value: Tensor, where: Attacked) -> Tensor:
     """Normalise every sequence's attacked rows alone."""
     value = resolved(value) * where.mask.unsqueeze(-1)
-    size = norms(value, where)[where.unit].unsqueeze(-1)
+    size = norms(value, where)[:, None, None]
     return torch.where(size > 1e-30, value / size.clamp_min(1e-30), 0.0)
 
 
 def moved(latent: Tensor, direction: Tensor, radius: float, where: Attacked) -> Tensor:
     """h + ε‖h‖ v, the gradient of ‖h‖ included: else larger embeddings would pay less."""
-    size = norms(latent, where)[where.unit].unsqueeze(-1)
+    size = norms(latent, where)[:, None, None]
     return latent + (radius * size * direction).to(latent.dtype)
 
 
 def sum_over_sequences(value: Tensor, where: Attacked, active: Tensor) -> tuple[Tensor, Tensor]:
     """Sum over active sequences of means over answer tokens, and how many these sequences are."""
-    unit = where.unit[where.scored]
+    row = where.scored.nonzero()[:, 0]
     zeros = value.new_zeros(where.units)
-    total = zeros.index_add(0, unit, value)
-    count = zeros.index_add(0, unit, torch.ones_like(value))
+    total = zeros.index_add(0, row, value)
+    count = zeros.index_add(0, row, torch.ones_like(value))
     active = active & (count > 0)
     return (total / count.clamp_min(1))[active].sum(), active.sum()
 

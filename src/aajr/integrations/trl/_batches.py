@@ -129,7 +129,9 @@ def unpacked(inputs: Inputs) -> Inputs:
     Rows of their own need no kernel that keeps sequences apart, nor its boundaries. What fills the
     row's end begins again at every token: sequences of one token, without an answer, are dropped.
     """
-    sequence = segments_of(inputs["position_ids"])[0]
+    starts = inputs["position_ids"][0] == 0
+    starts[0] = True
+    sequence = starts.long().cumsum(0) - 1
     lengths = torch.bincount(sequence)
     kept = lengths >= lengths.max().clamp_max(2)
     column = torch.arange(len(sequence), device=sequence.device)
@@ -168,10 +170,3 @@ def _trimmed(inputs: Inputs) -> Inputs:
         else value
         for name, value in inputs.items()
     }
-
-
-def segments_of(positions: Tensor) -> Tensor:
-    """Number of the sequence of every token of a packed row, ``[1, tokens]``."""
-    starts = positions == 0
-    starts[:, 0] = True
-    return starts.long().cumsum(-1) - 1

@@ -133,7 +133,7 @@ class RobustTrainer:
                     stacklevel=4,
                 )
             return None
-        ranks = ranks.knowing(where.apart)
+        ranks = ranks.knowing(where.text)
         scene = Scene(parts, settings, arguments, where, choice.rows, loss, generator, ranks)
         return replace(scene, by_tokens="labels" in choice.inputs, idle=idle)
 

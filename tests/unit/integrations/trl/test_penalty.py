@@ -1,4 +1,4 @@
-"""The penalty against the dense Jacobian, its invariances, masks, layers, dropout, packing."""
+"""The penalty against the dense Jacobian, its invariances, masks, layers, dropout."""
 
 import math
 
@@ -22,15 +22,10 @@ IDS = torch.tensor([[3, 4, 5, 6, 7, 8], [9, 4, 10, 6, 11, 1]])
 ANSWER = 3
 
 
-def scene(network, ids=IDS, rows=None, answer=ANSWER, position_ids=None, **settings):
+def scene(network, ids=IDS, rows=None, answer=ANSWER, **settings):
     labels = ids.clone()
-    if position_ids is None:
-        labels[:, :-answer] = -100
-    else:
-        labels[position_ids < 3] = -100
+    labels[:, :-answer] = -100
     arguments = {"input_ids": ids, "labels": labels, "attention_mask": torch.ones_like(ids)}
-    if position_ids is not None:
-        arguments = {"input_ids": ids, "labels": labels, "position_ids": position_ids}
     settings = Robustness(weight=1.0, **{"step": 1e-6, **settings})
 
     def loss():
@@ -196,15 +191,6 @@ def test_penalised_rows_are_those_chosen(method):
     ]
     whole = PENALTIES[method](scene(net, method=method)).value.item()
     assert whole == pytest.approx(sum(both) / 2, rel=1e-4)
-
-
-def test_a_packed_row_gives_what_its_sequences_give():
-    net = network()
-    packed = IDS.reshape(1, -1)
-    positions = torch.arange(6).repeat(2)[None]
-    whole = PENALTIES["aajr"](scene(net, packed, position_ids=positions)).value
-    apart = PENALTIES["aajr"](scene(net)).value
-    torch.testing.assert_close(whole, apart, rtol=1e-4, atol=0.0)
 
 
 def test_the_perturbed_pass_skips_the_layers_before():
