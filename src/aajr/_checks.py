@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from numbers import Integral, Real
 
 import torch
 from torch import Tensor
+
+from aajr._errors import ContractError
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
@@ -41,8 +43,7 @@ def check_count(name: str, value: int, *, minimum: int = 1) -> None:
 
 def check_batch(name: str, value: Tensor) -> None:
     """Raise ValueError unless ``value`` is a finite float tensor ``[batch, ...]`` with rows."""
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
+    check_tensor(name, value)
     if not value.is_floating_point():
         raise ValueError(f"{name} has dtype {value.dtype}; convert it with .float()")
     if value.ndim < 2 or value.shape[0] == 0:
@@ -53,11 +54,48 @@ def check_batch(name: str, value: Tensor) -> None:
     check_finite(name, value)
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Raise ValueError unless ``value`` is a tensor."""
+    if isinstance(value, Mapping):
+        raise ValueError(
+            f"{name} is a dict with {sorted(map(str, value))}; give one torch.Tensor: concatenate "
+            "the entries, or attack one entry with a policy that closes over the others"
+        )
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
+
+
+def check_differentiable(x: Tensor) -> None:
+    """Raise ValueError inside ``torch.func`` transforms or inference mode, where autograd fails."""
+    if torch.is_inference_mode_enabled() or x.is_inference():
+        raise ValueError(
+            "x comes from torch.inference_mode(), which keeps no gradients; leave that mode, use "
+            "torch.no_grad() instead, or give x.clone() made outside of it"
+        )
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise ValueError(
+            "called inside a torch.func transform (grad, vmap, jvp, ...), which cannot see the "
+            "inner search; call it outside, or use aajr.jax, whose functions can be transformed"
+        )
+
+
+def check_promise(kept: bool, broken: str) -> None:
+    """Raise ContractError unless a promise is kept; unlike ``assert``, also under ``python -O``."""
+    if not kept:
+        raise ContractError(broken)
+
+
 def check_finite(name: str, value: Tensor) -> None:
     """Raise ValueError if ``value`` holds NaN or infinite values."""
-    if not torch.isfinite(value).all():
+    if not all_finite(value):
         bad = int((~torch.isfinite(value)).sum())
         raise ValueError(f"{name} holds {bad} NaN or infinite values; clean it first")
+
+
+def all_finite(value: Tensor) -> bool:
+    """Whether no entry is NaN or infinite; one pass where the sum already tells."""
+    with torch.no_grad():
+        return math.isfinite(value.sum().item()) or bool(torch.isfinite(value).all())
 
 
 def check_same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:

@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
+
+from aajr._modules import modules_behind
 
 Policy = Callable[[Tensor], Tensor]
 """Any differentiable map from inputs ``[batch, ...]`` to outputs ``[batch, ...]``."""
 
+_LOCK = threading.Lock()
+_HOLDERS: dict[int, int] = {}
+"""How many threads keep a module, by its id, in evaluation mode; only modules in training count."""
+
 
 @contextmanager
-def evaluating(policy: Callable[..., Tensor]) -> Iterator[None]:
-    """Put a module and its children in evaluation mode, and each back in its own mode afterwards.
+def evaluating(policy: Callable[..., Any]) -> Iterator[None]:
+    """Put the modules behind a policy in evaluation mode, and each back in its own afterwards.
 
     Two passes with different dropout masks would differ by noise, not by the Jacobian; batch
-    statistics would couple the rows. A policy that is not a module is left alone.
+    statistics would couple the rows. The modules are found behind bound methods, partials and
+    closures too. Where several threads share a module, the last to leave puts it back.
     """
-    modules = list(policy.modules()) if isinstance(policy, nn.Module) else []
-    modes = [module.training for module in modules]
-    for module in modules:
-        module.training = False
+    held = _hold(module for root in modules_behind(policy) for module in root.modules())
     try:
         yield
     finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
+        _release(held)
+
+
+def _hold(modules: Iterator[nn.Module]) -> list[nn.Module]:
+    held = []
+    with _LOCK:
+        for module in modules:
+            if module.training or id(module) in _HOLDERS:
+                _HOLDERS[id(module)] = _HOLDERS.get(id(module), 0) + 1
+                module.training = False
+                held.append(module)
+    return held
+
+
+def _release(held: list[nn.Module]) -> None:
+    with _LOCK:
+        for module in held:
+            _HOLDERS[id(module)] -= 1
+            if not _HOLDERS[id(module)]:
+                del _HOLDERS[id(module)]
+                module.training = True

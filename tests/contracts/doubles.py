@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from aajr._inspection import inspect
 from tests import dense
 
 
@@ -26,11 +27,13 @@ class FailingPolicy(nn.Module):
 
 
 class CountingPolicy(nn.Module):
-    """Counts the rows that pass forwards."""
+    """Counts the rows that pass forwards, after the two passes by which every policy is tested."""
 
     def __init__(self) -> None:
         super().__init__()
         self.net = dense.tanh_net()
+        self.rows = 0
+        inspect(self, dense.inputs())
         self.rows = 0
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from aajr._checks import check_batch, check_generator
+from aajr._checks import check_differentiable, check_generator, check_promise
+from aajr._inspection import evaluated, inspected
 from aajr._modes import Policy, evaluating
 from aajr.adversaries._reach import Watched, reached
 from aajr.geometry._threat import ThreatSet
@@ -24,7 +25,7 @@ class Adversary(ABC):
     """Searches a ball for the perturbation that maximises its objective.
 
     A subclass writes :meth:`run` and names its objective, if it climbs one. The final call checks
-    the input, sets evaluation mode, keeps the parameters' gradients untouched, and asserts that
+    the input, sets evaluation mode, keeps the parameters' gradients untouched, and proves that
     every point lies in the ball and that the perturbation reached the policy.
 
     Attributes:
@@ -62,32 +63,48 @@ class Adversary(ABC):
             The trajectory; its points are inside the ball.
 
         Raises:
-            ValueError: NaN, wrong shape or dtype, an empty batch, a detached policy, a generator
-                on another device, data that the adversary needs and did not get.
+            ValueError: NaN, wrong shape, dtype or device, an empty batch, a policy that is
+                detached, draws noise or keeps state, a generator on another device, data that the
+                adversary needs and did not get, a call inside ``torch.func`` or inference mode.
+            ContractError: a subclass left the ball, or never showed the policy what it returns.
         """
-        check_batch("x", x)
-        x = x.detach()
         self.ball.check(x)
+        check_differentiable(x)
         check_generator(generator, x)
-        data = dict(data or {})
+        x, data = x.detach(), dict(data or {})
         _check_data(data, x, self.needs)
         with evaluating(policy):
-            with torch.no_grad():
-                outputs = policy(x)
-            _check_output(outputs, x)
             watched = Watched(policy, x)
-            trajectory = self.run(watched, Reference(x, outputs, data), generator)
-        assert self._inside(trajectory), "a point left the ball"
-        assert reached(watched, trajectory), "the perturbation did not reach the policy"
+            reference = Reference(x, _outputs(policy, x), data)
+            trajectory = self.run(watched, reference, generator)
+        name = type(self).__name__
+        check_promise(self._inside(trajectory), f"{name} returned a point outside its ball")
+        check_promise(
+            reached(watched, trajectory), f"the perturbation of {name} did not reach the policy"
+        )
         return trajectory
 
     def _inside(self, trajectory: Trajectory) -> bool:
-        x = trajectory.origin
-        points = torch.cat([trajectory.points, trajectory.worst.unsqueeze(0)])
+        x, points, allowed = trajectory.origin, trajectory.points, (1 + 1e-3) * self.ball.epsilon
+        if points.dtype.itemsize < 4:
+            x, points = x.float(), points.float()
+        sizes = self.ball.size(points - x), self.ball.size(trajectory.worst.to(x) - x)
+        if all(bool((size <= allowed).all()) for size in sizes):
+            return True
         # x + δ - x rounds by an ulp of x, which the scale may magnify
-        rounding = self.ball.size(4 * torch.finfo(x.dtype).eps * (x.abs() + (points - x).abs()))
-        excess = self.ball.size(points - x) - self.ball.epsilon
-        return bool((excess <= 1e-3 * self.ball.epsilon + rounding).all())
+        points = torch.cat([points, trajectory.worst.to(x).unsqueeze(0)])
+        ulps = 4 * torch.finfo(trajectory.origin.dtype).eps * (x.abs() + (points - x).abs())
+        return bool((self.ball.size(points - x) <= allowed + self.ball.size(ulps)).all())
+
+
+def _outputs(policy: Policy, x: Tensor) -> Tensor:
+    """π(x), detached and checked."""
+    _, outputs = inspected(policy, x)
+    if outputs is None:
+        with torch.no_grad():
+            outputs = evaluated(policy, x)
+    _check_output(outputs, x)
+    return outputs
 
 
 def _check_data(data: Mapping[str, Tensor], x: Tensor, needs: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from aajr._checks import check_promise
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import checked_loss, loss_at
@@ -38,12 +39,12 @@ class StructuredAdversary(Adversary):
 
     @final
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Search, then assert that every point is one of the set."""
+        """Search, then prove that every point is one of the set."""
         trajectory = self.search(policy, reference, generator)
         x = reference.inputs
         for point in (*trajectory.points, trajectory.worst):
             inside = self.ball.contains(point - x, x, reference.data)
-            assert bool(inside.all()), "a point left the threat set"
+            check_promise(bool(inside.all()), f"{type(self).__name__} left its threat set")
         return trajectory
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
-from aajr._checks import check_number, check_same_shape
+from aajr._checks import check_number, check_promise, check_same_shape
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_at, over_rows
 from aajr.geometry import Ball
 from aajr.geometry._lens import Lens
 from aajr.geometry._sparse import check_event
-from aajr.trajectory import Reference, Trajectory
+from aajr.trajectory import Objective, Reference, Trajectory
 
 
 class TemporalAdversary(Adversary):
@@ -27,6 +27,7 @@ class TemporalAdversary(Adversary):
     """
 
     adversary: Adversary
+    ball: Ball
 
     @abstractmethod
     def lens(self, reference: Reference) -> Lens:
@@ -97,16 +98,16 @@ class TemporallyCoupled(TemporalAdversary):
         """The points within ε̄ of δ_{t-1}."""
         previous, x = reference.data["previous"], reference.inputs
         check_same_shape("data['previous']", previous, "x", x)
-        assert isinstance(self.ball, Ball)
         centre = self.ball.project_scaled(previous, x)
         radius = torch.full((), self.reach, dtype=x.dtype, device=x.device)
         return lens_of(self.ball, centre, radius)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Search near δ_{t-1}, then assert that the result is near."""
+        """Search near δ_{t-1}, then prove that the result is near."""
         found, lens = self.search(policy, reference, generator)
         change = self.ball.size(found.worst - found.origin - lens.centre)
-        assert bool((change <= self.reach + _tolerance(self.ball, found)).all()), "uncoupled"
+        near = bool((change <= self.reach + _tolerance(self.ball, found)).all())
+        check_promise(near, f"{type(self.adversary).__name__} left the reach around δ_(t-1)")
         return found
 
 
@@ -142,13 +143,14 @@ class EpisodeBudget(TemporalAdversary):
     adversary: Adversary
     total: float
     threshold: float = 0.0
+    objective: Objective = field(init=False)
     needs = ("spent",)
 
     def __post_init__(self) -> None:
         check_number("total", self.total)
         check_number("threshold", self.threshold)
         self._adopt()
-        if self.objective is None:
+        if self.adversary.objective is None:
             raise ValueError(
                 f"adversary={type(self.adversary).__name__} has no objective, so that no gain can "
                 "be told; give one that maximises an objective"
@@ -163,12 +165,10 @@ class EpisodeBudget(TemporalAdversary):
                 f"data['spent'] has shape {tuple(spent.shape)} or negative or NaN entries; give "
                 f"the sum of earlier sizes, {tuple(x.shape[:1])}"
             )
-        assert isinstance(self.ball, Ball)
         return lens_of(self.ball, torch.zeros_like(x), (self.total - spent).clamp_min(0))
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Search within what is left, and keep what gains enough."""
-        assert self.objective is not None
         if bool((self.lens(reference).radius == 0).all()):
             return _no_attack(reference, self.ball.budget_dims)
         found, lens = self.search(policy, reference, generator)
@@ -177,7 +177,8 @@ class EpisodeBudget(TemporalAdversary):
         pays = over_rows(attacked - clean > self.threshold, found.worst)
         worst = torch.where(pays, found.worst, found.origin)
         size = self.ball.size(worst - found.origin)
-        assert bool((size <= lens.radius + _tolerance(self.ball, found)).all()), "overspent"
+        paid = bool((size <= lens.radius + _tolerance(self.ball, found)).all())
+        check_promise(paid, f"{type(self.adversary).__name__} spent more than the budget left")
         settled = torch.where(attacked - clean > self.threshold, attacked, clean)
         return replace(
             found,
@@ -207,8 +208,7 @@ def lens_of(ball: Ball, centre: Tensor, radius: Tensor) -> Lens:
     return Lens(**settings, centre=centre, radius=radius)
 
 
-def _tolerance(ball: object, found: Trajectory) -> Tensor:
-    assert isinstance(ball, Ball)
+def _tolerance(ball: Ball, found: Trajectory) -> Tensor:
     x = found.origin
     rounding = 8 * torch.finfo(x.dtype).eps * (x.abs() + (found.worst - x).abs())
     return 1e-3 * ball.epsilon + ball.size(rounding)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from aajr._checks import check_same_shape
 from aajr._modes import Policy
+from aajr.jacobian._decomposed import decomposed
+from aajr.jacobian._steps import full_precision
 
 
 def directional_curvature(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,13 +39,15 @@ def directional_curvature(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor,
     nested forward mode and its cost.
     """
     check_same_shape("v", v, "x", x)
+    written_out = decomposed(policy)
 
     def along(point: Tensor) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = torch.func.jvp(policy, (point,), (v,))  # type: ignore[assignment]
+        result: tuple[Tensor, Tensor] = torch.func.jvp(written_out, (point,), (v,))  # type: ignore[assignment]
         return result
 
     try:
-        values, slopes = torch.func.jvp(along, (x,), (v,))  # type: ignore[misc]
+        with full_precision(x):
+            values, slopes = torch.func.jvp(along, (x,), (v,))  # type: ignore[misc]
     except RuntimeError as error:
         if not any(word in str(error) for word in ("forward", "jvp")):
             raise

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from aajr._checks import check_choice, check_same_shape
 from aajr._modes import Policy
-from aajr._vectors import length, per_row, unit
+from aajr.jacobian._decomposed import decomposed
+from aajr.jacobian._steps import difference_step, full_precision
 
 Estimator = Literal[
     "forward_mode", "double_backward", "forward_difference", "central_difference", "secant"
@@ -36,10 +37,13 @@ def directional_derivative(
     secant               :math:`\pi(x+v)-\pi(x)`                        O(‖v‖²)
     ==================== ============================================== ==========
 
-    Differences are taken along the unit vector and multiplied by ‖v‖. With machine epsilon ε, h is
-    4√ε (one-sided; 1.4e-3 in float32) or 2∛ε (central), times the root mean square of x where
-    that exceeds 1. The secant takes v as the whole displacement. The output of the central
-    difference is the mean of its branches, which differs from π(x) by O(h²).
+    Differences are taken along the unit vector v̂ and multiplied by ‖v‖. With r = u max(1, ‖x ⊙ v̂‖),
+    the resolution of x along v, h is 4√r (one-sided; 1.4e-3 in float32) or 2∛r (central). Features
+    that v does not touch have no say. u is the machine epsilon of the coarsest precision in which
+    the policy computes; autocast is off meanwhile. The secant takes v as the whole displacement.
+    The output of the central difference is the mean of its branches, which differs from π(x) by
+    O(h²). The exact estimators write layer and instance normalisation out, because the derivatives
+    of their kernels are wrong.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
@@ -52,7 +56,11 @@ def directional_derivative(
 
     Raises:
         ValueError: unknown estimator, shapes or dtypes that differ; with ``double_backward``, a
-            policy detached from its input.
+            policy detached from its input; with a difference, a policy that draws noise or keeps
+            state.
+
+    Warns:
+        ResolutionWarning: most of a difference is rounding; see :func:`difference_step`.
 
     Example:
         >>> import torch
@@ -67,18 +75,19 @@ def directional_derivative(
     check_same_shape("v", v, "x", x)
     if v.dtype != x.dtype:
         raise ValueError(f"v has dtype {v.dtype} but x has {x.dtype}; convert v with .to(x)")
-    return ESTIMATORS[estimator](policy, x, v)
+    with full_precision(x):
+        return ESTIMATORS[estimator](policy, x, v)
 
 
 def _forward_mode(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    result: tuple[Tensor, Tensor] = torch.func.jvp(policy, (x,), (v,))  # type: ignore[assignment]
+    result: tuple[Tensor, Tensor] = torch.func.jvp(decomposed(policy), (x,), (v,))  # type: ignore[assignment]
     return result
 
 
 def _double_backward(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        output = policy(x)
+        output = decomposed(policy)(x)
         cotangent = torch.zeros_like(output, requires_grad=True)
         pulled = input_gradient(output, x, cotangent, create_graph=True)
         if not pulled.requires_grad:  # piecewise constant: autograd knows that J = 0
@@ -88,15 +97,15 @@ def _double_backward(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tens
 
 
 def _forward_difference(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    norm, direction, h = _difference_step(x, v, 4 * torch.finfo(x.dtype).eps ** (1 / 2))
-    near, far = policy(torch.cat([x, x + h * direction])).chunk(2)
-    return near, (far - near) * _like(norm / h, near)
+    step = difference_step(policy, x, v, order=1)
+    near, far = policy(torch.cat([x, x + step.displacement])).chunk(2)
+    return near, step.slope(near, far)
 
 
 def _central_difference(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    norm, direction, h = _difference_step(x, v, 2 * torch.finfo(x.dtype).eps ** (1 / 3))
-    back, ahead = policy(torch.cat([x - h * direction, x + h * direction])).chunk(2)
-    return (back + ahead) / 2, (ahead - back) * _like(norm / (2 * h), back)
+    step = difference_step(policy, x, v, order=2)
+    back, ahead = policy(torch.cat([x - step.displacement, x + step.displacement])).chunk(2)
+    return (back + ahead) / 2, step.slope(back, ahead) / 2
 
 
 def _secant(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,13 +147,3 @@ def input_gradient(
             "torch.no_grad() and non-differentiable steps from the policy and the objective"
         )
     return gradient
-
-
-def _difference_step(x: Tensor, v: Tensor, relative: float) -> tuple[Tensor, Tensor, Tensor]:
-    dims = per_row(x)
-    size = x.square().mean(dim=dims, keepdim=True).sqrt().clamp_min(1.0)
-    return length(v, dims), unit(v, dims), relative * size
-
-
-def _like(per_row: Tensor, value: Tensor) -> Tensor:
-    return per_row.reshape(-1, *[1] * (value.ndim - 1))

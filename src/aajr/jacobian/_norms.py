@@ -10,6 +10,7 @@ from aajr._modes import Policy
 from aajr._vectors import per_row, unit
 from aajr.geometry import Euclidean, Metric
 from aajr.jacobian._directional import Estimator, directional_derivative, input_gradient
+from aajr.jacobian._steps import full_precision
 
 
 def frobenius_squared(
@@ -48,7 +49,7 @@ def frobenius_squared(
     check_count("projections", projections)
     check_mask("mask", mask, x)
     metric = metric or Euclidean()
-    with torch.enable_grad():
+    with torch.enable_grad(), full_precision(x):
         x = x.detach().requires_grad_()
         output = policy(x)
         total = torch.zeros(x.shape[0], dtype=x.dtype, device=x.device)
@@ -108,7 +109,7 @@ def spectral_squared(
 def _gram_product(
     policy: Policy, x: Tensor, v: Tensor, metric: Metric, estimator: Estimator
 ) -> Tensor:
-    with torch.enable_grad():
+    with torch.enable_grad(), full_precision(x):
         output, product = directional_derivative(policy, x, v, estimator)
         cotangent = metric.apply(output, product).detach()
         x = x.detach().requires_grad_()

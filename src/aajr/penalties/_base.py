@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from aajr._checks import check_choice, check_count, check_generator, check_number
 from aajr._modes import Policy, evaluating
 from aajr.geometry import Euclidean, Metric
+from aajr.jacobian._steps import full_precision
 from aajr.trajectory import Trajectory
 
 Points = Literal["origin", "last", "trajectory"]
@@ -96,7 +97,9 @@ class Penalty(ABC):
             count = max(1, round(self.fraction * batch))
             order = torch.randperm(batch, generator=generator, device=generator.device)
             trajectory = trajectory.rows(order[:count].to(trajectory.origin.device))
-        with evaluating(policy):
+        if torch.is_autocast_enabled(trajectory.origin.device.type):
+            trajectory = replace(trajectory, outputs=None)  # they have half precision
+        with evaluating(policy), full_precision(trajectory.origin):
             return self.per_sample(policy, trajectory, generator)
 
     @final

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aajr import Ball, Divergence, MaskedGradientWarning, ProjectedGradientAscent
+from aajr._inspection import inspect
 from tests import dense
 
 COST = torch.tensor([3.0, -4.0, 0.5, 2.0, -1.0], dtype=torch.float64)
@@ -211,6 +212,8 @@ def test_passes_of_restarts_are_added(generator):
         calls.append(x.requires_grad)
         return identity(x)
 
+    inspect(policy, dense.inputs())
+    calls.clear()
     trajectory = attack(policy, dense.inputs(), generator)
     assert trajectory.forward_passes == len(calls) == 1 + 3 * 4
     assert trajectory.backward_passes == sum(calls) == 3 * 3

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aajr import AAJR, Ball, Divergence, ProjectedGradientAscent, RandomDirection
+from aajr._inspection import inspect
 from aajr.penalties import RunningMean
 from tests import dense
 
@@ -20,7 +21,14 @@ def trajectory_of(policy, **settings):
 def test_the_default_is_a_difference_on_an_eighth_of_the_rows(generator):
     policy, penalty = dense.tanh_net(), AAJR()
     trajectory, rows = trajectory_of(policy), []
-    penalty(lambda x: (rows.append(len(x)), policy(x))[1], trajectory, generator)
+
+    def counted(x):
+        rows.append(len(x))
+        return policy(x)
+
+    inspect(counted, trajectory.origin)
+    rows.clear()
+    penalty(counted, trajectory, generator)
     assert (penalty.estimator, penalty.direction, penalty.fraction) == (
         "forward_difference",
         "unit",

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from aajr import Ball, Trajectory
+from aajr._errors import ContractError
 from aajr.adversaries import StructuredAdversary, SubsetSearch
 from aajr.geometry import Delayed, Dropped, Frozen, Quantised, Sparse
 from tests import dense
@@ -43,7 +44,7 @@ class Cheat(StructuredAdversary):
     ],
 )
 def test_a_point_outside_the_set_is_caught(ball, delta, generator):
-    with pytest.raises(AssertionError, match="a point left the threat set"):
+    with pytest.raises(ContractError, match="Cheat left its threat set"):
         Cheat(ball, delta)(dense.tanh_net(), dense.inputs(), generator)
 
 

@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import linprog, minimize
 
 from aajr import Ball, Divergence, ProjectedGradientAscent, UniformNoise
+from aajr._inspection import inspect
 from aajr.adversaries import (
     NES,
     AutoPGD,
@@ -161,6 +162,8 @@ def test_the_gain_is_counted_as_a_pass():
         rows.append(len(x))
         return dense.tanh_net()(x)
 
+    inspect(policy, x)
+    rows.clear()
     thrifty = EpisodeBudget(ProjectedGradientAscent(Ball("l2", 0.3)), total=1.0)
     found = thrifty(policy, x, generator(), {"spent": torch.zeros(4)})
     assert found.forward_passes == sum(rows) / 4
