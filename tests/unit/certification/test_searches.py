@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from aajr import Ball, Divergence
+from aajr._inspection import inspect
 from aajr.certification import BlackBoxSearch, RandomDraws
 from tests.contracts.adversary_contract import AdversaryContract
 from tests.unit.certification.networks import linear
@@ -39,6 +40,8 @@ def test_it_asks_as_often_as_it_says_and_needs_no_gradient(generator):
         calls.append(len(x))
         return (10 * x).round()
 
+    inspect(policy, torch.zeros(2, 3))
+    calls.clear()
     search = BlackBoxSearch(Ball("linf", 0.3), queries=30)
     trajectory = search(policy, torch.zeros(2, 3), generator)
     assert sum(calls) == trajectory.forward_passes * 2 == 62
