@@ -187,8 +187,8 @@ def _keep_the_order(verdict: Mapping[str, bool]) -> None:
     if broken:
         raise ContractError(
             f"the audit contradicts itself, {', '.join(broken)} are false: a measured value "
-            "exceeds a certified one, so that neither may be used. Check that the policy's rows are "
-            "independent; if they are, report the policy and the ball as a bug"
+            "exceeds a certified one, so that neither may be used. Check that the policy's rows "
+            "are independent; if they are, report the policy and the ball as a bug"
         )
 
 
@@ -226,8 +226,8 @@ def _check_precision(policy: Callable[[Tensor], Tensor], states: Tensor) -> None
     if own in half or output in half:
         raise ValueError(
             "the policy computes in float16 or bfloat16, and its layers cannot be copied to "
-            "float64; what an audit measured would be rounding. Give copy.deepcopy(policy).float() and "
-            "states.float(), without autocast"
+            "float64; what an audit measured would be rounding. Give "
+            "copy.deepcopy(policy).float() and states.float(), without autocast"
         )
 
 

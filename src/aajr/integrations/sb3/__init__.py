@@ -6,14 +6,25 @@ tested_range("stable-baselines3", "2.9", "2.10", extra="sb3")
 
 from aajr.integrations.sb3._algorithms import RobustPPO, RobustSAC, RobustTD3  # noqa: E402
 from aajr.integrations.sb3._files import load_agent, save_agent  # noqa: E402
-from aajr.integrations.sb3._saved import Normalisation, SavedAgent  # noqa: E402
+from aajr.integrations.sb3._preprocessing import (  # noqa: E402
+    FrameStacking,
+    Normalisation,
+    Observer,
+    Preprocessing,
+    Transposition,
+)
+from aajr.integrations.sb3._saved import SavedAgent  # noqa: E402
 
 __all__ = [
+    "FrameStacking",
     "Normalisation",
+    "Observer",
+    "Preprocessing",
     "RobustPPO",
     "RobustSAC",
     "RobustTD3",
     "SavedAgent",
+    "Transposition",
     "load_agent",
     "save_agent",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +13,56 @@ import torch
 from gymnasium import spaces
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.sac.policies import SACPolicy
-from stable_baselines3.td3.policies import TD3Policy
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from aajr._checks import check_choice
-from aajr.integrations.sb3._maps import check_supported
-from aajr.integrations.sb3._robust import RobustAlgorithm
-from aajr.integrations.sb3._saved import Normalisation, SavedAgent, saved_agent
+from aajr.integrations.sb3._description import POLICIES, description, read_description
+from aajr.integrations.sb3._preprocessing import (
+    FrameStacking,
+    Normalisation,
+    Preprocessing,
+    Step,
+    Transposition,
+    preprocessing_of,
+)
+from aajr.integrations.sb3._saved import SavedAgent, saved_agent
 
-FORMAT_VERSION = 1
-_HOSTS = {"PPO": PPO, "SAC": SAC, "TD3": TD3}
-_POLICIES = {"PPO": ActorCriticPolicy, "SAC": SACPolicy, "TD3": TD3Policy}
-_ACTIVATIONS = ("Tanh", "ReLU", "ELU", "GELU", "SiLU", "LeakyReLU", "Softplus", "Sigmoid", "Mish")
-_PACKAGES = ("aajr", "stable-baselines3", "gymnasium", "torch")
+_ACTIVATIONS = (
+    nn.Tanh,
+    nn.ReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.LeakyReLU,
+    nn.Softplus,
+    nn.Sigmoid,
+    nn.Mish,
+)
 
 
-def save_agent(path: str | os.PathLike[str], agent: BaseAlgorithm) -> Path:
+def save_agent(
+    path: str | os.PathLike[str], agent: BaseAlgorithm, env: VecEnv | None = None
+) -> Path:
     """Write what evaluation needs of an agent, without pickle.
 
-    Weights and VecNormalize's statistics go to ``agent.safetensors``; architecture, spaces, ε with
-    its unit and the versions to ``agent.json``. Optimiser, replay buffer and counters are not
-    kept: to go on training use SB3's own ``agent.save``.
+    Weights and VecNormalize's statistics go to ``agent.safetensors``; architecture, spaces, the
+    wrappers of the environment, ε with its unit and the versions to ``agent.json``. Optimiser,
+    replay buffer and counters are not kept: to go on training use SB3's own ``agent.save``.
 
     Args:
         path: a directory, made if need be.
-        agent: PPO, SAC or TD3 of SB3, robust or plain, with the policy ``"MlpPolicy"``.
+        agent: PPO, A2C, SAC, TD3, DDPG or DQN of SB3, robust or plain.
+        env: the environment with its wrappers, for an agent that was loaded without.
 
     Returns:
         The directory.
 
     Raises:
-        ValueError: another algorithm, a policy or activation of the user's own, observations
-            that are no vector of floats.
+        ValueError: another algorithm, a recurrent policy, observations that are neither floats nor
+            images, statistics of VecNormalize that the agent was trained with and has not.
 
     Example:
         >>> import tempfile
@@ -59,15 +72,17 @@ def save_agent(path: str | os.PathLike[str], agent: BaseAlgorithm) -> Path:
         torch.Size([3, 2])
     """
     directory = Path(path)
-    meta = _description(agent)
+    preprocessing = preprocessing_of(agent, env)
+    meta = description(agent, preprocessing)
     tensors = {f"policy.{name}": value for name, value in agent.policy.state_dict().items()}
-    if isinstance(agent.action_space, spaces.Box):
-        tensors["action.low"] = torch.as_tensor(agent.action_space.low)
-        tensors["action.high"] = torch.as_tensor(agent.action_space.high)
-    normaliser = agent.get_vec_normalize_env()
-    if meta["normalisation"] is not None:
-        tensors["observation.mean"] = torch.as_tensor(normaliser.obs_rms.mean)
-        tensors["observation.variance"] = torch.as_tensor(normaliser.obs_rms.var)
+    for name, space in (("observation", agent.observation_space), ("action", agent.action_space)):
+        if isinstance(space, spaces.Box):
+            tensors[f"{name}.low"] = torch.as_tensor(space.low)
+            tensors[f"{name}.high"] = torch.as_tensor(space.high)
+    for index, step in enumerate(preprocessing.steps):
+        if isinstance(step, Normalisation):
+            tensors[f"preprocessing.{index}.mean"] = step.mean
+            tensors[f"preprocessing.{index}.variance"] = step.variance
     directory.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, _weights(directory))
     text = json.dumps(meta, indent=2, allow_nan=False)
@@ -77,112 +92,71 @@ def save_agent(path: str | os.PathLike[str], agent: BaseAlgorithm) -> Path:
     return directory
 
 
-def load_agent(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> SavedAgent:
+def load_agent(
+    path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    custom: Iterable[type] = (),
+) -> SavedAgent:
     """Read what :func:`save_agent` wrote; no code of the file's is run.
 
     Args:
         path: the directory.
         device: where to put the tensors.
+        custom: classes of yours that the agent is built from: policy, features extractor or
+            activation. Only their names are in the file.
 
     Returns:
-        The policy as a map to attack, its value and the observations' statistics.
+        The policy as a map to attack, its value and the environment's wrappers.
 
     Raises:
-        ValueError: missing, damaged or foreign files, another format version.
+        ValueError: missing, damaged or foreign files, another format version, NaN weights, a class
+            that ``custom`` lacks.
     """
     directory = Path(path)
-    meta = _read_description(directory)
+    meta = read_description(directory)
+    tensors = _tensors(_weights(directory), device)
     try:
-        tensors = load_file(_weights(directory), device=str(device))
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"{_weights(directory)} cannot be read ({error}); save it again"
-        ) from error
-    try:
-        policy = _rebuilt(meta, tensors).to(device)
-        normalisation = _statistics(meta, tensors)
-        return saved_agent(
-            meta["algorithm"], policy, normalisation, meta["robustness"], meta["versions"]
-        )
-    except (KeyError, TypeError) as error:
+        if meta["format_version"] == 1:
+            meta, tensors = _upgraded(meta, tensors)
+        preprocessing = _preprocessing(meta["preprocessing"], tensors)
+        policy = _rebuilt(meta, tensors, {kind.__name__: kind for kind in custom}).to(device)
+    except (KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
         raise ValueError(
             f"{directory} is damaged: {type(error).__name__} {error}; save the agent again"
         ) from error
+    return saved_agent(
+        meta["algorithm"], policy, preprocessing, meta["robustness"], meta["versions"]
+    )
 
 
-def _description(agent: BaseAlgorithm) -> dict[str, Any]:
-    algorithm = next((name for name, host in _HOSTS.items() if isinstance(agent, host)), None)
-    if algorithm is None:
-        raise ValueError(f"agent is a {type(agent).__name__}; give PPO, SAC or TD3")
-    check_supported(agent)
-    policy = agent.policy
-    if type(policy) is not _POLICIES[algorithm] or (
-        policy.features_extractor_class is not FlattenExtractor
-    ):
-        extractor = policy.features_extractor_class.__name__
-        raise ValueError(
-            f"policy={type(policy).__name__} with {extractor} cannot be rebuilt without running "
-            "its code; only 'MlpPolicy' with FlattenExtractor is saved"
-        )
-    check_choice("activation_fn", policy.activation_fn.__name__, _ACTIVATIONS)
-    return {
-        "format_version": FORMAT_VERSION,
-        "algorithm": algorithm,
-        "observation_shape": list(agent.observation_space.shape),
-        "action_space": _space(agent.action_space),
-        "architecture": _architecture(policy),
-        "normalisation": _normalisation(agent),
-        "robustness": agent.robustness if isinstance(agent, RobustAlgorithm) else None,
-        "versions": {name: version(name) for name in _PACKAGES},
-    }
-
-
-def _architecture(policy: BasePolicy) -> dict[str, Any]:
-    critics = {} if isinstance(policy, ActorCriticPolicy) else policy.critic_kwargs
-    return {
-        "net_arch": policy.net_arch,
-        "activation_fn": policy.activation_fn.__name__,
-        "share_features_extractor": policy.share_features_extractor,
-    } | {name: critics[name] for name in ("n_critics",) if name in critics}
-
-
-def _normalisation(agent: BaseAlgorithm) -> dict[str, float] | None:
-    normaliser = agent.get_vec_normalize_env()
-    if normaliser is None or not normaliser.norm_obs:
-        return None
-    return {"epsilon": normaliser.epsilon, "clip": normaliser.clip_obs}
-
-
-def _space(space: spaces.Space) -> dict[str, Any]:
-    sizes = {"Discrete": "n", "MultiBinary": "n", "MultiDiscrete": "nvec", "Box": "shape"}
-    kind = type(space).__name__
-    return {"type": kind, "size": np.asarray(getattr(space, sizes[kind])).tolist()}
-
-
-def _read_description(directory: Path) -> dict[str, Any]:
-    file = directory / "agent.json"
+def _tensors(file: Path, device: torch.device | str) -> dict[str, Tensor]:
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read ({error}); give a path of save_agent's") from error
-    found = meta.get("format_version") if isinstance(meta, dict) else None
-    if found != FORMAT_VERSION:
-        raise ValueError(
-            f"{file} has format version {found}, this aajr reads {FORMAT_VERSION}; use the aajr "
-            "that wrote it"
-        )
-    check_choice("algorithm", meta["algorithm"], tuple(_POLICIES))
-    return meta
+        tensors = load_file(file, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{file} cannot be read ({error}); save it again") from error
+    for name, value in tensors.items():
+        if name.startswith(("policy.", "preprocessing.")) and not bool(value.isfinite().all()):
+            raise ValueError(
+                f"{file} holds NaN or infinite values in {name}; save an agent of before its "
+                "training diverged"
+            )
+    return tensors
 
 
-def _rebuilt(meta: dict[str, Any], tensors: dict[str, Tensor]) -> BasePolicy:
+def _rebuilt(
+    meta: dict[str, Any], tensors: dict[str, Tensor], custom: Mapping[str, type]
+) -> BasePolicy:
     architecture = dict(meta["architecture"])
-    check_choice("activation_fn", architecture["activation_fn"], _ACTIVATIONS)
-    architecture["activation_fn"] = getattr(nn, architecture["activation_fn"])
-    observations = spaces.Box(-np.inf, np.inf, tuple(meta["observation_shape"]), np.float32)
-    actions = _action_space(meta["action_space"], tensors)
+    own = architecture.pop("policy")
+    build = POLICIES[meta["algorithm"]] if own is None else _class("policy", own, (), custom)
+    extractor, activation = architecture.pop("features_extractor"), architecture["activation_fn"]
+    architecture["activation_fn"] = _class("activation_fn", activation, _ACTIVATIONS, custom)
+    architecture["features_extractor_class"] = _class(
+        "features_extractor", extractor, (FlattenExtractor, NatureCNN), custom
+    )
+    observations = _box_or_other("observation", meta["observation_space"], tensors)
+    actions = _box_or_other("action", meta["action_space"], tensors)
     with torch.random.fork_rng():  # the first weights are drawn and then replaced
-        build = _POLICIES[meta["algorithm"]]
         policy = build(observations, actions, lambda _: 0.0, **architecture)
     weights = {
         name.removeprefix("policy."): value
@@ -198,21 +172,59 @@ def _rebuilt(meta: dict[str, Any], tensors: dict[str, Tensor]) -> BasePolicy:
     return policy
 
 
-def _statistics(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Normalisation | None:
-    if meta["normalisation"] is None:
-        return None
-    mean, variance = tensors["observation.mean"], tensors["observation.variance"]
-    return Normalisation(mean, variance, **meta["normalisation"])
+def _class(kind: str, name: str, known: Sequence[type], custom: Mapping[str, type]) -> Any:
+    found = {one.__name__: one for one in known} | dict(custom)
+    if name not in found:
+        raise ValueError(
+            f"{kind}={name!r} is a class of the agent's author, and no code is loaded from files; "
+            f"give it, load_agent(path, custom=[{name}])"
+        )
+    return found[name]
 
 
-def _action_space(meta: dict[str, Any], tensors: dict[str, Tensor]) -> spaces.Space:
+def _preprocessing(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Preprocessing:
+    def step(index: int, entry: dict[str, Any]) -> Step:
+        if entry["type"] == "FrameStacking":
+            return FrameStacking(entry["frames"], entry["axis"])
+        if entry["type"] == "Transposition":
+            return Transposition()
+        mean, variance = (tensors[f"preprocessing.{index}.{n}"] for n in ("mean", "variance"))
+        return Normalisation(mean, variance, entry["epsilon"], entry["clip"])
+
+    steps = tuple(step(index, entry) for index, entry in enumerate(meta["steps"]))
+    return Preprocessing(tuple(meta["shape"]), steps)
+
+
+def _box_or_other(name: str, meta: dict[str, Any], tensors: dict[str, Tensor]) -> spaces.Space:
     kind, size = meta["type"], meta["size"]
     if kind == "Box":
-        low, high = (tensors[f"action.{name}"].cpu().numpy() for name in ("low", "high"))
+        low, high = (tensors[f"{name}.{end}"].cpu().numpy() for end in ("low", "high"))
         return spaces.Box(low, high, dtype=low.dtype)
     if kind == "MultiDiscrete":
         return spaces.MultiDiscrete(size)
     return {"Discrete": spaces.Discrete, "MultiBinary": spaces.MultiBinary}[kind](size)
+
+
+def _upgraded(
+    meta: dict[str, Any], tensors: dict[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Format 1: vectors of floats, VecNormalize or nothing around the environment."""
+    shape, normalisation = meta["observation_shape"], meta["normalisation"]
+    steps = [] if normalisation is None else [{"type": "Normalisation", **normalisation}]
+    renamed = {
+        name.replace("observation.mean", "preprocessing.0.mean").replace(
+            "observation.variance", "preprocessing.0.variance"
+        ): value
+        for name, value in tensors.items()
+    }
+    limit = torch.full(tuple(shape), np.inf)
+    spaceless = {
+        "observation_space": {"type": "Box", "size": shape, "dtype": "float32"},
+        "preprocessing": {"shape": shape, "steps": steps},
+        "architecture": meta["architecture"]
+        | {"policy": None, "features_extractor": "FlattenExtractor"},
+    }
+    return meta | spaceless, renamed | {"observation.low": -limit, "observation.high": limit}
 
 
 def _weights(directory: Path) -> Path:

@@ -10,17 +10,19 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.dqn.policies import QNetwork
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from stable_baselines3.sac.policies import Actor as SACActor
 from stable_baselines3.td3.policies import Actor as TD3Actor
 from torch import Tensor, nn
 
+from aajr._layers import Clamp
 from aajr.geometry import Categorical, DiagonalGaussian, Euclidean, Metric
-
-_FLATTEN = "wrap the environment in gymnasium.wrappers.FlattenObservation"
+from aajr.integrations.sb3._layers import feature_layers, joined, widened
 
 
 class ActorCriticMap(nn.Module):
-    """PPO: x to (mean, log std) of a Gaussian, or to the logits of categorical heads.
+    """PPO, A2C: x to (mean, log std) of a Gaussian, or to the logits of categorical heads.
 
     A MultiBinary action is one head per bit with the logits (0, u).
 
@@ -43,6 +45,22 @@ class ActorCriticMap(nn.Module):
             return torch.stack([torch.zeros_like(output), output], -1).flatten(1)
         return output
 
+    def as_sequential(self) -> nn.Sequential:
+        """The same as layers, for bounds; see :func:`aajr.certification.audit`."""
+        policy = self.policy
+        features = feature_layers(policy, policy.pi_features_extractor)
+        return joined(features, policy.mlp_extractor.policy_net, self._head())
+
+    def _head(self) -> nn.Module:
+        policy, head = self.policy, self.policy.action_net
+        if isinstance(policy.action_space, spaces.Box):
+            rows = torch.arange(head.out_features)
+            return widened(head, rows, torch.cat([head.bias * 0, policy.log_std]))
+        if isinstance(policy.action_space, spaces.MultiBinary):
+            rows = 2 * torch.arange(head.out_features) + 1
+            return widened(head, rows, head.bias.new_zeros(2 * head.out_features))
+        return head
+
 
 class SquashedGaussianMap(nn.Module):
     """SAC: x to (mean, log std) of the Gaussian before tanh.
@@ -60,9 +78,23 @@ class SquashedGaussianMap(nn.Module):
         mean, log_std, _ = self.actor.get_action_dist_params(x)
         return torch.cat([mean, log_std], -1)
 
+    def as_sequential(self) -> nn.Sequential:
+        """The same as layers, for bounds."""
+        actor = self.actor
+        count, weight = actor.mu.out_features, actor.mu.weight
+        rows = torch.arange(count)
+        head = widened(actor.mu, rows, weight.new_zeros(2 * count))
+        with torch.no_grad():
+            head.weight[count:] = actor.log_std.weight
+            head.bias[count:] = actor.log_std.bias
+        free = weight.new_full((count,), torch.inf)
+        low = torch.cat([-free, torch.full_like(free, LOG_STD_MIN)])
+        clamp = Clamp(low, torch.cat([free, torch.full_like(free, LOG_STD_MAX)]))
+        return joined(feature_layers(actor, actor.features_extractor), actor.latent_pi, head, clamp)
+
 
 class DeterministicMap(nn.Module):
-    """TD3: x to the action in [-1, 1].
+    """TD3, DDPG: x to the action in [-1, 1].
 
     Args:
         actor: SB3's actor, shared and not copied.
@@ -76,6 +108,31 @@ class DeterministicMap(nn.Module):
         """Actions, ``[batch, actions]``."""
         return self.actor.mu(self.actor.extract_features(x, self.actor.features_extractor))
 
+    def as_sequential(self) -> nn.Sequential:
+        """The same as layers, for bounds."""
+        return joined(feature_layers(self.actor, self.actor.features_extractor), self.actor.mu)
+
+
+class ActionValueMap(nn.Module):
+    """DQN: x to Q(x, a) for every action a, of which the greatest is played.
+
+    Args:
+        network: SB3's Q network, shared and not copied.
+    """
+
+    def __init__(self, network: QNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Action values, ``[batch, actions]``."""
+        return self.network(x)
+
+    def as_sequential(self) -> nn.Sequential:
+        """The same as layers, for bounds."""
+        features = feature_layers(self.network, self.network.features_extractor)
+        return joined(features, self.network.q_net)
+
 
 @dataclass(frozen=True)
 class PolicyMap:
@@ -83,7 +140,8 @@ class PolicyMap:
 
     Attributes:
         module: x to distribution parameters.
-        metric: the Fisher metric of the output distribution; Euclidean for TD3's actions.
+        metric: the Fisher metric of the output distribution; Euclidean for TD3's actions and DQN's
+            values.
     """
 
     module: nn.Module
@@ -91,9 +149,11 @@ class PolicyMap:
 
 
 def policy_map(policy: BasePolicy) -> PolicyMap:
-    """The map and the metric of one of SB3's policies for PPO, SAC or TD3."""
+    """The map and the metric of one of SB3's policies for PPO, A2C, SAC, TD3, DDPG or DQN."""
     if isinstance(policy, ActorCriticPolicy):
         return PolicyMap(ActorCriticMap(policy), _fisher(policy.action_space))
+    if isinstance(getattr(policy, "q_net", None), QNetwork):
+        return PolicyMap(ActionValueMap(policy.q_net), Euclidean())
     if isinstance(policy.actor, SACActor):
         return PolicyMap(SquashedGaussianMap(policy.actor), DiagonalGaussian())
     return PolicyMap(DeterministicMap(policy.actor), Euclidean())
@@ -111,21 +171,23 @@ def _fisher(space: spaces.Space) -> Metric:
 
 def check_supported(agent: BaseAlgorithm) -> None:
     """Raise ValueError for what has no ball around its observations, or no fixed density."""
+    if any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in agent.policy.modules()):
+        raise ValueError(
+            f"policy={type(agent.policy).__name__} is recurrent; one observation does not "
+            "determine its output. Use 'MlpPolicy' with "
+            "stable_baselines3.common.vec_env.VecFrameStack"
+        )
     space = agent.observation_space
     if not isinstance(space, spaces.Box):
         raise ValueError(
             f"observation_space={space} is a {type(space).__name__}; a ball needs one vector of "
-            f"floats: {_FLATTEN}"
+            "floats: wrap the environment in gymnasium.wrappers.FlattenObservation"
         )
-    if is_image_space(space) or not np.issubdtype(space.dtype, np.floating):
+    if not is_image_space(space) and not np.issubdtype(space.dtype, np.floating):
         raise ValueError(
-            f"observation_space={space} holds {space.dtype}, images or counts; only floats are "
-            "attacked: wrap the environment in gymnasium.wrappers.DtypeObservation(env, np.float32)"
+            f"observation_space={space} holds {space.dtype}, counts that are no image; only floats "
+            "and images of uint8 are attacked: wrap the environment in "
+            "gymnasium.wrappers.DtypeObservation(env, np.float32)"
         )
-    if agent.use_sde:
+    if getattr(agent, "use_sde", False):
         raise ValueError("use_sde=True draws the noise from the features; use use_sde=False")
-    if hasattr(agent.policy, "lstm_actor"):
-        raise ValueError(
-            f"policy={type(agent.policy).__name__} is recurrent; one observation does not "
-            "determine its output. Use 'MlpPolicy' with gymnasium.wrappers.FrameStackObservation"
-        )

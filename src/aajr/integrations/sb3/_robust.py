@@ -6,17 +6,21 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import is_dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor, nn
 
 from aajr._checks import check_choice, check_finite
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.geometry import Ball
 from aajr.integrations.sb3._maps import PolicyMap, check_supported, policy_map
+from aajr.integrations.sb3._preprocessing import lost_statistics, normalises
 from aajr.minimax import Minimax, RobustLoss
 from aajr.penalties import Penalty
 
@@ -50,6 +54,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         self.penalty = penalty
         self.penalty_weight = penalty_weight
         self.placement = placement
+        self.trained_normalised = False
         self._minimax: Minimax | None = None
         super().__init__(policy, env, **host)
 
@@ -92,6 +97,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         mapped = policy_map(self.policy)
         if isinstance(self.adversary, Ball):
             self.adversary = ProjectedGradientAscent(self.adversary, Divergence(mapped.metric))
+        self.adversary = on_whole_observations(self.adversary, self.observation_space)
         if isinstance(self.penalty, type):
             self.penalty = self.penalty(metric=mapped.metric)
         present = Minimax(
@@ -114,6 +120,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
             yield
             return
         minimax, mapped = self._prepared()
+        self.trained_normalised = normalises(self)
         attack = Attack(minimax, mapped.module, self.placement)
         seams = self._seams(attack)
         for owner, method, replacement in seams:
@@ -214,10 +221,26 @@ def attached(value: Tensor, penalty: Tensor | None) -> Tensor:
     return _Attached.apply(value, penalty)  # type: ignore[no-untyped-call]
 
 
+def on_whole_observations(adversary: Adversary, space: spaces.Box) -> Adversary:
+    """The adversary with one budget for an observation, and pixels of an image in their range.
+
+    Where the ball says ``event_dims``, ``low`` or ``high`` itself, that counts.
+    """
+    ball = getattr(adversary, "ball", None)
+    if not isinstance(ball, Ball) or not is_dataclass(adversary):
+        return adversary
+    if ball.event_dims is None and len(space.shape) > 1:
+        ball = replace(ball, event_dims=len(space.shape))
+    if is_image_space(space) and ball.low is None and ball.high is None:
+        ball = replace(ball, low=0.0, high=255.0)
+    return adversary if ball is adversary.ball else replace(adversary, ball=ball)
+
+
 def epsilon_unit(agent: BaseAlgorithm) -> str:
     """The unit of ε: that of what the policy sees."""
-    normaliser = agent.get_vec_normalize_env()
-    if normaliser is not None and normaliser.norm_obs:
+    if is_image_space(agent.observation_space):
+        return "pixel level of 0 to 255"
+    if normalises(agent) or lost_statistics(agent):
         return "normalised observation (VecNormalize): 1 is a running standard deviation"
     return "observation as the policy sees it"
 

@@ -13,33 +13,15 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from torch import Tensor, nn
 
 from aajr.geometry import Metric
-from aajr.integrations.sb3._maps import ActorCriticMap, SquashedGaussianMap, policy_map
+from aajr.integrations.sb3._maps import (
+    ActionValueMap,
+    ActorCriticMap,
+    SquashedGaussianMap,
+    policy_map,
+)
+from aajr.integrations.sb3._preprocessing import Normalisation, Observer, Preprocessing
 
-Algorithm = Literal["PPO", "SAC", "TD3"]
-
-
-@dataclass(frozen=True, eq=False)
-class Normalisation:
-    """VecNormalize's running statistics: x = clip((o - mean)/sqrt(var + ε)).
-
-    Attributes:
-        mean: of the observations, float64.
-        variance: of the observations, float64.
-        epsilon: added to the variance.
-        clip: greatest absolute value of a normalised observation.
-    """
-
-    mean: Tensor
-    variance: Tensor
-    epsilon: float
-    clip: float
-
-    def __call__(self, observation: Tensor) -> Tensor:
-        """The normalised observation, float32."""
-        centred = observation.double() - self.mean
-        return (
-            (centred / (self.variance + self.epsilon).sqrt()).clamp(-self.clip, self.clip).float()
-        )
+Algorithm = Literal["PPO", "A2C", "SAC", "TD3", "DQN"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +30,14 @@ class SavedAgent:
 
     Attributes:
         policy: module map from x ``[batch, features]``, in the unit that the policy sees, to the
-            parameters of the action: (mean, log std), logits, or TD3's action.
-        value: map from x to values ``[batch]``: V(x) of PPO, min_i Q_i(x, π(x)) of SAC and TD3.
-        critic: map from (x, action in [-1, 1]) to min_i Q_i ``[batch]``; None for PPO.
+            parameters of the action: (mean, log std), logits, TD3's action, or DQN's values.
+        value: map from x to values ``[batch]``: V(x) of PPO and A2C, min_i Q_i(x, π(x)) of SAC and
+            TD3, max_a Q(x, a) of DQN.
+        critic: map from (x, action in [-1, 1]) to min_i Q_i ``[batch]``; None but for SAC and TD3.
         metric: geometry of the policy's output.
-        algorithm: ``"PPO"``, ``"SAC"`` or ``"TD3"``.
+        algorithm: ``"PPO"``, ``"A2C"``, ``"SAC"``, ``"TD3"`` (DDPG too) or ``"DQN"``.
         action_space: the environment's.
-        normalisation: statistics of the observations, None if they are not normalised.
+        preprocessing: the wrappers between the environment and the policy.
         robustness: adversary, ε and its unit, penalty and weight of the training.
         versions: of the libraries that trained and saved the agent.
     """
@@ -65,15 +48,39 @@ class SavedAgent:
     metric: Metric
     algorithm: Algorithm
     action_space: spaces.Space
-    normalisation: Normalisation | None
+    preprocessing: Preprocessing
     robustness: Mapping[str, Any] | None
     versions: Mapping[str, str]
 
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """VecNormalize's statistics, None if observations are not normalised."""
+        return self.preprocessing.normalisation
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.policy.parameters()).device
+
     def normalise(self, observation: Tensor | np.ndarray) -> Tensor:
-        """What the policy sees of the environment's observation, float32 ``[batch, ...]``."""
-        device = next(self.policy.parameters()).device
-        tensor = torch.as_tensor(observation, device=device)
-        return tensor.float() if self.normalisation is None else self.normalisation(tensor)
+        """What the policy sees of the environment's observations, float32 ``[batch, ...]``.
+
+        Args:
+            observation: ``[batch, *observation]``; ``[batch, frames, *observation]``, the newest
+                last, if VecFrameStack stacks them. While games are played :meth:`observer` keeps
+                the frames.
+
+        Raises:
+            ValueError: another shape.
+        """
+        return self.preprocessing(torch.as_tensor(observation, device=self._device))
+
+    def observer(self) -> Observer:
+        """The environment's wrappers anew, for games that begin now.
+
+        ``observer.reset(observation)`` and ``observer.step(observation, done)`` give what the
+        policy sees, as the wrapped environment would.
+        """
+        return Observer(self.preprocessing, self._device)
 
     @torch.no_grad()
     def act(self, x: Tensor) -> Tensor:
@@ -98,7 +105,7 @@ class SavedAgent:
             return _modes(output, space)
         low = torch.as_tensor(space.low, device=output.device).flatten()
         high = torch.as_tensor(space.high, device=output.device).flatten()
-        if self.algorithm == "PPO":
+        if isinstance(self.policy, ActorCriticMap):
             action = torch.minimum(torch.maximum(output.chunk(2, -1)[0], low), high)
         else:
             action = low + 0.5 * (self.squashed(output) + 1) * (high - low)
@@ -112,7 +119,7 @@ class SavedAgent:
 def saved_agent(
     algorithm: Algorithm,
     policy: BasePolicy,
-    normalisation: Normalisation | None,
+    preprocessing: Preprocessing,
     robustness: Mapping[str, Any] | None,
     versions: Mapping[str, str],
 ) -> SavedAgent:
@@ -130,23 +137,27 @@ def saved_agent(
     def action_value(x: Tensor) -> Tensor:
         return critic(x, _squashed(mapped.module, mapped.module(x)))
 
+    def greatest_value(x: Tensor) -> Tensor:
+        return mapped.module(x).amax(1)
+
     plain = isinstance(policy, ActorCriticPolicy)
+    scores = isinstance(mapped.module, ActionValueMap)
     return SavedAgent(
         policy=mapped.module,
-        value=state_value if plain else action_value,
-        critic=None if plain else critic,
+        value=state_value if plain else greatest_value if scores else action_value,
+        critic=None if plain or scores else critic,
         metric=mapped.metric,
         algorithm=algorithm,
         action_space=policy.action_space,
-        normalisation=normalisation,
+        preprocessing=preprocessing,
         robustness=robustness,
         versions=versions,
     )
 
 
 def _squashed(module: nn.Module, output: Tensor) -> Tensor:
-    if isinstance(module, ActorCriticMap):
-        raise ValueError("PPO's action is not squashed; use action(output)")
+    if isinstance(module, ActorCriticMap | ActionValueMap):
+        raise ValueError("the action is squashed for SAC and TD3 only; use action(output)")
     return output.chunk(2, -1)[0].tanh() if isinstance(module, SquashedGaussianMap) else output
 
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 import aajr
 from aajr.integrations import sb3
-from aajr.integrations.sb3 import RobustPPO
+from aajr.integrations.sb3 import RobustPPO, save_agent
 from tests.unit.integrations.sb3.test_training import ACTIONS, BALL, PPO, VECTOR, Game, filled_ppo
 
 
@@ -23,11 +23,10 @@ def test_nan_observations_are_named():
     assert "get" not in vars(agent.rollout_buffer)
 
 
-IMAGE = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+COUNTS = spaces.Box(0, 255, (8,), np.uint8)
 REFUSED = {
     "dict": ("MultiInputPolicy", spaces.Dict({"a": VECTOR}), {}, "FlattenObservation"),
     "discrete": ("MlpPolicy", spaces.Discrete(4), {}, "FlattenObservation"),
-    "image": ("CnnPolicy", IMAGE, {}, "images"),
     "counts": ("MlpPolicy", spaces.Box(0, 9, (3,), np.int64), {}, "DtypeObservation"),
     "gSDE": ("MlpPolicy", VECTOR, {"use_sde": True}, "use_sde=False"),
     "mixed": ("MlpPolicy", VECTOR, {"placement": "mixed"}, "placement='mixed'"),
@@ -45,12 +44,22 @@ def test_what_cannot_be_attacked_is_refused_with_a_remedy(case):
         RobustPPO(policy, Game(observations, ACTIONS["box"]), **arguments)
 
 
-def test_recurrent_policies_are_refused():
+def test_counts_train_behind_the_wrapper_that_the_error_names():
+    with pytest.raises(ValueError, match=r"DtypeObservation\(env, np.float32\)"):
+        RobustPPO("MlpPolicy", Game(COUNTS, ACTIONS["box"]), adversary=BALL, **PPO)
+    env = gym.wrappers.DtypeObservation(Game(COUNTS, ACTIONS["box"]), np.float32)
+    agent = RobustPPO("MlpPolicy", env, adversary=BALL, **PPO).learn(32)
+    assert agent.logger.name_to_value["aajr/inner_gradient_norm_mean"] > 0
+
+
+def test_recurrent_policies_are_refused(tmp_path):
     agent = RobustPPO("MlpPolicy", "CartPole-v1", **PPO)
     agent.policy.lstm_actor = torch.nn.LSTM(4, 4)
     agent.adversary = BALL
-    with pytest.raises(ValueError, match="recurrent"):
+    with pytest.raises(ValueError, match=r"recurrent.*VecFrameStack"):
         agent.learn(32)
+    with pytest.raises(ValueError, match=r"recurrent.*VecFrameStack"):
+        save_agent(tmp_path, agent)
 
 
 def test_flattened_dict_observations_train():

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import A2C, PPO, SAC, TD3
+from safetensors.torch import load_file, save_file
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 
 import aajr
 from aajr.integrations.sb3 import RobustPPO, RobustSAC, RobustTD3, load_agent, save_agent
+from aajr.integrations.sb3._description import _KEYS
 from tests.unit.integrations.sb3.test_training import ACTIONS, BALL, VECTOR, Game
 
 SHORT = {"n_steps": 32, "n_epochs": 1, "batch_size": 32, "device": "cpu", "seed": 0}
@@ -120,32 +123,73 @@ def test_loading_leaves_the_global_random_source_alone(tmp_path):
 class OwnExtractor(FlattenExtractor):
     """Code of the user's."""
 
+    def __init__(self, observation_space, gain=1.0):
+        super().__init__(observation_space)
+        self.gain = gain
 
-@pytest.mark.parametrize(
-    ("agent", "match"),
-    [
-        (lambda: A2C("MlpPolicy", "CartPole-v1", device="cpu"), "give PPO, SAC or TD3"),
-        (
-            lambda: PPO(
-                "MlpPolicy",
-                "CartPole-v1",
-                policy_kwargs={"features_extractor_class": OwnExtractor},
-                **SHORT,
-            ),
-            "OwnExtractor cannot",
-        ),
-        (
-            lambda: PPO(
-                "MlpPolicy", "CartPole-v1", policy_kwargs={"activation_fn": torch.nn.PReLU}, **SHORT
-            ),
-            "activation_fn='PReLU'",
-        ),
-    ],
-)
-def test_what_cannot_be_rebuilt_is_not_saved(tmp_path, agent, match):
-    with pytest.raises(ValueError, match=match):
-        save_agent(tmp_path / "agent", agent())
+    def forward(self, observations):
+        return self.gain * super().forward(observations)
+
+
+class OwnPolicy(ActorCriticPolicy):
+    """Code of the user's."""
+
+
+OWN = {
+    "features_extractor_class": OwnExtractor,
+    "features_extractor_kwargs": {"gain": 3.0},
+    "activation_fn": torch.nn.PReLU,
+}
+
+
+def test_classes_of_the_users_are_given_when_loading(tmp_path):
+    agent = PPO(OwnPolicy, "Pendulum-v1", policy_kwargs=OWN, **SHORT)
+    save_agent(tmp_path, agent)
+    classes = (OwnPolicy, OwnExtractor, torch.nn.PReLU)
+    for absent in classes:
+        given = [one for one in classes if one is not absent]
+        with pytest.raises(ValueError, match=rf"custom=\[{absent.__name__}\]"):
+            load_agent(tmp_path, custom=given)
+    loaded = load_agent(tmp_path, custom=classes)
+    seen = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    expected, _ = agent.predict(seen.numpy(), deterministic=True)
+    np.testing.assert_allclose(loaded.act(seen).numpy(), expected, rtol=1e-6)
+
+
+def test_arguments_that_json_cannot_hold_are_not_saved(tmp_path):
+    own = OWN | {"features_extractor_kwargs": {"gain": torch.ones(3)}}
+    with pytest.raises(ValueError, match="give plain numbers, strings and lists"):
+        save_agent(tmp_path / "agent", PPO("MlpPolicy", "Pendulum-v1", policy_kwargs=own, **SHORT))
     assert not (tmp_path / "agent").exists()
+
+
+DISCRETE = {
+    "A2C": (A2C, {"n_steps": 8, "device": "cpu", "seed": 0}),
+    "DQN": (DQN, REPLAY | {"policy_kwargs": {"net_arch": [8]}}),
+}
+
+
+@pytest.mark.parametrize("case", DISCRETE.values(), ids=DISCRETE)
+def test_a2c_and_dqn_act_and_value_as_sb3s_do(tmp_path, case):
+    algorithm, arguments = case
+    agent = algorithm("MlpPolicy", Game(VECTOR, ACTIONS["discrete"]), **arguments).learn(32)
+    loaded = load_agent(save_agent(tmp_path, agent))
+    seen = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    expected, _ = agent.predict(seen.numpy(), deterministic=True)
+    np.testing.assert_array_equal(loaded.act(seen).numpy(), expected)
+    with torch.no_grad():
+        policy = agent.policy
+        values = policy.q_net(seen).amax(1) if algorithm is DQN else policy.predict_values(seen)
+    torch.testing.assert_close(loaded.value(seen), values.flatten())
+    assert loaded.critic is None
+
+
+def test_ddpg_is_saved_as_a_td3_of_one_critic(tmp_path):
+    agent = DDPG("MlpPolicy", "Pendulum-v1", **REPLAY)
+    loaded = load_agent(save_agent(tmp_path, agent))
+    seen = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    expected, _ = agent.predict(seen.numpy(), deterministic=True)
+    np.testing.assert_allclose(loaded.act(seen).numpy(), expected, rtol=1e-6)
 
 
 def changed(path, **entries):
@@ -153,15 +197,37 @@ def changed(path, **entries):
     file.write_text(json.dumps(json.loads(file.read_text()) | entries))
 
 
+def whole(path, content):
+    (path / "agent.json").write_text(json.dumps(content))
+
+
+def poisoned(path, name):
+    tensors = load_file(path / "agent.safetensors")
+    tensors[name][0] = torch.nan
+    save_file(tensors, path / "agent.safetensors")
+
+
 DAMAGE = {
     "missing": (lambda path: (path / "agent.json").unlink(), "cannot be read"),
     "not json": (lambda path: (path / "agent.json").write_text("{"), "cannot be read"),
     "version": (lambda path: changed(path, format_version=9), "format version 9"),
-    "algorithm": (lambda path: changed(path, algorithm="A2C"), "algorithm='A2C'"),
+    "algorithm": (lambda path: changed(path, algorithm="TRPO"), "algorithm='TRPO'"),
+    "empty": (lambda path: whole(path, {}), "format version None"),
+    "no entries": (lambda path: whole(path, {"format_version": 1}), "lacks the key 'algorithm'"),
+    "no object": (lambda path: whole(path, [1]), "format version None"),
+    "part": (
+        lambda path: changed(path, action_space={"type": "Box"}),
+        "lacks the key 'size' in 'action_space'; save the agent again",
+    ),
+    "nan": (lambda path: poisoned(path, "policy.action_net.weight"), "NaN or infinite values in"),
     "weights": (lambda path: (path / "agent.safetensors").write_bytes(b"\x80"), "cannot be read"),
-    "shape": (lambda path: changed(path, observation_shape=[5]), "do not fit"),
+    "shape": (lambda path: changed(path, action_space={"type": "Discrete", "size": 5}), "not fit"),
     "space": (lambda path: changed(path, action_space={"type": "Text", "size": 3}), "'Text'"),
-    "entries": (lambda path: changed(path, architecture=None), "damaged"),
+    "entries": (lambda path: changed(path, architecture=None), "architecture=None, a NoneType"),
+    "steps": (
+        lambda path: changed(path, preprocessing={"shape": [4], "steps": [{"type": "Normal"}]}),
+        "damaged",
+    ),
 }
 
 
@@ -171,6 +237,38 @@ def test_damaged_files_are_refused(tmp_path, damage, match):
     damage(tmp_path)
     with pytest.raises(ValueError, match=match):
         load_agent(tmp_path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_every_missing_key_is_named_with_its_file_and_the_remedy(tmp_path, version):
+    save_agent(tmp_path, PPO("MlpPolicy", "CartPole-v1", **SHORT))
+    meta = json.loads((tmp_path / "agent.json").read_text())
+    meta |= {"format_version": version, "observation_shape": [4], "normalisation": None}
+    for key in _KEYS[version]:
+        whole(tmp_path, {name: value for name, value in meta.items() if name != key})
+        with pytest.raises(ValueError, match=rf"agent.json lacks the key '{key}'; save the agent"):
+            load_agent(tmp_path)
+
+
+def test_the_first_format_is_still_read(tmp_path):
+    env = VecNormalize(make_vec_env("Pendulum-v1", seed=0))
+    save_agent(tmp_path, PPO("MlpPolicy", env, **SHORT).learn(32))
+    expected = load_agent(tmp_path)
+    meta = json.loads((tmp_path / "agent.json").read_text())
+    for name in ("policy", "features_extractor", "features_extractor_kwargs", "normalize_images"):
+        del meta["architecture"][name]
+    (step,) = meta.pop("preprocessing")["steps"]
+    old = {"format_version": 1, "observation_shape": meta.pop("observation_space")["size"]}
+    whole(tmp_path, meta | old | {"normalisation": {k: step[k] for k in ("epsilon", "clip")}})
+    tensors = load_file(tmp_path / "agent.safetensors")
+    tensors = {k.replace("preprocessing.0", "observation"): v for k, v in tensors.items()}
+    del tensors["observation.low"], tensors["observation.high"]
+    save_file(tensors, tmp_path / "agent.safetensors")
+    found = load_agent(tmp_path)
+    raw = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    seen = found.normalise(raw)
+    assert torch.equal(seen, expected.normalise(raw))
+    assert torch.equal(found.act(seen), expected.act(seen))
 
 
 def test_the_box_of_actions_is_kept_exactly(tmp_path):

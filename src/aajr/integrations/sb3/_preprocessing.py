@@ -1,0 +1,288 @@
+"""From the environment's observation to what the policy sees, as SB3's wrappers make it."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import (
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+    VecVideoRecorder,
+)
+from torch import Tensor
+
+_KNOWN = (
+    VecNormalize,
+    VecFrameStack,
+    VecTransposeImage,
+    VecMonitor,
+    VecCheckNan,
+    VecVideoRecorder,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """VecNormalize's running statistics: x = clip((o - mean)/sqrt(var + ε)).
+
+    Attributes:
+        mean: of the observations, float64.
+        variance: of the observations, float64.
+        epsilon: added to the variance.
+        clip: greatest absolute value of a normalised observation.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    epsilon: float
+    clip: float
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """The normalised observation, float32."""
+        centred = observation.double() - self.mean
+        return (
+            (centred / (self.variance + self.epsilon).sqrt()).clamp(-self.clip, self.clip).float()
+        )
+
+
+@dataclass(frozen=True)
+class Transposition:
+    """VecTransposeImage: ``[batch, height, width, channels]`` to channels first."""
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """The same pixels."""
+        return observation.movedim(-1, 1)
+
+
+@dataclass(frozen=True)
+class FrameStacking:
+    """VecFrameStack: the last frames, the newest last.
+
+    Attributes:
+        frames: how many.
+        axis: of an observation along which they are joined, 0 or -1.
+    """
+
+    frames: int
+    axis: int
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """``[batch, frames, *observation]`` to what the next wrapper sees."""
+        return torch.cat(frames.unbind(1), -1 if self.axis == -1 else 1)
+
+
+Step = Normalisation | Transposition | FrameStacking
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """Wrappers of the environment in the order in which they act.
+
+    Attributes:
+        shape: of one observation of the environment.
+        steps: what is done to it; at most one stacks frames.
+    """
+
+    shape: tuple[int, ...]
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def stacking(self) -> FrameStacking | None:
+        """The step that stacks frames, if any."""
+        return next((step for step in self.steps if isinstance(step, FrameStacking)), None)
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """The statistics, if any."""
+        return next((step for step in self.steps if isinstance(step, Normalisation)), None)
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """What the policy sees of observations, or of stacks of them.
+
+        Args:
+            observation: ``[batch, *shape]``; with stacking ``[batch, frames, *shape]``, the newest
+                last.
+
+        Raises:
+            ValueError: another shape.
+        """
+        stacking = self.stacking
+        lead = () if stacking is None else (stacking.frames,)
+        if observation.shape[1:] != (*lead, *self.shape):
+            raise ValueError(
+                f"observation has shape {tuple(observation.shape)}; give [batch, "
+                f"{', '.join(map(str, (*lead, *self.shape)))}]"
+                + ("" if stacking is None else ", the newest frame last, or use observer()")
+            )
+        if stacking is None:
+            return self.after(self.before(observation))
+        frames = self.before(observation.flatten(0, 1))
+        return self.after(stacking(frames.reshape(-1, stacking.frames, *frames.shape[1:])))
+
+    def before(self, frame: Tensor) -> Tensor:
+        """The steps on single frames, all without stacking, float32."""
+        for step in itertools.takewhile(lambda s: not isinstance(s, FrameStacking), self.steps):
+            frame = step(frame)
+        return frame.float()
+
+    def after(self, stacked: Tensor) -> Tensor:
+        """The steps behind the stacking."""
+        if self.stacking is not None:
+            for step in self.steps[self.steps.index(self.stacking) + 1 :]:
+                stacked = step(stacked)
+        return stacked
+
+
+class Observer:
+    """What the policy sees while games are played: keeps the frames that the policy sees stacked.
+
+    Frames before the first are zeros, as VecFrameStack has them.
+
+    Args:
+        preprocessing: the wrappers.
+        device: where the policy lives.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
+        self.preprocessing = preprocessing
+        self.device = device
+        self._frames: Tensor | None = None
+
+    def reset(self, observation: Tensor | np.ndarray) -> Tensor:
+        """What the policy sees of first observations, ``[games, *shape]``."""
+        self._frames = None
+        return self.step(observation)
+
+    def step(
+        self, observation: Tensor | np.ndarray, done: Tensor | np.ndarray | None = None
+    ) -> Tensor:
+        """What the policy sees next.
+
+        Args:
+            observation: ``[games, *shape]``.
+            done: games of which it is the first observation after an end, ``[games]``.
+
+        Raises:
+            ValueError: another shape.
+        """
+        given = torch.as_tensor(observation, device=self.device)
+        stacking = self.preprocessing.stacking
+        if stacking is None:
+            return self.preprocessing(given)
+        if given.shape[1:] != self.preprocessing.shape:
+            raise ValueError(
+                f"observation has shape {tuple(given.shape)}; give "
+                f"[games, {', '.join(map(str, self.preprocessing.shape))}]"
+            )
+        frame = self.preprocessing.before(given)
+        kept = self._frames
+        if kept is None or len(kept) != len(frame):
+            kept = frame.new_zeros(len(frame), stacking.frames, *frame.shape[1:])
+        if done is not None:
+            over = torch.as_tensor(done, device=self.device).bool()
+            kept = kept.masked_fill(over.reshape(-1, *[1] * (kept.ndim - 1)), 0.0)
+        self._frames = torch.cat([kept[:, 1:], frame.unsqueeze(1)], 1)
+        return self.preprocessing.after(stacking(self._frames))
+
+
+def preprocessing_of(agent: BaseAlgorithm, env: VecEnv | None = None) -> Preprocessing:
+    """The wrappers around the agent's environment, or around ``env``.
+
+    A wrapper that is not SB3's own counts as a part of the environment.
+
+    Raises:
+        ValueError: statistics that were lost or lie inside an unknown wrapper, two stackings.
+    """
+    if env is None and lost_statistics(agent):
+        raise ValueError(
+            f"agent ({type(agent).__name__}) was trained with VecNormalize, whose statistics are "
+            "not in SB3's zip, so that it would be attacked in the wrong unit; load it with "
+            "env=VecNormalize.load('vecnormalize.pkl', venv), or give save_agent this env="
+        )
+    wrapped = agent.get_env() if env is None else env
+    if wrapped is None:
+        _warn_if_unknown(agent)
+        return Preprocessing(tuple(agent.observation_space.shape))
+    chain = list(_chain(wrapped))
+    known = list(itertools.takewhile(lambda wrapper: type(wrapper) in _KNOWN, chain))
+    _check_hidden(chain[len(known) :])
+    steps = [step for wrapper in reversed(known) if (step := _step(wrapper)) is not None]
+    if sum(isinstance(step, FrameStacking) for step in steps) > 1:
+        raise ValueError("env stacks frames twice; use one VecFrameStack")
+    return Preprocessing(tuple(chain[len(known)].observation_space.shape), tuple(steps))
+
+
+def _warn_if_unknown(agent: BaseAlgorithm) -> None:
+    tells = isinstance(agent, OnPolicyAlgorithm) or hasattr(agent, "trained_normalised")
+    if agent.num_timesteps and not tells:
+        warnings.warn(
+            f"agent ({type(agent).__name__}) has no environment, and SB3's zip does not say "
+            "whether it was trained with VecNormalize; if it was, ε would have the wrong unit: give env=",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def normalises(agent: BaseAlgorithm) -> bool:
+    """Whether the policy sees VecNormalize's unit."""
+    env = agent.get_env()
+    wrappers = () if env is None else tuple(_chain(env))
+    return any(isinstance(w, VecNormalize) and w.norm_obs for w in wrappers)
+
+
+def lost_statistics(agent: BaseAlgorithm) -> bool:
+    """Whether the agent was trained in VecNormalize's unit and no longer has the statistics.
+
+    SB3's zip has no statistics; on-policy it holds original observations only if it was trained
+    with VecNormalize. Off-policy nothing tells, except of our own algorithms.
+    """
+    env = agent.get_env()
+    if env is not None and any(isinstance(w, VecNormalize) for w in _chain(env)):
+        return False
+    on_policy = isinstance(agent, OnPolicyAlgorithm)
+    told = on_policy and agent._last_original_obs is not None
+    return told or getattr(agent, "trained_normalised", False)
+
+
+def _chain(env: VecEnv) -> Iterator[VecEnv]:
+    while isinstance(env, VecEnvWrapper):
+        yield env
+        env = env.venv
+    yield env
+
+
+def _check_hidden(inside: list[VecEnv]) -> None:
+    if any(isinstance(wrapper, VecNormalize) and wrapper.norm_obs for wrapper in inside[1:]):
+        raise ValueError(
+            f"VecNormalize lies inside {type(inside[0]).__name__}, whose effect on observations is "
+            "not known here; wrap VecNormalize around it"
+        )
+    if isinstance(inside[0], VecNormalize):
+        raise ValueError(
+            f"env has a {type(inside[0]).__name__}, whose statistics are not understood; use "
+            "SB3's own VecNormalize"
+        )
+
+
+def _step(wrapper: VecEnv) -> Step | None:
+    if isinstance(wrapper, VecNormalize) and wrapper.norm_obs:
+        mean, variance = (torch.as_tensor(v) for v in (wrapper.obs_rms.mean, wrapper.obs_rms.var))
+        return Normalisation(mean, variance, wrapper.epsilon, wrapper.clip_obs)
+    if isinstance(wrapper, VecFrameStack):
+        stacked = wrapper.stacked_obs
+        return FrameStacking(stacked.n_stack, 0 if stacked.channels_first else -1)
+    if isinstance(wrapper, VecTransposeImage) and not wrapper.skip:
+        return Transposition()
+    return None
