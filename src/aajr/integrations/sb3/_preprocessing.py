@@ -229,7 +229,8 @@ def _warn_if_unknown(agent: BaseAlgorithm) -> None:
     if agent.num_timesteps and not tells:
         warnings.warn(
             f"agent ({type(agent).__name__}) has no environment, and SB3's zip does not say "
-            "whether it was trained with VecNormalize; if it was, ε would have the wrong unit: give env=",
+            "whether it was trained with VecNormalize; if it was, ε would have the wrong unit: "
+            "give env=",
             UserWarning,
             stacklevel=4,
         )
