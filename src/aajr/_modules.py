@@ -53,14 +53,14 @@ def _parts(thing: Any) -> Iterator[Any]:
         yield from islice(thing.values(), _MOST)
     elif isinstance(thing, (list, tuple)):
         yield from thing[:_MOST]
-    elif not isinstance(thing, type) and not _of_a_library(type(thing)):
+    elif not isinstance(thing, type) and not _is_library(type(thing).__module__):
         yield from getattr(thing, "__dict__", {}).values()
         yield from (getattr(thing, name) for name in _slots(thing) if hasattr(thing, name))
         yield vars(type(thing)).get("__call__")
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[Any]:
-    if _of_a_library(function):
+    if _is_library(function.__globals__.get("__name__")):  # functools.wraps copies __module__
         return
     yield from vars(function).values()  # functools.wraps leaves __wrapped__ here
     yield from (cell.cell_contents for cell in function.__closure__ or () if _filled(cell))
@@ -94,5 +94,5 @@ def _slots(thing: Any) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
-def _of_a_library(thing: Any) -> bool:
-    return str(getattr(thing, "__module__", None) or "builtins").split(".")[0] in _LIBRARIES
+def _is_library(module: str | None) -> bool:
+    return (module or "builtins").split(".")[0] in _LIBRARIES

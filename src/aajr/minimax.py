@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aajr._checks import check_choice, check_count, check_number
+from aajr._checks import check_choice, check_count, check_number, check_tensor
 from aajr._modes import Policy
 from aajr.adversaries import Adversary
 from aajr.diagnostics import diagnose
@@ -127,12 +127,20 @@ class Minimax:
 
         Raises:
             ValueError: bad input, see :class:`aajr.Adversary`; a loss that is NaN, infinite or
-                no scalar; a schedule that gives a negative weight.
+                no scalar; a schedule that gives a negative weight; a total that no parameter can
+                learn from: under ``torch.no_grad()``, or with all parameters frozen.
         """
         regularised = self.regularise(policy, x, data)
         task_loss = self._task_loss(policy, x, regularised.trajectory, task)
         _check_loss("task", task_loss)
-        return replace(regularised, total=task_loss + regularised.total, task=task_loss)
+        total = task_loss + regularised.total
+        if not total.requires_grad:
+            raise ValueError(
+                "the loss has no graph: no parameter of the policy requires a gradient, or the "
+                "task detaches it; call policy.requires_grad_(True). To attack a frozen policy, "
+                "call the adversary alone"
+            )
+        return replace(regularised, total=total, task=task_loss)
 
     def regularise(
         self, policy: Policy, x: Tensor, data: Mapping[str, Tensor] | None = None
@@ -145,6 +153,12 @@ class Minimax:
             A loss whose task is zero; the loop adds ``total`` to its own, which it takes at x or
             at ``trajectory.worst`` as the placement says.
         """
+        check_tensor("x", x)
+        if not torch.is_grad_enabled():
+            raise ValueError(
+                "called under torch.no_grad() or inference mode, where no loss can be "
+                "differentiated; leave it, or call the adversary alone to evaluate a policy"
+            )
         generator = self._random_source(x.device)
         attacked, attacked_data = self._attacked_rows(x, data or {}, generator)
         trajectory = self.adversary(policy, attacked, generator, attacked_data)
@@ -240,10 +254,11 @@ class Minimax:
         return (attacked + task(policy(x))) / 2
 
     def _diagnostics(self, policy: Policy, trajectory: Trajectory) -> dict[str, float]:
-        norms = trajectory.gradients.flatten(2).norm(dim=2)
+        norms = torch.linalg.vector_norm(trajectory.gradients.flatten(2), dim=2)
+        mean, largest = torch.stack([norms.mean(), norms.amax()]).tolist()
         result = {
-            "inner_gradient_norm_mean": float(norms.mean()),
-            "inner_gradient_norm_max": float(norms.max()),
+            "inner_gradient_norm_mean": mean,
+            "inner_gradient_norm_max": largest,
             "forward_passes": float(trajectory.forward_passes),
             "backward_passes": float(trajectory.backward_passes),
             "curvature_passes": float(trajectory.curvature_passes),

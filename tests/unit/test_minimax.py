@@ -102,7 +102,7 @@ def test_data_reach_the_objective():
 
     robust = Minimax(ProjectedGradientAscent(BALL, objective, random_start=False))
     x, sign = dense.inputs(2, 5), torch.tensor([[1.0], [-1.0]])
-    delta = robust(torch.clone, x, task, {"sign": sign}).trajectory.worst - x
+    delta = robust.regularise(torch.clone, x, {"sign": sign}).trajectory.worst - x
     assert bool((delta * sign > 0).all())
 
 
@@ -304,3 +304,54 @@ def test_attack_fraction_needs_a_clean_task():
     attack = ProjectedGradientAscent(Ball("linf", 0.1))
     with pytest.raises(ValueError, match=r"attack_fraction=0\.5 leaves rows"):
         Minimax(attack, attack_fraction=0.5)
+
+
+@pytest.mark.parametrize("call", ["__call__", "regularise"])
+def test_a_dict_is_refused_by_name(call):
+    robust, arguments = Minimax(ProjectedGradientAscent(BALL)), [dense.tanh_net()]
+    arguments += [{"camera": dense.inputs(), "arm": dense.inputs()}]
+    arguments += [task] if call == "__call__" else []
+    with pytest.raises(ValueError, match=r"x is a dict with \['arm', 'camera'\]; give one torch"):
+        getattr(robust, call)(*arguments)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("call", ["__call__", "regularise"])
+def test_gradients_switched_off_are_named(off, call):
+    robust, arguments = Minimax(ProjectedGradientAscent(BALL), AAJR()), [dense.tanh_net()]
+    arguments += [dense.inputs()] + ([task] if call == "__call__" else [])
+    with off(), pytest.raises(ValueError, match=r"under torch\.no_grad\(\) or inference mode"):
+        getattr(robust, call)(*arguments)
+
+
+def test_frozen_parameters_are_named():
+    policy = dense.tanh_net().requires_grad_(False)
+    with pytest.raises(ValueError, match=r"no parameter of the policy requires a gradient"):
+        Minimax(ProjectedGradientAscent(BALL), AAJR())(policy, dense.inputs(), task)
+
+
+def test_function_transforms_are_named():
+    policy, x = dense.tanh_net(), dense.inputs()
+    robust = Minimax(ProjectedGradientAscent(BALL), AAJR())
+
+    def loss(parameters):
+        wrapped = lambda z: torch.func.functional_call(policy, parameters, (z,))  # noqa: E731
+        return robust(wrapped, x, task).total
+
+    with pytest.raises(ValueError, match=r"inside a torch\.func transform.*use aajr\.jax"):
+        torch.func.grad(loss)(dict(policy.named_parameters()))
+
+
+def test_inference_tensors_are_named():
+    with torch.inference_mode():
+        x = dense.inputs() + 0
+    with pytest.raises(ValueError, match=r"x comes from torch\.inference_mode\(\)"):
+        Minimax(ProjectedGradientAscent(BALL))(dense.tanh_net(), x, task)
+
+
+def test_float64_inputs_of_a_float32_policy_are_named():
+    policy = dense.tanh_net(dtype=torch.float32)
+    with pytest.raises(
+        ValueError, match=r"x has dtype torch\.float64 but the policy torch\.float32"
+    ):
+        Minimax(ProjectedGradientAscent(BALL))(policy, dense.inputs(), task)

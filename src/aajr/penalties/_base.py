@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_generator, check_number
+from aajr._inspection import inspect
 from aajr._modes import Policy, evaluating
 from aajr.geometry import Euclidean, Metric
 from aajr.jacobian._steps import full_precision
@@ -72,7 +73,8 @@ class Penalty(ABC):
             An unbiased estimate of the mean over the batch; zero between intervals.
 
         Raises:
-            ValueError: a generator on another device, a mask that does not fit.
+            ValueError: a generator on another device, a mask that does not fit, a policy that
+                draws noise or keeps state.
         """
         return self.reduce(self.values(policy, trajectory, generator, update))
 
@@ -91,6 +93,7 @@ class Penalty(ABC):
         check_generator(generator, trajectory.origin)
         if update % self.interval:
             return trajectory.origin.new_zeros(0)
+        inspect(policy, trajectory.origin)
         self.observe(trajectory)
         batch = trajectory.origin.shape[0]
         if self.fraction < 1:

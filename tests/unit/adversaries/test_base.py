@@ -73,9 +73,7 @@ def returns_the_worse_of_two(policy, reference):
     ],
 )
 def test_an_adversary_that_forgets_its_perturbation_is_caught(script, generator):
-    with pytest.raises(
-        ContractError, match="of Scripted did not reach the policy"
-    ):
+    with pytest.raises(ContractError, match="of Scripted did not reach the policy"):
         Scripted(script)(lambda x: 2 * x, dense.inputs(), generator)
 
 

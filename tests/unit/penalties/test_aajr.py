@@ -62,10 +62,16 @@ def test_kept_outputs_make_the_secant_free(generator):
     penalty = AAJR(estimator="secant", direction="step", points="trajectory", fraction=1.0)
     recomputed = penalty(policy, dataclasses.replace(kept, outputs=None), generator)
 
-    def forbidden(x):
-        raise AssertionError("the policy was evaluated")
+    calls = []
 
-    dense.assert_matches(penalty(forbidden, kept, generator), recomputed, policy)
+    def counted(x):
+        calls.append(len(x))
+        return policy(x)
+
+    inspect(counted, kept.origin)
+    calls.clear()
+    dense.assert_matches(penalty(counted, kept, generator), recomputed, policy)
+    assert not calls
 
 
 def test_a_secant_of_no_step_is_zero_with_a_finite_gradient(generator):
