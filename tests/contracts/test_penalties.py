@@ -76,7 +76,7 @@ class TestSymmetricStateAdversarial(PenaltyContract):
 
 
 class TestERNIE(PenaltyContract):
-    zero = 1e-7
+    zero = 1e-150
     gradient_of_value = False
 
     def make(self, **common):

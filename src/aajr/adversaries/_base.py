@@ -139,4 +139,22 @@ def _check_output(output: Tensor, x: Tensor) -> None:
             "it must keep the batch first and return [batch, ..., outputs]"
         )
     if not torch.isfinite(output).all():
-        raise ValueError("the policy's output holds NaN or infinite values; check its parameters")
+        _check_masked(output)
+
+
+def _check_masked(output: Tensor) -> None:
+    """Raise ValueError unless what is not finite is the -inf of masked actions, in part of a row.
+
+    Some actions must be allowed, or there is nothing to choose.
+    """
+    finite = output.isfinite()
+    if not (finite | (output == -torch.inf)).all():
+        raise ValueError(
+            "the policy's output holds NaN or infinite values; check its parameters. Only -inf is "
+            "allowed, as the logit of a masked action"
+        )
+    if not finite.any(-1).all():
+        raise ValueError(
+            "the policy's output is -inf everywhere in some row, which masks every action; allow "
+            "at least one"
+        )

@@ -25,7 +25,10 @@ def checked_loss(objective: Objective, output: Tensor, reference: Reference) -> 
             f"shape {tuple(expected)}"
         )
     if not torch.isfinite(loss).all():
-        raise ValueError("the objective returned NaN or infinite losses; check it at x + δ")
+        raise ValueError(
+            "the objective returned NaN or infinite losses; check it at x + δ, and that every head "
+            "of the policy allows some action"
+        )
     return loss
 
 

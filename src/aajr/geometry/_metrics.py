@@ -2,6 +2,9 @@
 
 Each metric M gives ‖Δu‖²_M = Δuᵀ M(u) Δu and a divergence D with
 D(π(x), π(x + hv)) = ½ h² ‖Jv‖²_M + O(h³).
+
+An output of -inf is the logit of a masked action: it takes no part in norms, divergences and
+their gradients. Divergences and norms of half-precision outputs are computed in float32.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ class Metric(ABC):
 
     @abstractmethod
     def apply(self, output: Tensor, tangent: Tensor) -> Tensor:
-        """M(u) Δu, in the shape of ``tangent``."""
+        """M(u) Δu, in the shape and dtype of ``tangent``."""
 
     @abstractmethod
     def factor(self, output: Tensor, noise: Tensor) -> Tensor:
@@ -33,6 +36,7 @@ class Metric(ABC):
 
     def squared_norm(self, output: Tensor, tangent: Tensor) -> Tensor:
         """Δuᵀ M(u) Δu, summed over all but the first dimension: ``[batch]``."""
+        output, tangent = _raised(output), _allowed(output, _raised(tangent))
         return (tangent * self.apply(output, tangent)).flatten(1).sum(1)
 
 
@@ -48,22 +52,30 @@ class Euclidean(Metric):
 
     def apply(self, output: Tensor, tangent: Tensor) -> Tensor:
         """Δu."""
-        return tangent
+        return _allowed(output, tangent)
 
     def factor(self, output: Tensor, noise: Tensor) -> Tensor:
         """ε."""
-        return noise
+        return _allowed(output, noise)
 
     def divergence(self, output: Tensor, other: Tensor) -> Tensor:
         """½‖u - w‖²."""
-        return 0.5 * (output - other).square().flatten(1).sum(1)
+        change = _allowed(output, _allowed(other, _raised(other) - _raised(output)))
+        return 0.5 * change.square().flatten(1).sum(1)
+
+    def squared_norm(self, output: Tensor, tangent: Tensor) -> Tensor:
+        """‖Δu‖², summed over all but the first dimension: ``[batch]``."""
+        return _allowed(output, _raised(tangent)).square().flatten(1).sum(1)
 
 
 @dataclass(frozen=True)
 class Categorical(Metric):
     """Fisher metric of categorical logits, one or several heads: Σpu² - (Σpu)² per head.
 
-    D is KL(softmax(u) ‖ softmax(w)), summed over heads.
+    D is KL(softmax(u) ‖ softmax(w)), summed over heads, to nearly all digits however close the
+    two are. A logit of -inf masks an action: it has probability 0. An action that w alone masks,
+    where KL would be infinite, is left out: D compares the choice among the others. A head that
+    masks everything gives NaN.
 
     Attributes:
         heads: sizes of the heads that share the last dimension; None for a single head.
@@ -95,31 +107,36 @@ class Categorical(Metric):
 
     def apply(self, output: Tensor, tangent: Tensor) -> Tensor:
         """p ⊙ (Δu - Σ p Δu) per head."""
-        return torch.cat(
-            [
-                p * (t - (p * t).sum(-1, keepdim=True))
-                for p, t in zip(self._softmaxes(output), self._split(tangent), strict=True)
-            ],
-            -1,
-        )
+        weighted = [p * centred for p, centred in self._centred(output, tangent)]
+        return torch.cat(weighted, -1).to(tangent.dtype)
 
     def factor(self, output: Tensor, noise: Tensor) -> Tensor:
         """√p ⊙ ε - p Σ√p ε per head; its covariance is diag(p) - ppᵀ."""
-        return torch.cat(
-            [
-                p.sqrt() * e - p * (p.sqrt() * e).sum(-1, keepdim=True)
-                for p, e in zip(self._softmaxes(output), self._split(noise), strict=True)
-            ],
-            -1,
-        )
+        parts = []
+        logits, draws = _raised(output), _allowed(output, _raised(noise))
+        for u, e in zip(self._split(logits), self._split(draws), strict=True):
+            log_p = u.log_softmax(-1)
+            root = (0.5 * log_p).exp()  # the square root of p = 0 has no finite gradient
+            parts.append(root * e - log_p.exp() * (root * e).sum(-1, keepdim=True))
+        return torch.cat(parts, -1).to(noise.dtype)
 
     def divergence(self, output: Tensor, other: Tensor) -> Tensor:
         """KL(softmax(u) ‖ softmax(w)) summed over heads."""
-        gap = self.log_probabilities(output) - self.log_probabilities(other)
-        return (self.probabilities(output) * gap).flatten(1).sum(1)
+        pairs = zip(self._split(_raised(output)), self._split(_raised(other)), strict=True)
+        parts = [_relative_entropy(u, w) for u, w in pairs]
+        return torch.cat(parts, -1).flatten(1).sum(1)
 
-    def _softmaxes(self, output: Tensor) -> list[Tensor]:
-        return [head.softmax(-1) for head in self._split(output)]
+    def squared_norm(self, output: Tensor, tangent: Tensor) -> Tensor:
+        """Σ p (Δu - Σ p Δu)², summed over all but the first dimension: ``[batch]``."""
+        parts = [p * centred.square() for p, centred in self._centred(output, tangent)]
+        return torch.cat(parts, -1).flatten(1).sum(1)
+
+    def _centred(self, output: Tensor, tangent: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """p and Δu - Σ p Δu of every head."""
+        logits, change = _raised(output), _allowed(output, _raised(tangent))
+        pairs = zip(self._split(logits), self._split(change), strict=True)
+        softmaxes = [(u.softmax(-1), t) for u, t in pairs]
+        return [(p, t - (p * t).sum(-1, keepdim=True)) for p, t in softmaxes]
 
     def _split(self, value: Tensor) -> tuple[Tensor, ...]:
         if self.heads is None:
@@ -148,22 +165,24 @@ class DiagonalGaussian(Metric):
 
     def apply(self, output: Tensor, tangent: Tensor) -> Tensor:
         """(Δμ/σ², 2Δlog σ)."""
-        _, log_scale = _halves(output)
+        _, log_scale = _halves(_raised(output))
         mean, log_part = _halves(tangent)
-        return torch.cat([mean * (-2 * log_scale).exp(), 2 * log_part], -1)
+        product = torch.cat([mean * (-2 * log_scale).exp(), 2 * log_part], -1)
+        return product.to(tangent.dtype)
 
     def factor(self, output: Tensor, noise: Tensor) -> Tensor:
         """(ε₁/σ, √2 ε₂)."""
-        _, log_scale = _halves(output)
+        _, log_scale = _halves(_raised(output))
         first, second = _halves(noise)
-        return torch.cat([first * (-log_scale).exp(), math.sqrt(2) * second], -1)
+        product = torch.cat([first * (-log_scale).exp(), math.sqrt(2) * second], -1)
+        return product.to(noise.dtype)
 
     def divergence(self, output: Tensor, other: Tensor) -> Tensor:
-        """log σ'/σ + (σ² + (μ - μ')²)/(2σ'²) - ½, summed."""
-        mean, log_scale = _halves(output)
-        other_mean, other_log = _halves(other)
-        spread = (2 * log_scale).exp() + (mean - other_mean).square()
-        kl = other_log - log_scale + 0.5 * spread * (-2 * other_log).exp() - 0.5
+        """½(e^{2d} - 1 - 2d) + ½((μ - μ')/σ')² with d = log σ - log σ', summed."""
+        mean, log_scale = _halves(_raised(output))
+        other_mean, other_log = _halves(_raised(other))
+        moved = (mean - other_mean) * (-other_log).exp()
+        kl = 0.5 * (_excess(2 * (log_scale - other_log)) + moved.square())
         return kl.flatten(1).sum(1)
 
 
@@ -175,3 +194,55 @@ def _halves(value: Tensor) -> tuple[Tensor, Tensor]:
         )
     first, second = value.chunk(2, -1)
     return first, second
+
+
+def _relative_entropy(u: Tensor, w: Tensor) -> Tensor:
+    """KL(softmax(u) ‖ softmax(w)) without cancellation, ``[..., size]`` to ``[..., 1]``.
+
+    With p = softmax(u) and the centred change c = (w - u) - Σp(w - u), Σpc = 0 gives
+    KL = log Σ p eᶜ = log(1 + Σ p (eᶜ - 1 - c)), a sum of terms that are never negative. Where
+    some p eᶜ exceeds e the plain logarithm is as accurate and cannot overflow.
+    """
+    u = u.masked_fill(w == -math.inf, -math.inf)
+    absent = u == -math.inf
+    peak = u.detach().amax(-1, keepdim=True)
+    raw = (u - peak).exp()
+    total = raw.sum(-1, keepdim=True)
+    p, change = raw / total, (w - u).masked_fill(absent, 0.0)
+    mean = (p * change).sum(-1, keepdim=True)
+    c, exponent = change - mean, (w - peak) - (total.log() + mean)
+    shift = (exponent.detach().amax(-1, keepdim=True) - 1).clamp_min(0)
+    weights = (exponent - shift).exp()  # p eᶜ, and what the second gives to absent actions
+    near = _near(c)
+    terms = torch.where((near == c) & ~absent, p * _series(near), weights - p * (1 + c))
+    far = weights.sum(-1, keepdim=True).log() + shift
+    return torch.where(shift > 0, far, terms.sum(-1, keepdim=True).log1p())
+
+
+def _excess(c: Tensor) -> Tensor:
+    """eᶜ - 1 - c ≥ 0, without cancellation."""
+    near = _near(c)
+    return torch.where(near == c, _series(near), c.expm1() - c)
+
+
+def _near(c: Tensor) -> Tensor:
+    """c as far as the series below is good: its next term, c⁴/360 of the whole, is rounding."""
+    limit = (360 * 16 * torch.finfo(c.dtype).eps) ** (1 / 4)
+    return c.clamp(-limit, limit)
+
+
+def _series(c: Tensor) -> Tensor:
+    """c²/2! + c³/3! + c⁴/4! + c⁵/5!."""
+    one = c.new_ones(())
+    total = torch.addcmul(one, c, 1 + c / 5, value=1 / 4)
+    return c.square() * (torch.addcmul(one, c, total, value=1 / 3) / 2)
+
+
+def _allowed(output: Tensor, tangent: Tensor) -> Tensor:
+    """The tangent with zeros at masked actions, where a difference of outputs is NaN."""
+    return tangent.masked_fill(output == -math.inf, 0.0)
+
+
+def _raised(value: Tensor) -> Tensor:
+    """Half precision as float32."""
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value

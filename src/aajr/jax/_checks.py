@@ -138,4 +138,17 @@ def check_output(output: Array, x: Array) -> None:
             f"the policy maps x {x.shape} to {output.shape}; it must keep the batch first and "
             "return [batch, ..., outputs]"
         )
-    check_finite("the policy's output", output)
+    check_logits(output)
+
+
+def check_logits(output: Array) -> None:
+    """Raise ValueError unless a known output is finite, but for the -inf of masked actions."""
+    if is_traced(output):
+        return
+    masked = np.asarray(output == -jnp.inf)
+    if masked.all(-1).any():
+        raise ValueError(
+            "the policy's output is -inf everywhere in some row, which masks every action; allow "
+            "at least one"
+        )
+    check_finite("the policy's output", jnp.where(masked, 0, output))

@@ -2,6 +2,9 @@
 
 Each metric M gives ‖Δu‖²_M = Δuᵀ M(u) Δu and a divergence D with
 D(π(x), π(x + hv)) = ½ h² ‖Jv‖²_M + O(h³).
+
+An output of -inf is the logit of a masked action: it takes no part in norms, divergences and
+their gradients. Divergences and norms of half-precision outputs are computed in float32.
 """
 
 from __future__ import annotations
@@ -13,10 +16,10 @@ from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from aajr.jax._checks import check_count
-from aajr.jax._functions import row_sum
+from aajr.jax._functions import limits, row_sum
 
 
 class Metric(ABC):
@@ -24,7 +27,7 @@ class Metric(ABC):
 
     @abstractmethod
     def apply(self, output: Array, tangent: Array) -> Array:
-        """M(u) Δu, in the shape of ``tangent``."""
+        """M(u) Δu, in the shape and dtype of ``tangent``."""
 
     @abstractmethod
     def factor(self, output: Array, noise: Array) -> Array:
@@ -36,6 +39,7 @@ class Metric(ABC):
 
     def squared_norm(self, output: Array, tangent: Array) -> Array:
         """Δuᵀ M(u) Δu, summed over all but the first dimension: ``[batch]``."""
+        output, tangent = _raised(output), _allowed(output, _raised(tangent))
         return row_sum(tangent * self.apply(output, tangent))
 
 
@@ -51,22 +55,26 @@ class Euclidean(Metric):
 
     def apply(self, output: Array, tangent: Array) -> Array:
         """Δu."""
-        return tangent
+        return _allowed(output, tangent)
 
     def factor(self, output: Array, noise: Array) -> Array:
         """ε."""
-        return noise
+        return _allowed(output, noise)
 
     def divergence(self, output: Array, other: Array) -> Array:
         """½‖u - w‖²."""
-        return 0.5 * row_sum(jnp.square(output - other))
+        change = _allowed(output, _allowed(other, _raised(other) - _raised(output)))
+        return 0.5 * row_sum(jnp.square(change))
 
 
 @dataclass(frozen=True)
 class Categorical(Metric):
     """Fisher metric of categorical logits, one or several heads: Σpu² - (Σpu)² per head.
 
-    D is KL(softmax(u) ‖ softmax(w)), summed over heads.
+    D is KL(softmax(u) ‖ softmax(w)), summed over heads, to nearly all digits however close the
+    two are. A logit of -inf masks an action: it has probability 0. An action that w alone masks,
+    where KL would be infinite, is left out: D compares the choice among the others. A head that
+    masks everything gives NaN.
 
     Attributes:
         heads: sizes of the heads that share the last dimension; None for a single head.
@@ -89,7 +97,7 @@ class Categorical(Metric):
 
     def probabilities(self, output: Array) -> Array:
         """Softmax of every head, in the shape of ``output``."""
-        return jnp.concatenate(self._softmaxes(output), -1)
+        return jnp.concatenate([jax.nn.softmax(u, -1) for u in self._split(output)], -1)
 
     def log_probabilities(self, output: Array) -> Array:
         """Log-softmax of every head, in the shape of ``output``."""
@@ -97,22 +105,35 @@ class Categorical(Metric):
 
     def apply(self, output: Array, tangent: Array) -> Array:
         """p ⊙ (Δu - Σ p Δu) per head."""
-        pairs = zip(self._softmaxes(output), self._split(tangent), strict=True)
-        return jnp.concatenate([p * (t - (p * t).sum(-1, keepdims=True)) for p, t in pairs], -1)
+        weighted = [p * centred for p, centred in self._centred(output, tangent)]
+        return jnp.concatenate(weighted, -1).astype(tangent.dtype)
 
     def factor(self, output: Array, noise: Array) -> Array:
         """√p ⊙ ε - p Σ√p ε per head; its covariance is diag(p) - ppᵀ."""
-        pairs = zip(self._softmaxes(output), self._split(noise), strict=True)
-        weighted = [(p, jnp.sqrt(p) * e) for p, e in pairs]
-        return jnp.concatenate([w - p * w.sum(-1, keepdims=True) for p, w in weighted], -1)
+        parts = []
+        logits, draws = _raised(output), _allowed(output, _raised(noise))
+        for u, e in zip(self._split(logits), self._split(draws), strict=True):
+            log_p = jax.nn.log_softmax(u, -1)
+            root = jnp.exp(0.5 * log_p)  # the square root of p = 0 has no finite gradient
+            parts.append(root * e - jnp.exp(log_p) * (root * e).sum(-1, keepdims=True))
+        return jnp.concatenate(parts, -1).astype(noise.dtype)
 
     def divergence(self, output: Array, other: Array) -> Array:
         """KL(softmax(u) ‖ softmax(w)) summed over heads."""
-        gap = self.log_probabilities(output) - self.log_probabilities(other)
-        return row_sum(self.probabilities(output) * gap)
+        pairs = zip(self._split(_raised(output)), self._split(_raised(other)), strict=True)
+        return row_sum(jnp.concatenate([_relative_entropy(u, w) for u, w in pairs], -1))
 
-    def _softmaxes(self, output: Array) -> list[Array]:
-        return [jax.nn.softmax(head, -1) for head in self._split(output)]
+    def squared_norm(self, output: Array, tangent: Array) -> Array:
+        """Σ p (Δu - Σ p Δu)², summed over all but the first dimension: ``[batch]``."""
+        parts = [p * jnp.square(centred) for p, centred in self._centred(output, tangent)]
+        return row_sum(jnp.concatenate(parts, -1))
+
+    def _centred(self, output: Array, tangent: Array) -> list[tuple[Array, Array]]:
+        """p and Δu - Σ p Δu of every head."""
+        logits, change = _raised(output), _allowed(output, _raised(tangent))
+        pairs = zip(self._split(logits), self._split(change), strict=True)
+        softmaxes = [(jax.nn.softmax(u, -1), t) for u, t in pairs]
+        return [(p, t - (p * t).sum(-1, keepdims=True)) for p, t in softmaxes]
 
     def _split(self, value: Array) -> list[Array]:
         if self.heads is None:
@@ -141,22 +162,24 @@ class DiagonalGaussian(Metric):
 
     def apply(self, output: Array, tangent: Array) -> Array:
         """(Δμ/σ², 2Δlog σ)."""
-        _, log_scale = _halves(output)
+        _, log_scale = _halves(_raised(output))
         mean, log_part = _halves(tangent)
-        return jnp.concatenate([mean * jnp.exp(-2 * log_scale), 2 * log_part], -1)
+        product = jnp.concatenate([mean * jnp.exp(-2 * log_scale), 2 * log_part], -1)
+        return product.astype(tangent.dtype)
 
     def factor(self, output: Array, noise: Array) -> Array:
         """(ε₁/σ, √2 ε₂)."""
-        _, log_scale = _halves(output)
+        _, log_scale = _halves(_raised(output))
         first, second = _halves(noise)
-        return jnp.concatenate([first * jnp.exp(-log_scale), math.sqrt(2) * second], -1)
+        product = jnp.concatenate([first * jnp.exp(-log_scale), math.sqrt(2) * second], -1)
+        return product.astype(noise.dtype)
 
     def divergence(self, output: Array, other: Array) -> Array:
-        """log σ'/σ + (σ² + (μ - μ')²)/(2σ'²) - ½, summed."""
-        mean, log_scale = _halves(output)
-        other_mean, other_log = _halves(other)
-        spread = jnp.exp(2 * log_scale) + jnp.square(mean - other_mean)
-        return row_sum(other_log - log_scale + 0.5 * spread * jnp.exp(-2 * other_log) - 0.5)
+        """½(e^{2d} - 1 - 2d) + ½((μ - μ')/σ')² with d = log σ - log σ', summed."""
+        mean, log_scale = _halves(_raised(output))
+        other_mean, other_log = _halves(_raised(other))
+        moved = (mean - other_mean) * jnp.exp(-other_log)
+        return 0.5 * row_sum(_excess(2 * (log_scale - other_log)) + jnp.square(moved))
 
 
 def _halves(value: Array) -> tuple[Array, Array]:
@@ -167,3 +190,53 @@ def _halves(value: Array) -> tuple[Array, Array]:
         )
     first, second = jnp.split(value, 2, -1)
     return first, second
+
+
+def _relative_entropy(u: Array, w: Array) -> Array:
+    """KL(softmax(u) ‖ softmax(w)) without cancellation, ``[..., size]`` to ``[..., 1]``.
+
+    With p = softmax(u) and the centred change c = (w - u) - Σp(w - u), Σpc = 0 gives
+    KL = log Σ p eᶜ = log(1 + Σ p (eᶜ - 1 - c)), a sum of terms that are never negative. Where
+    some p eᶜ exceeds e the plain logarithm is as accurate and cannot overflow.
+    """
+    u = jnp.where(w == -jnp.inf, -jnp.inf, u)
+    absent = u == -jnp.inf
+    peak = lax.stop_gradient(u.max(-1, keepdims=True))
+    raw = jnp.exp(u - peak)
+    total = raw.sum(-1, keepdims=True)
+    p, change = raw / total, jnp.where(absent, 0.0, w - u)
+    mean = (p * change).sum(-1, keepdims=True)
+    c, exponent = change - mean, (w - peak) - (jnp.log(total) + mean)
+    shift = jnp.maximum(lax.stop_gradient(exponent).max(-1, keepdims=True) - 1, 0)
+    weights = jnp.exp(exponent - shift)  # p eᶜ, and what the second gives to absent actions
+    near = _near(c)
+    terms = jnp.where((near == c) & ~absent, p * _series(near), weights - p * (1 + c))
+    far = jnp.log(weights.sum(-1, keepdims=True)) + shift
+    return jnp.where(shift > 0, far, jnp.log1p(terms.sum(-1, keepdims=True)))
+
+
+def _excess(c: Array) -> Array:
+    """eᶜ - 1 - c ≥ 0, without cancellation."""
+    near = _near(c)
+    return jnp.where(near == c, _series(near), jnp.expm1(c) - c)
+
+
+def _near(c: Array) -> Array:
+    """c as far as the series below is good: its next term, c⁴/360 of the whole, is rounding."""
+    limit = (360 * 16 * float(limits(c).eps)) ** (1 / 4)
+    return jnp.where(jnp.abs(c) < limit, c, jnp.sign(c) * limit)
+
+
+def _series(c: Array) -> Array:
+    """c²/2! + c³/3! + c⁴/4! + c⁵/5!."""
+    return jnp.square(c) / 2 * (1 + c / 3 * (1 + c / 4 * (1 + c / 5)))
+
+
+def _allowed(output: Array, tangent: Array) -> Array:
+    """The tangent with zeros at masked actions, where a difference of outputs is NaN."""
+    return jnp.where(output == -jnp.inf, 0.0, tangent)
+
+
+def _raised(value: Array) -> Array:
+    """Half precision as float32."""
+    return value.astype(jnp.float32) if value.dtype.itemsize == 2 else value

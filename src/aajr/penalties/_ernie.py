@@ -56,7 +56,7 @@ class ERNIE(Penalty):
         clean, attacked = policy(torch.cat([x, x + delta])).chunk(2)
         squared = 2 * self.metric.divergence(clean, attacked)
         # the floor keeps the square root's gradient finite where the output did not move
-        return squared.clamp_min(torch.finfo(squared.dtype).eps).sqrt()
+        return squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt()
 
     def _ascend(self, policy: Policy, x: Tensor, delta: Tensor, clean: Tensor) -> Tensor:
         with torch.enable_grad():
