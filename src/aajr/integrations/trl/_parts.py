@@ -201,10 +201,20 @@ def decode(
 
 @contextmanager
 def _skipping(layers: nn.ModuleList) -> Iterator[None]:
+    """Layers that give back their input; a forward of the instance's own (a hook) is put back."""
+    own = [vars(layer).get("forward") for layer in layers]
     for layer in layers:
         layer.forward = lambda hidden_states, *args, **kwargs: hidden_states
     try:
         yield
     finally:
-        for layer in layers:
-            del layer.forward
+        for layer, forward in zip(layers, own, strict=True):
+            if forward is None:
+                del layer.forward
+            else:
+                layer.forward = forward
+
+
+def float32(device: torch.device) -> torch.autocast:
+    """No autocast: differences of bfloat16 outputs do not resolve the step."""
+    return torch.autocast(device.type, enabled=False)

@@ -20,7 +20,7 @@ from aajr.integrations.trl._attacked import (
     random_directions,
     sum_over_sequences,
 )
-from aajr.integrations.trl._parts import Parts, decode, listening
+from aajr.integrations.trl._parts import Parts, decode, float32, listening
 from aajr.integrations.trl._ranks import ALONE, Ranks
 from aajr.integrations.trl._settings import Robustness
 
@@ -241,11 +241,6 @@ def same_noise(device: torch.device) -> Iterator[Callable[[], None]]:
                 torch.cuda.set_rng_state(on_device, device)
 
         yield again
-
-
-def float32(device: torch.device) -> torch.autocast:
-    """No autocast: differences of bfloat16 outputs do not resolve the step."""
-    return torch.autocast(device.type, enabled=False)
 
 
 PENALTIES: Mapping[str, Callable[[Scene], Found]] = {

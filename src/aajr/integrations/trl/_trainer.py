@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aajr.integrations.trl._attacked import attacked
 from aajr.integrations.trl._batches import Choice, Inputs, choose
+from aajr.integrations.trl._host import check_host
 from aajr.integrations.trl._parts import Parts, Reached, listening, take_apart
 from aajr.integrations.trl._penalties import PENALTIES, Found, HostLoss, Scene
 from aajr.integrations.trl._ranks import Ranks, ragged
@@ -46,7 +47,7 @@ class RobustTrainer:
         self.robustness = robustness
         self._penalty_calls = (-1, 0)
         if robustness.weight > 0:
-            _check_host(self, robustness)
+            check_host(self, _parts(self), robustness)
 
     def compute_loss(
         self,
@@ -208,26 +209,6 @@ def _rows_of_sample(trainer: type) -> int:
         f"{trainer.__name__} is not supported; robustify takes {', '.join(ROWS_OF_SAMPLE)} of TRL "
         "and their subclasses"
     )
-
-
-def _check_host(trainer: Any, settings: Robustness) -> None:
-    parts = _parts(trainer)
-    if getattr(trainer.args, "use_liger_kernel", False):
-        raise ValueError("use_liger_kernel=True hides the answers' logits; set it to False")
-    if settings.layer >= len(parts.layers):
-        raise ValueError(
-            f"layer={settings.layer} but the model has layers 0 to {len(parts.layers) - 1}"
-        )
-    if parts.scores and settings.attacker == "tools":
-        raise ValueError("attacker='tools' but a reward model has no tools; use 'prompt'")
-    dtype = next(parts.decoder.parameters()).dtype
-    if settings.method in ("aajr", "random_direction") and settings.step < torch.finfo(dtype).eps:
-        warnings.warn(
-            f"step={settings.step} is below the resolution of the model's {dtype} weights, so the "
-            "penalty would be rounding: load the model in float32 (mixed precision by bf16=True is "
-            "fine), or use method='r3f'",
-            stacklevel=3,
-        )
 
 
 def _parts(trainer: Any) -> Parts:

@@ -5,11 +5,13 @@ import torch
 
 pytest.importorskip("trl")
 
+from accelerate.utils import DynamoBackend
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from aajr.integrations.trl import Robustness, robustify
 from aajr.integrations.trl._attacked import attacked
 from aajr.integrations.trl._batches import choose, unpacked
+from aajr.integrations.trl._host import check_host, precision
 from aajr.integrations.trl._parts import take_apart
 from tests.unit.integrations.trl import hosts
 
@@ -207,21 +209,109 @@ def test_a_layer_that_is_not_there_is_refused(tmp_path):
         hosts.trainer("sft", tmp_path, Robustness(weight=1.0, layer=3))
 
 
-def test_a_fused_loss_is_refused(tmp_path):
+def refuse(trained):
+    check_host(trained, take_apart(trained.model), Robustness(weight=1.0))
+
+
+REENTRANT = {
+    "activation_checkpointing": True,
+    "activation_checkpointing_kwargs": {"use_reentrant": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"torch_compile": True}, "torch_compile=True .* set torch_compile=False"),
+        ({"use_liger_kernel": True}, "use_liger_kernel=True hides"),
+        (REENTRANT, "use_reentrant=True cuts .* set activation_checkpointing_kwargs"),
+        (
+            REENTRANT | {"activation_checkpointing_kwargs": {"preserve_rng_state": False}},
+            "use_reentrant=True cuts",
+        ),
+    ],
+)
+def test_passes_in_which_nothing_can_be_moved_are_refused(changes, message, tmp_path):
     trained = hosts.trainer("sft", tmp_path, None)
-    trained.args.use_liger_kernel = True
-    from aajr.integrations.trl._trainer import _check_host
+    for name, value in changes.items():
+        setattr(trained.args, name, value)
+    with pytest.raises(ValueError, match=message):
+        refuse(trained)
 
-    with pytest.raises(ValueError, match="use_liger_kernel=True hides"):
-        _check_host(trained, Robustness(weight=1.0))
+
+def test_checkpointing_that_is_not_reentrant_is_accepted(tmp_path):
+    trained = hosts.trainer("sft", tmp_path, None)
+    trained.args.activation_checkpointing = True
+    for given in (None, {}, {"use_reentrant": False}, {"every_n_layers": 2}):
+        trained.args.activation_checkpointing_kwargs = given
+        refuse(trained)
 
 
-def test_steps_below_the_resolution_of_the_weights_are_reported(tmp_path):
-    network = hosts.model().to(torch.bfloat16)
-    with pytest.warns(
-        UserWarning, match=r"step=0.0001 is below the resolution .* load the model in"
-    ):
+def test_a_model_that_comes_with_reentrant_checkpointing_is_refused(tmp_path):
+    trained = hosts.trainer("sft", tmp_path, None)
+    trained.model.activation_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(ValueError, match="use_reentrant=True cuts"):
+        refuse(trained)
+    trained.model.activation_checkpointing_enable()
+    refuse(trained)
+
+
+def test_compilation_by_accelerates_configuration_is_refused(tmp_path, monkeypatch):
+    trained = hosts.trainer("sft", tmp_path, None)
+    plugin = trained.accelerator.state.dynamo_plugin
+    monkeypatch.setattr(plugin, "backend", DynamoBackend.INDUCTOR)
+    with pytest.raises(ValueError, match="or a compiled model"):
+        refuse(trained)
+
+
+def test_images_are_refused_before_the_training(tmp_path):
+    trained = hosts.trainer("sft", tmp_path, None)
+    trained.train_dataset = trained.train_dataset.add_column("images", [[]] * 24)
+    with pytest.raises(ValueError, match=r"the data hold images \(images\)"):
+        refuse(trained)
+
+
+class Coarse(torch.nn.Linear):
+    """Like a layer of QLoRA: float32 in, bfloat16 inside, float32 out."""
+
+    def forward(self, x):
+        product = torch.nn.functional.linear(x.bfloat16(), self.weight.bfloat16())
+        return product.to(x.dtype)
+
+
+def coarse(network):
+    network.model.layers[1].mlp.down_proj.__class__ = Coarse
+    return network
+
+
+@pytest.mark.parametrize("make", [lambda net: net.to(torch.bfloat16), coarse])
+def test_steps_below_the_resolution_of_the_arithmetic_are_refused(make, tmp_path):
+    network = make(hosts.model())
+    message = r"step=0.0001 is below the resolution .* torch.bfloat16.* load weights in float32"
+    with pytest.raises(ValueError, match=message):
         hosts.trainer("sft", tmp_path, Robustness(weight=1.0), network=network)
+    near = Robustness(weight=1.0, method="smart", radius=1e-3)
+    with pytest.raises(ValueError, match=r"radius=0.001 is below the resolution"):
+        hosts.trainer("sft", tmp_path, near, network=network)
+    for settings in (
+        Robustness(weight=1.0, step=0.03),
+        Robustness(weight=1.0, method="r3f"),
+        Robustness(weight=0.0),
+    ):
+        hosts.trainer("sft", tmp_path, settings, network=network)
+
+
+def test_the_precision_of_the_passes_is_seen_without_a_trace():
+    network = hosts.model(attention_dropout=0.5).train()
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    assert precision(take_apart(network)) == torch.float32
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(module.training for module in network.modules())
+    assert precision(take_apart(hosts.in_float64(hosts.model()))) == torch.float32
+    sharded = hosts.model().half()
+    sharded.model.layers[0].mlp.down_proj.weight.data = torch.empty(0, dtype=torch.half)
+    assert precision(take_apart(sharded)) == torch.float16
 
 
 def test_a_mask_that_selects_nothing_is_reported_and_costs_nothing(tmp_path):

@@ -203,6 +203,23 @@ def test_the_perturbed_pass_skips_the_layers_before():
     assert calls[4:] == [0, 1, 2]
 
 
+def test_a_layer_keeps_its_own_forward():
+    """Hooks of accelerate replace a layer's forward by one on the instance."""
+    net, calls = network(), []
+    block = net.model.layers[0]
+    plain = block.forward
+
+    def hooked(*args, **kwargs):
+        calls.append("hooked")
+        return plain(*args, **kwargs)
+
+    block.forward = hooked
+    PENALTIES["random_direction"](scene(net, layer=1, method="random_direction"))
+    assert vars(block)["forward"] is hooked
+    assert "forward" not in vars(net.model.layers[1])
+    assert calls == ["hooked"]
+
+
 def test_dropout_draws_the_same_masks_in_both_passes():
     torch.manual_seed(0)
     net = network(attention_dropout=0.5).train()
