@@ -7,10 +7,10 @@ and ``_NAMES``.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aajr._errors import ContractError, ResolutionWarning
+from aajr._lazy import lazy_names
 
 if TYPE_CHECKING:
     from aajr.adversaries import (
@@ -176,23 +176,6 @@ _NAMES = {
     "trajectory": ("Objective", "Reference", "Trajectory"),
 }
 """The module of each public name; one without names is reached as an attribute."""
-_HOME_OF = {name: home for home, names in _NAMES.items() for name in names}
-
-
-def _load(name: str) -> Any:
-    """A public name, or a module of the table, at first use (PEP 562): that module alone."""
-    if name in _NAMES:
-        return import_module(f"aajr.{name}")
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'aajr' has no attribute {name!r}")
-    found = getattr(import_module(f"aajr.{_HOME_OF[name]}"), name)
-    globals()[name] = found  # later uses do without this function
-    return found
-
 
 if not TYPE_CHECKING:  # or else every attribute would seem to exist
-    __getattr__ = _load
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_NAMES})
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from numbers import Integral, Real
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from aajr._errors import ContractError
-
-
-def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Raise ValueError unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        known = ", ".join(repr(c) for c in choices)
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {known}")
-
-
-def check_number(
-    name: str,
-    value: float,
-    *,
-    minimum: float = 0.0,
-    exclusive: bool = False,
-    maximum: float = math.inf,
-) -> None:
-    """Raise ValueError unless ``value`` is a finite number within the bounds."""
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < minimum or (exclusive and value == minimum) or value > maximum:
-        bound = f"{'>' if exclusive else '>='} {minimum:g}"
-        top = "" if maximum == math.inf else f" and <= {maximum:g}"
-        raise ValueError(f"{name}={value!r} is not allowed; give a finite number {bound}{top}")
-
-
-def check_count(name: str, value: int, *, minimum: int = 1) -> None:
-    """Raise ValueError unless ``value`` is a whole number of at least ``minimum``."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{name}={value!r} is not allowed; give a whole number >= {minimum}")
+from aajr._settings import check_choice as check_choice
+from aajr._settings import check_count as check_count
+from aajr._settings import check_number as check_number
 
 
 def check_batch(name: str, value: Tensor) -> None:

@@ -99,6 +99,10 @@ class _Precision(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.coarsest = dtype
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or else torch loads its compiler here, which takes most of a second
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

@@ -9,19 +9,28 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from pathlib import Path
 
 PROGRAM = Path(__file__).parents[1] / "torch_alone.py"
-HIDING = """
+HIDING = '''
 import runpy, sys
 
-class Hide:
+class Seeing:
+    """A finder that does not find what is hidden."""
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in hidden:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            return None
+        return self.finder.find_spec(name, path, target)
 
 program, *hidden = sys.argv[1:]
-sys.meta_path.insert(0, Hide())
+sys.meta_path[:] = [Seeing(finder) for finder in sys.meta_path]
 sys.argv = [program]
 runpy.run_path(program, run_name="__main__")
-"""
+'''
 
 
 def normal(name: str) -> str:

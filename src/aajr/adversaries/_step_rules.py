@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from aajr._settings import StepRule as StepRule
 from aajr._vectors import length, per_row, unit
-
-StepRule = Literal["fixed", "normalized", "stable", "backtracking"]
 
 _SUFFICIENT = 1e-4
 _HALVINGS = 30

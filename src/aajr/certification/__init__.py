@@ -1,15 +1,22 @@
 """Certification: what holds for every perturbation of a ball, next to what was only measured."""
 
-from aajr.certification._attacks import AuditBudget
-from aajr.certification._audit import STAGES, Audit, audit
-from aajr.certification._bounds import OutputBounds, certified_bounds
-from aajr.certification._findings import EpsilonUnitWarning
-from aajr.certification._lipschitz import certified_lipschitz
-from aajr.certification._network import UnsupportedLayersError
-from aajr.certification._page import write_audit
-from aajr.certification._quantities import Finding, Quantity, Share
-from aajr.certification._radius import certified_radius
-from aajr.certification._searches import BlackBoxSearch, RandomDraws
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aajr._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from aajr.certification._audit import STAGES, Audit, audit
+    from aajr.certification._bounds import OutputBounds, certified_bounds
+    from aajr.certification._budget import AuditBudget
+    from aajr.certification._findings import EpsilonUnitWarning
+    from aajr.certification._lipschitz import certified_lipschitz
+    from aajr.certification._network import UnsupportedLayersError
+    from aajr.certification._page import write_audit
+    from aajr.certification._quantities import Finding, Quantity, Share
+    from aajr.certification._radius import certified_radius
+    from aajr.certification._searches import BlackBoxSearch, RandomDraws
 
 __all__ = [
     "STAGES",
@@ -29,3 +36,19 @@ __all__ = [
     "certified_radius",
     "write_audit",
 ]
+
+_NAMES = {
+    "_audit": ("STAGES", "Audit", "audit"),
+    "_bounds": ("OutputBounds", "certified_bounds"),
+    "_budget": ("AuditBudget",),
+    "_findings": ("EpsilonUnitWarning",),
+    "_lipschitz": ("certified_lipschitz",),
+    "_network": ("UnsupportedLayersError",),
+    "_page": ("write_audit",),
+    "_quantities": ("Finding", "Quantity", "Share"),
+    "_radius": ("certified_radius",),
+    "_searches": ("BlackBoxSearch", "RandomDraws"),
+}
+
+if not TYPE_CHECKING:  # or else every attribute would seem to exist
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES)

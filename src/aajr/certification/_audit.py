@@ -16,8 +16,9 @@ from aajr._checks import check_batch, check_count, check_number
 from aajr._errors import ContractError
 from aajr._modes import Policy, evaluating
 from aajr.adversaries import Divergence, MaskedGradientWarning
-from aajr.certification._attacks import Attacks, AuditBudget, Found
+from aajr.certification._attacks import Attacks, Found
 from aajr.certification._bounds import Propagator
+from aajr.certification._budget import AuditBudget
 from aajr.certification._certificates import Certificates, certify
 from aajr.certification._findings import (
     EpsilonUnitWarning,

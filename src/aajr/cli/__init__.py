@@ -1,54 +1,53 @@
-"""The command line: one file per command, options from the library's own dataclasses."""
+"""The command line: one file per command, options from the library's own dataclasses.
+
+Only the command that runs is loaded, and its file loads torch no sooner than it runs.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+
+from aajr import __version__
+from aajr.cli._commands import COMMANDS, load_command
+from aajr.cli._help import overview, unknown
 
 
 def main() -> None:
     """Run a command, see ``aajr --help``; user errors end with one line and status 2."""
+    match sys.argv[1:]:
+        case ["-h" | "--help", *_]:
+            print(overview())
+        case ["--version", *_]:
+            print(f"aajr {__version__}")
+        case [name, *rest] if name in COMMANDS or name.startswith("--tyro-"):
+            _guarded(name, rest)
+        case [word, *_]:
+            _fail(unknown(word))
+        case []:
+            _fail("no command is given; see aajr --help")
+
+
+def _guarded(name: str, arguments: list[str]) -> None:
+    try:
+        _run(name, arguments)
+    except (ValueError, RuntimeError, ImportError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on from the last checkpoint", status=130)
+
+
+def _run(name: str, arguments: list[str]) -> None:
     try:
         import tyro
     except ImportError:
         sys.exit("aajr's commands need the extra 'rl': pip install 'aajr[rl]'")
-    from aajr.cli.audit import audit
-    from aajr.cli.crossplay import crossplay
-    from aajr.cli.evaluate import evaluate
-    from aajr.cli.language import language
-    from aajr.cli.language_cost import language_cost
-    from aajr.cli.report import report
-    from aajr.cli.reproduce import reproduce
-    from aajr.cli.stability import stability
-    from aajr.cli.theory import theory
-    from aajr.cli.train import train
-    from aajr.cli.watch import watch
-    from aajr.cli.yardstick import yardstick
+    if name in COMMANDS:
+        tyro.cli(load_command(name), prog=f"aajr {name}", args=arguments)
+    else:  # a completion script knows all commands
+        commands = {known: load_command(known) for known in COMMANDS}
+        tyro.extras.subcommand_cli_from_dict(commands, prog="aajr")
 
-    commands: dict[str, Callable[..., Any]] = {
-        "train": train,
-        "evaluate": evaluate,
-        "crossplay": crossplay,
-        "audit": audit,
-        "reproduce": reproduce,
-        "report": report,
-        "watch": watch,
-        "stability": stability,
-        "theory": theory,
-        "yardstick": yardstick,
-        "language": language,
-        "language-cost": language_cost,
-    }
-    try:
-        tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog="aajr",
-            description="Adversarially-aligned Jacobian regularisation: train, attack, compare.",
-        )
-    except (ValueError, RuntimeError, ImportError) as error:
-        print(f"aajr: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("aajr: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+
+def _fail(message: str, status: int = 2) -> None:
+    print(f"aajr: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 import tyro
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from torch import Tensor
 
-from aajr._checks import check_count
-from aajr.adversaries import MaskedGradientWarning
-from aajr.certification import STAGES, Audit, AuditBudget, EpsilonUnitWarning, write_audit
-from aajr.certification import audit as audit_policy
-from aajr.certification._page import comparison
-from aajr.envs.hide_and_seek import HideAndSeekConfig, Team, make_torchrl_env
-from aajr.evaluation.contenders import game_of
-from aajr.geometry import Ball
-from aajr.training.checkpoints import load_checkpoint
-from aajr.training.collection import FrozenTeam, Player, collect
-from aajr.training.models import ACTION_HEADS, Actor, greedy_heads
-from aajr.training.threats import attackable_features
-from aajr.training.trainer import load_actor
+from aajr._settings import check_count
+from aajr.certification import AuditBudget
+from aajr.envs.hide_and_seek import HideAndSeekConfig, Team
 
-_EPISODES = 16
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from aajr.certification import Audit
+
 _UNIT = "observation units (the arena's half width is 1)"
 
 
@@ -72,6 +59,20 @@ def audit(
         budget: how hard the attacks try.
         output: directory of audit.json and audit.html.
     """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from aajr.adversaries import MaskedGradientWarning
+    from aajr.certification import STAGES, EpsilonUnitWarning, write_audit
+    from aajr.certification import audit as audit_policy
+    from aajr.cli._playing import played_states
+    from aajr.evaluation.contenders import game_of
+    from aajr.geometry import Ball
+    from aajr.training.checkpoints import load_checkpoint
+    from aajr.training.threats import attackable_features
+    from aajr.training.trainer import load_actor
+
     check_count("states", states)
     console = Console()
     actor = load_actor(checkpoint, team)
@@ -103,41 +104,6 @@ def audit(
     console.print(f"page: {write_audit(found, output)}")
 
 
-def played_states(
-    game: HideAndSeekConfig,
-    actor: Actor,
-    team: Team,
-    opponents: Sequence[Path],
-    count: int,
-    seed: int,
-) -> Tensor:
-    """Observations of a team's members, ``[count, features]``, drawn from whole episodes."""
-    other: Team = "seeker" if team == "hider" else "hider"
-    members = game.n_hiders if team == "hider" else game.n_seekers
-    episodes = max(_EPISODES, math.ceil(count / (game.max_steps * members)))
-    generator = torch.Generator().manual_seed(seed)
-    rivals = [load_actor(path, other) for path in opponents]
-    players: dict[str, Player] = {
-        team: lambda view: {"action": greedy_heads(actor(view), actor.heads)},
-        other: FrozenTeam(rivals, generator) if rivals else _random_team(generator),
-    }
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        env = make_torchrl_env(game, episodes, seed)
-        rows = collect(env, players, game.max_steps, seed)[team, "observation"].flatten(0, 2)
-    return rows[torch.randperm(len(rows), generator=generator)[:count]]
-
-
-def _random_team(generator: torch.Generator) -> Player:
-    bins = torch.tensor(ACTION_HEADS)
-
-    def act(observation: Tensor) -> dict[str, Tensor]:
-        uniform = torch.rand(*observation.shape[:-1], len(bins), generator=generator)
-        return {"action": (uniform * bins).long()}
-
-    return act
-
-
 def _description(
     checkpoint: Path, opponents: Sequence[Path], team: Team, game: HideAndSeekConfig
 ) -> dict[str, str]:
@@ -151,6 +117,11 @@ def _description(
 
 
 def _table(audit: Audit) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from aajr.certification._page import comparison
+
     title = f"{audit.states} states, ε = {audit.threat['epsilon']:g}"
     if audit.not_certified:
         title += f"\nnothing is certified: {escape(audit.not_certified)}"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from aajr.evaluation.contenders import contenders
-from aajr.evaluation.crossplay import CrossPlay, cross_play, crossplay_of, write_crossplay
-from aajr.evaluation.statistics import Interval
+if TYPE_CHECKING:
+    from aajr.evaluation.crossplay import CrossPlay
+    from aajr.evaluation.statistics import Interval
 
 
 def crossplay(
@@ -36,6 +36,9 @@ def crossplay(
         seed: of the starts, the same for all matches.
         output: directory of crossplay.json and of the heat-map.
     """
+    from aajr.evaluation.contenders import contenders
+    from aajr.evaluation.crossplay import cross_play, crossplay_of, write_crossplay
+
     hiders = contenders(checkpoints, "hider")
     seekers = contenders(opponents or checkpoints, "seeker")
     console = Console()

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aajr.evaluation.contenders import Contender, contenders
-from aajr.evaluation.evaluation_tables import (
-    attack_table,
-    comparison_table,
-    coordination_table,
-    standing_table,
-)
-from aajr.evaluation.examination import Examination, Subject, evaluation_of
-from aajr.evaluation.standings import THRESHOLDS, comparisons, standings
-from aajr.evaluation.suites import SuiteName, suite_of
-from aajr.evaluation.trials import Assessment, Evaluation, write_evaluation
+from aajr.evaluation.settings import SuiteName
 from aajr.training.threats import Threat
 
 
@@ -59,14 +46,22 @@ def evaluate(
         coordination: print the measures of behaviour too; they are always in the results.
         output: directory of evaluation.json and of the trials.
     """
+    from rich.console import Console
+
+    from aajr.cli._examining import conclusions, examine, print_evaluation
+    from aajr.evaluation.contenders import contenders
+    from aajr.evaluation.examination import Examination, evaluation_of
+    from aajr.evaluation.suites import suite_of
+    from aajr.evaluation.trials import write_evaluation
+
     plan = Examination(suite_of(suite), threat, _radii(eps), episodes, seed)
     hiders, seekers = contenders(checkpoints, "hider"), contenders(opponents, "seeker")
     console = Console()
-    assessments = _examine(hiders, seekers, plan, output / "trials", console)
+    assessments = examine(hiders, seekers, plan, output / "trials", console)
     evaluation = evaluation_of(plan, seekers, assessments)
     path = output / "evaluation.json"
-    write_evaluation(evaluation, path, _conclusions(evaluation))
-    _print(evaluation, coordination, console)
+    write_evaluation(evaluation, path, conclusions(evaluation))
+    print_evaluation(evaluation, coordination, console)
     console.print(f"Results: {path}", soft_wrap=True)
 
 
@@ -76,53 +71,3 @@ def _radii(texts: Sequence[str]) -> tuple[float, ...]:
         return tuple(float(word) for word in words)
     except ValueError:
         raise ValueError(f"eps={' '.join(texts)!r} is not allowed; give numbers >= 0") from None
-
-
-def _examine(
-    hiders: Sequence[Contender],
-    seekers: Sequence[Contender],
-    plan: Examination,
-    directory: Path,
-    console: Console,
-) -> list[Assessment]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    subjects = [Subject(one, seekers, plan, directory) for one in hiders]
-    found = []
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("attacking", total=len(hiders) * len(plan.cells))
-        for subject in subjects:
-            for trial in subject.trials():
-                name, size = trial.score.attack, trial.score.epsilon
-                text = f"{subject.contender.name}: {name} at {size:g}"
-                progress.update(task, advance=1, description=text)
-            found.append(subject.assessment())
-    return found
-
-
-def _conclusions(evaluation: Evaluation) -> dict[str, object]:
-    """What the results say of methods, as JSON values."""
-    return {
-        "thresholds": THRESHOLDS,
-        "methods": [dataclasses.asdict(one) for one in standings(evaluation)],
-        "comparisons": [
-            dataclasses.asdict(one) | {"verdict": one.verdict} for one in comparisons(evaluation)
-        ],
-    }
-
-
-def _print(evaluation: Evaluation, coordination: bool, console: Console) -> None:
-    for item in evaluation.assessments:
-        console.print(attack_table(item, evaluation))
-        for finding in item.findings():
-            console.print(f"Finding: {finding}")
-        for epsilon in item.epsilons[-1:] if coordination else ():
-            console.print(coordination_table(item, epsilon))
-    if len(evaluation.assessments) > 1:
-        console.print(standing_table(standings(evaluation)))
-        if pairs := comparisons(evaluation):
-            console.print(comparison_table(pairs))

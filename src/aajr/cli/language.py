@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 
 def language(
     preset: Literal["smoke", "standard"] = "standard",
@@ -31,7 +29,8 @@ def language(
         work: directory of models and partial results.
         workers: processes; as many as cores by default.
     """
-    # imported late: the extra is optional, and its libraries are slow to load
+    from rich.console import Console
+
     from aajr.evaluation.language import PROTOCOLS, render, study, write
 
     directory = output or Path("results") / "language" / preset

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 
 def language_cost(
     preset: Literal["smoke", "standard"] = "standard",
@@ -29,7 +27,8 @@ def language_cost(
         output: directory of results.json and table.md; results/language-cost/<preset> by default.
         work: directory of partial results.
     """
-    # imported late: the extra is optional, and its libraries are slow to load
+    from rich.console import Console
+
     from aajr.evaluation.smollm import PRESETS, render, study, write
 
     directory = output or Path("results") / "language-cost" / preset

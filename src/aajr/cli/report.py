@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-
-from aajr.evaluation.page import read_chapter, write_page
 
 
 def report(
@@ -29,6 +26,10 @@ def report(
         runs: directories with a results.json, shown one after another.
         output: directory to write to; the first of the runs by default.
     """
+    from rich.console import Console
+
+    from aajr.evaluation.page import read_chapter, write_page
+
     if not runs:
         raise ValueError("runs is empty; give at least one directory with a results.json")
     for run in runs:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console
 
-from aajr.evaluation.page import write_report
 from aajr.evaluation.presets import PresetName
 from aajr.evaluation.presets import preset as find_preset
-from aajr.evaluation.report import read_replay
-from aajr.evaluation.reproduce import reproduce as run_comparison
-from aajr.evaluation.reproduce import workspace
-from aajr.evaluation.table import render_table
-from aajr.evaluation.workers import Pool, Workers
+
+if TYPE_CHECKING:
+    from aajr.evaluation.workers import Pool
 
 
 def reproduce(
@@ -48,6 +44,14 @@ def reproduce(
         ray: run on Ray: on the cluster at ADDRESS (auto: the one started on this machine), or on
             a local one without ADDRESS. The work directory must then be shared by its nodes.
     """
+    from rich.console import Console
+
+    from aajr.evaluation.page import write_report
+    from aajr.evaluation.report import read_replay
+    from aajr.evaluation.reproduce import reproduce as run_comparison
+    from aajr.evaluation.reproduce import workspace
+    from aajr.evaluation.table import render_table
+
     directory = output or Path("results") / preset
     chosen = find_preset(preset)
     work = work if ray is None else work.resolve()
@@ -61,6 +65,8 @@ def reproduce(
 
 def _pool(workers: int | None, ray: tuple[str, ...] | None, work: Path) -> Pool:
     if ray is None:
+        from aajr.evaluation.workers import Workers
+
         return Workers(workers)
     if len(ray) > 1:
         raise ValueError(f"--ray {' '.join(ray)} names {len(ray)} addresses; give one or none")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from aajr.evaluation.presets import PresetName
-from aajr.evaluation.stability import PROTOCOLS, render, study, write
 
 
 def stability(
@@ -33,6 +30,10 @@ def stability(
         work: directory of checkpoints and partial results.
         workers: processes; as many as cores by default.
     """
+    from rich.console import Console
+
+    from aajr.evaluation.stability import PROTOCOLS, render, study, write
+
     directory = output or Path("results") / "stability"
     results = study(PROTOCOLS[preset], work, workers)
     write(results, directory)

@@ -7,10 +7,6 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
-from aajr.evaluation.theory import PRESETS, render, study, violations, write
-
 _FILE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 
@@ -43,6 +39,10 @@ def theory(
         work: directory of partial results.
         workers: processes; as many as cores by default.
     """
+    from rich.console import Console
+
+    from aajr.evaluation.theory import PRESETS, render, study, violations, write
+
     config = dataclasses.replace(PRESETS[preset], seed=seed)
     if problems is not None:
         config = dataclasses.replace(config, problems=problems)

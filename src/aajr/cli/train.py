@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from aajr.training.config import TrainConfig
-from aajr.training.loggers import build_logger
-from aajr.training.trainer import Trainer, load_actor
 
 
 def train(
@@ -34,6 +30,17 @@ def train(
         opponents: checkpoints whose actors play the team that does not learn.
         logger: where metrics go, beside the progress bar.
     """
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from aajr.training.loggers import build_logger
+    from aajr.training.trainer import Trainer, load_actor
+
     frozen = [team for team in ("hider", "seeker") if team not in config.learners]
     actors = [load_actor(path, team) for path in opponents for team in frozen]  # type: ignore[arg-type]
     trainer = Trainer(config, actors, output)

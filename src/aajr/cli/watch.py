@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 import tyro
-from rich.console import Console
-from rich.live import Live
 
-from aajr.adversaries import Adversary, UniformNoise
-from aajr.envs.hide_and_seek import HideAndSeekConfig
-from aajr.evaluation.contenders import game_of
-from aajr.evaluation.episodes import Match
-from aajr.evaluation.report import frame_text, record_episode, strongest_change, write_gif
-from aajr.evaluation.report._record import game_facts
-from aajr.geometry import Ball
-from aajr.training.checkpoints import load_checkpoint
-from aajr.training.models import Actor
-from aajr.training.threats import Threat, attackable_features
-from aajr.training.trainer import load_actor
+from aajr.training.threats import Threat
+
+if TYPE_CHECKING:
+    from aajr.adversaries import Adversary
+    from aajr.envs.hide_and_seek import HideAndSeekConfig
+    from aajr.training.models import Actor
 
 AttackName = Literal["none", "noise", "pgd_mad"]
 
@@ -58,6 +50,16 @@ def watch(
         gif: file to write instead of playing in the terminal.
         fps: steps per second.
     """
+    from rich.console import Console
+    from rich.live import Live
+
+    from aajr.evaluation.contenders import game_of
+    from aajr.evaluation.episodes import Match
+    from aajr.evaluation.report import frame_text, record_episode, write_gif
+    from aajr.evaluation.report._record import game_facts
+    from aajr.training.checkpoints import load_checkpoint
+    from aajr.training.trainer import load_actor
+
     if not 1 <= fps <= 50:
         raise ValueError(f"fps={fps} is not allowed; give 1 to 50")
     actor = load_actor(checkpoint, "hider")
@@ -88,11 +90,14 @@ def watch(
 def _adversary(
     name: AttackName, actor: Actor, game: HideAndSeekConfig, threat: Threat, epsilon: float
 ) -> Adversary | None:
+    from aajr.adversaries import UniformNoise
+    from aajr.evaluation.report import strongest_change
+    from aajr.geometry import Ball
+    from aajr.training.threats import attackable_features
+
     if name == "none":
         return None
     if name == "pgd_mad":
         return strongest_change(actor, game, threat, epsilon)
-    mask: torch.Tensor | None = None
-    if threat != "actions":
-        mask = attackable_features(game, "hider", threat)
+    mask = None if threat == "actions" else attackable_features(game, "hider", threat)
     return UniformNoise(Ball("linf", epsilon, mask=mask))

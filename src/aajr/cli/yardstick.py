@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 
 def yardstick(
     preset: Literal["smoke", "standard", "hopper"] = "standard",
@@ -35,7 +33,8 @@ def yardstick(
         work: directory of agents and partial results.
         workers: processes; as many as cores by default.
     """
-    # imported late: the extra is optional, and its libraries are slow to load
+    from rich.console import Console
+
     from aajr.evaluation.yardstick import PROTOCOLS, render, study, write
 
     directory = output or Path("results") / "yardstick" / preset

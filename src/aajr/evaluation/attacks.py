@@ -7,40 +7,18 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from aajr._checks import check_count, check_number
+from aajr._checks import check_number
 from aajr.adversaries import Adversary, ProjectedGradientAscent
 from aajr.diagnostics import diagnose
 from aajr.evaluation import suite_attacks
 from aajr.evaluation.episodes import AttackedHiders, Match, play, score
 from aajr.evaluation.records import Score
+from aajr.evaluation.settings import AttackBudget
 from aajr.evaluation.victim import Effort, Victim
 from aajr.geometry import Ball
 from aajr.training.learner import OnlineValue
 from aajr.training.models import Actor, greedy_heads
 from aajr.training.threats import Threat, attackable_features
-
-
-@dataclass(frozen=True)
-class AttackBudget:
-    """How hard the attacks try.
-
-    Attributes:
-        steps: of projected gradient ascent; the step size 2.5 ε / steps crosses the ball.
-        restarts: independent searches per decision, the worst kept.
-        critics: freshly fitted critics, each attacked on its own.
-        critic_episodes: episodes each critic is fitted on.
-    """
-
-    steps: int = 10
-    restarts: int = 2
-    critics: int = 2
-    critic_episodes: int = 256
-
-    def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        check_count("restarts", self.restarts)
-        check_count("critics", self.critics, minimum=0)
-        check_count("critic_episodes", self.critic_episodes, minimum=10)
 
 
 @dataclass(frozen=True, eq=False)

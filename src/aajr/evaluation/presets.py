@@ -8,9 +8,9 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from aajr._checks import check_choice
+from aajr._settings import check_choice
 from aajr.envs.hide_and_seek import HideAndSeekConfig
-from aajr.evaluation.attacks import AttackBudget
+from aajr.evaluation.settings import AttackBudget
 from aajr.training.config import (
     AdversaryConfig,
     PenaltyConfig,

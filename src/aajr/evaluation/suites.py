@@ -18,7 +18,6 @@ from aajr.geometry import Ball
 from aajr.training.threats import Threat
 
 Kind = Literal["noise", "gradient", "black_box", "structured", "learned"]
-SuiteName = Literal["quick", "standard", "thorough"]
 
 EPSILON_UNITS: dict[Threat, str] = {
     "full": "L∞, observation units (the arena's half width is 1)",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from numbers import Integral, Real
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+from aajr import _settings
+from aajr._settings import check_choice as check_choice
+from aajr._settings import check_count as check_count
 
 
 def is_traced(value: object) -> bool:
@@ -21,13 +24,6 @@ def is_traced(value: object) -> bool:
 def is_array(value: object) -> bool:
     """Whether the value is an array of JAX or NumPy."""
     return isinstance(value, Array | np.ndarray)
-
-
-def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Raise ValueError unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        known = ", ".join(repr(c) for c in choices)
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {known}")
 
 
 def check_number(
@@ -42,17 +38,7 @@ def check_number(
     if is_traced(value):
         return
     value = value.item() if is_array(value) and value.ndim == 0 else value
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < minimum or (exclusive and value == minimum) or value > maximum:
-        bound = f"{'>' if exclusive else '>='} {minimum:g}"
-        top = "" if maximum == math.inf else f" and <= {maximum:g}"
-        raise ValueError(f"{name}={value!r} is not allowed; give a finite number {bound}{top}")
-
-
-def check_count(name: str, value: int, *, minimum: int = 1) -> None:
-    """Raise ValueError unless ``value`` is a whole number of at least ``minimum``."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{name}={value!r} is not allowed; give a whole number >= {minimum}")
+    _settings.check_number(name, value, minimum=minimum, exclusive=exclusive, maximum=maximum)
 
 
 def check_batch(name: str, value: Array) -> None:

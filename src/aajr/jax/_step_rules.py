@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
+from aajr._settings import StepRule as StepRule
 from aajr.jax._functions import length, over_rows, per_row, row_sum, unit
-
-StepRule = Literal["fixed", "normalized", "stable", "backtracking"]
 
 _SUFFICIENT = 1e-4
 _HALVINGS = 30

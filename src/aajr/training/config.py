@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from aajr._checks import check_choice, check_count, check_number
-from aajr.adversaries import STEP_RULES, StepRule
+from aajr._settings import StepRule, check_choice, check_count, check_number
 from aajr.envs.hide_and_seek import HideAndSeekConfig
 from aajr.training.threats import Threat
 
@@ -110,7 +109,7 @@ class AdversaryConfig:
             )
         check_count("steps", self.steps)
         check_number("step_size", self.step_size)
-        check_choice("step_rule", self.step_rule, tuple(STEP_RULES))
+        check_choice("step_rule", self.step_rule, get_args(StepRule))
         check_number("ramp", self.ramp, maximum=1.0)
 
     @property

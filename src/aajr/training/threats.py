@@ -14,13 +14,13 @@ actions in logits.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from aajr._settings import check_choice
+from aajr.envs.hide_and_seek import HideAndSeekConfig, Team
 
-from aajr._checks import check_choice
-from aajr.envs.hide_and_seek import HideAndSeekConfig, Team, observation_layout
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Threat = Literal["full", "others", "actions"]
 
@@ -41,6 +41,10 @@ def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -
         >>> int(attackable_features(HideAndSeekConfig(), "hider", "others").sum())
         23
     """
+    import torch  # here, so that the command line knows the threats without it
+
+    from aajr.envs.hide_and_seek import observation_layout
+
     check_choice("threat", threat, ("full", "others", "actions"))
     layout = observation_layout(config, team)
     mask = torch.zeros(max(part.stop for part in layout.values()), dtype=torch.bool)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from aajr.cli import main
-from aajr.cli.audit import played_states
+from aajr.cli._playing import played_states
 from aajr.envs.hide_and_seek import HideAndSeekConfig
 from aajr.training import Trainer
 from aajr.training.config import PPOConfig, TrainConfig
@@ -51,12 +51,6 @@ def checkpoint(tmp_path_factory) -> Path:
     for _ in Trainer(config, directory=path).run():
         pass
     return path / "checkpoint.safetensors"
-
-
-def test_help_shows_examples(aajr):
-    status, output, _ = aajr("audit", "--help")
-    assert status == 0
-    assert "$ aajr audit" in output
 
 
 def test_it_writes_json_and_page(aajr, checkpoint, tmp_path, monkeypatch):

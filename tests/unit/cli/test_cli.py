@@ -31,13 +31,6 @@ def aajr(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "crossplay", "reproduce"])
-def test_help_shows_examples(command):
-    result = aajr(command, "--help")
-    assert result.returncode == 0
-    assert f"$ aajr {command}" in result.stdout
-
-
 @pytest.fixture(scope="module")
 def league(tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("league")

@@ -10,7 +10,6 @@ import pytest
 
 import aajr.evaluation.theory as package
 from aajr.cli import main
-from aajr.cli import theory as command
 from aajr.evaluation.theory import TheoryConfig
 from aajr.evaluation.theory._price import PriceConfig
 
@@ -52,14 +51,14 @@ def test_the_tables_are_printed_and_written_with_their_names(run, tmp_path):
 
 
 def test_a_violation_ends_with_status_one_and_is_said_aloud(run, monkeypatch):
-    honest = command.study
+    honest = package.study
 
     def broken(*arguments):
         results = honest(*arguments)
         results["statements"][0]["violations"] = 3
         return results
 
-    monkeypatch.setattr(command, "study", broken)
+    monkeypatch.setattr(package, "study", broken)
     status, output, _ = run()
     assert status == 1
     assert "3 violations" in output

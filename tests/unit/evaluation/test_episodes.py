@@ -7,9 +7,10 @@ import torch
 
 from aajr import Adversary, Ball, Divergence, ProjectedGradientAscent, Trajectory, UniformNoise
 from aajr.envs.hide_and_seek import HideAndSeekConfig, hiders_success
-from aajr.evaluation.attacks import AttackBudget, prepare_suite
+from aajr.evaluation.attacks import prepare_suite
 from aajr.evaluation.critics import Experience, fit_critic, one_hot, r_squared, returns_to_go
 from aajr.evaluation.episodes import AttackedHiders, Match, contest, floors, play, score
+from aajr.evaluation.settings import AttackBudget
 from aajr.training import Actor, attackable_features
 
 GAME = HideAndSeekConfig(max_steps=8)

@@ -8,11 +8,11 @@ import pytest
 
 from aajr.envs.hide_and_seek import HideAndSeekConfig
 from aajr.evaluation import jobs
-from aajr.evaluation.attacks import AttackBudget
 from aajr.evaluation.page import write_report
 from aajr.evaluation.presets import PRESETS, Method, preset
 from aajr.evaluation.records import read_results
 from aajr.evaluation.reproduce import reproduce
+from aajr.evaluation.settings import AttackBudget
 from aajr.evaluation.workers import Workers
 from aajr.training import PPOConfig
 

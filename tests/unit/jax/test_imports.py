@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
-
-import aajr
 
 TORCH_SIDE = """
 import sys, aajr
@@ -37,17 +33,3 @@ def test_the_torch_side_leaves_jax_out():
 
 def test_the_jax_side_leaves_torch_out():
     run(JAX_SIDE)
-
-
-def test_lazy_names_are_those_of_the_modules_that_the_type_checker_reads():
-    tree = ast.parse(Path(aajr.__file__).read_text(encoding="utf-8"))
-    homes = {
-        alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("aajr.")
-        for alias in node.names
-    }
-    assert sorted(homes) == sorted(aajr.__all__)
-    for name, home in homes.items():
-        assert getattr(aajr, name) is getattr(sys.modules[home], name)
-    assert set(aajr.__all__) <= set(dir(aajr))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aajr.envs.hide_and_seek.config import HideAndSeekConfig, Team
-from aajr.envs.hide_and_seek.observation import observation_layout
-from aajr.envs.hide_and_seek.outcome import hidden_share, hiders_success
+from aajr._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from aajr.envs.hide_and_seek.config import HideAndSeekConfig, Team
+    from aajr.envs.hide_and_seek.observation import observation_layout
+    from aajr.envs.hide_and_seek.outcome import hidden_share, hiders_success
     from aajr.envs.hide_and_seek.parallel import parallel_env
     from aajr.envs.hide_and_seek.scenario import HideAndSeek
     from aajr.envs.hide_and_seek.torchrl_env import make_torchrl_env
@@ -25,15 +25,14 @@ __all__ = [
     "parallel_env",
 ]
 
-# loaded on first use: each needs a host library that is an extra
-_HOSTED = {
-    "HideAndSeek": "scenario",
-    "make_torchrl_env": "torchrl_env",
-    "parallel_env": "parallel",
+_NAMES = {
+    "config": ("HideAndSeekConfig", "Team"),
+    "observation": ("observation_layout",),
+    "outcome": ("hidden_share", "hiders_success"),
+    "parallel": ("parallel_env",),
+    "scenario": ("HideAndSeek",),
+    "torchrl_env": ("make_torchrl_env",),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOSTED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOSTED[name]}"), name)
+if not TYPE_CHECKING:  # or else every attribute would seem to exist
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from aajr._checks import check_count, check_number
+from aajr._settings import check_count, check_number
 
 Team = Literal["hider", "seeker"]
 Wall = tuple[float, float, float, float]

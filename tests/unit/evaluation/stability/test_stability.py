@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from aajr.envs.hide_and_seek import HideAndSeekConfig
-from aajr.evaluation.attacks import AttackBudget
 from aajr.evaluation.presets import PRESETS
+from aajr.evaluation.settings import AttackBudget
 from aajr.evaluation.stability import PROTOCOLS, Protocol, study, write
 from aajr.evaluation.stability._report import sheets
 from aajr.evaluation.stability._study import settled

@@ -1,0 +1,35 @@
+"""The table of commands, read by ``aajr --help`` without loading any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+COMMANDS = {
+    "train": "Train one policy, or continue it: the same command goes on from the last checkpoint.",
+    "evaluate": "Attack hiders with every attack of a suite, at every ε; the worst over the suite "
+    "counts.",
+    "crossplay": "Play all against all, so that no method is judged by the opponents it trained "
+    "with alone.",
+    "audit": "Bound and attack a hide-and-seek policy on states of its own; write JSON and a page.",
+    "reproduce": "Train, attack and compare; print the table and write the report.",
+    "report": "Write report.html, one file that works offline, and the plots as PNG and SVG.",
+    "watch": "Play one episode in the terminal, or write it as a GIF.",
+    "stability": "Train with ‖Jv‖ ≤ γ at three γ and with every step rule; print tables, write "
+    "plots.",
+    "theory": "Check every statement on random networks, step sizes, and the price of robustness.",
+    "yardstick": "Train vanilla and robust PPO on a MuJoCo task, attack all, print returns beside "
+    "others'.",
+    "language": "Fine-tune tiny language models on a negotiation and on tool calls, then attack "
+    "the words.",
+    "language-cost": "Measure FLOPs, memory and accuracy of the penalty in TRL's trainers on a "
+    "pretrained model.",
+}
+"""First line of every command's docstring, by its name."""
+
+
+def load_command(name: str) -> Callable[..., Any]:
+    """The function of a command: one file, one function, both of its name."""
+    plain = name.replace("-", "_")
+    return getattr(import_module(f"aajr.cli.{plain}"), plain)

@@ -1,0 +1,73 @@
+"""What ``aajr evaluate`` does and prints once its options are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from aajr.evaluation.contenders import Contender
+from aajr.evaluation.evaluation_tables import (
+    attack_table,
+    comparison_table,
+    coordination_table,
+    standing_table,
+)
+from aajr.evaluation.examination import Examination, Subject
+from aajr.evaluation.standings import THRESHOLDS, comparisons, standings
+from aajr.evaluation.trials import Assessment, Evaluation
+
+
+def examine(
+    hiders: Sequence[Contender],
+    seekers: Sequence[Contender],
+    plan: Examination,
+    directory: Path,
+    console: Console,
+) -> list[Assessment]:
+    """Attack every hider with every attack of the plan, behind a progress bar."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    subjects = [Subject(one, seekers, plan, directory) for one in hiders]
+    found = []
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("attacking", total=len(hiders) * len(plan.cells))
+        for subject in subjects:
+            for trial in subject.trials():
+                name, size = trial.score.attack, trial.score.epsilon
+                text = f"{subject.contender.name}: {name} at {size:g}"
+                progress.update(task, advance=1, description=text)
+            found.append(subject.assessment())
+    return found
+
+
+def conclusions(evaluation: Evaluation) -> dict[str, object]:
+    """What the results say of methods, as JSON values."""
+    return {
+        "thresholds": THRESHOLDS,
+        "methods": [dataclasses.asdict(one) for one in standings(evaluation)],
+        "comparisons": [
+            dataclasses.asdict(one) | {"verdict": one.verdict} for one in comparisons(evaluation)
+        ],
+    }
+
+
+def print_evaluation(evaluation: Evaluation, coordination: bool, console: Console) -> None:
+    """The tables of every policy, and the comparison of methods where there are several."""
+    for item in evaluation.assessments:
+        console.print(attack_table(item, evaluation))
+        for finding in item.findings():
+            console.print(f"Finding: {finding}")
+        for epsilon in item.epsilons[-1:] if coordination else ():
+            console.print(coordination_table(item, epsilon))
+    if len(evaluation.assessments) > 1:
+        console.print(standing_table(standings(evaluation)))
+        if pairs := comparisons(evaluation):
+            console.print(comparison_table(pairs))

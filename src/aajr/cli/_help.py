@@ -1,0 +1,45 @@
+"""What ``aajr`` says of itself."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import textwrap
+
+from aajr.cli._commands import COMMANDS
+
+_HEAD = """usage: aajr [-h] [--version] COMMAND ...
+
+Adversarially-aligned Jacobian regularisation: train, attack, compare.
+"""
+_EXAMPLES = """
+examples:
+  aajr reproduce --preset smoke
+  aajr train --output runs/league --config.learners hider seeker
+  aajr audit runs/league/checkpoint.safetensors
+
+options:
+  -h, --help     show this help message and exit
+  --version      show the version and exit
+
+aajr COMMAND --help shows the options and examples of a command."""
+
+
+def overview() -> str:
+    """The commands, each with what it does."""
+    width = min(100, shutil.get_terminal_size().columns)
+    indent = 4 + max(map(len, COMMANDS))
+    lines = [
+        textwrap.fill(
+            summary, width, initial_indent=f"  {name}".ljust(indent), subsequent_indent=" " * indent
+        )
+        for name, summary in COMMANDS.items()
+    ]
+    return "\n".join([_HEAD, "commands:", *lines, _EXAMPLES])
+
+
+def unknown(word: str) -> str:
+    """One line on a word that is no command, with the nearest one."""
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}"
+    return f"unknown command {word!r}; {hint}"

@@ -1,0 +1,61 @@
+"""Packages that load a name's own module at its first use."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PACKAGES = ("aajr", "aajr.certification", "aajr.training", "aajr.envs.hide_and_seek")
+ONE_BALL = """
+import sys, aajr
+assert not {name for name in sys.modules if name.startswith("aajr.")} - {
+    "aajr._errors", "aajr._lazy"
+}, "a bare import loads a module"
+aajr.Ball
+assert "aajr.geometry" in sys.modules
+strangers = ("adversaries", "penalties", "jacobian", "minimax", "diagnostics", "theory")
+assert not {f"aajr.{name}" for name in strangers} & set(sys.modules)
+"""
+
+
+def imports_for_the_type_checker(package: ModuleType) -> dict[str, str]:
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    (guarded,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If)
+        and node.body[0].lineno
+        and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    return {alias.name: node.module for node in guarded.body for alias in node.names}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_three_lists_of_names_agree(name):
+    package = import_module(name)
+    homes = imports_for_the_type_checker(package)
+    table = {n: f"{name}.{home}" for home, names in package._NAMES.items() for n in names}
+    assert table == homes, "the imports under TYPE_CHECKING and _NAMES differ"
+    eager = set(package.__all__) - set(table)
+    assert set(table) <= set(package.__all__), "_NAMES holds a name that __all__ does not"
+    assert eager <= set(vars(package)), "__all__ holds a name that _NAMES does not"
+    assert set(package.__all__) <= set(dir(package))
+    for exported, home in table.items():
+        assert getattr(package, exported) is getattr(sys.modules[home], exported)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_an_unknown_name_is_an_attribute_error(name):
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'Bal'"):
+        _ = import_module(name).Bal
+
+
+def test_one_name_loads_one_package():
+    done = subprocess.run([sys.executable, "-c", ONE_BALL], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
