@@ -14,6 +14,9 @@ from aajr.integrations.trl._outputs import resolved
 
 Arguments = dict[str, Any]
 
+PASSED = ("input_ids", "attention_mask", "position_ids", "token_type_ids", "mm_token_type_ids")
+"""Arguments of a model's call that its decoder takes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
@@ -37,6 +40,11 @@ class Parts:
     scores: bool
     padding: int | None
 
+    def width(self, layer: int) -> int:
+        """Size of a token's latent."""
+        hidden = int(self.decoder.config.get_text_config().hidden_size)
+        return getattr(self.embedding, "embedding_dim", hidden) if layer == 0 else hidden
+
 
 def take_apart(model: Any, temperature: float = 1.0) -> Parts:
     """Find the parts of an unwrapped model.
@@ -54,16 +62,31 @@ def take_apart(model: Any, temperature: float = 1.0) -> Parts:
         raise ValueError("prompt learning moves the positions of the tokens; use LoRA")
     if getattr(base.config, "is_encoder_decoder", False):
         raise ValueError(f"{type(base).__name__} is an encoder-decoder; use a decoder-only model")
-    decoder = base.base_model
-    layers = getattr(decoder, "layers", getattr(decoder, "h", None))
-    if not isinstance(layers, nn.ModuleList):
-        raise ValueError(f"{type(decoder).__name__} has no list of layers; use another model")
+    decoder = _decoder(base)
+    layers = _layers(decoder)
     output, score = base.get_output_embeddings(), getattr(base, "score", None)
     if output is None and score is None:
         raise ValueError(f"{type(base).__name__} has neither a language head nor a score")
     head: Any = score if output is None else _logits(output, base.config, temperature)
     padding = base.config.get_text_config().pad_token_id
     return Parts(model, base.get_input_embeddings(), decoder, layers, head, output is None, padding)
+
+
+def _decoder(base: Any) -> Any:
+    """What the head reads from: of a multimodal model, all that embeds text and images."""
+    if base.base_model is not base:
+        return base.base_model
+    model = base.get_decoder()  # Llama 4 holds a whole language model, head included
+    return getattr(model, "model", model)
+
+
+def _layers(decoder: Any) -> nn.ModuleList:
+    """The layers of the text; multimodal models, and OPT, hold them one module deeper."""
+    text = decoder.get_decoder() if hasattr(decoder, "get_decoder") else decoder
+    for name in ("layers", "h"):
+        if isinstance(getattr(text, name, None), nn.ModuleList):
+            return getattr(text, name)
+    raise ValueError(f"{type(decoder).__name__} has no list of layers; use another model")
 
 
 def _adapters(model: Any) -> list[Any]:
@@ -188,8 +211,7 @@ def decode(
         seen.append(found if latent is None else latent)
         return seen[-1]
 
-    known = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
-    given = {name: arguments[name] for name in known if arguments.get(name) is not None}
+    given = {name: arguments[name] for name in PASSED if arguments.get(name) is not None}
     handle = _at(parts, layer, change)
     try:
         with _skipping(parts.layers[: 0 if latent is None else layer]):

@@ -171,7 +171,7 @@ def loss_direction(scene: Scene, at: Tensor | None = None) -> Tensor:
 
 
 def _random(scene: Scene) -> Tensor:
-    ids, width = scene.arguments["input_ids"], scene.parts.decoder.config.hidden_size
+    ids, width = scene.arguments["input_ids"], scene.parts.width(scene.settings.layer)
     like = torch.empty(*ids.shape, width, device=ids.device)
     return random_directions(like, scene.where, scene.generator, scene.ranks)
 

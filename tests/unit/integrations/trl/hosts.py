@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 import torch
+import transformers
 from datasets import Dataset
 from peft import LoraConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -90,6 +91,88 @@ def in_float64(network: Any) -> Any:
 def _norm(module: Any, hidden: torch.Tensor) -> torch.Tensor:
     size = hidden.square().mean(-1, keepdim=True)
     return module.weight * hidden * torch.rsqrt(size + module.variance_epsilon)
+
+
+TEXT: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": 64,
+    "pad_token_id": 0,
+    "initializer_range": 0.2,
+}
+VISION: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+
+
+def _gemma() -> Any:
+    given = {"mm_tokens_per_image": 1, "image_token_index": 63}
+    text = {**TEXT, "final_logit_softcapping": 20.0}
+    return transformers.Gemma3Config(text_config=text, vision_config=VISION, **given)
+
+
+def _qwen() -> Any:
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+    vision = {"hidden_size": 16, "intermediate_size": 32, "depth": 1, "num_heads": 2}
+    return transformers.Qwen2_5_VLConfig(
+        text_config={**TEXT, "rope_parameters": rope},
+        vision_config={**vision, "out_hidden_size": 16, "patch_size": 14},
+        image_token_id=60,
+        video_token_id=61,
+        vision_start_token_id=62,
+        vision_end_token_id=63,
+    )
+
+
+def _llama() -> Any:
+    experts = {"intermediate_size_mlp": 32, "num_local_experts": 2, "num_experts_per_tok": 1}
+    seen = {"vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16}
+    return transformers.Llama4Config(
+        text_config={**TEXT, **experts},
+        vision_config={**VISION, **seen, "intermediate_size": 64},
+        image_token_index=63,
+    )
+
+
+def _mistral() -> Any:
+    return transformers.Mistral3Config(
+        text_config={**TEXT, "model_type": "mistral"},
+        vision_config={**VISION, "model_type": "pixtral", "head_dim": 8},
+        image_token_index=63,
+    )
+
+
+def _opt() -> Any:
+    names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size")
+    sizes = {name: TEXT[name] for name in (*names, "pad_token_id")}
+    return transformers.OPTConfig(
+        **sizes, word_embed_proj_dim=8, ffn_dim=32, max_position_embeddings=64, init_std=0.2
+    )
+
+
+FAMILIES = {
+    "Gemma3ForConditionalGeneration": _gemma,
+    "Qwen2_5_VLForConditionalGeneration": _qwen,
+    "Llama4ForConditionalGeneration": _llama,
+    "Mistral3ForConditionalGeneration": _mistral,
+    "OPTForCausalLM": _opt,
+}
+"""Classes that hold their layers deeper than Llama does, and tiny configurations of them."""
+
+
+def of_family(name: str, seed: int = 0) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return getattr(transformers, name)(FAMILIES[name]())
 
 
 def words(draw: random.Random, count: int) -> str:

@@ -176,6 +176,14 @@ def test_a_batch_without_padding_is_penalised_as_a_padded_one(changes, tmp_path)
     assert gap(also, moved) < 1e-4
 
 
+@pytest.mark.parametrize("family", sorted(set(hosts.FAMILIES) - {"Llama4ForConditionalGeneration"}))
+def test_other_families_are_trained(family, tmp_path):
+    """Text alone; TRL itself finds no backbone in Llama 4's multimodal class."""
+    logged, moved = penalised_once(tmp_path, hosts.of_family(family))
+    assert logged["aajr/penalty"] > 0
+    assert bool(torch.isfinite(moved).all())
+
+
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_what_tools_return_amid_completions_is_moved(weight, tmp_path):
     """Two tokens of six are a tool's; they follow a prompt of four."""

@@ -104,6 +104,39 @@ def test_value_and_gradient_are_those_of_the_dense_jacobian(layer, metric):
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4 * float(gradients[1].abs().max()))
 
 
+@pytest.mark.parametrize("family", hosts.FAMILIES)
+@pytest.mark.parametrize("layer", [0, 1])
+def test_other_families_give_the_difference_of_their_own_logits(family, layer):
+    """Central differences of the whole model's logits, layers found by name."""
+    net = hosts.of_family(family).double().eval()
+    at = scene(net, layer=layer, step=1e-4)
+    v = loss_direction(at)
+    found = PENALTIES["aajr"](at).value
+    text = net.get_decoder()
+    text = getattr(text, "model", text)
+    place = text.layers[1] if layer else net.get_input_embeddings()
+    latents, shift = [], [0.0]
+
+    def change(value):
+        latents.append(value)
+        return value + shift[0] * v
+
+    if layer:
+        place.register_forward_pre_hook(lambda _, args: (change(args[0]), *args[1:]))
+    else:
+        place.register_forward_hook(lambda _, __, output: change(output))
+    logits = []
+    for shift[0] in (0.0, 1e-3, -1e-3):
+        logits.append(net(IDS, use_cache=False).logits[:, IDS.shape[1] - ANSWER - 1 : -1])
+    du = (logits[1] - logits[2]) / 2e-3
+    size = (du * Categorical().apply(logits[0], du)).sum(-1).mean(1)
+    norm = latents[0][:, : IDS.shape[1] - ANSWER].square().sum((1, 2))
+    torch.testing.assert_close(found, (size * norm).mean(), rtol=1e-2, atol=0.0)
+    for method in ("random_direction", "smart"):
+        at = scene(net, layer=layer, method=method, step=1e-4)
+        assert PENALTIES[method](at).value.item() > 0
+
+
 def test_the_direction_is_the_gradient_of_the_loss_on_the_attacked_tokens():
     net = network()
     at = scene(net)
