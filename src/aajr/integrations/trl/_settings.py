@@ -43,8 +43,9 @@ class Robustness:
             head: for vocabularies too large).
         sketch: random projections of the hidden state under ``hidden``; None for the state itself.
         fraction: ρ, share of the batch's sequences that are penalised, at least one.
-        interval: optimiser steps from one penalised to the next; λ is multiplied by it.
-        warmup: share of training in which λ rises linearly from 0.
+        interval: optimiser steps from one penalised to the next; λ is multiplied by it. A training
+            that is no longer takes its own length instead, or half of it if it warms up.
+        warmup: share of training, in whole steps, in which λ rises linearly from 0.
         step: of the finite difference, as a share of ‖e‖.
         chunk: answer tokens whose logits are held at a time.
         seed: of rows and random directions; the global random state is left alone.
@@ -97,8 +98,18 @@ class Robustness:
 
     def weight_at(self, step: int, total: int) -> float:
         """λ at an optimiser step of a training of ``total`` steps, before the interval's factor."""
-        length = self.warmup * total
+        length = int(self.warmup * total)
         return self.weight if step >= length else self.weight * step / length
+
+    def interval_at(self, total: int) -> int:
+        """Optimiser steps from one penalised to the next in a training of ``total`` steps.
+
+        In a training no longer than the interval only its first step is due: alone if it has a
+        weight, and after a warm-up that begins at 0 with one in the middle.
+        """
+        if self.interval < total:
+            return self.interval
+        return total if self.weight_at(0, total) > 0 else max(1, total // 2)
 
 
 def _check_name(name: str, value: object, known: tuple[str, ...]) -> None:

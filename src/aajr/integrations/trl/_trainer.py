@@ -74,7 +74,8 @@ class RobustTrainer:
     def _due(self) -> bool:
         settings, state = self.robustness, self.state  # type: ignore[attr-defined]
         step = state.global_step
-        return step % settings.interval == 0 and settings.weight_at(step, state.max_steps) > 0
+        interval = settings.interval_at(state.max_steps)
+        return step % interval == 0 and settings.weight_at(step, state.max_steps) > 0
 
     def _penalty(self, host: Any, model: Any, inputs: Inputs) -> Tensor | None:
         """λ times the penalty of some of the batch's sequences, and its metrics.
@@ -154,7 +155,8 @@ class RobustTrainer:
                 "attacked_tokens": moved / all_tokens,
             }
         )
-        return weight * settings.interval * scene.ranks.count / max(count, 1.0) * found.total
+        interval = settings.interval_at(state.max_steps)
+        return weight * interval * scene.ranks.count / max(count, 1.0) * found.total
 
     def _generator(self) -> torch.Generator:
         """Of this call: the same after a resumption, and nobody else's."""

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 pytest.importorskip("trl")
 
@@ -179,6 +181,21 @@ def test_bad_settings_are_refused(settings, message):
         Robustness(**{"weight": 1.0, **settings})
 
 
+@given(
+    total=st.integers(1, 60),
+    interval=st.integers(1, 60),
+    warmup=st.floats(0, 1, exclude_max=True),
+)
+@example(total=12, interval=12, warmup=0.1)
+@example(total=1, interval=12, warmup=0.1)
+def test_no_training_is_too_short_to_be_penalised(total, interval, warmup):
+    settings = Robustness(weight=1.0, interval=interval, warmup=warmup)
+    used = settings.interval_at(total)
+    assert used == interval if interval < total else used <= total
+    assert any(settings.weight_at(step, total) > 0 for step in range(0, total, used))
+    assert settings.weight_at(total, total) == 1.0
+
+
 def test_other_trainers_are_refused():
     from transformers import Trainer
 
@@ -242,8 +259,8 @@ def test_passes_in_which_nothing_can_be_moved_are_refused(changes, message, tmp_
 def test_checkpointing_that_is_not_reentrant_is_accepted(tmp_path):
     trained = hosts.trainer("sft", tmp_path, None)
     trained.args.activation_checkpointing = True
-    for given in (None, {}, {"use_reentrant": False}, {"every_n_layers": 2}):
-        trained.args.activation_checkpointing_kwargs = given
+    for kwargs in (None, {}, {"use_reentrant": False}, {"every_n_layers": 2}):
+        trained.args.activation_checkpointing_kwargs = kwargs
         refuse(trained)
 
 
