@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from aajr._errors import ContractError
 from aajr.jax._checks import check_choice, check_count, check_key, check_number
 from aajr.jax._functions import Policy, draw_rows
 from aajr.jax._metrics import Euclidean, Metric
@@ -134,5 +135,6 @@ def along(value: Array, points: Points) -> Array:
 
 def given(draws: Array | None) -> Array:
     """The draws of a penalty that has some."""
-    assert draws is not None, "draw() of this penalty returns an array"
+    if draws is None:
+        raise ContractError("draw() of this penalty returned None; it must return an array")
     return draws
