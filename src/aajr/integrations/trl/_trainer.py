@@ -19,6 +19,7 @@ from aajr.integrations.trl._parts import Parts, Reached, listening, take_apart
 from aajr.integrations.trl._penalties import PENALTIES, Found, HostLoss, Scene
 from aajr.integrations.trl._ranks import Ranks, ragged
 from aajr.integrations.trl._settings import Robustness
+from aajr.integrations.trl._sharded import check_spread, hold, release_after_backward
 
 ROWS_OF_SAMPLE = {
     "SFTTrainer": 1,
@@ -47,6 +48,7 @@ class RobustTrainer:
         self.robustness = robustness
         self._penalty_calls = (-1, 0)
         if robustness.weight > 0:
+            check_spread(self, robustness)
             check_host(self, _parts(self), robustness)
 
     def compute_loss(
@@ -98,8 +100,9 @@ class RobustTrainer:
             scene = self._scene(choice, idle, loss, generator, ranks)
             if scene is None:
                 return None
+            hold(scene.parts)
             found = PENALTIES[self.robustness.method](scene)
-        return self._weighted(found, scene)
+        return release_after_backward(scene.parts, self._weighted(found, scene))
 
     def _choice(
         self, inputs: Inputs, generator: torch.Generator, ranks: Ranks

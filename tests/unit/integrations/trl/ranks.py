@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState, DistributedType, PartialState
 from datasets import Dataset
+from torch.distributed.tensor import DTensor
 
 from aajr.integrations.trl import Robustness
 from tests.unit.integrations.trl import hosts
@@ -43,10 +45,16 @@ def once(world: int, host: str, directory: Path, weight: float = 3.0, **changes:
             **changes,
         },
     )
-    start = hosts.parameters(trained)
+    start = _whole(trained)
     trained.train()
-    end = {name.removeprefix("module."): p for name, p in hosts.parameters(trained).items()}
+    end = _whole(trained)
     return {"moved": {n: end[n] - start[n] for n in start}, "log": trained.state.log_history[0]}
+
+
+def _whole(trained: Any) -> dict[str, torch.Tensor]:
+    """Parameters, gathered where they are sharded."""
+    found = hosts.parameters(trained)
+    return {n: p.full_tensor() if isinstance(p, DTensor) else p for n, p in found.items()}
 
 
 def answered(prompts: list[str], trainer: Any) -> Record:
@@ -109,6 +117,30 @@ SCENES: dict[str, Callable[[int, Path], Record]] = {
 }
 
 
+FSDP = {"fsdp": True, "fsdp_config": {"transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}}
+SHARDED = {
+    "sft": lambda w, d, **fsdp: once(
+        w, "sft", d, robustness={"chunk": 2}, max_steps=2, learning_rate=1e-4, **fsdp
+    ),
+    "dpo": lambda w, d, **fsdp: once(w, "dpo", d, **fsdp),
+    "reward, layer 2": lambda w, d, **fsdp: once(w, "reward", d, robustness={"layer": 2}, **fsdp),
+    "grpo": lambda w, d, **fsdp: grpo(w, d, ["w1 w2 w3", "w0 w4 w5"], **fsdp),
+}
+
+
+def allow_fsdp_on_cpu() -> None:
+    """Accelerate shards on accelerators alone; torch does it anywhere."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    kind = DistributedType.MULTI_GPU
+    PartialState._prepare_backend = lambda *_, **__: ("gloo", kind)  # type: ignore[method-assign]
+    PartialState.set_device = lambda state: setattr(state, "device", torch.device("cpu"))
+
+
+def smart_under_fsdp(directory: Path) -> Record:
+    """The ascent's own backward passes, which no other process's result can be compared with."""
+    return once(2, "sft", directory, robustness={"method": "smart"}, **FSDP)
+
+
 def untouched(host: str, directory: Path) -> bool:
     """Whether weight 0 trains as the host alone does."""
     found = []
@@ -129,6 +161,10 @@ def _rank(rank: int, port: int, out: Path) -> None:
     found: Record = {name: scene(2, out / str(rank)) for name, scene in SCENES.items()}
     for host in ("sft", "dpo", "grpo"):
         found[f"untouched {host}"] = untouched(host, out / str(rank))
+    allow_fsdp_on_cpu()
+    for name, scene in SHARDED.items():
+        found[f"sharded {name}"] = scene(2, out / str(rank), **FSDP)
+    found["smart"] = smart_under_fsdp(out / str(rank))
     torch.save(found, out / f"{rank}.pt")
 
 
