@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import string_at
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aajr._checks import check_batch, check_count, check_number
 from aajr._errors import ContractError
@@ -27,11 +25,11 @@ from aajr.certification._findings import (
     epsilon_finding,
     gradient_status,
 )
-from aajr.certification._network import Network, UnsupportedLayersError, supported_network
 from aajr.certification._quantities import Finding, Quantity, Share
 from aajr.certification._radius import checked_heads
 from aajr.certification._region import check_ball
 from aajr.certification._sensitivity import Sensitivities, depends_on_input, sensitivities
+from aajr.certification._subject import bound_method, check_precision, subject_of
 from aajr.certification._tables import Results, checks, membership, quantities, shares
 from aajr.geometry import Ball, Metric
 from aajr.trajectory import Objective, Reference
@@ -145,6 +143,7 @@ def audit(
 
     Example:
         >>> import aajr
+        >>> from torch import nn
         >>> policy = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
         >>> found = audit(policy, torch.randn(32, 4), aajr.Ball("linf", 0.1))
         >>> found.checks["found_below_certified"]
@@ -152,14 +151,16 @@ def audit(
     """
     _check(states, ball, gamma, seed)
     budget = budget or AuditBudget()
-    subject, reason, network = _subject(policy, states)
+    subject, reason, network = subject_of(policy, states)
     if network is None:
-        _check_precision(policy, states)
+        check_precision(policy, states)
     x = states.detach() if network is None else states.detach().double()
     measured: Policy = policy if network is None else network
     goal = _in_dtype(objective, states.dtype) if objective else Divergence(*filter(None, [metric]))
     sizes = _heads(measured, x, heads)
-    propagator = None if network is None else Propagator(network, batch_size=budget.batch_size)
+    propagator = None
+    if network is not None:
+        propagator = Propagator(network, bound_method(network), budget.batch_size)
     attacks = Attacks(measured, x, ball, goal, sizes, budget, seed, dict(data or {}))
     results = _results(attacks, propagator, reason, progress or _silent)
     certificates, status = results.certificates, results.status
@@ -193,17 +194,6 @@ def _keep_the_order(verdict: Mapping[str, bool]) -> None:
         )
 
 
-def weights_hash(policy: nn.Module) -> str:
-    """SHA-256 of the names, types, shapes and values of a module's state."""
-    digest = hashlib.sha256()
-    for name, value in sorted(policy.state_dict().items()):
-        if isinstance(value, Tensor):
-            plain = value.detach().cpu().contiguous()
-            digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
-            digest.update(string_at(plain.data_ptr(), plain.nbytes))  # .numpy() would need NumPy
-    return digest.hexdigest()
-
-
 def _check(states: Tensor, ball: Ball, gamma: float | None, seed: int) -> None:
     check_batch("states", states)
     check_ball(ball, states)
@@ -211,48 +201,6 @@ def _check(states: Tensor, ball: Ball, gamma: float | None, seed: int) -> None:
     check_count("seed", seed, minimum=0)
     if gamma is not None:
         check_number("gamma", gamma, exclusive=True)
-
-
-def _check_precision(policy: Callable[[Tensor], Tensor], states: Tensor) -> None:
-    """Raise ValueError where rounding would be measured: a policy that is run as it is, in half."""
-    parameters = policy.parameters() if isinstance(policy, nn.Module) else iter(())
-    own = next((p.dtype for p in parameters if p.is_floating_point()), states.dtype)
-    half = (torch.float16, torch.bfloat16)
-    if own != states.dtype and own not in half:
-        raise ValueError(
-            f"states has dtype {states.dtype} but the policy {own}; give states.to(...)"
-        )
-    with torch.no_grad(), evaluating(policy):
-        output = own if own in half else policy(states[:1].detach()).dtype
-    if own in half or output in half:
-        raise ValueError(
-            "the policy computes in float16 or bfloat16, and its layers cannot be copied to "
-            "float64; what an audit measured would be rounding. Give "
-            "copy.deepcopy(policy).float() and states.float(), without autocast"
-        )
-
-
-def _subject(
-    policy: Callable[[Tensor], Tensor], states: Tensor
-) -> tuple[dict[str, str], str, Network | None]:
-    """Facts, why nothing can be certified (or nothing), and the network."""
-    facts = {"policy": type(policy).__name__, "weights_sha256": "none: not a torch.nn.Module"}
-    if isinstance(policy, nn.Module):
-        count = sum(p.numel() for p in policy.parameters())
-        facts |= {"weights_sha256": weights_hash(policy), "parameters": str(count)}
-    try:
-        network = supported_network(policy)
-        network.rows(states)
-    except UnsupportedLayersError as error:
-        return facts | {"audited_in": str(states.dtype)}, str(error), None
-    layers = ", ".join(_layer_name(layer) for layer in network.layers)
-    return facts | {"layers": layers, "audited_in": "torch.float64"}, "", network
-
-
-def _layer_name(layer: nn.Module) -> str:
-    if isinstance(layer, nn.Linear):
-        return f"Linear({layer.in_features}, {layer.out_features})"
-    return type(layer).__name__
 
 
 def _heads(policy: Policy, x: Tensor, heads: Sequence[int] | None) -> tuple[int, ...]:

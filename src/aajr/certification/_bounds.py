@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_choice, check_count
-from aajr.certification._network import Network, supported_network
+from aajr.certification._linear import FlatConv
+from aajr.certification._network import Network, read_network
 from aajr.certification._region import Region, check_ball, region_around
 from aajr.certification._rounding import interval_margins, relaxation_margins
 from aajr.geometry import Ball
 
 Method = Literal["crown", "ibp"]
 _MEMORY = 256 * 2**20
+MOST_MEMORY = 4 * 2**30
+"""Bytes above which CROWN is not tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ def certified_bounds(
 
     Args:
         policy: module of supported layers, see :func:`supported_network`.
-        x: clean inputs, ``[batch, features]``.
+        x: clean inputs, ``[batch, *event]``.
         ball: the threat set; its scale, mask, coalition and valid box count.
         method: ``crown``, or the cheaper and looser ``ibp``.
         batch_size: rows at once; by default as many as fit 256 MiB.
@@ -69,7 +72,8 @@ def certified_bounds(
     Raises:
         ImportError: without the extra ``certify``.
         UnsupportedLayersError: a layer that is not covered.
-        ValueError: NaN, shapes that do not fit, values too large for float64.
+        ValueError: NaN, shapes that do not fit, values too large for float64, a network that is
+            too wide for CROWN.
 
     Example:
         >>> policy = nn.Linear(2, 1, bias=False)
@@ -83,7 +87,7 @@ def certified_bounds(
     of interval bound propagation, 2018, https://arxiv.org/abs/1810.12715 (IBP).
     """
     check_ball(ball, x)
-    propagator = Propagator(supported_network(policy), method, batch_size)
+    propagator = Propagator(read_network(policy, x), method, batch_size)
     return propagator.bounds(x, ball)
 
 
@@ -104,7 +108,13 @@ class Propagator:
             check_count("batch_size", batch_size)
         self.network = network
         self.method = method
-        self.batch_size = batch_size or _rows_in_memory(network.layers)
+        needed = bytes_per_row(network.layers)
+        if method == "crown" and needed > MOST_MEMORY:
+            raise ValueError(
+                f"CROWN would need about {needed / 2**30:.0f} GiB for one state of this network; "
+                "use method='ibp'"
+            )
+        self.batch_size = batch_size or max(1, _MEMORY // needed)
         self._bound = _bound_model(network.layers)
 
     def bounds(self, x: Tensor, ball: Ball, epsilon: Tensor | None = None) -> OutputBounds:
@@ -121,7 +131,6 @@ class Propagator:
         """
         self.network.rows(x)
         x = x.detach().double()
-        self._check_features(x)
         radius = x.new_full((len(x),), ball.epsilon) if epsilon is None else epsilon.double()
         region = region_around(ball, x, radius)
         lower, upper = [], []
@@ -166,45 +175,31 @@ class Propagator:
         try:
             self._bound.crown_relax(region)
             bounds = self._bound.crown_backward(LinearBounds(region, start, start), False)
-        except AssertionError as error:
-            raise ValueError(
-                "rounding in float64 turned CROWN's intermediate bounds around; use method='ibp', "
-                "or rescale the policy's inputs or weights"
-            ) from error
         finally:
             self._bound.clear_relaxation()
         lower, upper = region.concretize(bounds)
         margin = _margin(forms, relaxation_margins(self.network.layers, magnitude))
         return lower - margin, upper + margin
 
-    def _check_features(self, x: Tensor) -> None:
-        first = next((m for m in self.network.layers if isinstance(m, nn.Linear)), None)
-        features = x.flatten(1).shape[1]
-        if first is not None and first.in_features != features:
-            raise ValueError(
-                f"x has {features} features but the policy takes {first.in_features}; "
-                "give [batch, features]"
-            )
-
 
 def _bound_model(layers: nn.Sequential) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
-            from bound_propagation import BoundModelFactory
+            from aajr.certification._relaxations import bound_model
     except ImportError as error:
         raise ImportError(
             "certified bounds need the extra 'certify' (bound-propagation, GPL-3.0): "
             "pip install 'aajr[certify]'"
         ) from error
-    return BoundModelFactory().build(layers)
+    return bound_model(layers)
 
 
-def _rows_in_memory(layers: nn.Sequential) -> int:
-    widths = [max(m.in_features, m.out_features) for m in layers if isinstance(m, nn.Linear)]
-    widest = max(widths, default=64)
-    # CROWN holds about eight matrices of the widest layer's square for every row
-    return max(1, _MEMORY // (8 * 8 * widest * widest))
+def bytes_per_row(layers: nn.Sequential) -> int:
+    """About what CROWN holds for a state: eight matrices of the widest layer's square."""
+    matrices = (layer for layer in layers if isinstance(layer, nn.Linear | FlatConv))
+    widest = max((max(m.in_features, m.out_features) for m in matrices), default=64)
+    return 8 * 8 * widest**2
 
 
 def _margin(forms: Tensor, error: Tensor) -> Tensor:

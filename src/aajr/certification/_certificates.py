@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aajr.certification._bounds import Propagator
-from aajr.certification._lipschitz import certified_lipschitz
+from aajr.certification._lipschitz import chain_lipschitz
 from aajr.certification._radius import radius_within
 from aajr.certification._region import euclidean_radius, unit_reach
 from aajr.geometry import Ball
@@ -42,11 +42,11 @@ def certify(
 ) -> Certificates:
     """Prove what can be proven around x; without heads there is no radius."""
     network = propagator.network
-    output = network(x)
+    output = network(network.rows(x))
     interval = Propagator(network, "ibp", propagator.batch_size)
     crown, ibp = (p.bounds(x, ball).farthest(output) for p in (propagator, interval))
     reach = unit_reach(ball, x)
-    slope = certified_lipschitz(network.layers, reach)
+    slope = chain_lipschitz(network.layers, reach)
     lipschitz = slope * euclidean_radius(ball, x)
     radius = radius_within(propagator, x, ball, heads, steps) if heads else None
     return Certificates(
@@ -54,7 +54,7 @@ def certify(
         change_crown=crown,
         change_ibp=ibp,
         change_lipschitz=lipschitz,
-        lipschitz=certified_lipschitz(network.layers, (reach > 0).double()),
-        lipschitz_all=certified_lipschitz(network.layers),
+        lipschitz=chain_lipschitz(network.layers, (reach > 0).double()),
+        lipschitz_all=chain_lipschitz(network.layers),
         radius=radius,
     )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from aajr._layers import Clamp, Layered
 from aajr._modes import evaluating
+from aajr.certification._linear import FlatConv, Rescale, SmoothSoftplus
 
-Activation = nn.Tanh | nn.Sigmoid | nn.ReLU
-SUPPORTED = "Linear, Tanh, Sigmoid, ReLU, Identity, Flatten(1), Dropout and nested Sequential"
+Shape = tuple[int, ...] | None
+_PLAIN = (nn.Tanh, nn.Sigmoid, nn.ReLU, nn.SiLU, nn.Mish)
+SUPPORTED = (
+    "Linear, Conv1d and Conv2d padded with zeros, LayerNorm and RMSNorm over a whole sample, Tanh, "
+    "Sigmoid, ReLU, LeakyReLU, ELU, SiLU, Softplus with threshold >= 20, exact GELU, Mish, "
+    "Identity, Flatten(1), Dropout and nested Sequential"
+)
 
 
 class UnsupportedLayersError(ValueError):
@@ -22,11 +28,12 @@ class UnsupportedLayersError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A policy as a chain of linear layers and activations, ``[batch, features]`` to outputs.
+    """A policy as a chain of layers on flat rows, ``[batch, features]`` to outputs.
 
     Attributes:
-        layers: ``Linear``, ``Tanh``, ``Sigmoid`` and ``ReLU`` only, float64, frozen copies.
-        flattens: whether the policy begins with ``Flatten(1)`` and so takes more dimensions.
+        layers: ``Linear``, :class:`FlatConv`, :class:`Rescale` and activations that are curves,
+            float64, frozen copies.
+        flattens: whether the policy takes more dimensions than one.
     """
 
     layers: nn.Sequential
@@ -35,11 +42,16 @@ class Network:
     def rows(self, x: Tensor) -> Tensor:
         """x as ``[batch, features]`` in float64."""
         if x.ndim > 2 and not self.flattens:
-            raise UnsupportedLayersError(
-                f"x has shape {tuple(x.shape)}, and the first layer is applied to every row of a "
-                "sample; hand in the rows, x.flatten(0, -2), or begin with nn.Flatten(1)"
+            raise UnsupportedLayersError(_rows_of(f"x has shape {tuple(x.shape)}"))
+        rows = x.detach().double().flatten(1)
+        sized = (layer for layer in self.layers if hasattr(layer, "in_features"))
+        takes = getattr(next(sized, None), "in_features", rows.shape[1])
+        if takes != rows.shape[1]:
+            raise ValueError(
+                f"x has {rows.shape[1]} features but the policy takes {takes}; "
+                "give [batch, features]"
             )
-        return x.detach().double().flatten(1)
+        return rows
 
     def __call__(self, x: Tensor) -> Tensor:
         """π(x) in float64."""
@@ -47,14 +59,43 @@ class Network:
         return output
 
 
+def _rows_of(found: str) -> str:
+    return (
+        f"{found}, and the first layer is applied to every row of a sample; hand in the rows, "
+        "x.flatten(0, -2), or begin with nn.Flatten(1)"
+    )
+
+
 @torch.no_grad()
-def supported_network(policy: Callable[[Tensor], Tensor]) -> Network:
+def read_network(policy: Callable[[Tensor], Tensor], x: Tensor) -> Network:
+    """:func:`supported_network` for inputs like x, which the policy's own output confirms.
+
+    Raises:
+        UnsupportedLayersError: also a policy whose ``as_sequential`` computes something else.
+    """
+    network = supported_network(policy, tuple(x.shape[1:]))
+    if isinstance(policy, Layered) and isinstance(policy, nn.Module):
+        rows = network.rows(x)
+        with evaluating(policy):
+            own = policy(x)
+        gap = float((network(rows) - own.double()).abs().max())
+        if not gap <= 1e3 * torch.finfo(own.dtype).eps * (1 + float(own.abs().max())):
+            raise UnsupportedLayersError(
+                f"policy ({type(policy).__name__}) and its as_sequential() differ by {gap:g}; the "
+                "layers are not what it computes"
+            )
+    return network
+
+
+@torch.no_grad()
+def supported_network(policy: Callable[[Tensor], Tensor], shape: Shape = None) -> Network:
     """The policy's function in evaluation mode, from copies of its weights.
 
     Args:
-        policy: nested ``Sequential`` of the supported layers, or an actor of
-            :mod:`aajr.training`. Parametrised layers (``orthogonal``, ``spectral_norm``) count as
-            what they compute.
+        policy: nested ``Sequential`` of the supported layers, or a module with a method
+            ``as_sequential`` that gives one. Parametrised layers (``orthogonal``,
+            ``spectral_norm``) count as what they compute.
+        shape: of one input, which convolutions need.
 
     Returns:
         The network; the policy itself is left alone.
@@ -71,21 +112,15 @@ def supported_network(policy: Callable[[Tensor], Tensor]) -> Network:
         )
     """
     with evaluating(policy):
-        leaves = _leaves(_unwrapped(policy), "policy")
-        flattens = bool(leaves) and isinstance(leaves[0][1], nn.Flatten)
-        kept = [_copy(name, leaf) for name, leaf in leaves if not _is_identity(leaf)]
+        leaves = _leaves(policy, "policy")
+        flattens = bool(leaves) and isinstance(leaves[0][1], nn.Flatten | nn.Conv1d | nn.Conv2d)
+        kept: list[nn.Module] = []
+        for name, leaf in leaves:
+            found, shape = _read(name, leaf, shape)
+            kept += found
     if not kept:
         raise UnsupportedLayersError("the policy has no layer that computes; there is no bound")
     return Network(nn.Sequential(*kept).requires_grad_(False).eval(), flattens)
-
-
-def _unwrapped(policy: Any) -> object:
-    # whoever holds an Actor has imported its module, so that the extra 'rl' is not needed here
-    models = sys.modules.get("aajr.training.models")
-    if models is None or type(policy) is not models.Actor or _altered(policy):
-        return policy
-    network: nn.Module = policy.network
-    return network
 
 
 def _leaves(module: object, name: str) -> list[tuple[str, nn.Module]]:
@@ -99,10 +134,25 @@ def _leaves(module: object, name: str) -> list[tuple[str, nn.Module]]:
             f"{name} ({type(module).__name__}) has hooks or a replaced forward pass, which bounds "
             "would not see; remove them"
         )
+    if isinstance(module, Layered) and _speaks_for_forward(module):
+        try:
+            return _leaves(module.as_sequential(), name)
+        except ValueError as error:
+            raise UnsupportedLayersError(str(error)) from error
     if isinstance(module, nn.Sequential) and _computes_as(module, nn.Sequential):
         children = module.named_children()
         return [leaf for key, child in children for leaf in _leaves(child, f"{name}[{key}]")]
     return [(name, module)]
+
+
+def _speaks_for_forward(module: Layered) -> bool:
+    """A subclass with another forward pass inherits layers that are not its own."""
+    kinds = type(module).__mro__
+    places = [
+        next(place for place, kind in enumerate(kinds) if name in vars(kind))
+        for name in ("as_sequential", "forward")
+    ]
+    return places[0] <= places[1]
 
 
 def _altered(module: nn.Module) -> bool:
@@ -115,26 +165,116 @@ def _computes_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     return isinstance(module, kind) and type(module).forward is kind.forward
 
 
-def _is_identity(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.Flatten) and _computes_as(layer, nn.Flatten):
-        return (layer.start_dim, layer.end_dim) == (1, -1)
-    return any(_computes_as(layer, kind) for kind in (nn.Identity, nn.Dropout))
+def _read(name: str, layer: nn.Module, shape: Shape) -> tuple[list[nn.Module], Shape]:
+    """The layer on flat rows, and the shape of what it gives."""
+    if any(_computes_as(layer, kind) for kind in (nn.Identity, nn.Dropout)):
+        return [], shape
+    whole = isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1)
+    if whole and _computes_as(layer, nn.Flatten):
+        return [], None if shape is None else (math.prod(shape),)
+    if isinstance(layer, nn.Linear) and _computes_as(layer, nn.Linear):
+        if shape is not None and len(shape) > 1:
+            raise UnsupportedLayersError(_rows_of(f"{name} meets samples of shape {shape}"))
+        copy = nn.Linear(layer.in_features, layer.out_features, device=layer.weight.device)
+        return [_filled(name, copy, layer.weight, layer.bias)], (layer.out_features,)
+    if any(_computes_as(layer, kind) for kind in (nn.Conv1d, nn.Conv2d)):
+        conv = _convolution(name, layer, shape)
+        return [conv], conv.out_shape
+    if any(_computes_as(layer, kind) for kind in (nn.LayerNorm, nn.RMSNorm)):
+        return _normalisation(name, layer, shape), shape
+    return [_activation(name, layer)], shape
 
 
-def _copy(name: str, layer: nn.Module) -> nn.Module:
-    for kind in (nn.Tanh, nn.Sigmoid, nn.ReLU):
+def _filled(name: str, copy: nn.Linear, weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    copy = copy.double()
+    copy.weight.copy_(weight)
+    copy.bias.copy_(torch.zeros_like(copy.bias) if bias is None else bias)
+    _check_finite(name, copy)
+    return copy
+
+
+def _check_finite(name: str, layer: nn.Module) -> None:
+    if not all(bool(part.isfinite().all()) for part in layer.parameters()):
+        raise ValueError(f"{name} holds NaN or infinite weights; audit another checkpoint")
+
+
+def _convolution(name: str, layer: nn.Module, shape: Shape) -> FlatConv:
+    if not isinstance(layer, nn.Conv1d | nn.Conv2d):
+        raise TypeError(f"{name} is no convolution")
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        raise UnsupportedLayersError(
+            f"{name} is {layer}, whose padding bound propagation does not cover; give "
+            "numbers as padding and padding_mode='zeros'"
+        )
+    if shape is None:
+        raise UnsupportedLayersError(
+            f"{name} is a convolution, whose bounds need the size of the image, which is not known "
+            "here; audit and certified_bounds take it from the states"
+        )
+    _check_finite(name, layer)
+    arguments = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+    bias = layer.bias is not None
+    kind = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Conv1d
+    copy = kind(layer.in_channels, layer.out_channels, *arguments, bias=bias)  # type: ignore[arg-type]
+    copy = copy.to(layer.weight.device).double()
+    copy.load_state_dict({k: v.double() for k, v in _tensors(layer).items()})
+    return FlatConv(copy, shape)
+
+
+def _tensors(layer: nn.Conv1d | nn.Conv2d) -> dict[str, Tensor]:
+    """What the layer computes with, parametrisations applied."""
+    found = {"weight": layer.weight}
+    return found if layer.bias is None else found | {"bias": layer.bias}
+
+
+def _normalisation(name: str, layer: nn.Module, shape: Shape) -> list[nn.Module]:
+    if not isinstance(layer, nn.LayerNorm | nn.RMSNorm):
+        raise TypeError(f"{name} is no normalisation")
+    normalised = tuple(layer.normalized_shape)
+    if shape is not None and shape != normalised:
+        raise UnsupportedLayersError(
+            f"{name} normalises the last dimensions {normalised} of a sample of shape {shape}; "
+            "bounds cover a normalisation over the whole sample"
+        )
+    count = math.prod(normalised)
+    epsilon = layer.eps
+    if epsilon is None:
+        like = torch.float32 if layer.weight is None else layer.weight.dtype
+        epsilon = torch.finfo(like).eps
+    if not epsilon > 0:
+        raise UnsupportedLayersError(f"{name} has eps={epsilon}; its slope has no bound, use > 0")
+    bias = layer.bias if isinstance(layer, nn.LayerNorm) else None
+    device = None if layer.weight is None else layer.weight.device
+    square = nn.Linear(count, count, device=device)
+    one = torch.eye(count, dtype=torch.float64, device=device)
+    parts: list[nn.Module] = [Rescale(count, float(epsilon))]
+    if isinstance(layer, nn.LayerNorm):
+        parts.insert(0, _filled(name, square, one - 1 / count, None))
+    if layer.weight is not None:
+        gain = one * layer.weight.double().flatten()
+        shift = None if bias is None else bias.flatten()
+        parts.append(_filled(name, nn.Linear(count, count, device=device), gain, shift))
+    return parts
+
+
+def _smooth(layer: nn.Softplus) -> bool:
+    return layer.beta > 0 and layer.threshold >= 20
+
+
+def _activation(name: str, layer: nn.Module) -> nn.Module:
+    for kind in _PLAIN:
         if _computes_as(layer, kind):
             return kind()
-    if not (isinstance(layer, nn.Linear) and _computes_as(layer, nn.Linear)):
-        raise UnsupportedLayersError(
-            f"{name} is {layer}, which bound propagation does not cover; supported are {SUPPORTED}"
-        )
-    copy = nn.Linear(layer.in_features, layer.out_features, device=layer.weight.device)
-    copy = copy.double()
-    copy.weight.copy_(layer.weight)
-    bias = layer.bias
-    copy.bias.copy_(torch.zeros_like(copy.bias) if bias is None else bias)
-    for part in (copy.weight, copy.bias):
-        if not torch.isfinite(part).all():
-            raise ValueError(f"{name} holds NaN or infinite weights; audit another checkpoint")
-    return copy
+    if isinstance(layer, nn.LeakyReLU) and _computes_as(layer, nn.LeakyReLU):
+        return nn.LeakyReLU(layer.negative_slope)
+    if isinstance(layer, nn.ELU) and _computes_as(layer, nn.ELU):
+        return nn.ELU(layer.alpha)
+    if isinstance(layer, nn.GELU) and _computes_as(layer, nn.GELU) and layer.approximate == "none":
+        return nn.GELU()
+    if isinstance(layer, Clamp) and _computes_as(layer, Clamp):
+        return Clamp(layer.low.double(), layer.high.double())
+    if isinstance(layer, nn.Softplus) and _computes_as(layer, nn.Softplus) and _smooth(layer):
+        return SmoothSoftplus(layer.beta, layer.threshold)
+    raise UnsupportedLayersError(
+        f"{name} is {layer}, which bound propagation does not cover; supported are {SUPPORTED}"
+    )

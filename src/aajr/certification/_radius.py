@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr.certification._bounds import Method, Propagator
-from aajr.certification._network import supported_network
+from aajr.certification._network import read_network
 from aajr.certification._region import check_ball
 from aajr.geometry import Ball
 
@@ -56,7 +56,7 @@ def certified_radius(
     """
     check_ball(ball, x)
     check_count("steps", steps)
-    propagator = Propagator(supported_network(policy), method, batch_size)
+    propagator = Propagator(read_network(policy, x), method, batch_size)
     return radius_within(propagator, x, ball, heads, steps)
 
 

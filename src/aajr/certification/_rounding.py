@@ -5,23 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from aajr.certification._curves import curve_of
+from aajr.certification._linear import FlatConv, Rescale, absolute, constant, terms
+
 _UNIT = torch.finfo(torch.float64).eps / 2
 _EXTRA_OPERATIONS = 32
+_PACKAGE = (nn.Tanh, nn.Sigmoid, nn.ReLU)
 
 
 def interval_margins(layers: nn.Sequential, magnitude: Tensor) -> Tensor:
     r"""A bound on the rounding error of IBP, and of the forward pass, for every output.
 
     A layer's n operations err by at most n u G_k/(1 - n u), where u = 2⁻⁵³ and
-    G_k = |W_k| m_{k-1} + |b_k| sums absolute values; an activation, of slope at most 1, adds a few
-    u and passes earlier errors on:
+    G_k = |W_k| m_{k-1} + |b_k| sums absolute values; an activation of slope at most c adds a few
+    u of its values and passes c times the earlier errors on:
 
     .. math:: E_k = 4 n_k u\,G_k + |W_k| E_{k-1},
 
-    with m_k = min(G_k, 1) after tanh, 1 after a sigmoid and G_k after ReLU.
+    with m_k = min(G_k, 1) after tanh, 1 after a sigmoid and |f(0)| + c G_k after other curves.
 
     Args:
-        layers: linear layers and activations, float64.
+        layers: of a :class:`Network`.
         magnitude: largest absolute input, ``[batch, features]``.
 
     Returns:
@@ -31,44 +35,74 @@ def interval_margins(layers: nn.Sequential, magnitude: Tensor) -> Tensor:
     """
     size, error = magnitude, torch.zeros_like(magnitude)
     for layer in layers:
-        if isinstance(layer, nn.Linear):
-            size, error = _linear(layer, size, error, layer.in_features)
+        if isinstance(layer, nn.Linear | FlatConv):
+            size, error = _linear(layer, size, error, terms(layer))
+        elif isinstance(layer, Rescale):
+            error = _rescaled(layer, error)
+            size = torch.full_like(size, layer.features**0.5)
+            error = error + (_EXTRA_OPERATIONS + layer.features) * _UNIT * (1 + size)
         else:
-            error = error + _EXTRA_OPERATIONS * _UNIT
-            if isinstance(layer, nn.Tanh):
-                size = size.clamp_max(1.0)
-            elif isinstance(layer, nn.Sigmoid):
-                size = torch.ones_like(size)
+            size, error = _curved(layer, size, error)
     return error
 
 
 def relaxation_margins(layers: nn.Sequential, magnitude: Tensor) -> Tensor:
     r"""A bound on the rounding error of CROWN, for every output.
 
-    CROWN sums products of weights, relaxation slopes (in [0, 1]), intercepts (at most 1 + |z|, z
-    the pre-activation) and inputs through all layers, so that m_k = 1 + 2 G_k and n counts all
-    layers so far. An interval that is too narrow by E moves a line of slope at most 1 that rests
-    on it by at most 4E, and such errors of all earlier layers add up:
+    CROWN sums products of weights, relaxation slopes, intercepts and inputs through all layers,
+    and n counts all layers so far. Slopes of tanh, sigmoid and ReLU lie in [0, 1] and intercepts
+    within 1 + |z|, z the pre-activation, so that m_k = 1 + 2 G_k; for other curves of slope c it is
+    1 + |f(0)| + 4c G_k. An interval that is too narrow by E moves a line that rests on it by at
+    most 4cE, and such errors of all earlier layers add up:
 
-    .. math:: E_k = 4 n_k u\,G_k + 5\,|W_k| E_{k-1}.
+    .. math:: E_k = 4 n_k u\,G_k + 5\,c\,|W_k| E_{k-1}.
 
     Args and Returns:
         As :func:`interval_margins`; typically 1e-11.
     """
     size, error, operations = magnitude, torch.zeros_like(magnitude), 0
     for layer in layers:
-        if isinstance(layer, nn.Linear):
-            operations += layer.in_features + _EXTRA_OPERATIONS
+        if isinstance(layer, nn.Linear | FlatConv):
+            operations += terms(layer) + _EXTRA_OPERATIONS
             size, error = _linear(layer, size, 5 * error, operations)
-        else:
+            continue
+        if isinstance(layer, Rescale):
+            operations += layer.features + _EXTRA_OPERATIONS
+            error = 5 * _rescaled(layer, error)
+            size = 1 + 4 * layer.slope * size
+        elif isinstance(layer, _PACKAGE):
             size = 1 + 2 * size
-            error = error + _EXTRA_OPERATIONS * _UNIT * size
+        else:
+            size, error = _lines(layer, size, error)
+        error = error + _EXTRA_OPERATIONS * _UNIT * size
     return error
 
 
 def _linear(
-    layer: nn.Linear, size: Tensor, error: Tensor, operations: int
+    layer: nn.Linear | FlatConv, size: Tensor, error: Tensor, operations: int
 ) -> tuple[Tensor, Tensor]:
-    weight = layer.weight.abs()
-    size = size @ weight.T + layer.bias.abs()
-    return size, 4 * (operations + _EXTRA_OPERATIONS) * _UNIT * size + error @ weight.T
+    size = absolute(layer, size) + constant(layer).abs()
+    moved = absolute(layer, error)
+    return size, 4 * (operations + _EXTRA_OPERATIONS) * _UNIT * size + moved
+
+
+def _rescaled(layer: Rescale, error: Tensor) -> Tensor:
+    """Errors of a whole row reach every output, by at most the Jacobian's spectral norm."""
+    return layer.slope * error.norm(dim=-1, keepdim=True).expand_as(error)
+
+
+def _curved(layer: nn.Module, size: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    curve = curve_of(layer)
+    if curve is None:
+        raise TypeError(f"{layer} has no known slope")
+    size = curve.size(size)
+    scale = torch.ones_like(size) if isinstance(layer, _PACKAGE) else 1 + size
+    return size, curve.slope * error + _EXTRA_OPERATIONS * _UNIT * scale
+
+
+def _lines(layer: nn.Module, size: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    curve = curve_of(layer)
+    if curve is None:
+        raise TypeError(f"{layer} has no known slope")
+    at_zero = curve.function(torch.zeros_like(size)).abs()
+    return 1 + at_zero + 4 * curve.slope * size, curve.slope * error

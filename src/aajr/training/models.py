@@ -57,6 +57,10 @@ class Actor(nn.Module):
         logits: Tensor = self.network(observation)
         return logits
 
+    def as_sequential(self) -> nn.Sequential:
+        """The same as layers, for bounds."""
+        return nn.Sequential(self.network)
+
 
 Act = Callable[[Tensor], Tensor]
 """Map from observations ``[..., features]`` to actions ``[..., heads]``."""

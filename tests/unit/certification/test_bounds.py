@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import sys
 import warnings
 from fractions import Fraction
 
@@ -274,5 +275,6 @@ def test_bad_input_says_what_to_do(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.delitem(sys.modules, "aajr.certification._relaxations")
     with pytest.raises(ImportError, match=r"pip install 'aajr\[certify\]'"):
         certified_bounds(policy, x, ball)

@@ -62,8 +62,12 @@ def test_reading_a_spectral_norm_does_not_iterate_it():
 @pytest.mark.parametrize(
     "policy",
     [
-        nn.Sequential(nn.Linear(2, 2), nn.GELU()),
-        nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)),
+        nn.Sequential(nn.Linear(2, 2), nn.GELU("tanh")),
+        nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2, eps=0.0)),
+        nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(2)),
+        nn.Sequential(nn.Linear(2, 2), nn.Softplus(threshold=5)),
+        nn.Sequential(nn.Linear(2, 2), nn.Softplus(beta=-1)),
+        nn.Conv2d(2, 2, 2),
         nn.Sequential(nn.Linear(2, 2), nn.Flatten(0)),
         Squared(2, 2),
         Residual(nn.Linear(2, 2)),
