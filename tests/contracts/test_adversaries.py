@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aajr import (
     CMAES,
+    FAB,
     NES,
     SPSA,
     AttackOn,
@@ -126,6 +127,11 @@ class TestVertexSearch(AdversaryContract):
 class TestSquare(AdversaryContract):
     def make(self, ball: Ball):
         return Square(ball, queries=12)
+
+
+class TestFAB(AdversaryContract):
+    def make(self, ball: Ball):
+        return FAB(ball, steps=4, bisections=2)
 
 
 class TestNES(AdversaryContract):

@@ -1,11 +1,14 @@
 """Inner maximisation: objectives and solvers. Every adversary returns a Trajectory."""
 
 from aajr.adversaries._apgd import AutoPGD
+from aajr.adversaries._auto_attack import AutoAttackResult, auto_attack
 from aajr.adversaries._base import Adversary, MaskedGradientWarning
+from aajr.adversaries._classification import DLR, CrossEntropy, Margin
 from aajr.adversaries._cma_es import CMAES
 from aajr.adversaries._dynamics import Dynamics, ThroughDynamics
 from aajr.adversaries._elsewhere import AttackOn, Transfer
 from aajr.adversaries._estimated import SmoothedAscent
+from aajr.adversaries._fab import FAB
 from aajr.adversaries._imitation import Imitation, imitate
 from aajr.adversaries._masked import MaskedGradients, masked_gradients
 from aajr.adversaries._noise import UniformNoise
@@ -30,19 +33,24 @@ from aajr.adversaries._vertices import VertexSearch
 
 __all__ = [
     "CMAES",
+    "DLR",
+    "FAB",
     "NES",
     "SPSA",
     "STEP_RULES",
     "Adversary",
     "AttackOn",
+    "AutoAttackResult",
     "AutoPGD",
     "CoordinateAscent",
     "Critic",
+    "CrossEntropy",
     "Divergence",
     "Dynamics",
     "EpisodeBudget",
     "Imitation",
     "LeastValue",
+    "Margin",
     "MaskedGradientWarning",
     "MaskedGradients",
     "Mixture",
@@ -62,6 +70,7 @@ __all__ = [
     "Transfer",
     "UniformNoise",
     "VertexSearch",
+    "auto_attack",
     "fgsm",
     "imitate",
     "masked_gradients",

@@ -1,0 +1,163 @@
+"""AutoAttack: four attacks one after another, each on the rows that still stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_batch, check_count
+from aajr._modes import Policy, evaluating
+from aajr.adversaries._apgd import AutoPGD
+from aajr.adversaries._classification import DLR, CrossEntropy, Margin, check_classes
+from aajr.adversaries._fab import FAB
+from aajr.adversaries._search import Square
+from aajr.geometry import Ball
+
+ATTACKS = ("apgd_ce", "apgd_dlr", "fab", "square")
+
+
+@dataclass(frozen=True, eq=False)
+class AutoAttackResult:
+    """What :func:`auto_attack` found.
+
+    Attributes:
+        points: the attacked inputs, ``[batch, *event]``; the clean ones where nothing succeeded.
+        success: True where the answer at the point is wrong, ``[batch]``.
+        broken_by: what broke each row, ``[batch]``: ``"clean"`` where the clean answer is wrong
+            already, the name of an attack, or ``""`` for a row that stands.
+        counts: rows that each of these broke, in order of use.
+    """
+
+    points: Tensor
+    success: Tensor
+    broken_by: tuple[str, ...]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of the rows whose clean answer is right."""
+        return 1 - self.counts["clean"] / len(self.success)
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of the rows whose answer no attack changed; an upper bound of the true one."""
+        return 1 - float(self.success.double().mean())
+
+
+def auto_attack(
+    policy: Policy,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    *,
+    generator: torch.Generator,
+    steps: int = 100,
+    targets: int = 9,
+    queries: int = 5000,
+) -> AutoAttackResult:
+    """Whether each answer of a classifier can be changed within the ball: a reliable ensemble.
+
+    APGD on the cross-entropy, APGD on the targeted DLR, targeted FAB and Square, in this order.
+    Each attack runs on the rows that are still answered rightly; a targeted one tries the wrong
+    classes from the likeliest down.
+
+    Args:
+        policy: map from ``[batch, *event]`` to logits ``[batch, classes]``.
+        x: clean inputs, ``[batch, *event]``.
+        y: true classes, ``[batch]``, whole numbers.
+        ball: the threat set, l2 or linf.
+        generator: source of all randomness, on x's device.
+        steps: gradients of each run of APGD and FAB.
+        targets: wrong classes that the targeted attacks try, all at most.
+        queries: evaluations of Square.
+
+    Returns:
+        The points, what broke each row, and the robust accuracy.
+
+    Raises:
+        ValueError: what :class:`aajr.Adversary` refuses; classes that do not fit; non-positive
+            counts.
+
+    Example:
+        >>> policy = lambda x: torch.stack([x.sum(1), -x.sum(1)], 1)
+        >>> x = torch.tensor([[0.1, 0.1], [0.5, 0.5], [-1.0, 0.0]])
+        >>> g, ball = torch.Generator().manual_seed(0), Ball("linf", 0.2)
+        >>> result = auto_attack(policy, x, torch.tensor([0, 0, 0]), ball, generator=g, steps=5)
+        >>> result.broken_by
+        ('apgd_ce', '', 'clean')
+        >>> round(result.robust_accuracy, 2)
+        0.33
+
+    Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks, 2020, https://arxiv.org/abs/2003.01690.
+    """
+    for name, count in (("steps", steps), ("targets", targets), ("queries", queries)):
+        check_count(name, count)
+    check_batch("x", x)
+    ball.check(x)
+    x = x.detach()
+    logits = _logits(policy, x)
+    y = check_classes("y", y, logits).to(x.device)
+    wrong_logits = logits.scatter(1, y[:, None], -math.inf)
+    likely = wrong_logits.argsort(dim=1, descending=True, stable=True)
+    broken_by = ["clean" if wrong else "" for wrong in _wrong(logits, y).tolist()]
+    points = x.clone()
+    for name, attack, rank in _attacks(ball, steps, min(targets, logits.shape[1] - 1), queries):
+        standing = torch.tensor([not by for by in broken_by], device=x.device)
+        if rank is not None:  # a masked class is no target
+            standing &= wrong_logits.gather(1, likely[:, [rank]])[:, 0] > -math.inf
+        rows = standing.nonzero()[:, 0]
+        if not len(rows):
+            continue
+        data = {"label": y[rows]}
+        if rank is not None:
+            data["target_class"] = likely[rows, rank]
+        found = replace(attack, ball=_of_rows(ball, rows))(policy, x[rows], generator, data).worst
+        wrong = _wrong(_logits(policy, found), y[rows])
+        points[rows[wrong]] = found[wrong]
+        for row in rows[wrong].tolist():
+            broken_by[row] = name
+    success = torch.tensor([bool(by) for by in broken_by], device=x.device)
+    counts = {name: broken_by.count(name) for name in ("clean", *ATTACKS)}
+    return AutoAttackResult(points, success, tuple(broken_by), counts)
+
+
+def _attacks(
+    ball: Ball, steps: int, tries: int, queries: int
+) -> Iterator[tuple[str, AutoPGD | FAB | Square, int | None]]:
+    """Name, attack and rank of the target class among the wrong ones, in order of use."""
+    yield "apgd_ce", AutoPGD(ball, CrossEntropy(), steps=steps), None
+    for rank in range(tries):
+        yield "apgd_dlr", AutoPGD(ball, DLR(targeted=True), steps=steps), rank
+    for rank in range(tries):
+        yield "fab", FAB(ball, steps=steps), rank
+    yield "square", Square(ball, Margin(), queries=queries), None
+
+
+def _of_rows(ball: Ball, rows: Tensor) -> Ball:
+    """The ball of the chosen samples; only a coalition can differ between samples."""
+    if ball.coalition is None or ball.coalition.ndim == 1:
+        return ball
+    return replace(ball, coalition=ball.coalition[rows])
+
+
+def _logits(policy: Policy, x: Tensor) -> Tensor:
+    with evaluating(policy), torch.no_grad():
+        logits = policy(x)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        kind = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"the policy returned {kind}; auto_attack needs logits [batch, classes] of at least "
+            "two classes"
+        )
+    return logits
+
+
+def _wrong(logits: Tensor, y: Tensor) -> Tensor:
+    """Whether another class has a higher logit than the true one, ``[batch]``."""
+    others = logits.scatter(1, y[:, None], -math.inf)
+    return others.amax(1) > logits.gather(1, y[:, None])[:, 0]

@@ -1,0 +1,171 @@
+"""Objectives of a classifier's logits: what makes the answer wrong, or one wrong class the answer.
+
+They read the true class from ``data["label"]`` and the wanted one from ``data["target_class"]``,
+whole numbers of shape ``[batch]``. Logits are ``[batch, classes]``; -inf masks a class.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from aajr.trajectory import Reference
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """ℓ(u) = -log p_y with p = softmax(u); targeted, ℓ(u) = log p_t.
+
+    Computed as log(1 + Σ_{j≠y} e^{u_j - u_y}), whose gradient does not vanish by rounding where
+    the classifier is sure, as that of 1 - p_y does.
+
+    Attributes:
+        targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
+
+    Raises:
+        ValueError: when called, classes that are missing, not whole numbers or out of range.
+
+    Example:
+        >>> import torch
+        >>> data = {"label": torch.tensor([0])}
+        >>> CrossEntropy()(torch.zeros(1, 2), Reference(torch.ones(1, 2), torch.zeros(1, 2), data))
+        tensor([0.6931])
+
+    Source: Goodfellow et al., Explaining and harnessing adversarial examples, 2015,
+    https://arxiv.org/abs/1412.6572.
+    """
+
+    targeted: bool = False
+
+    def __call__(self, output: Tensor, reference: Reference) -> Tensor:
+        """Negative log-probability of the true class, or log-probability of the target."""
+        index = classes_of(reference, "target_class" if self.targeted else "label", output)
+        chosen, others = _apart(output, index)
+        loss = softplus(others.logsumexp(1) - chosen)
+        return -loss if self.targeted else loss
+
+
+@dataclass(frozen=True)
+class Margin:
+    """ℓ(u) = max_{j≠y} u_j - u_y, positive where the answer is wrong.
+
+    Targeted, ℓ(u) = u_t - max_{j≠t} u_j, positive where the answer is t.
+
+    Attributes:
+        targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
+
+    Raises:
+        ValueError: when called, classes that are missing, not whole numbers or out of range.
+
+    Example:
+        >>> import torch
+        >>> data = {"label": torch.tensor([0])}
+        >>> reference = Reference(torch.ones(1, 2), torch.zeros(1, 3), data)
+        >>> Margin()(torch.tensor([[3.0, 1.0, 2.0]]), reference)
+        tensor([-1.])
+
+    Source: Carlini and Wagner, Towards evaluating the robustness of neural networks, 2017,
+    https://arxiv.org/abs/1608.04644.
+    """
+
+    targeted: bool = False
+
+    def __call__(self, output: Tensor, reference: Reference) -> Tensor:
+        """How far a wrong class leads, or the target, ``[batch]``."""
+        index = classes_of(reference, "target_class" if self.targeted else "label", output)
+        chosen, others = _apart(output, index)
+        margin = others.amax(1) - chosen
+        return -margin if self.targeted else margin
+
+
+@dataclass(frozen=True)
+class DLR:
+    r"""The difference of logits ratio, a margin that scaling the logits cannot change.
+
+    .. math:: \ell(u) = \frac{\max_{j \ne y} u_j - u_y}{u_{(1)} - u_{(3)}}, \qquad
+        \ell_t(u) = \frac{u_t - u_y}{u_{(1)} - (u_{(3)} + u_{(4)})/2},
+
+    u_(k) the k-th largest logit. With fewer than three classes, or four for a target, the ratio
+    would be constant somewhere, and its numerator is taken. Masked classes do not count.
+
+    Attributes:
+        targeted: lead to ``data["target_class"]`` t, away from ``data["label"]`` y.
+
+    Raises:
+        ValueError: when called, classes that are missing, not whole numbers or out of range.
+
+    Example:
+        >>> import torch
+        >>> data = {"label": torch.tensor([0])}
+        >>> reference = Reference(torch.ones(1, 2), torch.zeros(1, 3), data)
+        >>> DLR()(torch.tensor([[4.0, 0.0, 3.0]]), reference)
+        tensor([-0.2500])
+
+    Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks, 2020, https://arxiv.org/abs/2003.01690.
+    """
+
+    targeted: bool = False
+
+    def __call__(self, output: Tensor, reference: Reference) -> Tensor:
+        """The ratio, ``[batch]``."""
+        right, others = _apart(output, classes_of(reference, "label", output))
+        if not self.targeted:
+            return (others.amax(1) - right) / _range(output, 3)
+        target = classes_of(reference, "target_class", output)
+        return (output.gather(1, target[:, None])[:, 0] - right) / _range(output, 4)
+
+
+def classes_of(reference: Reference, name: str, output: Tensor) -> Tensor:
+    """The classes in the reference's data, ``[batch]``, checked against the logits.
+
+    Raises:
+        ValueError: missing, not whole numbers, of another shape, or out of range.
+    """
+    index = reference.data.get(name)
+    if index is None:
+        raise ValueError(f"the objective needs data[{name!r}]; pass one class per sample, [batch]")
+    if output.ndim != 2 or output.shape[1] < 2:
+        raise ValueError(
+            f"the policy's output has shape {tuple(output.shape)}; objectives of classes need "
+            "logits [batch, classes] of at least two classes"
+        )
+    return check_classes(f"data[{name!r}]", index, output)
+
+
+def check_classes(name: str, index: Tensor, output: Tensor) -> Tensor:
+    """The classes as int64; ValueError unless they are whole numbers that the logits have."""
+    if not isinstance(index, Tensor) or index.is_floating_point() or index.dtype == torch.bool:
+        kind = index.dtype if isinstance(index, Tensor) else type(index).__name__
+        raise ValueError(f"{name} is {kind}; give whole numbers, a torch.long tensor")
+    if index.shape != output.shape[:1]:
+        raise ValueError(
+            f"{name} has shape {tuple(index.shape)}; give one class per sample, "
+            f"{tuple(output.shape[:1])}"
+        )
+    if bool(((index < 0) | (index >= output.shape[1])).any()):
+        raise ValueError(
+            f"{name} holds classes from {int(index.min())} to {int(index.max())}; the logits have "
+            f"classes 0 to {output.shape[1] - 1}"
+        )
+    return index.long()
+
+
+def _apart(output: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The logit of a class, ``[batch]``, and all logits with -inf in its place."""
+    place = index[:, None]
+    return output.gather(1, place)[:, 0], output.scatter(1, place, -math.inf)
+
+
+def _range(output: Tensor, rank: int) -> Tensor:
+    """u_(1) less the mean of u_(3) to u_(rank); 1 where there are fewer allowed classes."""
+    if output.shape[1] < rank:
+        return output.new_ones(len(output))
+    highest = output.topk(rank, 1).values
+    low = highest[:, 2:].mean(1)
+    width = (highest[:, 0] - low).clamp_min(torch.finfo(output.dtype).eps)
+    return torch.where(low > -math.inf, width, 1.0)
