@@ -155,6 +155,10 @@ def objectives() -> dict[str, tuple]:
             aj.Mixture(aj.LeastValue(), aj.Divergence(), 0.3, 2.0, 0.5),
         ),
     }
+    for name in ("CrossEntropy", "Margin", "DLR"):
+        for targeted in (False, True):
+            sides = [getattr(side, name)(targeted=targeted) for side in (aajr, aj)]
+            result[f"{name}, targeted={targeted}"] = tuple(sides)
     for name in dense.METRICS:
         theirs, ours = dense.METRICS[name], jax_sides.METRICS[name]
         result[f"divergence, {name}"] = aajr.Divergence(theirs), aj.Divergence(ours)
@@ -169,6 +173,8 @@ def test_objectives(name):
     data = {
         "target": dense.inputs(4, 6, seed=6),
         "action": torch.tensor([0, 3, 5, 1]),
+        "label": torch.tensor([0, 3, 5, 1]),
+        "target_class": torch.tensor([1, 0, 2, 4]),
         "advantage": dense.inputs(4, seed=8),
     }
     reference = aajr.Reference(x, dense.inputs(4, 6, seed=7), data)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from aajr._checks import check_batch, check_count
+from aajr._checks import check_batch, check_count, check_generator
 from aajr._modes import Policy, evaluating
 from aajr.adversaries._apgd import AutoPGD
 from aajr.adversaries._classification import DLR, CrossEntropy, Margin, check_classes
@@ -58,6 +58,7 @@ def auto_attack(
     steps: int = 100,
     targets: int = 9,
     queries: int = 5000,
+    batch_size: int = 1024,
 ) -> AutoAttackResult:
     """Whether each answer of a classifier can be changed within the ball: a reliable ensemble.
 
@@ -74,6 +75,8 @@ def auto_attack(
         steps: gradients of each run of APGD and FAB.
         targets: wrong classes that the targeted attacks try, all at most.
         queries: evaluations of Square.
+        batch_size: rows attacked at a time. APGD keeps all its points: 2 · steps · rows · features
+            numbers.
 
     Returns:
         The points, what broke each row, and the robust accuracy.
@@ -95,12 +98,14 @@ def auto_attack(
     Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of
     diverse parameter-free attacks, 2020, https://arxiv.org/abs/2003.01690.
     """
-    for name, count in (("steps", steps), ("targets", targets), ("queries", queries)):
+    counts = {"steps": steps, "targets": targets, "queries": queries, "batch_size": batch_size}
+    for name, count in counts.items():
         check_count(name, count)
     check_batch("x", x)
     ball.check(x)
+    check_generator(generator, x)
     x = x.detach()
-    logits = _logits(policy, x)
+    logits = torch.cat([_logits(policy, part) for part in torch.split(x, batch_size)])
     y = check_classes("y", y, logits).to(x.device)
     wrong_logits = logits.scatter(1, y[:, None], -math.inf)
     likely = wrong_logits.argsort(dim=1, descending=True, stable=True)
@@ -110,20 +115,19 @@ def auto_attack(
         standing = torch.tensor([not by for by in broken_by], device=x.device)
         if rank is not None:  # a masked class is no target
             standing &= wrong_logits.gather(1, likely[:, [rank]])[:, 0] > -math.inf
-        rows = standing.nonzero()[:, 0]
-        if not len(rows):
-            continue
-        data = {"label": y[rows]}
-        if rank is not None:
-            data["target_class"] = likely[rows, rank]
-        found = replace(attack, ball=_of_rows(ball, rows))(policy, x[rows], generator, data).worst
-        wrong = _wrong(_logits(policy, found), y[rows])
-        points[rows[wrong]] = found[wrong]
-        for row in rows[wrong].tolist():
-            broken_by[row] = name
+        for rows in torch.split(standing.nonzero()[:, 0], batch_size):
+            data = {"label": y[rows]}
+            if rank is not None:
+                data["target_class"] = likely[rows, rank]
+            if len(rows):
+                here = replace(attack, ball=_of_rows(ball, rows))
+                found = here(policy, x[rows], generator, data).worst
+                wrong = _wrong(_logits(policy, found), y[rows])
+                points[rows[wrong]] = found[wrong]
+                broken_by = _noted(broken_by, rows[wrong], name)
     success = torch.tensor([bool(by) for by in broken_by], device=x.device)
-    counts = {name: broken_by.count(name) for name in ("clean", *ATTACKS)}
-    return AutoAttackResult(points, success, tuple(broken_by), counts)
+    broken = {name: broken_by.count(name) for name in ("clean", *ATTACKS)}
+    return AutoAttackResult(points, success, tuple(broken_by), broken)
 
 
 def _attacks(
@@ -136,6 +140,12 @@ def _attacks(
     for rank in range(tries):
         yield "fab", FAB(ball, steps=steps), rank
     yield "square", Square(ball, Margin(), queries=queries), None
+
+
+def _noted(broken_by: list[str], rows: Tensor, name: str) -> list[str]:
+    """The list with the name in the given places."""
+    chosen = set(rows.tolist())
+    return [name if row in chosen else by for row, by in enumerate(broken_by)]
 
 
 def _of_rows(ball: Ball, rows: Tensor) -> Ball:

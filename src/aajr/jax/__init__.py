@@ -9,6 +9,7 @@ from aajr._errors import ContractError, ResolutionWarning
 from aajr.jax._aajr import AAJR
 from aajr.jax._adversary import Adversary, MaskedGradientWarning, UniformNoise
 from aajr.jax._ball import Ball
+from aajr.jax._classification import DLR, CrossEntropy, Margin
 from aajr.jax._directional import ESTIMATORS, directional_curvature, directional_derivative
 from aajr.jax._ernie import ERNIE
 from aajr.jax._frobenius import Frobenius
@@ -36,6 +37,7 @@ from aajr.jax._trajectory import Objective, Reference, Trajectory
 
 __all__ = [
     "AAJR",
+    "DLR",
     "ERNIE",
     "ESTIMATORS",
     "STEP_RULES",
@@ -44,6 +46,7 @@ __all__ = [
     "Categorical",
     "ContractError",
     "Critic",
+    "CrossEntropy",
     "DiagonalGaussian",
     "Divergence",
     "Euclidean",
@@ -51,6 +54,7 @@ __all__ = [
     "InputGradient",
     "JacobianPenalty",
     "LeastValue",
+    "Margin",
     "MaskedGradientWarning",
     "Metric",
     "Minimax",

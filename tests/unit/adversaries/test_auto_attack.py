@@ -80,7 +80,7 @@ def test_robust_accuracy_of_a_linear_classifier_is_exact(ball, classes, generato
     best = (lead + gain(ball, x, slope, ball.epsilon)).masked_fill(others, -math.inf).amax(1)
     assert 0.1 < float((best > 0).double().mean()) < 0.9
     assert float(best.abs().min()) > 1e-4, "a row on the boundary would prove nothing"
-    result = attack(net, x, y, ball, generator=generator, steps=20, queries=50)
+    result = attack(net, x, y, ball, generator=generator, steps=20, queries=50, batch_size=64)
     assert torch.equal(result.success, best > 0)
     assert result.robust_accuracy == pytest.approx(float((best <= 0).double().mean()))
     assert torch.equal(net(result.points).argmax(1) != y, result.success)

@@ -1,0 +1,164 @@
+"""Objectives of a classifier's logits: what makes the answer wrong, or one wrong class the answer.
+
+They read the true class from ``data["label"]`` and the wanted one from ``data["target_class"]``,
+whole numbers of shape ``[batch]``. Logits are ``[batch, classes]``; -inf masks a class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from aajr.jax._checks import is_array, is_traced
+from aajr.jax._functions import limits
+from aajr.jax._trajectory import Reference
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """ℓ(u) = -log p_y with p = softmax(u); targeted, ℓ(u) = log p_t.
+
+    Computed as log(1 + Σ_{j≠y} e^{u_j - u_y}), whose gradient does not vanish by rounding where
+    the classifier is sure, as that of 1 - p_y does.
+
+    Attributes:
+        targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
+
+    Raises:
+        ValueError: when called, classes that are missing, not whole numbers or out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> reference = Reference(jnp.ones((1, 2)), jnp.zeros((1, 2)), {"label": jnp.array([0])})
+        >>> round(CrossEntropy()(jnp.zeros((1, 2)), reference).item(), 4)
+        0.6931
+
+    Source: Goodfellow et al., Explaining and harnessing adversarial examples, 2015,
+    https://arxiv.org/abs/1412.6572.
+    """
+
+    targeted: bool = False
+
+    def __call__(self, output: Array, reference: Reference) -> Array:
+        """Negative log-probability of the true class, or log-probability of the target."""
+        index = classes_of(reference, "target_class" if self.targeted else "label", output)
+        chosen, others = _apart(output, index)
+        loss = jax.nn.softplus(jax.nn.logsumexp(others, 1) - chosen)
+        return -loss if self.targeted else loss
+
+
+@dataclass(frozen=True)
+class Margin:
+    """ℓ(u) = max_{j≠y} u_j - u_y, positive where the answer is wrong.
+
+    Targeted, ℓ(u) = u_t - max_{j≠t} u_j, positive where the answer is t.
+
+    Attributes:
+        targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
+
+    Raises:
+        ValueError: when called, classes that are missing, not whole numbers or out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> reference = Reference(jnp.ones((1, 2)), jnp.zeros((1, 3)), {"label": jnp.array([0])})
+        >>> Margin()(jnp.array([[3.0, 1.0, 2.0]]), reference)
+        Array([-1.], dtype=float32)
+
+    Source: Carlini and Wagner, Towards evaluating the robustness of neural networks, 2017,
+    https://arxiv.org/abs/1608.04644.
+    """
+
+    targeted: bool = False
+
+    def __call__(self, output: Array, reference: Reference) -> Array:
+        """How far a wrong class leads, or the target, ``[batch]``."""
+        index = classes_of(reference, "target_class" if self.targeted else "label", output)
+        chosen, others = _apart(output, index)
+        margin = others.max(1) - chosen
+        return -margin if self.targeted else margin
+
+
+@dataclass(frozen=True)
+class DLR:
+    r"""The difference of logits ratio, a margin that scaling the logits cannot change.
+
+    .. math:: \ell(u) = \frac{\max_{j \ne y} u_j - u_y}{u_{(1)} - u_{(3)}}, \qquad
+        \ell_t(u) = \frac{u_t - u_y}{u_{(1)} - (u_{(3)} + u_{(4)})/2},
+
+    u_(k) the k-th largest logit. With fewer than three classes, or four for a target, the ratio
+    would be constant somewhere, and its numerator is taken. Masked classes do not count.
+
+    Attributes:
+        targeted: lead to ``data["target_class"]`` t, away from ``data["label"]`` y.
+
+    Raises:
+        ValueError: when called, classes that are missing, not whole numbers or out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> reference = Reference(jnp.ones((1, 2)), jnp.zeros((1, 3)), {"label": jnp.array([0])})
+        >>> DLR()(jnp.array([[4.0, 0.0, 3.0]]), reference)
+        Array([-0.25], dtype=float32)
+
+    Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks, 2020, https://arxiv.org/abs/2003.01690.
+    """
+
+    targeted: bool = False
+
+    def __call__(self, output: Array, reference: Reference) -> Array:
+        """The ratio, ``[batch]``."""
+        right, others = _apart(output, classes_of(reference, "label", output))
+        if not self.targeted:
+            return (others.max(1) - right) / _range(output, 3)
+        target, _ = _apart(output, classes_of(reference, "target_class", output))
+        return (target - right) / _range(output, 4)
+
+
+def classes_of(reference: Reference, name: str, output: Array) -> Array:
+    """The classes in the reference's data, ``[batch]``, checked against the logits.
+
+    Raises:
+        ValueError: missing, not whole numbers, of another shape, or, if known, out of range.
+    """
+    index = reference.data.get(name)
+    if index is None:
+        raise ValueError(f"the objective needs data[{name!r}]; pass one class per sample, [batch]")
+    if output.ndim != 2 or output.shape[1] < 2:
+        raise ValueError(
+            f"the policy's output has shape {output.shape}; objectives of classes need logits "
+            "[batch, classes] of at least two classes"
+        )
+    if not is_array(index) or not jnp.issubdtype(index.dtype, jnp.integer):
+        kind = index.dtype if is_array(index) else type(index).__name__
+        raise ValueError(f"data[{name!r}] is {kind}; give whole numbers, an integer array")
+    if index.shape != output.shape[:1]:
+        raise ValueError(
+            f"data[{name!r}] has shape {index.shape}; give one class per sample, {output.shape[:1]}"
+        )
+    if not is_traced(index) and bool(((index < 0) | (index >= output.shape[1])).any()):
+        raise ValueError(
+            f"data[{name!r}] holds classes from {index.min()} to {index.max()}; the logits have "
+            f"classes 0 to {output.shape[1] - 1}"
+        )
+    return index
+
+
+def _apart(output: Array, index: Array) -> tuple[Array, Array]:
+    """The logit of a class, ``[batch]``, and all logits with -inf in its place."""
+    place = jnp.arange(output.shape[1]) == index[:, None]
+    return jnp.where(place, output, 0).sum(1), jnp.where(place, -jnp.inf, output)
+
+
+def _range(output: Array, rank: int) -> Array:
+    """u_(1) less the mean of u_(3) to u_(rank); 1 where there are fewer allowed classes."""
+    if output.shape[1] < rank:
+        return jnp.ones(len(output), output.dtype)
+    highest = jax.lax.top_k(output, rank)[0]
+    low = highest[:, 2:].mean(1)
+    width = jnp.maximum(highest[:, 0] - low, limits(output).eps)
+    return jnp.where(low > -jnp.inf, width, 1.0)
