@@ -134,7 +134,7 @@ class Minimax:
         task_loss = self._task_loss(policy, x, regularised.trajectory, task)
         _check_loss("task", task_loss)
         total = task_loss + regularised.total
-        if not total.requires_grad:
+        if not (task_loss.requires_grad or regularised.penalty.requires_grad):
             raise ValueError(
                 "the loss has no graph: no parameter of the policy requires a gradient, or the "
                 "task detaches it; call policy.requires_grad_(True). To attack a frozen policy, "
@@ -167,14 +167,17 @@ class Minimax:
         check_number("weight", weight)
         if self.penalty is not None:
             values = self.penalty.values(policy, trajectory, generator, self.update)
-            penalty = self.penalty.reduce(values)
+            penalty = self.penalty.reduce(values, self.update)
             _check_loss("penalty", penalty)
             diagnostics["weight"] = weight
             if isinstance(self.weight, DualAscent) and len(values):
                 diagnostics["sensitivity_quantile"] = self.weight.observe(values)
         self.update += 1
+        total = weight * penalty
+        if not total.requires_grad:  # between intervals; a loop may call backward all the same
+            total = total.detach().requires_grad_()
         zero = torch.zeros_like(penalty)
-        return RobustLoss(weight * penalty, zero, penalty, trajectory, diagnostics)
+        return RobustLoss(total, zero, penalty, trajectory, diagnostics)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything needed to go on exactly, as tensors that safetensors can hold.

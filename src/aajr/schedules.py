@@ -112,7 +112,8 @@ class DualAscent:
     Dual ascent with multiplicative steps, damped by the change of the excess e_t: without the
     damping λ overshoots, because the policy follows it only after many updates. λ rests where the
     constraint holds with equality, or at its least value where the constraint is idle. It serves
-    every penalty whose per-sample value is a squared norm.
+    every penalty whose per-sample value is a squared norm, and moves at the updates at which the
+    penalty acts: AAJR(interval=1) holds γ eight times as tightly as the default.
 
     Attributes:
         gamma: γ, output units per input unit.

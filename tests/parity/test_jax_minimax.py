@@ -14,11 +14,11 @@ from tests import dense, jax_sides
 from tests.jax_sides import close, to_jax
 
 TIGHT = 1e-10
-EXACT = {"fraction": 1.0, "estimator": "forward_mode"}
+EXACT = {"fraction": 1.0, "estimator": "forward_mode", "interval": 1}
 PENALTIES = {
     "none": (None, {}),
     "AAJR": ("AAJR", EXACT),
-    "AAJR with a running scale": ("AAJR", {"direction": "gradient", "interval": 2, **EXACT}),
+    "AAJR with a running scale": ("AAJR", {**EXACT, "direction": "gradient", "interval": 2}),
     "StateAdversarial": ("StateAdversarial", {}),
 }
 

@@ -55,7 +55,7 @@ def linear_task(gamma: float, updates: int = 600) -> tuple[list[float], list[flo
         Ball("l2", 0.1), lambda output, reference: output.sum(1), random_start=False
     )
     weight = DualAscent(gamma, weight=1e-2)
-    penalty = AAJR(fraction=1.0, estimator="forward_mode")
+    penalty = AAJR(fraction=1.0, estimator="forward_mode", interval=1)
     robust = Minimax(attack, penalty, weight=weight, placement="clean")
     x = torch.ones(8, 1, dtype=torch.float64)
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.05)

@@ -355,3 +355,13 @@ def test_float64_inputs_of_a_float32_policy_are_named():
         ValueError, match=r"x has dtype torch\.float64 but the policy torch\.float32"
     ):
         Minimax(ProjectedGradientAscent(BALL))(policy, dense.inputs(), task)
+
+
+def test_between_intervals_there_is_nothing_to_learn_and_backward_still_works():
+    policy, robust = dense.tanh_net(), Minimax(ProjectedGradientAscent(BALL), AAJR(interval=2))
+    robust.regularise(policy, dense.inputs()).total.backward()
+    policy.zero_grad()
+    second = robust.regularise(policy, dense.inputs())
+    second.total.backward()
+    assert float(second.total.detach()) == 0
+    assert all(parameter.grad is None for parameter in policy.parameters())

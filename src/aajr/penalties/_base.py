@@ -29,7 +29,8 @@ class Penalty(ABC):
     Attributes:
         metric: geometry of the output.
         fraction: share of the batch's rows, drawn without replacement; the mean stays unbiased.
-        interval: acts at every so many updates, multiplied by it, so that the sum stays unbiased.
+        interval: in training, acts at every so many updates, multiplied by it, so that the sum
+            over updates stays unbiased.
     """
 
     metric: Metric = field(default_factory=Euclidean)
@@ -59,7 +60,7 @@ class Penalty(ABC):
         policy: Policy,
         trajectory: Trajectory,
         generator: torch.Generator,
-        update: int = 0,
+        update: int | None = None,
     ) -> Tensor:
         """Mean penalty, a scalar.
 
@@ -67,16 +68,17 @@ class Penalty(ABC):
             policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
             trajectory: what the adversary did.
             generator: source of all randomness, on the policy's device.
-            update: number of the update, for ``interval``.
+            update: number of the update in a training run; None measures, whatever the interval.
 
         Returns:
-            An unbiased estimate of the mean over the batch; zero between intervals.
+            An unbiased estimate of the mean over the batch; in a training run the interval times
+            it at every interval-th update, and zero between.
 
         Raises:
             ValueError: a generator on another device, a mask that does not fit, a policy that
                 draws noise or keeps state.
         """
-        return self.reduce(self.values(policy, trajectory, generator, update))
+        return self.reduce(self.values(policy, trajectory, generator, update), update)
 
     @final
     def values(
@@ -84,14 +86,14 @@ class Penalty(ABC):
         policy: Policy,
         trajectory: Trajectory,
         generator: torch.Generator,
-        update: int = 0,
+        update: int | None = None,
     ) -> Tensor:
         """The sensitivities of the rows drawn, ``[rows]``; none between intervals.
 
         Arguments and errors are those of the call.
         """
         check_generator(generator, trajectory.origin)
-        if update % self.interval:
+        if update is not None and update % self.interval:
             return trajectory.origin.new_zeros(0)
         inspect(policy, trajectory.origin)
         self.observe(trajectory)
@@ -106,9 +108,11 @@ class Penalty(ABC):
             return self.per_sample(policy, trajectory, generator)
 
     @final
-    def reduce(self, values: Tensor) -> Tensor:
-        """Mean of the rows drawn times the interval; zero if there are none."""
-        return self.interval * values.mean() if len(values) else values.new_zeros(())
+    def reduce(self, values: Tensor, update: int | None = None) -> Tensor:
+        """Mean of the rows drawn, in training times the interval; zero if there are none."""
+        if not len(values):
+            return values.new_zeros(())
+        return values.mean() if update is None else self.interval * values.mean()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

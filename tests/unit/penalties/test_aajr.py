@@ -176,3 +176,12 @@ def test_running_mean():
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         AAJR(**settings)
+
+
+def test_an_interval_scales_training_and_leaves_a_measurement_alone(generator):
+    policy, penalty = dense.tanh_net(), AAJR(fraction=1.0, estimator="forward_mode")
+    trajectory = trajectory_of(policy)
+    measured = penalty(policy, trajectory, generator)
+    assert torch.equal(penalty(policy, trajectory, generator, 0), 8 * measured)
+    assert torch.equal(penalty(policy, trajectory, generator, 8), 8 * measured)
+    assert float(penalty(policy, trajectory, generator, 7)) == 0

@@ -97,7 +97,7 @@ def _penalty(protocol: Protocol, name: str | None) -> Penalty | None:
         "frobenius": Frobenius,
         "random_direction": RandomDirection,
     }
-    penalty: Penalty = kinds[name](metric=metric, fraction=protocol.fraction)
+    penalty: Penalty = kinds[name](metric=metric, fraction=protocol.fraction, interval=1)
     return penalty
 
 

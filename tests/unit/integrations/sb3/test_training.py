@@ -67,7 +67,7 @@ def filled_ppo(**arguments) -> RobustPPO:
     return RobustPPO("MlpPolicy", "Pendulum-v1", **settings, **arguments).learn(32)
 
 
-@pytest.mark.parametrize("penalty", [aajr.AAJR(fraction=1.0), aajr.StateAdversarial()])
+@pytest.mark.parametrize("penalty", [aajr.AAJR(fraction=1.0, interval=1), aajr.StateAdversarial()])
 def test_the_penalty_adds_its_own_gradient_to_ppo(monkeypatch, penalty):
     agent = filled_ppo(adversary=BALL, penalty=penalty, penalty_weight=0.0, placement="clean")
     before = agent._minimax.state_dict()
