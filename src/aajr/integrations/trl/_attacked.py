@@ -12,7 +12,8 @@ from torch import Tensor
 from aajr.integrations.trl._batches import IGNORED
 from aajr.integrations.trl._outputs import resolved
 from aajr.integrations.trl._ranks import ALONE, Ranks
-from aajr.integrations.trl._settings import Attacker
+from aajr.integrations.trl._roles import Template
+from aajr.integrations.trl._settings import ROLES, Attacker
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,7 @@ def attacked(
     attacker: Attacker,
     inputs: Mapping[str, Any],
     padding: int | None = None,
+    template: Template | None = None,
 ) -> Attacked:
     """Read the masks off a call of the model.
 
@@ -65,9 +67,10 @@ def attacked(
         attacker: which tokens move.
         inputs: the trainer's batch, for the tools' mask: what tools returned is no answer.
         padding: the id that fills rows of a reward model.
+        template: of the chat, where its roles are wanted: then only the assistant answers.
 
     Raises:
-        ValueError: no token ids, a mask of another shape, tools without a mask.
+        ValueError: no token ids, a mask of another shape, tools without a mask or a template.
     """
     ids = arguments.get("input_ids")
     if ids is None:
@@ -75,15 +78,30 @@ def attacked(
     present = torch.ones_like(ids, dtype=torch.bool)
     if arguments.get("attention_mask") is not None:
         present = arguments["attention_mask"].bool()
+    spoken = None if template is None else template.masks(ids)
     labels = arguments.get("labels")
     if labels is None:
         answered, scored = _after_common_prefix(ids), _last(ids, padding)
     else:
         answered = (labels != IGNORED) & _not_tools(inputs, labels)
+        if spoken is not None and "prompt_ids" not in inputs:
+            answered &= spoken["assistant"]
         scored = torch.cat([answered[:, 1:], torch.zeros_like(answered[:, :1])], 1)
-    mask = _mask(attacker, arguments, inputs, answered) & present
+    if spoken is None:
+        mask = _mask(attacker, arguments, inputs, answered) & present
+    else:
+        mask = _words_of(attacker, spoken) & ~answered & present
     text = torch.where(mask, ids, -1)
     return Attacked(mask, scored, text, int(present.sum()))
+
+
+def all_answered(arguments: Mapping[str, Any]) -> bool:
+    """Whether every token of the batch is an answer: text without a prompt."""
+    labels, present = arguments.get("labels"), arguments.get("attention_mask")
+    if labels is None:
+        return False
+    answered = (labels != IGNORED) if present is None else (labels != IGNORED) | (present == 0)
+    return bool(answered.all())
 
 
 def _after_common_prefix(ids: Tensor) -> Tensor:
@@ -98,6 +116,13 @@ def _last(ids: Tensor, padding: int | None) -> Tensor:
     place = torch.arange(ids.shape[1], device=ids.device)
     held = place if padding is None else torch.where(ids != padding, place, 0)
     return place == held.expand(ids.shape).amax(-1, keepdim=True)
+
+
+def _words_of(attacker: Attacker, spoken: Mapping[str, Tensor]) -> Tensor:
+    """What the roles of the attacker said; of chats all of which is trained on, the other side."""
+    roles = ROLES if attacker == "prompt" else ("tool",)
+    roles = attacker if isinstance(attacker, tuple) else roles
+    return torch.stack([spoken[role] for role in roles]).any(0)
 
 
 def _mask(
@@ -121,7 +146,8 @@ def _mask(
 def _tools(inputs: Mapping[str, Any], answered: Tensor) -> Tensor:
     if inputs.get("tool_mask") is None:
         raise ValueError(
-            "attacker='tools' but the batch has no tool_mask; train with tools, or use 'prompt'"
+            "attacker='tools' but the batch has no tool_mask, and no chat template was read; train "
+            "with tools, or use 'prompt'"
         )
     return ~_not_tools(inputs, answered)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from aajr._inspection import inspect
 from aajr._modes import evaluating
 from aajr.integrations.trl._parts import Parts, decode, float32
-from aajr.integrations.trl._settings import Robustness
+from aajr.integrations.trl._roles import Template, read_template
+from aajr.integrations.trl._settings import Attacker, Robustness
 
 IMAGES = ("image", "images")
 
@@ -21,7 +23,8 @@ def check_host(trainer: Any, parts: Parts, settings: Robustness) -> None:
 
     Raises:
         ValueError: a compiled model, Liger's kernels, reentrant checkpointing, images, a layer that
-            is not there, tools of a reward model, a step below the resolution of its arithmetic.
+            is not there, roles that the chat template does not tell, a step below the resolution of
+            its arithmetic.
     """
     _check_passes(trainer)
     _check_images(trainer)
@@ -29,9 +32,27 @@ def check_host(trainer: Any, parts: Parts, settings: Robustness) -> None:
         raise ValueError(
             f"layer={settings.layer} but the model has layers 0 to {len(parts.layers) - 1}"
         )
-    if parts.scores and settings.attacker == "tools":
-        raise ValueError("attacker='tools' but a reward model has no tools; use 'prompt'")
+    generates = hasattr(trainer, "reward_funcs")
+    if isinstance(settings.attacker, tuple) or (settings.attacker == "tools" and not generates):
+        chat_template(trainer, settings.attacker)
     _check_resolution(parts, settings)
+
+
+def chat_template(trainer: Any, attacker: Attacker) -> Template:
+    """The marks of the chat template with which the trainer writes its data.
+
+    Raises:
+        ValueError: no template, or one that does not tell the attacker's roles.
+    """
+    roles = attacker if isinstance(attacker, tuple) else ("tool",)
+    roles = ("user",) if attacker == "prompt" else roles
+    whole = trainer.processing_class
+    own = getattr(trainer, "chat_template", None) or getattr(whole, "chat_template", None)
+    template = own if isinstance(own, str) else None
+    return _read(getattr(whole, "tokenizer", whole), ("assistant", *roles), template)
+
+
+_read = functools.lru_cache(maxsize=8)(read_template)
 
 
 def _check_passes(trainer: Any) -> None:

@@ -13,7 +13,13 @@ from aajr._checks import check_count
 
 MethodName = Literal["aajr", "random_direction", "r3f", "smart", "adversarial"]
 MetricName = Literal["fisher", "euclidean", "hidden"]
-Attacker = Literal["prompt", "tools", "all"] | Callable[[Mapping[str, Any]], Tensor]
+Role = Literal["user", "tool"]
+Attacker = (
+    Literal["prompt", "tools", "all"] | tuple[Role, ...] | Callable[[Mapping[str, Any]], Tensor]
+)
+
+ROLES: tuple[Role, ...] = get_args(Role)
+"""Who may be the attacker in a chat."""
 
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 """AAJR and what it is compared with; NEFTune is TRL's own ``neftune_noise_alpha``."""
@@ -34,9 +40,12 @@ class Robustness:
             (the trainer's loss at the point that raises it most).
         radius: ε of ``r3f``, ``smart`` and ``adversarial``, as a share of ‖e‖.
         steps: of the ascent of ``smart`` and ``adversarial``.
-        attacker: which tokens move: ``prompt`` (all that is not answered for), ``tools`` (what
-            tools returned, GRPO and RLOO), ``all``, or a function from the arguments of the model's
-            call (``input_ids``, ``labels``, …) to a mask ``[rows, tokens]``.
+        attacker: which tokens move: ``prompt`` (all that is not answered for; of chats that are
+            trained on as a whole, what users and tools said), roles of the chat template such as
+            ``("tool", "user")`` (their words alone, never the system prompt or the template's
+            marks), ``tools`` (what tools returned, by TRL's tool mask or else by the template),
+            ``all``, or a function from the arguments of the model's call (``input_ids``,
+            ``labels``, …) to a mask ``[rows, tokens]``.
         layer: the direction is one of this layer's input; 0: of the embeddings. The perturbed pass
             skips the layers before.
         metric: ``fisher``, ``euclidean`` (logits), or ``hidden`` (last hidden state, without the
@@ -81,7 +90,9 @@ class Robustness:
     def __post_init__(self) -> None:
         _check_name("method", self.method, METHODS)
         _check_name("metric", self.metric, get_args(MetricName))
-        if not callable(self.attacker):
+        if isinstance(self.attacker, tuple):
+            _check_roles(self.attacker)
+        elif not callable(self.attacker):
             _check_name("attacker", self.attacker, ("prompt", "tools", "all"))
         _check_range("weight", self.weight, 0, math.inf)
         _check_range("radius", self.radius, 0, math.inf, open_low=True)
@@ -115,6 +126,14 @@ class Robustness:
 def _check_name(name: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")
+
+
+def _check_roles(roles: tuple[str, ...]) -> None:
+    if not roles or not set(roles) <= set(ROLES):
+        raise ValueError(
+            f"attacker={roles!r} is not allowed; give one or more of {', '.join(ROLES)}, or a "
+            "function that marks tokens"
+        )
 
 
 def _check_range(

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aajr.integrations.trl._attacked import attacked
+from aajr.integrations.trl._attacked import all_answered, attacked
 from aajr.integrations.trl._batches import Choice, Inputs, choose
-from aajr.integrations.trl._host import check_host
+from aajr.integrations.trl._host import chat_template, check_host
 from aajr.integrations.trl._parts import Parts, Reached, listening, take_apart
 from aajr.integrations.trl._penalties import PENALTIES, Found, HostLoss, Scene
 from aajr.integrations.trl._ranks import Ranks, ragged
+from aajr.integrations.trl._roles import Template
 from aajr.integrations.trl._settings import Robustness
 from aajr.integrations.trl._sharded import check_spread, hold, release_after_backward
 
@@ -126,7 +127,8 @@ class RobustTrainer:
         """What is penalised; None where no process has anything."""
         parts, settings = _parts(self), self.robustness
         arguments = _arguments_of(parts, loss, choice.inputs)
-        where = attacked(arguments, settings.attacker, choice.inputs, parts.padding)
+        template = self._template(arguments, choice.inputs)
+        where = attacked(arguments, settings.attacker, choice.inputs, parts.padding, template)
         if idle:
             where = where.nowhere()
         chosen, moved = ranks.total([0.0 if idle else 1.0, where.mask.any()]).tolist()
@@ -141,6 +143,19 @@ class RobustTrainer:
         ranks = ranks.knowing(where.text)
         scene = Scene(parts, settings, arguments, where, choice.rows, loss, generator, ranks)
         return replace(scene, by_tokens="labels" in choice.inputs, idle=idle)
+
+    def _template(self, arguments: Inputs, inputs: Inputs) -> Template | None:
+        """The chat's, where it tells who the attacker is."""
+        attacker = self.robustness.attacker
+        by_role = isinstance(attacker, tuple)
+        if by_role or (attacker == "tools" and inputs.get("tool_mask") is None):
+            return chat_template(self, attacker)
+        if attacker != "prompt" or not all_answered(arguments):
+            return None
+        try:
+            return chat_template(self, attacker)
+        except ValueError:  # no chat, and no prompt either: a warning says so
+            return None
 
     def _weighted(self, found: Found, scene: Scene) -> Tensor:
         """λ times the mean over all processes, whose gradients the host will average; logged."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import gc
 import random
+import re
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import transformers
 from datasets import Dataset
 from peft import LoraConfig
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -67,7 +69,7 @@ def config(**changes: Any) -> LlamaConfig:
         "num_key_value_heads": 2,
     }
     ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
-    return LlamaConfig(vocab_size=len(WORDS), **{**sizes, **ids, **changes})
+    return LlamaConfig(**{"vocab_size": len(WORDS), **sizes, **ids, **changes})
 
 
 def model(host: str = "sft", seed: int = 0, **changes: Any) -> Any:
@@ -175,6 +177,28 @@ def of_family(name: str, seed: int = 0) -> Any:
         return getattr(transformers, name)(FAMILIES[name]())
 
 
+MARKS = r"<[|｜][^<>\s'\"]*[|｜]>|<(?:start|end)_of_turn>|</?s>|\[/?[A-Z_]+\]"
+
+
+def chat_tokenizer(template: str | None, merges: Sequence[tuple[str, str]] = ()) -> Any:
+    """Of single bytes and the merges, with the marks of a template as tokens of their own."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merged = [a + b for a, b in merges]
+    vocabulary = {piece: index for index, piece in enumerate([*letters, *merged])}
+    bytewise = Tokenizer(models.BPE(vocabulary, list(merges)))
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bytewise.decoder = decoders.ByteLevel()
+    found = PreTrainedTokenizerFast(
+        tokenizer_object=bytewise,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        additional_special_tokens=sorted(set(re.findall(MARKS, template or ""))),
+    )
+    found.chat_template = template
+    return found
+
+
 def words(draw: random.Random, count: int) -> str:
     return " ".join(f"w{draw.randrange(29)}" for _ in range(count))
 
@@ -211,9 +235,13 @@ def trainer(
     rollout_func: Any = None,
     reward_func: Any = reward,
     compute_loss_func: Any = None,
+    speech: Any = None,
     **changes: Any,
 ) -> Any:
-    """The host's trainer, robust if settings are given; ``lora`` is the adapters' dropout."""
+    """The host's trainer, robust if settings are given; ``lora`` is the adapters' dropout.
+
+    ``speech`` is the tokenizer, if not the words'.
+    """
     kind, settings = HOSTS[host]
     arguments: dict[str, Any] = {
         "max_steps": 3,
@@ -235,7 +263,7 @@ def trainer(
         "model": model(host) if network is None else network,
         "args": settings(str(directory), **{**arguments, **changes}),
         "train_dataset": data(host) if dataset is None else dataset,
-        "processing_class": tokenizer(),
+        "processing_class": tokenizer() if speech is None else speech,
     }
     if host in GENERATING:
         given["reward_funcs"] = reward_func
