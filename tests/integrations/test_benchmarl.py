@@ -22,10 +22,15 @@ from benchmarl.environments import VmasTask, task_config_registry
 from benchmarl.experiment import Experiment, ExperimentConfig
 from benchmarl.models.gru import GruConfig
 from benchmarl.models.mlp import MlpConfig
+from tensordict import TensorDict
+from tensordict.nn import TensorDictModule
+from torchrl.data import Categorical, Composite
+from torchrl.modules import MaskedCategorical, ProbabilisticActor
 
 import aajr
+from aajr.integrations._adversaries import beside
 from aajr.integrations.benchmarl import HideAndSeekTask, Robustness, robustify
-from aajr.integrations.benchmarl._penalised import observation_key
+from aajr.integrations.benchmarl._penalised import PenalisedActor, observation_key
 
 ALL = (MappoConfig, IppoConfig, MasacConfig, IsacConfig, MaddpgConfig, IddpgConfig)
 BALL = aajr.Ball("linf", 0.1)
@@ -137,6 +142,49 @@ def test_the_map_is_the_actors_distribution(tmp_path):
     torch.testing.assert_close(log_scale.exp(), batch["agents", "scale"])
 
 
+def masked_actor(linear, actions):
+    module = TensorDictModule(linear, [("agents", "observation")], [("agents", "logits")])
+    return ProbabilisticActor(
+        module=module,
+        spec=Composite({("agents", "action"): Categorical(actions, shape=(4, 2))}),
+        in_keys={"logits": ("agents", "logits"), "mask": ("agents", "action_mask")},
+        out_keys=[("agents", "action")],
+        distribution_class=MaskedCategorical,
+    )
+
+
+@pytest.mark.parametrize("penalty", [aajr.AAJR, aajr.Frobenius, aajr.RandomDirection])
+def test_a_mask_of_actions_is_the_policy_without_the_forbidden_ones(penalty):
+    generator = torch.Generator().manual_seed(0)
+    full, part = torch.nn.Linear(3, 5), torch.nn.Linear(3, 3)
+    allowed = torch.tensor([True, False, True, True, False])
+    with torch.no_grad():
+        part.weight.copy_(full.weight[allowed])
+        part.bias.copy_(full.bias[allowed])
+    x = torch.randn(1, 4, 2, 3, generator=generator)
+    batch = TensorDict({("agents", "observation"): x}, [1, 4])
+    batch["agents", "action_mask"] = allowed.expand(1, 4, 2, 5)
+    settings = Robustness(BALL, penalty, weight=0.5, seed=7)
+    hook = PenalisedActor(masked_actor(full, 5), "agents", "loss_objective", settings)
+    hook(None, (batch,), losses := _Losses("loss_objective"))
+    shown = hook.map(beside(x, batch["agents", "action_mask"]).flatten(0, 1))
+    assert torch.equal(shown.isneginf(), ~allowed.expand(4, 2, 5))
+    torch.testing.assert_close(shown[..., allowed], part(x[0]))
+    assert float(losses["loss_objective"]) > 1
+    assert losses["loss_objective"].isfinite()
+    losses["loss_objective"].backward()
+    assert bool(full.weight.grad.isfinite().all())
+    assert not full.weight.grad[~allowed].any()
+    assert full.weight.grad[allowed].any()
+
+
+def test_the_horizon_of_hide_and_seek_is_truncation():
+    task = HideAndSeekTask.HIDE_AND_SEEK.get_task({"max_steps": 3, "n_hiders": 2})
+    after = task.get_env_fun(2, False, 0, "cpu")().rollout(3)["next"]
+    assert after["truncated"][:, -1].all()
+    assert not after["terminated"].any()
+
+
 def test_hide_and_seek_is_a_task(tmp_path):
     assert task_config_registry["aajr/hide_and_seek"] is HideAndSeekTask.HIDE_AND_SEEK
     task = HideAndSeekTask.HIDE_AND_SEEK.get_task({"max_steps": 20, "n_hiders": 2})
@@ -163,9 +211,6 @@ def test_bad_input_names_the_remedy(tmp_path):
     with pytest.raises(ValueError, match="recurrent"):
         experiment(tmp_path, robustify(MappoConfig.get_from_yaml(), off()), model=recurrent)
     observation = ("agents", "observation")
-    masked = types.SimpleNamespace(in_keys=[observation, ("agents", "action_mask")])
-    with pytest.raises(ValueError, match="a mask of actions"):
-        observation_key(masked, "agents")
     several = types.SimpleNamespace(in_keys=[observation, ("agents", "lidar")])
     with pytest.raises(ValueError, match="CatTensors"):
         observation_key(several, "agents")

@@ -15,12 +15,17 @@ from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.connectors.env_to_module import FlattenObservations
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.env.multi_agent_env import make_multi_agent
+from ray.rllib.examples.rl_modules.classes.action_masking_rlm import ActionMaskingTorchRLModule
 
 import aajr
 import aajr.integrations.rllib._settings
+from aajr.adversaries import SubsetSearch
+from aajr.geometry import Dropped
+from aajr.integrations._adversaries import protect_mask
 from aajr.integrations.rllib import Robustness, RobustPPOTorchLearner
-from aajr.integrations.rllib._settings import ActionMap
+from aajr.integrations.rllib._settings import ActionMap, attacked
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -63,6 +68,26 @@ class Parts(Bits):
 
     def _seen(self):
         return {"a": super()._seen(), "b": super()._seen()}
+
+
+class Choice(Bits):
+    """Two of five actions are forbidden, others in every step."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        mask = spaces.Box(0.0, 1.0, (5,), np.float32)
+        self.observation_space = spaces.Dict(
+            {"observations": self.observation_space, "action_mask": mask}
+        )
+        self.action_space = spaces.Discrete(5)
+
+    def _seen(self):
+        self.mask = self.np_random.permutation([1, 1, 1, 0, 0]).astype(np.float32)
+        return {"observations": super()._seen(), "action_mask": self.mask}
+
+    def step(self, action):
+        assert self.mask[action] == 1
+        return super().step(action)
 
 
 def config_of(environment, learner=RobustPPOTorchLearner, settings=None, **environment_config):
@@ -148,6 +173,76 @@ def test_the_loss_is_rllibs_at_the_worst_point_plus_the_penalty_there(monkeypatc
     assert totals
     assert metrics["default_policy"]["aajr_weight"] == 0.5
     assert metrics["default_policy"]["aajr_penalty"] > 0
+
+
+def masked(settings, learner=RobustPPOTorchLearner):
+    spec = RLModuleSpec(
+        module_class=ActionMaskingTorchRLModule,
+        model_config=DefaultModelConfig(fcnet_hiddens=[8]),
+    )
+    return config_of(Choice, learner, settings).rl_module(rl_module_spec=spec)
+
+
+def test_masks_of_actions_are_kept_and_weight_zero_is_rllibs_own_training():
+    host, _ = trained(masked(None, PPOTorchLearner), 1)
+    still = Robustness(BALL, aajr.AAJR, weight=0.0, placement="clean")
+    assert equal(host, trained(masked(still), 1)[0])
+    changed, metrics = trained(masked(Robustness(BALL, aajr.RandomDirection)), 1)
+    assert not equal(host, changed)
+    assert 0 < metrics["default_policy"]["aajr_penalty"] < np.inf
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_map_with_a_mask_is_the_policy_without_the_forbidden_actions(nested):
+    class Masking(torch.nn.Linear):
+        """RLlib's way: a large number for the logarithm of nought."""
+
+        def forward_train(self, batch):
+            seen, mask = batch[Columns.OBS], batch.get("action_mask")
+            if nested:
+                seen, mask = seen["observations"], seen["action_mask"]
+            logits = self(seen) + mask.log().clamp_min(torch.finfo(torch.float32).min)
+            return {Columns.ACTION_DIST_INPUTS: logits}
+
+    full, part = Masking(3, 5), torch.nn.Linear(3, 3)
+    allowed = torch.tensor([True, False, True, True, False])
+    with torch.no_grad():
+        part.weight.copy_(full.weight[allowed])
+        part.bias.copy_(full.bias[allowed])
+    x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    columns = {Columns.OBS: x, "action_mask": allowed.expand(6, 5)}
+    if nested:
+        columns = {Columns.OBS: {"observations": x, "action_mask": allowed.expand(6, 5)}}
+    policy = ActionMap(full, 5, nested)
+    plug = Robustness(BALL, aajr.AAJR(metric=aajr.Categorical(), fraction=1.0)).minimax(
+        aajr.Categorical()
+    )
+    plain = Robustness(BALL, plug.penalty).minimax(aajr.Categorical())
+    steady = aajr.ProjectedGradientAscent(BALL, lambda u, _: u[:, 0], steps=3)
+    plain.adversary = plug.adversary = steady
+    protect_mask(plug, 3, 5)
+    seen = attacked(columns, 5)
+    found, expected = plug.regularise(policy, seen), plain.regularise(part, x)
+    torch.testing.assert_close(policy(seen)[:, allowed], part(x))
+    assert torch.equal(policy(seen).isneginf(), ~allowed.expand(6, 5))
+    torch.testing.assert_close(found.trajectory.worst[:, :3], expected.trajectory.worst)
+    assert torch.equal(found.trajectory.worst[:, 3:], allowed.expand(6, 5).float())
+    torch.testing.assert_close(found.penalty, expected.penalty, rtol=2e-3, atol=0)
+
+
+def test_a_mask_needs_a_ball_and_keeps_all_of_it():
+    scale, low = torch.tensor([1.0, 2.0]), torch.tensor([-1.0, 0.0])
+    ball = aajr.Ball("l2", 0.1, scale=scale, low=low, high=5.0)
+    plug = aajr.Minimax(aajr.ProjectedGradientAscent(ball), aajr.RandomDirection())
+    protect_mask(plug, 2, 3)
+    kept = plug.adversary.ball
+    assert kept.mask.tolist() == plug.penalty.mask.tolist() == [True, True, False, False, False]
+    assert kept.scale.tolist() == [1.0, 2.0, 1.0, 1.0, 1.0]
+    assert kept.low.tolist() == [-1.0, 0.0, -np.inf, -np.inf, -np.inf]
+    assert kept.high.tolist() == [5.0, 5.0, np.inf, np.inf, np.inf]
+    dropped = SubsetSearch(Dropped(torch.zeros(2, dtype=torch.long), 1))
+    with pytest.raises(ValueError, match="SubsetSearch has no ball"):
+        protect_mask(aajr.Minimax(dropped), 2, 3)
 
 
 def test_each_module_has_settings_of_its_own():

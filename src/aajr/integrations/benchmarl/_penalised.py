@@ -14,6 +14,7 @@ from torchrl.objectives import LossModule
 
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.geometry import Ball, Categorical, DiagonalGaussian, Euclidean, Metric
+from aajr.integrations._adversaries import apart, beside, only_allowed, protect_mask
 from aajr.minimax import Minimax
 from aajr.penalties import Penalty
 
@@ -168,14 +169,20 @@ class PenalisedActor:
 
     def __init__(self, policy: Any, group: str, key: str, robustness: Robustness) -> None:
         self.key = key
-        self.observation = observation_key(policy, group)
-        self.map = ActorMap(policy, self.observation)
+        self.observation, self.mask = observation_key(policy, group)
+        self.map = ActorMap(policy, self.observation, self.mask)
         self.metric = metric_of(policy)
         self.minimax = robustness.minimax(self.metric)
 
     def __call__(self, module: nn.Module, inputs: Any, losses: TensorDictBase) -> TensorDictBase:
         """Add λ · penalty at the minibatch's observations to the actor's loss."""
         x = inputs[0].get(self.observation)
+        if self.mask is not None:
+            mask = inputs[0].get(self.mask)
+            if not self.map.actions:
+                self.map.actions = mask.shape[-1]
+                protect_mask(self.minimax, x.shape[-1], mask.shape[-1])
+            x = beside(x, mask)
         regularised = self.minimax.regularise(self.map, x.flatten(0, -3))
         if regularised.total.requires_grad:
             losses.set(self.key, losses.get(self.key) + regularised.total)
@@ -189,21 +196,34 @@ class ActorMap(nn.Module):
     Args:
         policy: a probabilistic actor of BenchMARL, shared and not copied.
         observation: its input's key.
+        mask: key of the mask of actions, which follows an observation; None for none.
     """
 
-    def __init__(self, policy: Any, observation: tuple[str, ...]) -> None:
+    def __init__(
+        self, policy: Any, observation: tuple[str, ...], mask: tuple[str, ...] | None = None
+    ) -> None:
         super().__init__()
         self.policy = policy
         self.observation = observation
+        self.mask = mask
+        self.actions = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """(mean, log scale), logits, or the plain action: ``[batch, agents, parameters]``."""
-        seen = TensorDict({self.observation: x}, batch_size=x.shape[:1])
+        allowed = None
+        if self.mask is not None:
+            x, allowed = apart(x, self.actions)
+        entries = (
+            {self.observation: x} if allowed is None else {self.observation: x, self.mask: allowed}
+        )
+        seen = TensorDict(entries, batch_size=x.shape[:1])
         parameters = self.policy.get_dist_params(seen)
         keys = [key for key in self.policy[-1].in_keys if key != self.observation]
         values = {key[-1] if isinstance(key, tuple) else key: parameters.get(key) for key in keys}
         if "scale" in values:
             return torch.cat([values["loc"], values["scale"].log()], -1)
+        if allowed is not None:
+            return only_allowed(values["logits"], allowed)
         return values["logits"] if "logits" in values else values["param"]
 
 
@@ -215,11 +235,14 @@ def metric_of(policy: Any) -> Metric:
     return Categorical() if "logits" in names else Euclidean()
 
 
-def observation_key(policy: Any, group: str) -> tuple[str, ...]:
-    """The one observation of a group.
+Key = tuple[str, ...]
+
+
+def observation_key(policy: Any, group: str) -> tuple[Key, Key | None]:
+    """The one observation of a group, and the mask of its actions if there is one.
 
     Raises:
-        ValueError: a recurrent policy, a mask of actions, several observations.
+        ValueError: a recurrent policy, several observations.
     """
     keys = [key for key in policy.in_keys if key != "is_init"]
     if "is_init" in policy.in_keys or any("hidden" in str(key) for key in keys):
@@ -228,15 +251,12 @@ def observation_key(policy: Any, group: str) -> tuple[str, ...]:
             "observation does not determine its output. Use an MLP or GNN, with past frames in "
             "the observation"
         )
-    if any("mask" in str(key) for key in keys):
-        raise ValueError(
-            f"the policy of group {group!r} reads a mask of actions ({keys}), without which the "
-            "attacked map is not the policy; use a task that masks no actions"
-        )
-    if len(keys) != 1:
+    keys = [key if isinstance(key, tuple) else (key,) for key in keys]
+    masks = [key for key in keys if key[-1] == "action_mask"]
+    keys = [key for key in keys if key not in masks]
+    if len(keys) != 1 or len(masks) > 1:
         raise ValueError(
             f"the policy of group {group!r} reads {keys}; a ball needs one vector of floats: "
             "concatenate them by TorchRL's CatTensors in the task's transforms"
         )
-    key = keys[0]
-    return key if isinstance(key, tuple) else (key,)
+    return keys[0], masks[0] if masks else None

@@ -10,7 +10,15 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
-from aajr.integrations.rllib._settings import ActionMap, Robustness, fisher, settings_of
+from aajr.integrations._adversaries import one_budget, protect_mask, with_ball
+from aajr.integrations.rllib._settings import (
+    ActionMap,
+    Robustness,
+    attacked,
+    fisher,
+    parts_of,
+    settings_of,
+)
 from aajr.minimax import Minimax
 
 _STATE = "aajr"
@@ -23,7 +31,10 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
 
     The value is taken at x. What is attacked is the map from observations, as the connectors leave
     them, to the inputs of the action distribution. The adversary's objective may read ``action``
-    and ``advantage``. Rows that RLlib masks are left out. The settings are
+    and ``advantage``. Rows that RLlib masks are left out. An observation ``{"observations",
+    "action_mask"}``, as RLlib's module with masks takes it, is attacked in its first part; a
+    forbidden action has probability 0 and no part in attack and penalty. One observation has one
+    budget, unless the ball says ``event_dims``. The settings are
     ``learner_config_dict["aajr"]``: a :class:`Robustness` for every module, or a mapping of module
     ids to settings, where None and absent ids train as in RLlib.
 
@@ -57,10 +68,12 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
             return super().compute_loss_for_module(
                 module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
             )
-        policy = ActionMap(self.module[module_id].unwrapped())
+        module = self.module[module_id].unwrapped()
+        actions = parts_of(module.observation_space)[1]
+        policy = ActionMap(module, actions, isinstance(batch[Columns.OBS], dict))
         minimax = self._minimax(module_id, settings)
-        rows = batch.get(Columns.LOSS_MASK, ...)
-        x = batch[Columns.OBS][rows]
+        rows, seen = batch.get(Columns.LOSS_MASK, ...), attacked(batch, actions)
+        x = seen[rows]
         data = {
             "action": batch[Columns.ACTIONS][rows],
             "advantage": batch[Postprocessing.ADVANTAGES][rows],
@@ -68,9 +81,9 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
         regularised = minimax.regularise(policy, x, data)
         worst = regularised.trajectory.worst
         if settings.placement == "adversarial" and not torch.equal(worst, x):
-            shown = batch[Columns.OBS].clone()
+            shown = seen.clone()
             shown[rows] = worst
-            fwd_out = {**fwd_out, Columns.ACTION_DIST_INPUTS: policy(shown)}
+            fwd_out = {**fwd_out, Columns.ACTION_DIST_INPUTS: policy.host(shown)}
         task = super().compute_loss_for_module(
             module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
         )
@@ -99,8 +112,14 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
     def _minimax(self, module_id: str, settings: Robustness) -> Minimax:
         plugs = self._plugs()
         if module_id not in plugs:
-            metric = fisher(module_id, self.module[module_id].unwrapped())
-            plugs[module_id] = settings.minimax(metric)
+            module = self.module[module_id].unwrapped()
+            plug = settings.minimax(fisher(module_id, module))
+            observed, actions = parts_of(module.observation_space)
+            dims = len(observed.shape)
+            plug.adversary = with_ball(plug.adversary, lambda ball: one_budget(ball, dims))
+            if actions:
+                protect_mask(plug, observed.shape[0], actions)
+            plugs[module_id] = plug
         return plugs[module_id]
 
     def _plugs(self) -> dict[str, Minimax]:

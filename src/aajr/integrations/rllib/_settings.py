@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from aajr._checks import check_choice
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.geometry import Ball, Categorical, DiagonalGaussian, Metric
+from aajr.integrations._adversaries import apart, beside, only_allowed
 from aajr.minimax import Minimax
 from aajr.penalties import Penalty
+
+OBSERVATIONS, MASK = "observations", "action_mask"
+"""The keys of an observation with a mask of actions, as RLlib's own module names them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,16 +92,52 @@ class ActionMap(nn.Module):
 
     Args:
         module: RLlib's, shared and not copied.
+        actions: length of the mask of actions that follows an observation; 0 for none.
+        nested: whether the module reads both as one dict, in place of two columns.
     """
 
-    def __init__(self, module: RLModule) -> None:
+    def __init__(self, module: RLModule, actions: int = 0, nested: bool = False) -> None:
         super().__init__()
         self.module = module
+        self.actions = actions
+        self.nested = nested
 
     def forward(self, x: Tensor) -> Tensor:
-        """The training forward pass at x."""
-        output: Tensor = self.module.forward_train({Columns.OBS: x})[Columns.ACTION_DIST_INPUTS]
+        """The training forward pass at x; -inf for actions that the row's mask forbids."""
+        if not self.actions:
+            return self.host(x)
+        mask = apart(x, self.actions)[1]
+        return only_allowed(self.host(x), mask)
+
+    def host(self, x: Tensor) -> Tensor:
+        """As RLlib's module gives it, whatever it has in place of -inf."""
+        columns: dict[str, Any] = {Columns.OBS: x}
+        if self.actions:
+            observation, mask = apart(x, self.actions)
+            parts = {OBSERVATIONS: observation, MASK: mask.to(x)}
+            columns = {Columns.OBS: observation, MASK: parts[MASK]}
+            columns = {Columns.OBS: parts} if self.nested else columns
+        output: Tensor = self.module.forward_train(columns)[Columns.ACTION_DIST_INPUTS]
         return output
+
+
+def parts_of(space: spaces.Space) -> tuple[spaces.Space, int]:
+    """What is attacked, and the length of the mask of actions beside it; 0 for none."""
+    masked = isinstance(space, spaces.Dict) and set(space.spaces) == {OBSERVATIONS, MASK}
+    return (space[OBSERVATIONS], int(space[MASK].shape[0])) if masked else (space, 0)
+
+
+def attacked(batch: Mapping[str, Any], actions: int) -> Tensor:
+    """Observations ``[rows, ...]``, with the mask of actions as further features if there is one.
+
+    RLlib's module with masks takes both out of the observation and leaves two columns.
+    """
+    observation: Any = batch[Columns.OBS]
+    if not actions:
+        return observation
+    if isinstance(observation, Mapping):
+        return beside(observation[OBSERVATIONS], observation[MASK])
+    return beside(observation, batch[MASK])
 
 
 def fisher(module_id: str, module: RLModule) -> Metric:
@@ -107,7 +147,13 @@ def fisher(module_id: str, module: RLModule) -> Metric:
         ValueError: observations that are no floats, actions without a known density, a stateful
             module.
     """
-    _check_observations(module_id, module.observation_space)
+    observed, actions = parts_of(module.observation_space)
+    _check_observations(module_id, observed)
+    if actions and len(observed.shape) != 1:
+        raise ValueError(
+            f"module {module_id!r} sees observations of shape {observed.shape} beside a mask of "
+            "actions; flatten them to one vector"
+        )
     if module.is_stateful():
         raise ValueError(
             f"module {module_id!r} is stateful; one observation does not determine its output. "

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from aajr._checks import check_choice, check_finite
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.geometry import Ball
+from aajr.integrations._adversaries import one_budget, with_ball
 from aajr.integrations.sb3._maps import PolicyMap, check_supported, policy_map
 from aajr.integrations.sb3._preprocessing import lost_statistics, normalises
 from aajr.minimax import Minimax, RobustLoss
@@ -226,14 +227,13 @@ def on_whole_observations(adversary: Adversary, space: spaces.Box) -> Adversary:
 
     Where the ball says ``event_dims``, ``low`` or ``high`` itself, that counts.
     """
-    ball = getattr(adversary, "ball", None)
-    if not isinstance(ball, Ball) or not is_dataclass(adversary):
-        return adversary
-    if ball.event_dims is None and len(space.shape) > 1:
-        ball = replace(ball, event_dims=len(space.shape))
-    if is_image_space(space) and ball.low is None and ball.high is None:
-        ball = replace(ball, low=0.0, high=255.0)
-    return adversary if ball is adversary.ball else replace(adversary, ball=ball)
+
+    def whole(ball: Ball) -> Ball:
+        ball = one_budget(ball, len(space.shape))
+        open_ended = ball.low is None and ball.high is None
+        return replace(ball, low=0.0, high=255.0) if is_image_space(space) and open_ended else ball
+
+    return with_ball(adversary, whole)
 
 
 def epsilon_unit(agent: BaseAlgorithm) -> str:

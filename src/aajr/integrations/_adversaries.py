@@ -1,0 +1,80 @@
+"""What hosts change about an adversary's ball, and masks of actions beside what is attacked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+
+import torch
+from torch import Tensor
+
+from aajr.adversaries import Adversary
+from aajr.geometry import Ball
+from aajr.minimax import Minimax
+from aajr.penalties import Frobenius, RandomDirection, Spectral
+
+
+def with_ball(adversary: Adversary, change: Callable[[Ball], Ball]) -> Adversary:
+    """The adversary with another ball; itself if it has none or the ball stays."""
+    ball = getattr(adversary, "ball", None)
+    if not isinstance(ball, Ball) or not is_dataclass(adversary):
+        return adversary
+    changed = change(ball)
+    return adversary if changed is ball else replace(adversary, ball=changed)
+
+
+def one_budget(ball: Ball, dims: int) -> Ball:
+    """One budget for an observation of ``dims`` dimensions, unless the ball says otherwise."""
+    return ball if ball.event_dims is not None or dims < 2 else replace(ball, event_dims=dims)
+
+
+def beside(x: Tensor, mask: Tensor) -> Tensor:
+    """Observations with the mask of actions as further features, so that each row keeps its own."""
+    return torch.cat([x, mask.to(x)], -1)
+
+
+def apart(x: Tensor, actions: int) -> tuple[Tensor, Tensor]:
+    """What :func:`beside` joined; the mask is boolean."""
+    return x[..., :-actions], x[..., -actions:] > 0.5
+
+
+def only_allowed(logits: Tensor, mask: Tensor) -> Tensor:
+    """-inf for the actions that a mask forbids: probability 0."""
+    return logits.masked_fill(~mask, -math.inf)
+
+
+def protect_mask(minimax: Minimax, features: int, actions: int) -> None:
+    """Keep adversary and penalty from the ``actions`` features behind ``features``.
+
+    Raises:
+        ValueError: an adversary without a ball.
+    """
+    if not isinstance(getattr(minimax.adversary, "ball", None), Ball):
+        raise ValueError(
+            f"adversary={type(minimax.adversary).__name__} has no ball that could leave the mask "
+            "of actions alone; give for instance aajr.Ball('linf', 0.1)"
+        )
+
+    def protected(ball: Ball) -> Ball:
+        return replace(
+            ball,
+            mask=_longer(True if ball.mask is None else ball.mask, features, actions, False),
+            scale=None if ball.scale is None else _longer(ball.scale, features, actions, 1.0),
+            low=None if ball.low is None else _longer(ball.low, features, actions, -math.inf),
+            high=None if ball.high is None else _longer(ball.high, features, actions, math.inf),
+        )
+
+    minimax.adversary = with_ball(minimax.adversary, protected)
+    penalty = minimax.penalty
+    if isinstance(penalty, Frobenius | Spectral | RandomDirection):
+        mask = _longer(True if penalty.mask is None else penalty.mask, features, actions, False)
+        minimax.penalty = replace(penalty, mask=mask)
+
+
+def _longer(value: Tensor | float, features: int, actions: int, rest: float) -> Tensor:
+    """A value per feature, broadcast to ``features``, and ``rest`` for the features behind."""
+    given = torch.as_tensor(value)
+    given = given.reshape(1) if given.ndim == 0 else given
+    given = given.expand(*given.shape[:-1], features)
+    return torch.cat([given, torch.full((*given.shape[:-1], actions), rest).to(given)], -1)
