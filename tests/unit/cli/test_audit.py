@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from aajr.cli import main
 from aajr.cli._playing import played_states
 from aajr.envs.hide_and_seek import HideAndSeekConfig
 from aajr.training import Trainer
@@ -20,23 +17,6 @@ from aajr.training.trainer import load_actor
 
 GAME = HideAndSeekConfig(n_hiders=2, n_seekers=2, n_boxes=1, max_steps=6)
 FAST = ["--budget.steps", "4", "--budget.restarts", "10", "--budget.queries", "30"]
-
-
-@pytest.fixture
-def aajr(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """The command, without a process of its own: exit status, output, errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["aajr", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as error:
-            status = int(error.code or 0)
-        output, errors = capsys.readouterr()
-        return status, output, errors
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 import aajr.evaluation.theory as package
-from aajr.cli import main
 from aajr.evaluation.theory import TheoryConfig
 from aajr.evaluation.theory._price import PriceConfig
 
@@ -22,25 +21,20 @@ TINY = TheoryConfig(
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, str]]:
+def run(aajr, monkeypatch, tmp_path) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.setitem(package.PRESETS, "smoke", TINY)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        places = ["--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
-        fixed = ["theory", "--preset", "smoke", "--workers", "1", *places]
-        monkeypatch.setattr(sys, "argv", ["aajr", *fixed, *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as error:
-            status = int(error.code or 0)
-        output, errors = capsys.readouterr()
-        return status, output, errors
-
-    return call
+    places = ["--output", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    return partial(aajr, "theory", "--preset", "smoke", "--workers", "1", *places)
 
 
-def test_the_tables_are_printed_and_written_with_their_names(run, tmp_path):
+def test_tables_are_printed_and_written_and_a_violation_is_said_aloud(run, monkeypatch, tmp_path):
+    kept, honest = {}, package.study
+
+    def keeping(*arguments):
+        kept.update(honest(*arguments))
+        return kept
+
+    monkeypatch.setattr(package, "study", keeping)
     status, output, _ = run("--problems", "5")
     assert status == 0
     assert "0 violations" in output
@@ -49,16 +43,8 @@ def test_the_tables_are_printed_and_written_with_their_names(run, tmp_path):
     assert len(written["problems"]) == 5
     assert (tmp_path / "out" / "plots" / "price_of_robustness.svg").is_file()
 
-
-def test_a_violation_ends_with_status_one_and_is_said_aloud(run, monkeypatch):
-    honest = package.study
-
-    def broken(*arguments):
-        results = honest(*arguments)
-        results["statements"][0]["violations"] = 3
-        return results
-
-    monkeypatch.setattr(package, "study", broken)
+    kept["statements"][0]["violations"] = 3
+    monkeypatch.setattr(package, "study", lambda *arguments: kept)
     status, output, _ = run()
     assert status == 1
     assert "3 violations" in output
