@@ -201,7 +201,7 @@ def _relative_entropy(u: Tensor, w: Tensor) -> Tensor:
 
     With p = softmax(u) and the centred change c = (w - u) - Σp(w - u), Σpc = 0 gives
     KL = log Σ p eᶜ = log(1 + Σ p (eᶜ - 1 - c)), a sum of terms that are never negative. Where
-    some p eᶜ exceeds e the plain logarithm is as accurate and cannot overflow.
+    some p eᶜ exceeds e, Σ p eᶜ is taken as it is, divided by a power of e that keeps it small.
     """
     u = u.masked_fill(w == -math.inf, -math.inf)
     absent = u == -math.inf
@@ -213,10 +213,10 @@ def _relative_entropy(u: Tensor, w: Tensor) -> Tensor:
     c, exponent = change - mean, (w - peak) - (total.log() + mean)
     shift = (exponent.detach().amax(-1, keepdim=True) - 1).clamp_min(0)
     weights = (exponent - shift).exp()  # p eᶜ, and what the second gives to absent actions
-    near = _near(c)
-    terms = torch.where((near == c) & ~absent, p * _series(near), weights - p * (1 + c))
-    far = weights.sum(-1, keepdim=True).log() + shift
-    return torch.where(shift > 0, far, terms.sum(-1, keepdim=True).log1p())
+    near, far = _near(c), shift > 0
+    terms = weights - p * (1 + c.masked_fill(far, 0.0))
+    terms = torch.where((near == c) & ~(absent | far), p * _series(near), terms)
+    return terms.sum(-1, keepdim=True).log1p() + shift
 
 
 def _excess(c: Tensor) -> Tensor:
@@ -233,9 +233,9 @@ def _near(c: Tensor) -> Tensor:
 
 def _series(c: Tensor) -> Tensor:
     """c²/2! + c³/3! + c⁴/4! + c⁵/5!."""
-    one = c.new_ones(())
-    total = torch.addcmul(one, c, 1 + c / 5, value=1 / 4)
-    return c.square() * (torch.addcmul(one, c, total, value=1 / 3) / 2)
+    one, half = c.new_ones(()), c.new_full((), 0.5)
+    total = torch.addcmul(one, c, torch.add(one, c, alpha=1 / 5), value=1 / 4)
+    return c.square() * torch.addcmul(half, c, total, value=1 / 6)
 
 
 def _allowed(output: Tensor, tangent: Tensor) -> Tensor:

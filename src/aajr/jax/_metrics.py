@@ -197,7 +197,7 @@ def _relative_entropy(u: Array, w: Array) -> Array:
 
     With p = softmax(u) and the centred change c = (w - u) - Σp(w - u), Σpc = 0 gives
     KL = log Σ p eᶜ = log(1 + Σ p (eᶜ - 1 - c)), a sum of terms that are never negative. Where
-    some p eᶜ exceeds e the plain logarithm is as accurate and cannot overflow.
+    some p eᶜ exceeds e, Σ p eᶜ is taken as it is, divided by a power of e that keeps it small.
     """
     u = jnp.where(w == -jnp.inf, -jnp.inf, u)
     absent = u == -jnp.inf
@@ -209,10 +209,10 @@ def _relative_entropy(u: Array, w: Array) -> Array:
     c, exponent = change - mean, (w - peak) - (jnp.log(total) + mean)
     shift = jnp.maximum(lax.stop_gradient(exponent).max(-1, keepdims=True) - 1, 0)
     weights = jnp.exp(exponent - shift)  # p eᶜ, and what the second gives to absent actions
-    near = _near(c)
-    terms = jnp.where((near == c) & ~absent, p * _series(near), weights - p * (1 + c))
-    far = jnp.log(weights.sum(-1, keepdims=True)) + shift
-    return jnp.where(shift > 0, far, jnp.log1p(terms.sum(-1, keepdims=True)))
+    near, far = _near(c), shift > 0
+    terms = weights - p * (1 + jnp.where(far, 0.0, c))
+    terms = jnp.where((near == c) & ~(absent | far), p * _series(near), terms)
+    return jnp.log1p(terms.sum(-1, keepdims=True)) + shift
 
 
 def _excess(c: Array) -> Array:
