@@ -68,4 +68,4 @@ class ERNIE(Penalty):
         original, attacked = jnp.split(policy(jnp.concatenate([x, x + delta])), 2)
         squared = 2 * self.metric.divergence(original, attacked)
         # the floor keeps the square root's gradient finite where the output did not move
-        return jnp.sqrt(jnp.maximum(squared, limits(squared).eps))
+        return jnp.sqrt(jnp.maximum(squared, limits(squared).tiny))

@@ -36,7 +36,8 @@ class CategoricalHeads(torch.distributions.Distribution):
 
     def entropy(self) -> Tensor:
         """Sum of the heads' entropies, ``[...]``."""
-        return -(self.logits.exp() * self.logits).sum(-1)
+        finite = self.logits.clamp_min(torch.finfo(self.logits.dtype).min)  # 0 · -inf is NaN
+        return -(self.logits.exp() * finite).sum(-1)
 
     @property
     def mode(self) -> Tensor:

@@ -14,6 +14,7 @@ from aajr import (
     RandomDirection,
     Spectral,
     StateAdversarial,
+    UniformNoise,
 )
 from tests import dense
 
@@ -125,3 +126,11 @@ def test_bad_masks_are_refused(kind, points, mask, message, generator):
 def test_bad_settings_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9])
+def test_ernie_sees_small_changes(size, generator):
+    policy = lambda x: size * x  # noqa: E731
+    trajectory = UniformNoise(Ball("l2", 0.1))(policy, torch.ones(8, 3), generator)
+    value = ERNIE(ball=Ball("l2", 0.1), steps=10)(policy, trajectory, generator)
+    assert float(value) == pytest.approx(0.1 * size, rel=1e-2)

@@ -31,6 +31,14 @@ def test_heads_are_a_product_of_categoricals():
     assert torch.equal(ours.mode, greedy_heads(logits, HEADS))
 
 
+def test_a_masked_action_adds_nothing_to_the_entropy():
+    logits = torch.tensor([[0.0, 1.0, -torch.inf]], requires_grad=True)
+    entropy = CategoricalHeads(logits, (3,)).entropy()
+    assert torch.allclose(entropy, Categorical(logits=logits[:, :2]).entropy())
+    (slope,) = torch.autograd.grad(entropy.sum(), logits)
+    assert bool(slope.isfinite().all())
+
+
 def test_sampling_has_the_right_frequencies():
     logits = torch.tensor([1.0, 0.0, -1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     drawn = sample_heads(logits.expand(40_000, -1), HEADS, generator())
