@@ -115,7 +115,7 @@ def test_what_is_added_is_our_penalty_on_the_same_minibatch(config, tmp_path):
     generator = torch.Generator().manual_seed(7)
     attack = aajr.ProjectedGradientAscent(BALL, aajr.Divergence(hook.metric))
     trajectory = attack(hook.map, x, generator)
-    penalty = aajr.AAJR(metric=hook.metric)(hook.map, trajectory, generator)
+    penalty = aajr.AAJR(metric=hook.metric)(hook.map, trajectory, generator, 0)
     values = hook(loss, (batch,), losses := _Losses(hook.key))
     assert values is losses
     torch.testing.assert_close(losses[hook.key], 1.0 + 0.5 * penalty)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from aajr import Ball
 from aajr._layers import Clamp
 from aajr.certification import (
+    AuditBudget,
     UnsupportedLayersError,
     audit,
     certified_bounds,
@@ -359,7 +360,7 @@ def test_layers_that_a_policy_shows_must_be_its_own():
 
 def test_an_audit_certifies_the_new_layers():
     policy = filled(nn.Linear(3, 8), nn.LayerNorm(8), nn.SiLU(), nn.Linear(8, 4))
-    found = audit(policy, states(0, 3).float(), L2, heads=(2, 2))
+    found = audit(policy, states(0, 3).float(), L2, heads=(2, 2), budget=AuditBudget(queries=50))
     assert not found.not_certified
     assert all(found.checks.values())
     assert "found_below_certified" in found.checks

@@ -93,7 +93,7 @@ def test_images_are_bounded_in_pixel_levels():
     x = torch.full((2, 1, 36, 36), 100.0)
     torch.testing.assert_close(module.as_sequential()(x), module(x))
     ball = aajr.Ball("l2", 2.0, event_dims=3)
-    bounds = certified_bounds(module, x, ball)
+    bounds = certified_bounds(module, x, ball, "ibp")
     with torch.no_grad():
         outputs = module(dense_points(ball, x, 20).flatten(0, 1)).reshape(20, 2, -1).double()
     assert bool((outputs + 1e-5 >= bounds.lower).all())
