@@ -66,7 +66,7 @@ def test_the_gradient_passes_through_the_physics():
 def test_a_plan_beats_the_attack_on_every_single_step():
     env = navigation()
     dynamics, state = vmas_dynamics(env, distance), vmas_state(env)
-    ball = Ball("linf", 0.1)
+    ball = Ball("linf", 0.1, event_dims=1)
     clean = dynamics.observations(seek_goal, state, HORIZON)
     plan = ThroughDynamics(ball, dynamics, steps=15)
     found = plan(seek_goal, clean, torch.Generator().manual_seed(0), {"state": state})
