@@ -102,7 +102,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(host, tmp_path):
         torch.testing.assert_close(results[1][name], whole, rtol=1e-4, atol=1e-7)
 
 
-def penalised_once(directory, network=None, data=None, steps=1, **changes):
+def penalised_once(directory, network=None, data=None, accepts=True, **changes):
     """What one step logs that penalises every row, and the parameters' change."""
     given = {key: changes.pop(key) for key in ("method", "attacker") if key in changes}
     settings = Robustness(weight=5.0, interval=1, warmup=0.0, fraction=1.0, **given)
@@ -112,8 +112,9 @@ def penalised_once(directory, network=None, data=None, steps=1, **changes):
         settings,
         dataset=hosts.data("sft", 8) if data is None else data,
         network=hosts.model("sft").double() if network is None else network,
-        **{"max_steps": steps, "optim": "sgd", "max_grad_norm": 0.0, **changes},
+        **{"max_steps": 1, "optim": "sgd", "max_grad_norm": 0.0, **changes},
     )
+    trained.model_accepts_loss_kwargs = accepts
     start = hosts.parameters(trained)
     trained.train()
     end = hosts.parameters(trained)
@@ -149,7 +150,9 @@ def test_labels_that_the_model_is_not_given_are_the_batchs(method, tmp_path):
         assert [smoothed[name] for name in names] == [plain[name] for name in names]
 
 
-def test_a_loss_of_ones_own_accumulates_to_that_of_the_whole_batch(tmp_path):
+@pytest.mark.parametrize("accepts", [True, False])
+def test_a_loss_of_ones_own_accumulates_to_that_of_the_whole_batch(accepts, tmp_path):
+    """Whether or not the model itself takes the number of items."""
     moves = [
         penalised_once(
             tmp_path,
@@ -157,6 +160,7 @@ def test_a_loss_of_ones_own_accumulates_to_that_of_the_whole_batch(tmp_path):
             compute_loss_func=mean_loss,
             per_device_train_batch_size=size,
             gradient_accumulation_steps=8 // size,
+            accepts=accepts,
         )[1]
         for size in (8, 4)
     ]
