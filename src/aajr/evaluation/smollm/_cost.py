@@ -1,10 +1,12 @@
-"""FLOPs and memory of one optimiser step of TRL's trainers, with and without a penalty."""
+"""FLOPs, memory and time of optimiser steps of TRL's trainers, with and without a penalty."""
 
 from __future__ import annotations
 
 import tempfile
+import time
 import weakref
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +69,61 @@ def measure(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
         setup: trainer, adapters, checkpointing and sizes.
         robustness: None for the host alone.
     """
-    flops, memory = FlopCounterMode(display=False), PeakMemory()
-    _step(setup, robustness, flops)
-    held = _step(setup, robustness, memory)  # a step of its own: counting FLOPs keeps tensors alive
-    return {"flops": float(flops.get_total_flops()), "bytes": float(memory.peak + held)}
+    flops = FlopCounterMode(display=False)
+    _step(setup, robustness, flops)  # a step of its own: counting FLOPs keeps tensors alive
+    return {"flops": float(flops.get_total_flops()), **peak(setup, robustness)}
+
+
+def peak(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
+    """``bytes`` of tensors alive at most in one optimiser step, parameters included.
+
+    Args:
+        setup: trainer, adapters, checkpointing and sizes.
+        robustness: None for the host alone.
+    """
+    memory = PeakMemory()
+    held = _step(setup, robustness, memory)
+    return {"bytes": float(memory.peak + held)}
+
+
+def seconds(setup: Setup, robustness: Robustness, pairs: int) -> dict[str, list[float]]:
+    """CPU time of optimiser steps of one training, penalised and ``host`` by turns.
+
+    A step that is not due is the host's. The first of each are warm-up and left out.
+
+    Args:
+        setup: trainer, adapters, checkpointing and sizes.
+        robustness: the penalty; its interval is not used.
+        pairs: timed steps of either kind.
+    """
+    clock, steps = _clock(), 2 * (pairs + 1)
+    with tempfile.TemporaryDirectory() as directory:
+        found = trainer(setup, replace(robustness, interval=2), Path(directory), steps=steps)
+        found.add_callback(clock)
+        torch.manual_seed(0)
+        found.train()
+    return {"penalised": clock.seconds[2::2], "host": clock.seconds[3::2]}
+
+
+def _clock() -> Any:
+    """A callback whose ``seconds`` are the CPU times of the steps."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        """CPU time of this process, all its threads, from a step's begin to its end."""
+
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            """Before the batch is used."""
+            self._start = time.process_time()
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            """After the optimiser's step."""
+            self.seconds.append(time.process_time() - self._start)
+
+    return Clock()
 
 
 def _step(setup: Setup, robustness: Robustness | None, watch: AbstractContextManager[Any]) -> int:
@@ -84,5 +137,5 @@ def _step(setup: Setup, robustness: Robustness | None, watch: AbstractContextMan
 
 
 def amortised(host: float, penalised: float, interval: int) -> float:
-    """Mean FLOPs of a step, as a multiple of the host's, if every ``interval``-th is penalised."""
+    """Mean cost of a step, as a multiple of the host's, if every ``interval``-th is penalised."""
     return 1 + (penalised / host - 1) / interval

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Group, RenderableType
 from aajr.evaluation.files import write_json
 from aajr.evaluation.sheet import Sheet, markdown, rich_table
 from aajr.evaluation.smollm._cost import amortised
+from aajr.evaluation.smollm._price import price_sheet
 from aajr.evaluation.smollm._runs import INTERVAL
 
 Record = dict[str, Any]
@@ -31,15 +33,18 @@ def render(results: Record) -> RenderableType:
 
 
 def sheets(results: Record) -> list[Sheet]:
-    """Costs, accuracy, sensitivity, sketches, and the short trainings."""
+    """Price, costs, accuracy, sensitivity, sketches and short trainings: what was measured."""
     found = results["measured"]
-    return [
-        _cost_sheet(results),
-        _accuracy_sheet(found["differences"]),
-        _sensitivity_sheet(found["sensitivity"]),
-        _sketch_sheet(found["sketches"]),
-        _run_sheet(results),
-    ]
+    kinds = {name.partition(".")[0] for name in found}
+    made: dict[str, Callable[[], Sheet]] = {
+        "time": lambda: price_sheet(results),
+        "cost": lambda: _cost_sheet(results),
+        "differences": lambda: _accuracy_sheet(found["differences"]),
+        "sensitivity": lambda: _sensitivity_sheet(found["sensitivity"]),
+        "sketches": lambda: _sketch_sheet(found["sketches"]),
+        "run": lambda: _run_sheet(results),
+    }
+    return [sheet() for kind, sheet in made.items() if kind in kinds]
 
 
 def _cost_sheet(results: Record) -> Sheet:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rich.progress import track
 
@@ -16,14 +16,15 @@ from aajr.evaluation.facts import PACKAGES, machine_facts, version_facts
 from aajr.evaluation.files import write_json
 from aajr.evaluation.language._training import quietly
 from aajr.evaluation.smollm._accuracy import differences, sensitivity, sketches
-from aajr.evaluation.smollm._cost import measure
+from aajr.evaluation.smollm._cost import measure, peak, seconds
 from aajr.evaluation.smollm._runs import run
 from aajr.evaluation.smollm._training import HostName, Setup
 from aajr.integrations.trl import Robustness
 
 Record = dict[str, Any]
 Job = Callable[[], Record]
-PresetName = Literal["smoke", "standard"]
+PresetName = Literal["smoke", "price", "standard"]
+Part = Literal["accuracy", "cost", "price", "runs"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Preset:
         steps: of the short trainings.
         seeds: of the short trainings.
         weight: λ in them.
+        pairs: timed steps, as many with a penalty as without.
+        parts: what is measured.
     """
 
     name: PresetName
@@ -51,10 +54,16 @@ class Preset:
     steps: int = 16
     seeds: tuple[int, ...] = (0,)
     weight: float = 0.1
+    pairs: int = 3
+    parts: tuple[Part, ...] = ("accuracy", "cost", "runs")
 
 
+EVERY: tuple[Part, ...] = get_args(Part)
 PRESETS: dict[PresetName, Preset] = {
-    "smoke": Preset("smoke", True, rows=2, layers=(0, 1), draws=2, batch=8, steps=2),
+    "smoke": Preset(
+        "smoke", True, rows=2, layers=(0, 1), draws=2, batch=8, steps=2, pairs=1, parts=EVERY
+    ),
+    "price": Preset("price", batch=8, parts=("price",)),
     "standard": Preset("standard"),
 }
 
@@ -70,7 +79,8 @@ def study(preset: Preset, work: Path) -> Record:
     mark = hashlib.sha256(text.encode()).hexdigest()[:8]
     directory = work / f"language-cost-{preset.name}-{mark}"
     directory.mkdir(parents=True, exist_ok=True)
-    jobs = {**_accuracies(preset), **_costs(preset), **_runs(preset)}
+    makers = {"accuracy": _accuracies, "cost": _costs, "price": _prices, "runs": _runs}
+    jobs = {name: job for part in preset.parts for name, job in makers[part](preset).items()}
     found: Record = {}
     for name, job in track(jobs.items(), "SmolLM2"):
         path = directory / f"{name}.json"
@@ -114,12 +124,29 @@ def _costs(preset: Preset) -> dict[str, Job]:
     return found
 
 
+def _prices(preset: Preset) -> dict[str, Job]:
+    """Memory with and without checkpointing, and time."""
+    found: dict[str, Job] = {}
+    penalty = _penalty(preset)
+    for name, setup in setups(preset).items():
+        found[f"time.{name}"] = partial(seconds, setup, penalty, preset.pairs)
+        plain = {} if name.endswith("_plain") else {f"{name}_plain": _plain(setup)}
+        for title, kind in {name: setup, **plain}.items():
+            found[f"memory.{title}.host"] = partial(peak, kind, None)
+            found[f"memory.{title}.default"] = partial(peak, kind, penalty)
+    return found
+
+
+def _plain(setup: Setup) -> Setup:
+    return replace(setup, checkpointing=False)
+
+
 def setups(preset: Preset) -> dict[str, Setup]:
     """The trainings whose steps are measured."""
     sft = Setup(batch=preset.batch, tiny=preset.tiny)
     return {
         "sft_lora": sft,
-        "sft_lora_plain": replace(sft, checkpointing=False),
+        "sft_lora_plain": _plain(sft),
         "sft_full": replace(sft, lora=False),
         "dpo_lora": replace(sft, host="dpo", batch=preset.batch // 2),
         "grpo_lora": replace(sft, host="grpo"),

@@ -5,11 +5,15 @@ import torch
 
 pytest.importorskip("trl")
 
+from aajr.evaluation.smollm import _cost
 from aajr.evaluation.smollm import _weights as weights
 from aajr.evaluation.smollm._cost import PeakMemory, amortised
 from aajr.evaluation.smollm._data import PROSE, pairs
 from aajr.evaluation.smollm._report import sheets
 from aajr.evaluation.smollm._study import PRESETS, setups
+from aajr.evaluation.smollm._training import Setup
+from aajr.integrations.trl import Robustness
+from tests.unit.integrations.trl import hosts
 
 
 @pytest.mark.parametrize(("heads", "size"), [(9, 8), (3, 4), (1, 6)])
@@ -62,6 +66,32 @@ def test_peak_memory_of_a_known_case():
 def test_amortised_cost():
     assert amortised(100.0, 140.0, 8) == pytest.approx(1.05)
     assert amortised(100.0, 100.0, 1) == 1.0
+
+
+def test_times_and_memory_become_ratios():
+    measured = {
+        "time.sft_lora": {"host": [10.0, 10.0, 30.0], "penalised": [15.0, 14.0, 33.0]},
+        "memory.sft_lora.host": {"bytes": 2e9},
+        "memory.sft_lora.default": {"bytes": 2.2e9},
+        "memory.sft_lora_plain.host": {"bytes": 1e9},
+        "memory.sft_lora_plain.default": {"bytes": 1e9},
+    }
+    settings, defaults = {"batch": 8, "pairs": 3}, {"interval": 10, "fraction": 0.125}
+    (table,) = sheets({"measured": measured, "defaults": defaults, "settings": settings})
+    first = ("sft lora", "10.00", "1.500", "1.100 to 1.500", "1.050", "2000", "1.100")
+    assert table.rows[0] == first
+    assert table.rows[1] == ("sft lora plain", "", "", "", "", "1000", "1.000")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_steps_are_timed_by_turns(monkeypatch):
+    def tiny(setup, robustness, directory, *, steps):
+        return hosts.trainer("sft", directory, robustness, max_steps=steps)
+
+    monkeypatch.setattr(_cost, "trainer", tiny)
+    found = _cost.seconds(Setup(), Robustness(weight=0.1, warmup=0.0), 2)
+    assert {kind: len(times) for kind, times in found.items()} == {"penalised": 2, "host": 2}
+    assert min(found["penalised"]) > min(found["host"]) > 0
 
 
 def test_pairs_follow_from_their_seed_and_the_right_answer_is_right():
