@@ -23,7 +23,7 @@ COMMANDS = {
     "others'.",
     "language": "Fine-tune tiny language models on a negotiation and on tool calls, then attack "
     "the words.",
-    "language-cost": "Measure FLOPs, memory and accuracy of the penalty in TRL's trainers on a "
+    "language-cost": "Measure price and accuracy of the penalty in TRL's trainers on a "
     "pretrained model.",
 }
 """First line of every command's docstring, by its name."""

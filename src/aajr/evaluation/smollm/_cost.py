@@ -89,7 +89,8 @@ def peak(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
 def seconds(setup: Setup, robustness: Robustness, pairs: int) -> dict[str, list[float]]:
     """CPU time of optimiser steps of one training, penalised and ``host`` by turns.
 
-    A step that is not due is the host's. The first of each are warm-up and left out.
+    A step that is not due is the host's. The first of each are warm-up and left out; so are due
+    steps without a penalty, such as GRPO's without advantages, and their neighbours.
 
     Args:
         setup: trainer, adapters, checkpointing and sizes.
@@ -102,7 +103,12 @@ def seconds(setup: Setup, robustness: Robustness, pairs: int) -> dict[str, list[
         found.add_callback(clock)
         torch.manual_seed(0)
         found.train()
-    return {"penalised": clock.seconds[2::2], "host": clock.seconds[3::2]}
+    logs = [entry for entry in found.state.log_history if "loss" in entry]
+    due = [step for step in range(2, steps, 2) if "aajr/penalty" in logs[step]]
+    return {
+        "penalised": [clock.seconds[step] for step in due],
+        "host": [clock.seconds[step + 1] for step in due],
+    }
 
 
 def _clock() -> Any:

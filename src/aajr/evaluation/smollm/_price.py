@@ -19,7 +19,7 @@ def price_sheet(results: Record) -> Sheet:
     rows = tuple(_row(name, found, interval) for name in names)
     settings, defaults = results["settings"], results["defaults"]
     note = (
-        f"SmolLM2-135M, {settings['batch']} rows (DPO: half as many pairs; GRPO: groups of at most "
+        f"{settings['batch']} rows (DPO: half as many pairs; GRPO: groups of at most "
         f"8, generation counted), a share {defaults['fraction']:g} of them penalised. Time: CPU "
         "time of optimiser steps of one training, penalised and not by turns; medians, and the "
         f"range of the ratio over {settings['pairs']} pairs of neighbours. Memory: greatest number "
@@ -41,9 +41,9 @@ def _row(name: str, found: Record, interval: int) -> tuple[str, ...]:
     host, default = (found[f"memory.{name}.{kind}"]["bytes"] for kind in ("host", "default"))
     memory = (f"{host / 1e6:.0f}", f"{default / host:.3f}")
     title = name.replace("_", " ")
-    if f"time.{name}" not in found:
+    times = found.get(f"time.{name}", {"host": []})
+    if not times["host"]:
         return (title, "", "", "", "", *memory)
-    times = found[f"time.{name}"]
     usual, penalised = (float(np.median(times[kind])) for kind in ("host", "penalised"))
     ratios = np.divide(times["penalised"], times["host"])
     mean = amortised(usual, penalised, interval)
