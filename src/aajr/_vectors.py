@@ -10,14 +10,18 @@ def length(value: Tensor, dims: tuple[int, ...]) -> Tensor:
     """‖value‖₂ over ``dims``, kept as ones.
 
     The squares of a float32 vector of size 1e-25, as a saturated policy's gradients are, all
-    round to zero; so the vector is scaled by its largest entry first.
+    round to zero. They are summed in float64; float64 itself is scaled by its largest entry first.
     """
+    if _widens(value):
+        return _wide_norm(value, dims).to(value.dtype)
     peak = _peak(value, dims)
     return peak * torch.linalg.vector_norm(value / peak, dim=dims, keepdim=True)
 
 
 def unit(value: Tensor, dims: tuple[int, ...]) -> Tensor:
     """``value / ‖value‖₂`` over ``dims``; zero stays zero."""
+    if _widens(value):
+        return (value / _wide_norm(value, dims).clamp_min(_TINY)).to(value.dtype)
     scaled = value / _peak(value, dims)
     norm = torch.linalg.vector_norm(scaled, dim=dims, keepdim=True)
     return scaled / norm.clamp_min(1.0)  # the largest entry is one, or all are zero
@@ -26,6 +30,22 @@ def unit(value: Tensor, dims: tuple[int, ...]) -> Tensor:
 def per_row(value: Tensor) -> tuple[int, ...]:
     """All dimensions but the first."""
     return tuple(range(1, value.ndim))
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The most precise dtype of a device: Apple's have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+_TINY = 1e-300
+
+
+def _widens(value: Tensor) -> bool:
+    return value.dtype != torch.float64 and widest(value.device) == torch.float64
+
+
+def _wide_norm(value: Tensor, dims: tuple[int, ...]) -> Tensor:
+    return torch.linalg.vector_norm(value, dim=dims, keepdim=True, dtype=torch.float64)
 
 
 def _peak(value: Tensor, dims: tuple[int, ...]) -> Tensor:

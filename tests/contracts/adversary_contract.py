@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aajr import Adversary, Ball, Trajectory
+from aajr.geometry import ThreatSet
 from tests import dense
 from tests.contracts import doubles
 
@@ -39,6 +40,11 @@ def attack(
 def tensors(trajectory: Trajectory) -> list[Tensor]:
     """What a repeated call must repeat."""
     return [trajectory.points, trajectory.gradients, trajectory.losses, trajectory.worst]
+
+
+def norm_ball(threat: ThreatSet) -> Ball:
+    """The ball that holds a threat set."""
+    return threat if isinstance(threat, Ball) else threat.ball
 
 
 class AdversaryContract:
@@ -163,7 +169,28 @@ class AdversaryContract:
     def test_large_inputs_of_small_scale_are_no_error(self):
         """x + δ - x rounds by far more than ε s here, which is not the adversary's fault."""
         ball = Ball("linf", 0.1, scale=torch.full((5,), 1e-2))
-        attack(self.make(ball), lambda x: x - 1000, dense.inputs(dtype=torch.float32) + 1000)
+        x = dense.inputs(dtype=torch.float32) + 1000
+        attack(self.make(ball), lambda x: torch.cat([x, x[:, :1]], 1) - 1000, x)
+
+    @pytest.mark.filterwarnings("ignore::aajr.ResolutionWarning")
+    @pytest.mark.parametrize("norm", ["l2", "linf"])
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+    def test_the_promise_holds_to_the_last_bit(self, norm, dtype):
+        """‖(x + δ) - x‖ of the rounded x + δ, and the box, computed exactly."""
+        scale = torch.tensor([1.0, 1.0, 0.3, 2.0, 300.0])
+        box = torch.tensor([0.4, 2e3, 1.1, 1e-3, 2e4])
+        x = box * dense.inputs().clamp(-0.99, 0.99)
+        ball = Ball(norm, 0.1, scale=scale, low=-box, high=box)
+        adversary = self.make(ball)
+        net = dense.tanh_net(dtype=dtype)
+        trajectory = attack(adversary, lambda x: net(x / box.to(x)), x.to(dtype))
+        held = norm_ball(adversary.ball)
+        exact = trajectory.points.double(), trajectory.worst.double(), trajectory.origin.double()
+        for point in [*exact[0], exact[1]]:
+            size = (point - exact[2]) / scale.double()
+            length = size.norm(dim=1) if held.norm == "l2" else size.abs().amax(1)
+            assert bool((length <= held.epsilon * (1 + 1e-15)).all())
+            assert bool(((point.abs() <= box.double()) | (point == exact[2])).all())
 
     @pytest.mark.parametrize("event_dims", [1, 2])
     def test_agents_have_their_own_ball_or_one_for_the_team(self, event_dims):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,8 +18,17 @@ from aajr._checks import (
     check_number,
     check_same_shape,
 )
-from aajr._vectors import unit
-from aajr.geometry._projection import project_box, project_ellipsoid_in_box, project_sphere
+from aajr._errors import ResolutionWarning
+from aajr._vectors import length, widest
+from aajr.geometry._around import (
+    Around,
+    AroundBox,
+    AroundEllipsoid,
+    precision,
+    scaled_signs,
+    steepest_on_ellipsoid,
+)
+from aajr.geometry._rounding import float_rounded_down, loss_of_rounding, reach, room, rounded_down
 
 Norm = Literal["l2", "linf"]
 
@@ -88,46 +98,56 @@ class Ball:
         """The same set with another radius."""
         return replace(self, epsilon=epsilon)
 
+    @torch.no_grad()
+    def around(self, x: Tensor) -> Around:
+        """The set around x with all that does not depend on δ worked out once.
+
+        For searches, which project many δ around one x ``[batch, *event]``.
+        """
+        self._check_event(x)
+        x = x.detach()
+        allowed, scale = self._allowed(x), self._scale(x)
+        low, high = self._faces(x)
+        if self.norm == "linf":
+            far = reach(x, self._radius(x))
+            far = far if allowed is None else far * allowed
+            low = -far if low is None else torch.maximum(low, -far)
+            high = far if high is None else torch.minimum(high, far)
+            return AroundBox(x, allowed, scale, self.budget_dims, low, high)
+        epsilon = self.epsilon * (1 - 4 * torch.finfo(precision(x)).eps)
+        if low is None and high is not None:
+            low = torch.full_like(x, -math.inf)
+        if high is None and low is not None:
+            high = torch.full_like(x, math.inf)
+        if self.epsilon == 0:
+            low, high, epsilon = torch.zeros_like(x), torch.zeros_like(x), 1.0
+        lost = loss_of_rounding(x)
+        return AroundEllipsoid(x, allowed, scale, self.budget_dims, epsilon, low, high, lost)
+
     def attackable(self, x: Tensor) -> Tensor:
         """1 where the adversary may act and 0 elsewhere, in x's shape ``[batch, *event]``."""
-        allowed = torch.ones_like(x)
-        if self.mask is not None:
-            allowed = allowed * _expanded("mask", self.mask.to(x), x)
-        if self.coalition is not None:
-            allowed = allowed * _expanded("coalition", self.coalition.to(x).unsqueeze(-1), x)
-        return allowed
+        allowed = self._allowed(x)
+        return torch.ones_like(x) if allowed is None else allowed
 
     def size(self, delta: Tensor) -> Tensor:
-        """‖δ/s‖_p over the budget's dimensions: ``[batch, *event]`` to ``[batch, ...]``."""
-        order = 2 if self.norm == "l2" else math.inf
-        return torch.linalg.vector_norm(delta / self._scale(delta), ord=order, dim=self._dims)
+        """‖δ/s‖_p over the budget's dimensions: ``[batch, *event]`` to ``[batch, ...]``.
 
-    @torch.no_grad()
+        Half-precision δ have sizes in float32.
+        """
+        scale = self._scale(delta)
+        delta = delta.to(precision(delta)) if scale is None else delta / scale
+        if self.norm == "linf":
+            return delta.abs().amax(self._dims)
+        return length(delta, self._dims).squeeze(self._dims)
+
     def project(self, delta: Tensor, x: Tensor) -> Tensor:
         """Euclidean projection of δ on the set around x; both ``[batch, *event]``.
 
         Source: Boyd and Vandenberghe, Convex Optimization, section 8.1.
         """
-        check_same_shape("delta", delta, "x", x)
-        self._check_event(x)
-        check_finite("delta", delta)
-        delta = delta * self.attackable(x)
-        if self.epsilon == 0:
-            return torch.zeros_like(delta)
-        low, high = self._faces(x)
-        scale = self._scale(x)
-        if self.norm == "linf":
-            reach = self.epsilon * scale
-            return project_box(delta, torch.maximum(low, -reach), torch.minimum(high, reach))
-        if self.scale is None and self.low is None and self.high is None:
-            return project_sphere(self._flat(delta), self.epsilon).reshape(delta.shape)
-        rows = (self._flat(t) for t in (scale, low, high))
-        flat_scale, flat_low, flat_high = rows
-        return project_ellipsoid_in_box(
-            self._flat(delta), self.epsilon, flat_scale, flat_low, flat_high
-        ).reshape(delta.shape)
+        _check_displacement(delta, x)
+        return self.around(x).project(delta.detach())
 
-    @torch.no_grad()
     def project_scaled(self, delta: Tensor, x: Tensor) -> Tensor:
         """argmin_z ‖(z - δ)/s‖₂ in the set around x: the projection that suits steepest steps.
 
@@ -135,52 +155,29 @@ class Ball:
         where s²g, not g, is normal to the ball; that is no maximum. Otherwise both projections
         agree.
         """
-        if self.norm == "linf" or self.scale is None:
-            return self.project(delta, x)
-        scale = self._scale(x)
-        low, high = self._faces(x)
-        boxed = self.low is not None or self.high is not None
-        sphere = replace(
-            self,
-            scale=None,
-            low=low / scale if boxed else None,
-            high=high / scale if boxed else None,
-        )
-        return sphere.project(delta / scale, torch.zeros_like(x)) * scale
+        _check_displacement(delta, x)
+        return self.around(x).project_scaled(delta.detach())
 
-    @torch.no_grad()
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """δ uniform in the set around x, ``[batch, *event]``.
 
         An l2 ball that a valid box cuts is sampled uniformly without the box, then projected.
         """
-        self._check_event(x)
-        allowed, scale = self.attackable(x), self._scale(x)
-        low, high = self._faces(x)
-        if self.norm == "linf":
-            reach = self.epsilon * scale
-            low, high = torch.maximum(low, -reach), torch.minimum(high, reach)
-            uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-            return (low + (high - low) * uniform) * allowed
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype) * allowed
-        direction = self._flat(unit(noise, self._dims))
-        rows = direction.shape[:1]
-        uniform = torch.rand(rows, generator=generator, device=x.device, dtype=x.dtype)
-        count = self._flat(allowed).sum(-1).clamp_min(1)
-        inside = direction * (uniform ** (1 / count)).unsqueeze(-1)
-        return self.project(inside.reshape(x.shape) * self.epsilon * scale, x)
+        return self.around(x).sample(generator)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """argmax_d ⟨g, d⟩ subject to ‖d/s‖_p ≤ 1: s²g/‖sg‖₂ or s·sign(g); zero stays zero."""
         scale = self._scale(gradient)
         if self.norm == "linf":
-            return scale * gradient.sign()
-        return scale * unit(scale * gradient, self._dims)
+            return scaled_signs(gradient, scale)
+        return steepest_on_ellipsoid(gradient, scale, self._dims)
 
     def diameter(self, x: Tensor) -> Tensor:
         """sup ‖δ - δ'‖₂ without the valid box, for each budget of x, ``[batch, ...]``."""
         self._check_event(x)
-        reach = 2 * self.epsilon * self._scale(x) * self.attackable(x)
+        scale = self._scale(x)
+        reach = 2 * self.epsilon * self.attackable(x)
+        reach = reach if scale is None else reach * scale
         order = math.inf if self.norm == "l2" else 2
         return torch.linalg.vector_norm(reach, ord=order, dim=self._dims)
 
@@ -189,8 +186,10 @@ class Ball:
         check_batch("x", x)
         self._check_event(x)
         self._scale(x), self._faces(x)
-        if not bool(self.attackable(x).any()):
+        allowed = self._allowed(x)
+        if allowed is not None and not bool(allowed.any()):
             raise ValueError("mask and coalition leave no attackable feature; allow at least one")
+        self._warn_if_coarse(x, allowed)
 
     def _check_event(self, x: Tensor) -> None:
         event = x.ndim - 1
@@ -206,21 +205,52 @@ class Ball:
                 f"{event} dimensions, so give event_dims of at most {event}"
             )
 
-    def _scale(self, x: Tensor) -> Tensor:
+    def _warn_if_coarse(self, x: Tensor, allowed: Tensor | None) -> None:
+        """ResolutionWarning where a typical move is less than four units in x's last place."""
+        if self.epsilon == 0:
+            return
+        ulps = x.detach().abs() * (4 * torch.finfo(x.dtype).eps)
+        share = 1.0 if self.norm == "linf" else math.prod(x.shape[-self.budget_dims :]) ** -0.5
+        radius = share * self._radius(x)
+        if bool((ulps <= radius).all()):
+            return
+        coarse = ulps > radius if allowed is None else (ulps > radius) & (allowed > 0)
+        if bool(coarse.any()):
+            warnings.warn(
+                f"epsilon={self.epsilon} is within a few units in the last place of x "
+                f"({x.dtype}) on {float(coarse.to(torch.float32).mean()):.0%} of its entries: "
+                "x + δ moves by less than ε there, or not at all. Use a finer dtype, or a policy "
+                "of centred and scaled inputs",
+                ResolutionWarning,
+                stacklevel=4,
+            )
+
+    def _allowed(self, x: Tensor) -> Tensor | None:
+        allowed = None
+        if self.mask is not None:
+            allowed = _expanded("mask", self.mask.to(x), x)
+        if self.coalition is not None:
+            held = _expanded("coalition", self.coalition.to(x).unsqueeze(-1), x)
+            allowed = held if allowed is None else allowed * held
+        return allowed
+
+    def _scale(self, x: Tensor) -> Tensor | None:
         if self.scale is None:
-            return torch.ones_like(x)
-        return _expanded("scale", self.scale.to(x), x)
+            return None
+        return _expanded("scale", self.scale.to(x.device, precision(x)), x)
 
-    def _faces(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        low = self._face("low", -math.inf, x) - x
-        high = self._face("high", math.inf, x) - x
-        return low.clamp_max(0.0), high.clamp_min(0.0)
+    def _radius(self, x: Tensor) -> Tensor | float:
+        """ε s, rounded down to x's precision."""
+        if self.scale is None:
+            return float_rounded_down(self.epsilon, x.dtype)
+        radius = self.epsilon * self.scale.to(x.device, widest(x.device))
+        return _expanded("scale", rounded_down(radius, x.dtype), x)
 
-    def _face(self, name: str, default: float, x: Tensor) -> Tensor:
-        value = getattr(self, name)
-        if isinstance(value, Tensor):
-            return _expanded(name, value.to(x), x)
-        return torch.full_like(x, default if value is None else value)
+    def _faces(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Least and greatest δ with x + δ in the valid box, 0 where x is outside; None for none."""
+        low = None if self.low is None else _room("low", _negative(self.low), -x)
+        high = None if self.high is None else _room("high", self.high, x)
+        return None if low is None else -low, high
 
     def _check_box(self) -> None:
         low = torch.as_tensor(-math.inf if self.low is None else self.low)
@@ -241,8 +271,25 @@ class Ball:
     def _dims(self) -> tuple[int, ...]:
         return tuple(range(-self.budget_dims, 0))
 
-    def _flat(self, value: Tensor) -> Tensor:
-        return value.reshape(-1, math.prod(value.shape[-self.budget_dims :]))
+
+def _check_displacement(delta: Tensor, x: Tensor) -> None:
+    check_same_shape("delta", delta, "x", x)
+    check_finite("delta", delta)
+
+
+def _negative(value: Tensor | float) -> Tensor | float:
+    return -value
+
+
+def _room(name: str, face: Tensor | float, x: Tensor) -> Tensor:
+    """The greatest d with fl(x + d) ≤ face, or 0 where x is beyond it."""
+    half = x.dtype != precision(x)
+    endless = math.inf if half else torch.finfo(x.dtype).max / 2  # ∞ - ∞ would be NaN
+    if not isinstance(face, Tensor):
+        limit = float_rounded_down(min(face, endless), x.dtype)
+        return room(x, x.clamp_min(limit))
+    limits = rounded_down(face.to(x.device), x.dtype).clamp_max(endless)
+    return room(x, torch.maximum(x, _expanded(name, limits, x)))
 
 
 def _expanded(name: str, value: Tensor, x: Tensor) -> Tensor:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import math
+from dataclasses import dataclass, field, fields, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
 from aajr._vectors import length, unit
-from aajr.geometry._ball import Ball
-from aajr.geometry._projection import project_box, project_sphere
+from aajr.geometry._around import Around
+from aajr.geometry._ball import Ball, Norm
+from aajr.geometry._projection import project_sphere
 
 _SLACK = 1e-6
 
@@ -37,38 +39,71 @@ class Lens(Ball):
     radius: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     @torch.no_grad()
-    def project(self, delta: Tensor, x: Tensor) -> Tensor:
-        """The nearest point of the set around x in the norm ‖·/s‖₂; both ``[batch, *event]``.
+    def around(self, x: Tensor) -> Around:
+        """The lens around x ``[batch, *event]``, or around copies of it one after another."""
+        ball = Ball(**{part.name: getattr(self, part.name) for part in fields(Ball)}).around(x)
+        copies = x.shape[0] // self.centre.shape[0]
+        centre = self.centre.repeat(copies, *[1] * (x.ndim - 1))
+        radius = self.radius.to(x).expand(self.centre.shape[0]).repeat(copies)
+        radius = radius.reshape(-1, *[1] * (x.ndim - 1))
+        common = (ball.x, ball.allowed, ball.scale, ball.budget_dims)
+        return AroundLens(*common, ball, self.norm, self.epsilon, centre, radius)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class AroundLens(Around):
+    """The points of a ball that are near c.
+
+    Attributes:
+        ball: the ball around x.
+        norm: of both.
+        epsilon: radius of the ball.
+        centre: c, in x's shape.
+        radius: r, broadcastable to x.
+    """
+
+    ball: Around
+    norm: Norm
+    epsilon: float
+    centre: Tensor
+    radius: Tensor
+
+    def project(self, delta: Tensor) -> Tensor:
+        """The nearest point of the set in the norm ‖·/s‖₂.
 
         In an l2 ball that a valid box cuts, the nearest point of the lens is projected on the box
         as well. That point is in all three, though not the nearest: a projection on a convex set
         brings no point further from c, which is in it.
         """
-        return self._ball().project_scaled(self._near(delta), x)
+        return self.ball.project_scaled(self._near(delta))
 
-    def project_scaled(self, delta: Tensor, x: Tensor) -> Tensor:
+    def project_scaled(self, delta: Tensor) -> Tensor:
         """The same as :meth:`project`."""
-        return self.project(delta, x)
+        return self.project(delta)
 
-    @torch.no_grad()
-    def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """A uniform draw from the ball, projected: ``[batch, *event]``."""
-        return self.project(self._ball().sample(x, generator), x)
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """A uniform draw from the ball, projected."""
+        return self.project(self.ball.sample(generator))
 
-    def _ball(self) -> Ball:
-        return Ball(**{part.name: getattr(self, part.name) for part in fields(Ball)})
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """The ball's."""
+        return self.ball.steepest(gradient)
+
+    def rows(self, index: Tensor) -> AroundLens:
+        """The sets around the chosen samples."""
+        return replace(super().rows(index), ball=self.ball.rows(index))
 
     def _near(self, delta: Tensor) -> Tensor:
-        copies = delta.shape[0] // self.centre.shape[0]
-        centre = self.centre.repeat(copies, *[1] * (delta.ndim - 1))
-        radius = self.radius.to(delta).expand(self.centre.shape[0]).repeat(copies)
-        radius = radius.reshape(-1, *[1] * (delta.ndim - 1))
-        scale = self._scale(delta)
+        scale = 1.0 if self.scale is None else self.scale
         if self.norm == "linf":
-            return project_box(delta, centre - radius * scale, centre + radius * scale)
-        radius = radius.expand(*delta.shape[: -self.budget_dims], *[1] * self.budget_dims)
-        flat = (self._flat(delta / scale), self.epsilon, self._flat(centre / scale))
-        near = project_two_spheres(*flat, radius.reshape(-1, 1))
+            reach = self.radius * scale
+            return delta.clamp(self.centre - reach, self.centre + reach)
+        dims = self.budget_dims
+        radius = self.radius.expand(*delta.shape[:-dims], *[1] * dims)
+        size = math.prod(delta.shape[-dims:])
+        y, centre = ((part / scale).reshape(-1, size) for part in (delta, self.centre))
+        near = project_two_spheres(y, self.epsilon, centre, radius.reshape(-1, 1))
         return near.reshape(delta.shape) * scale
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from aajr._checks import check_count, check_number
 from aajr.geometry._ball import Ball
 from aajr.geometry._finite import FiniteSet
+from aajr.geometry._sparse import rounding
 
 
 @final
@@ -89,7 +90,10 @@ class Quantised(FiniteSet):
         count = math.floor(self.epsilon / self.quantum * (1 + 1e-6))
         step = self.quantum * self.ball.steepest(torch.ones_like(x))
         far = count * step * self.attackable(x)
-        least = (self.ball.project(-far, x) / step - 1e-6).ceil()
-        most = (self.ball.project(far, x) / step + 1e-6).floor()
+        around = self.ball.around(x)
+        slack = (1e-6 + rounding(far, x) / step).clamp_max(0.4)
+        least = (around.project(-far) / step - slack).ceil()
+        most = (around.project(far) / step + slack).floor()
         levels = [level for level in range(-count, count + 1) if level] or [0]
-        return torch.stack([torch.full_like(x, n).clamp(least, most) * step for n in levels])
+        whole = (torch.full_like(x, level).clamp(least, most) * step for level in levels)
+        return torch.stack([around.project(delta) for delta in whole])

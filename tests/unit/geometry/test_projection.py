@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from aajr import Ball
+from aajr.geometry._projection import project_ellipsoid_in_box, project_sphere_in_box
 
 flag = st.booleans()
 
@@ -194,5 +195,63 @@ def test_float32_agrees_with_float64_over_extreme_scales(seed, boxed, size):
         single = getattr(ball, name)(delta, x)
         double = getattr(ball, name)(delta.double(), x.double())
         assert bool((ball.size(single) <= 0.3 * (1 + 1e-5)).all())
-        gap = (single - double) / scale
-        assert float(gap.norm(dim=1).max()) < 1e-3 * 0.3
+        gap = ((single - double) / scale).norm(dim=1)
+        rounded = torch.finfo(torch.float32).eps * (x / scale).norm(dim=1)  # of x + δ
+        assert bool((gap < 1e-3 * 0.3 + rounded).all())
+
+
+def bisected(y: Tensor, epsilon: float, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The multiplier of ‖z/s‖ ≤ ε by halving its bracket."""
+
+    def candidate(multiplier: Tensor) -> Tensor:
+        return (y * (scale**2 / (scale**2 + multiplier))).clamp(low, high)
+
+    def inside(z: Tensor) -> Tensor:
+        return (z / scale).norm(dim=-1, keepdim=True) <= epsilon
+
+    lower, upper = torch.zeros(len(y), 1).double(), (y * scale).norm(dim=-1, keepdim=True) / epsilon
+    for _ in range(200):
+        middle = (lower + upper) / 2
+        feasible = inside(candidate(middle))
+        upper, lower = torch.where(feasible, middle, upper), torch.where(feasible, lower, middle)
+    free = candidate(torch.zeros_like(upper))
+    return torch.where(inside(free), free, candidate(upper))
+
+
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.0, 1.0, 3.0]),
+    st.sampled_from([1e-3, 1.0, 1e3]),
+    st.sampled_from([1e-2, 0.3, 10.0]),
+)
+def test_projection_on_a_cut_ellipsoid_agrees_with_bisection(seed, spread, size, tightness):
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    scale = (spread * normal(30)).exp().expand(16, 30)
+    y = size * scale * normal(16, 30)
+    low, high = (
+        -tightness * scale * normal(16, 30).abs(),
+        tightness * scale * normal(16, 30).abs(),
+    )
+    low, high = low * (normal(16, 30) < 1), high * (normal(16, 30) < 1)  # some are at the face
+    expected = bisected(y, 0.5, scale, low, high)
+    found = project_ellipsoid_in_box(y, 0.5, scale, low, high)
+    assert float(((found - expected) / scale).norm(dim=1).max()) < 1e-11
+    if spread == 0:
+        found = project_sphere_in_box(y, 0.5, low, high)
+        assert float((found - expected).norm(dim=1).max()) < 1e-11
+        single = project_sphere_in_box(y.float(), 0.5, low.float(), high.float())
+        assert float((single - expected).norm(dim=1).max()) < 1e-5
+
+
+def test_the_projection_on_a_cut_sphere_takes_few_steps(monkeypatch):
+    """Images in [0, 1], most pixels of which can move one way only."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(64, 3072, generator=generator).mul(1.5).sub(0.25).clamp(0, 1)
+    y = torch.randn(64, 3072, generator=generator)
+    monkeypatch.setattr("aajr.geometry._projection._ITERATIONS", 6)
+    z = project_sphere_in_box(y, 2.0, -x, 1 - x)
+    torch.testing.assert_close(z.norm(dim=1), torch.full((64,), 2.0))
