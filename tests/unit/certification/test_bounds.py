@@ -72,6 +72,7 @@ def test_nothing_found_lies_outside(activation, ball, method):
         assert (outputs <= bounds.upper).all()
 
 
+@pytest.mark.filterwarnings("ignore::aajr.ResolutionWarning")
 @given(
     seed=st.integers(0, 10_000),
     gain=st.floats(0.1, 30.0),
