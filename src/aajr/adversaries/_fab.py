@@ -95,7 +95,7 @@ class FAB(Adversary):
 
     def _size(self, delta: Tensor) -> Tensor:
         """‖δ/s‖ of a row, the largest of its budgets, ``[batch]``."""
-        return self.ball.size(delta).reshape(len(delta), -1).amax(1)
+        return self.ball.size(delta).to(delta.dtype).reshape(len(delta), -1).amax(1)
 
     def _shorter(
         self, z: Tensor, x: Tensor, wrong: Tensor, best: Tensor, least: Tensor
@@ -204,7 +204,7 @@ class _Box:
         """
         toward, size = slope.sign() * over_rows(gap.sign(), slope), slope.abs()
         room = torch.where(toward > 0, self.high - point, point - self.low).clamp_min(0)
-        rate = self.scale.square() * size if self.by_slope else self.scale
+        rate = self.scale * (self.scale * size) if self.by_slope else self.scale
         moved = _filled(size.flatten(1), rate.flatten(1), room.flatten(1), gap.abs())
         return toward * moved.reshape(slope.shape)
 
