@@ -8,6 +8,7 @@ from aajr.adversaries._cma_es import CMAES
 from aajr.adversaries._dynamics import Dynamics, ThroughDynamics
 from aajr.adversaries._elsewhere import AttackOn, Transfer
 from aajr.adversaries._estimated import SmoothedAscent
+from aajr.adversaries._evaluation import rows_at_once
 from aajr.adversaries._fab import FAB
 from aajr.adversaries._imitation import Imitation, imitate
 from aajr.adversaries._masked import MaskedGradients, masked_gradients
@@ -75,4 +76,5 @@ __all__ = [
     "imitate",
     "masked_gradients",
     "objective_scale",
+    "rows_at_once",
 ]

@@ -14,6 +14,7 @@ from aajr.adversaries._evaluation import loss_and_gradient, loss_at, over_rows
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._restarts import highest, warn_if_masked, worse
 from aajr.geometry import Ball
+from aajr.geometry._around import Around
 from aajr.trajectory import Objective, Reference, Trajectory
 
 _INERTIA = 0.75
@@ -78,24 +79,25 @@ class AutoPGD(Adversary):
     def _ascend(
         self, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> Trajectory:
-        x = reference.inputs
-        allowed = self.ball.attackable(x)
-        delta = self.ball.sample(x, generator) if self.random_start else torch.zeros_like(x)
-        climber = _Climber(self.ball, x, delta, self.window)
-        points, gradients, losses = [x + delta], [], []
-        for _ in range(self.steps):
-            loss, gradient = loss_and_gradient(policy, self.objective, points[-1], reference)
-            gradients.append(gradient * allowed)
+        x, around = reference.inputs, self.ball.around(reference.inputs)
+        delta = around.sample(generator) if self.random_start else torch.zeros_like(x)
+        climber = _Climber(around, 2 * self.ball.epsilon, delta, self.window)
+        points, gradients = x.new_empty(self.steps + 1, *x.shape), x.new_empty(self.steps, *x.shape)
+        losses = []
+        points[0] = x + delta
+        for k in range(self.steps):
+            loss, gradient = loss_and_gradient(policy, self.objective, points[k], reference)
+            gradients[k] = around.masked(gradient)
             losses.append(loss)
-            points.append(x + climber.step(loss, gradients[-1]))
+            points[k + 1] = x + climber.step(loss, gradients[k])
         losses.append(loss_at(policy, self.objective, points[-1], reference))
-        stacked, scored = torch.stack(points), torch.stack(losses)
+        scored = torch.stack(losses)
         return Trajectory(
             reference=reference,
-            points=stacked,
-            gradients=torch.stack(gradients),
+            points=points,
+            gradients=gradients,
             losses=scored,
-            worst=highest(stacked, scored),
+            worst=highest(points, scored),
             event_dims=self.ball.budget_dims,
             forward_passes=2 + self.steps,
             backward_passes=self.steps,
@@ -105,13 +107,14 @@ class AutoPGD(Adversary):
 class _Climber:
     """Where every sample is, was, and was best, and its step size ``[batch]``."""
 
-    def __init__(self, ball: Ball, x: Tensor, delta: Tensor, window: int) -> None:
-        self.ball, self.x, self.window = ball, x, window
+    def __init__(self, around: Around, size: float, delta: Tensor, window: int) -> None:
+        self.around, self.x, self.window = around, around.x, window
+        x = self.x
         self.delta = self.before = self.best = delta
         self.best_gradient = torch.zeros_like(x)
         self.best_loss = x.new_full(x.shape[:1], -torch.inf)
         self.last_loss = self.checked_loss = self.best_loss
-        self.size = x.new_full(x.shape[:1], 2 * ball.epsilon)
+        self.size = x.new_full(x.shape[:1], size)
         self.rises = torch.zeros_like(self.size)
         self.halved = torch.ones_like(self.size, dtype=torch.bool)
         self.count = 0
@@ -145,8 +148,8 @@ class _Climber:
 
     def _move(self, gradient: Tensor) -> None:
         size = over_rows(self.size, self.x)
-        target = self.ball.project_scaled(self.delta + size * self.ball.steepest(gradient), self.x)
+        target = self.around.project_scaled(self.delta + size * self.around.steepest(gradient))
         if self.count:
             drift = _INERTIA * (target - self.delta) + (1 - _INERTIA) * (self.delta - self.before)
-            target = self.ball.project_scaled(self.delta + drift, self.x)
+            target = self.around.project_scaled(self.delta + drift)
         self.delta, self.before = target, self.delta

@@ -139,7 +139,7 @@ def _attacks(
         yield "apgd_dlr", AutoPGD(ball, DLR(targeted=True), steps=steps), rank
     for rank in range(tries):
         yield "fab", FAB(ball, steps=steps), rank
-    yield "square", Square(ball, Margin(), queries=queries), None
+    yield "square", Square(ball, Margin(), queries=queries, until=0.0), None
 
 
 def _noted(broken_by: list[str], rows: Tensor, name: str) -> list[str]:

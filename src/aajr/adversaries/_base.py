@@ -12,6 +12,7 @@ from torch import Tensor
 from aajr._checks import check_differentiable, check_generator, check_promise
 from aajr._inspection import evaluated, inspected
 from aajr._modes import Policy, evaluating
+from aajr.adversaries._evaluation import in_parts, row_bound
 from aajr.adversaries._reach import Watched, reached
 from aajr.geometry._threat import ThreatSet
 from aajr.trajectory import Objective, Reference, Trajectory
@@ -88,8 +89,9 @@ class Adversary(ABC):
         x, points, allowed = trajectory.origin, trajectory.points, (1 + 1e-3) * self.ball.epsilon
         if points.dtype.itemsize < 4:
             x, points = x.float(), points.float()
-        sizes = self.ball.size(points - x), self.ball.size(trajectory.worst.to(x) - x)
-        if all(bool((size <= allowed).all()) for size in sizes):
+        parts = torch.split(points, max(1, row_bound() // len(x)))
+        near = (self.ball.size(part - x) for part in (*parts, trajectory.worst.to(x)))
+        if all(bool((size <= allowed).all()) for size in near):
             return True
         # x + δ - x rounds by an ulp of x, which the scale may magnify
         points = torch.cat([points, trajectory.worst.to(x).unsqueeze(0)])
@@ -99,10 +101,10 @@ class Adversary(ABC):
 
 def _outputs(policy: Policy, x: Tensor) -> Tensor:
     """π(x), detached and checked."""
-    _, outputs = inspected(policy, x)
-    if outputs is None:
+    _, outputs = inspected(policy, x[: row_bound()])
+    if outputs is None or len(outputs) < len(x):
         with torch.no_grad():
-            outputs = evaluated(policy, x)
+            outputs = in_parts(lambda rows: evaluated(policy, x[rows]), len(x))
     _check_output(outputs, x)
     return outputs
 

@@ -80,17 +80,16 @@ class EstimatedAscent(Adversary):
     def _ascend(
         self, policy: Policy, reference: Reference, delta: Tensor, generator: torch.Generator
     ) -> Trajectory:
-        x, ball = reference.inputs, self.ball
-        allowed = ball.attackable(x)
+        x, ball, around = reference.inputs, self.ball, self.ball.around(reference.inputs)
         size = ball.epsilon if self.step_size is None else self.step_size
         points, gradients, forward, backward = [x + delta], [], 0, 0
         losses = [loss_at(policy, self.objective, points[0], reference)]
         for k in range(self.steps):
             gradient, ahead, back = self.estimate(policy, reference, points[-1], generator)
             forward, backward = forward + ahead, backward + back
-            gradients.append(gradient * allowed)
-            step = size / (k + 1) ** 0.5 * ball.steepest(gradients[-1])
-            delta = ball.project_scaled(delta + step, x)
+            gradients.append(around.masked(gradient))
+            step = size / (k + 1) ** 0.5 * around.steepest(gradients[-1])
+            delta = around.project_scaled(delta + step)
             points.append(x + delta)
             losses.append(loss_at(policy, self.objective, points[-1], reference))
         stacked, scored, pushed = (torch.stack(t) for t in (points, losses, gradients))

@@ -1,13 +1,70 @@
-"""The objective at perturbed points, checked."""
+"""The objective at perturbed points, checked, a bounded number of rows at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
+from aajr._checks import all_finite, check_count
 from aajr._modes import Policy
 from aajr.jacobian._directional import input_gradient
 from aajr.trajectory import Objective, Reference
+
+_ROWS: ContextVar[int] = ContextVar("rows", default=65536)
+
+
+@contextmanager
+def rows_at_once(count: int) -> Iterator[None]:
+    """Bound the rows that adversaries show a policy at a time, 65536 by default.
+
+    It bounds their memory and changes no result: rows are independent, and all random numbers are
+    drawn for the whole batch.
+
+    Args:
+        count: greatest number of rows per evaluation.
+
+    Raises:
+        ValueError: no positive whole number.
+
+    Example:
+        >>> import torch
+        >>> from aajr import Ball, RandomSearch
+        >>> from aajr.adversaries import rows_at_once
+        >>> with rows_at_once(2):
+        ...     found = RandomSearch(Ball("linf", 0.1))(
+        ...         torch.tanh, torch.zeros(5, 3), torch.Generator().manual_seed(0)
+        ...     )
+    """
+    check_count("count", count)
+    token = _ROWS.set(count)
+    try:
+        yield
+    finally:
+        _ROWS.reset(token)
+
+
+def row_bound() -> int:
+    """The bound set by :func:`rows_at_once`."""
+    return _ROWS.get()
+
+
+def in_parts(function: Callable[[slice], Tensor], rows: int) -> Tensor:
+    """The function of every part of the rows, joined."""
+    bound = row_bound()
+    if rows <= bound:
+        return function(slice(None))
+    return torch.cat([function(slice(k, k + bound)) for k in range(0, rows, bound)])
+
+
+def _part(reference: Reference, rows: slice) -> Reference:
+    if rows == slice(None):
+        return reference
+    data = {name: value[rows] for name, value in reference.data.items()}
+    return Reference(reference.inputs[rows], reference.outputs[rows], data)
 
 
 def checked_loss(objective: Objective, output: Tensor, reference: Reference) -> Tensor:
@@ -24,7 +81,7 @@ def checked_loss(objective: Objective, output: Tensor, reference: Reference) -> 
             f"the objective returned {kind}; it must return one loss per sample, "
             f"shape {tuple(expected)}"
         )
-    if not torch.isfinite(loss).all():
+    if not all_finite(loss):
         raise ValueError(
             "the objective returned NaN or infinite losses; check it at x + δ, and that every head "
             "of the policy allows some action"
@@ -34,8 +91,12 @@ def checked_loss(objective: Objective, output: Tensor, reference: Reference) -> 
 
 def loss_at(policy: Policy, objective: Objective, point: Tensor, reference: Reference) -> Tensor:
     """ℓ(π(point)) without a graph, ``[batch]``."""
+
+    def losses(rows: slice) -> Tensor:
+        return checked_loss(objective, policy(point[rows]), _part(reference, rows))
+
     with torch.no_grad():
-        return checked_loss(objective, policy(point), reference)
+        return in_parts(losses, len(point))
 
 
 def loss_and_gradient(
@@ -46,13 +107,24 @@ def loss_and_gradient(
     Raises:
         ValueError: a policy cut off from its input, NaN or infinite gradients.
     """
+    losses: list[Tensor] = []
+
+    def gradient(rows: slice) -> Tensor:
+        place = point[rows].detach().requires_grad_()
+        loss = checked_loss(objective, policy(place), _part(reference, rows))
+        losses.append(loss.detach())
+        return input_gradient(loss, place, torch.ones_like(loss))
+
     with torch.enable_grad():
-        point = point.detach().requires_grad_()
-        loss = checked_loss(objective, policy(point), reference)
-        gradient = input_gradient(loss, point, torch.ones_like(loss))
-    if not torch.isfinite(gradient).all():
+        gradients = in_parts(gradient, len(point))
+    check_gradient(gradients)
+    return losses[0] if len(losses) == 1 else torch.cat(losses), gradients
+
+
+def check_gradient(gradient: Tensor) -> None:
+    """Raise ValueError if a gradient of the objective is NaN or infinite."""
+    if not all_finite(gradient):
         raise ValueError("the objective's gradient holds NaN or infinite values; check it at x + δ")
-    return loss.detach(), gradient
 
 
 def losses_of_many(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -11,11 +11,18 @@ from torch import Tensor
 from aajr._checks import check_choice, check_count, check_number
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
-from aajr.adversaries._evaluation import checked_loss
+from aajr.adversaries._evaluation import (
+    check_gradient,
+    checked_loss,
+    loss_and_gradient,
+    loss_at,
+    over_budgets,
+)
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._restarts import highest, warn_if_masked, worse
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.geometry import Ball
+from aajr.geometry._around import Around
 from aajr.jacobian._directional import input_gradient
 from aajr.theory import along_direction, loss_of
 from aajr.trajectory import Objective, Reference, Trajectory
@@ -97,30 +104,31 @@ class ProjectedGradientAscent(Adversary):
     def _ascend(
         self, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> Trajectory:
-        x = reference.inputs
-        allowed = self.ball.attackable(x)
-        delta = self.ball.sample(x, generator) if self.random_start else torch.zeros_like(x)
-        points, gradients, losses, outputs, extra = [x + delta], [], [], [], Passes()
-        for _ in range(self.steps):
-            loss, gradient, output = self._evaluate(policy, points[-1], reference)
-            gradient = gradient * allowed
-            delta, passes = self._step(policy, reference, delta, gradient, loss)
+        x, around = reference.inputs, self.ball.around(reference.inputs)
+        delta = around.sample(generator) if self.random_start else torch.zeros_like(x)
+        points, gradients = x.new_empty(self.steps + 1, *x.shape), x.new_empty(self.steps, *x.shape)
+        losses, outputs, extra = [], [], Passes()
+        points[0] = x + delta
+        for k in range(self.steps):
+            loss, gradient, output = self._evaluate(policy, points[k], reference)
+            gradients[k] = around.masked(gradient)
+            delta, passes = self._step(policy, reference, around, delta, gradients[k], loss)
             extra = Passes(extra.forward + passes.forward, extra.curvature + passes.curvature)
-            points.append(x + delta)
-            gradients.append(gradient)
+            points[k + 1] = x + delta
             losses.append(loss)
-            outputs.append(output)
-        if self.select == "best" or self.keep_outputs:
-            with torch.set_grad_enabled(self.keep_outputs):
-                outputs.append(policy(points[-1]))
-                losses.append(self._loss(outputs[-1], reference).detach())
-        stacked, scored = torch.stack(points), torch.stack(losses)
+            outputs += output
+        if self.keep_outputs:
+            outputs.append(policy(points[-1]))
+            losses.append(self._loss(outputs[-1], reference).detach())
+        elif self.select == "best":
+            losses.append(loss_at(policy, self.objective, points[-1], reference))
+        scored = torch.stack(losses)
         return Trajectory(
             reference=reference,
-            points=stacked,
-            gradients=torch.stack(gradients),
+            points=points,
+            gradients=gradients,
             losses=scored,
-            worst=highest(stacked, scored) if self.select == "best" else points[-1],
+            worst=highest(points, scored) if self.select == "best" else points[-1],
             event_dims=self.ball.budget_dims,
             forward_passes=1 + len(losses) + extra.forward,
             backward_passes=self.steps,
@@ -130,19 +138,17 @@ class ProjectedGradientAscent(Adversary):
 
     def _evaluate(
         self, policy: Policy, point: Tensor, reference: Reference
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Loss, gradient and, if it is kept, the output with its graph."""
+        if not self.keep_outputs:
+            return *loss_and_gradient(policy, self.objective, point, reference), []
         with torch.enable_grad():
-            point = point.detach().requires_grad_()
+            point = point.detach().clone().requires_grad_()  # the graph outlives the loop
             output = policy(point)
             loss = self._loss(output, reference)
-            gradient = input_gradient(
-                loss, point, torch.ones_like(loss), retain_graph=self.keep_outputs
-            )
-        if not torch.isfinite(gradient).all():
-            raise ValueError(
-                "the objective's gradient holds NaN or infinite values; check it at x + δ"
-            )
-        return loss.detach(), gradient, output if self.keep_outputs else output.detach()
+            gradient = input_gradient(loss, point, torch.ones_like(loss), retain_graph=True)
+        check_gradient(gradient)
+        return loss.detach(), gradient, [output]
 
     def _loss(self, output: Tensor, reference: Reference) -> Tensor:
         return checked_loss(self.objective, output, reference)
@@ -152,41 +158,38 @@ class ProjectedGradientAscent(Adversary):
         self,
         policy: Policy,
         reference: Reference,
+        around: Around,
         delta: Tensor,
         gradient: Tensor,
         loss: Tensor,
     ) -> tuple[Tensor, Passes]:
-        x = reference.inputs
-
         def score(candidate: Tensor, rows: Tensor) -> Tensor:
             part = reference.rows(rows)
-            return self._loss(policy(part.inputs + candidate), part)
+            return loss_at(policy, self.objective, part.inputs + candidate, part)
 
         arc = Arc(
             delta=delta,
             gradient=gradient,
-            direction=self._direction(gradient),
+            direction=self._direction(around, gradient),
             loss=loss,
-            project=lambda candidate: self._project(candidate, x),
+            project=around.project_scaled if self._steepest else around.project,
             score=score,
             curvature=lambda d: along_direction(
-                loss_of(policy, self.objective, reference), x + delta, d
+                loss_of(policy, self.objective, reference), reference.inputs + delta, d
             )[2],
-            size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.budget_dims],
+            size=lambda v: over_budgets(self.ball.size(v), self.ball.budget_dims),
         )
         size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
         return STEP_RULES[self.step_rule](arc, size)
 
-    def _project(self, delta: Tensor, x: Tensor) -> Tensor:
-        if self.step_direction == "steepest":
-            return self.ball.project_scaled(delta, x)
-        return self.ball.project(delta, x)
+    @property
+    def _steepest(self) -> bool:
+        return self.step_direction == "steepest"
 
-    def _direction(self, gradient: Tensor) -> Tensor:
+    def _direction(self, around: Around, gradient: Tensor) -> Tensor:
         if self.step_direction == "raw":
             return gradient
-        norm = self.ball.norm if self.step_direction == "steepest" else "linf"
-        return replace(self.ball, norm=norm).steepest(gradient)
+        return around.steepest(gradient) if self._steepest else around.signs(gradient)
 
 
 def fgsm(ball: Ball, objective: Objective) -> ProjectedGradientAscent:

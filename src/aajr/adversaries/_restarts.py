@@ -44,7 +44,7 @@ def worse(first: Trajectory, second: Trajectory) -> Trajectory:
 
 def warn_if_masked(result: Trajectory, epsilon: float) -> None:
     """MaskedGradientWarning if the search saw no gradient other than zero."""
-    if epsilon > 0 and bool((result.gradients == 0).all()):
+    if epsilon > 0 and not bool(result.gradients.any()):
         warnings.warn(
             "the attack's gradient is zero everywhere (masked gradients): its result proves "
             "nothing. Use random_start=True for divergences, a smooth policy, or an attack "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 
@@ -11,9 +12,10 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
-from aajr.adversaries._evaluation import loss_at, over_budgets, over_rows
+from aajr.adversaries._evaluation import loss_at, over_budgets
 from aajr.adversaries._objectives import Divergence
 from aajr.geometry import Ball
+from aajr.geometry._around import Around, AroundBox
 from aajr.trajectory import Objective, Reference, Trajectory
 
 
@@ -28,29 +30,46 @@ class Search(Adversary):
         ball: the threat set.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         queries: evaluations of the policy at perturbed points.
+        until: loss above which a row is finished and asked no more; None to spend all queries.
+            0 suits objectives that are positive where the attack has succeeded, such as
+            :class:`aajr.Margin`.
     """
 
     ball: Ball
     objective: Objective = field(default_factory=Divergence)
     queries: int = 200
+    until: float | None = None
 
     def __post_init__(self) -> None:
         check_count("queries", self.queries)
 
     @abstractmethod
-    def propose(self, best: Tensor, x: Tensor, query: int, generator: torch.Generator) -> Tensor:
+    def propose(
+        self, best: Tensor, around: Around, query: int, generator: torch.Generator
+    ) -> Tensor:
         """The next δ in the set around x, given the best so far; both ``[batch, *event]``."""
 
+    @torch.no_grad()
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Spend the queries; the gradients of the trajectory are zero."""
-        x = reference.inputs
-        best = first = self.propose(torch.zeros_like(x), x, 0, generator)
-        found = start = loss_at(policy, self.objective, x + first, reference)
+        x, around = reference.inputs, self.ball.around(reference.inputs)
+        first = self.propose(torch.zeros_like(x), around, 0, generator)
+        start = loss_at(policy, self.objective, x + first, reference)
+        best, found, asked = first.clone(), start.clone(), len(x)
+        rows, part = torch.arange(len(x), device=x.device), reference
         for query in range(1, self.queries):
-            delta = self.propose(best, x, query, generator)
-            loss = loss_at(policy, self.objective, x + delta, reference)
-            best = torch.where(over_rows(loss > found, x), delta, best)
-            found = torch.maximum(loss, found)
+            if self.until is not None:
+                standing = found[rows] <= self.until
+                if not bool(standing.all()):
+                    rows, around = rows[standing], around.rows(standing)
+                    part = part.rows(standing)
+                if not len(rows):
+                    break
+            delta = self.propose(best[rows], around, query, generator)
+            loss = loss_at(policy, self.objective, around.x + delta, part)
+            better = loss > found[rows]
+            best[rows[better]], found[rows[better]] = delta[better], loss[better]
+            asked += len(rows)
         return Trajectory(
             reference=reference,
             points=torch.stack([x + first, x + best]),
@@ -58,7 +77,7 @@ class Search(Adversary):
             losses=torch.stack([start, found]),
             worst=x + best,
             event_dims=self.ball.budget_dims,
-            forward_passes=1 + self.queries,
+            forward_passes=1 + (self.queries if self.until is None else asked / len(x)),
         )
 
 
@@ -70,6 +89,7 @@ class RandomSearch(Search):
         ball: the threat set.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         queries: draws.
+        until: loss above which a row is finished.
 
     Example:
         >>> ball, g = Ball("linf", 0.1), torch.Generator().manual_seed(0)
@@ -79,9 +99,11 @@ class RandomSearch(Search):
     Source: Rastrigin, The convergence of the random search method, 1963.
     """
 
-    def propose(self, best: Tensor, x: Tensor, query: int, generator: torch.Generator) -> Tensor:
+    def propose(
+        self, best: Tensor, around: Around, query: int, generator: torch.Generator
+    ) -> Tensor:
         """A uniform draw."""
-        return self.ball.sample(x, generator)
+        return around.sample(generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +114,13 @@ class Square(Search):
     direction and all of ε that the other features leave. The block holds half of the
     attackable features at first and halves after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and
     8000 queries, down to one feature (two on l2). The features of a state have no
-    neighbours, so a block is any subset, with a sign for each feature.
+    neighbours, so a block is any subset, drawn with repetition, with a sign for each feature.
 
     Attributes:
         ball: the threat set.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         queries: evaluations of the policy.
+        until: loss above which a row is finished.
 
     Example:
         >>> ball, g = Ball("linf", 0.5), torch.Generator().manual_seed(0)
@@ -108,22 +131,27 @@ class Square(Search):
     Source: Andriushchenko et al., Square attack, 2020, https://arxiv.org/abs/1912.00049.
     """
 
-    def propose(self, best: Tensor, x: Tensor, query: int, generator: torch.Generator) -> Tensor:
+    def propose(
+        self, best: Tensor, around: Around, query: int, generator: torch.Generator
+    ) -> Tensor:
         """The best so far with one block redrawn; the first proposal is all new."""
-        allowed = self.ball.attackable(x)
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        block = allowed
-        if query > 0:
-            least = 1 if self.ball.norm == "linf" else 2
-            block = _block(uniform, allowed, 0.5 ** (1 + _halvings(query)), least)
-        kept = best * (1 - block)
-        fresh = self.ball.steepest(noise * block)
-        if self.ball.norm == "linf":
-            return self.ball.project(kept + self.ball.epsilon * fresh, x)
+        x = around.x
+        if query == 0:
+            noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+            fresh = around.steepest(around.masked(noise))
+            return around.project(self.ball.epsilon * fresh)
+        share = 0.5 ** (1 + _halvings(query))
+        chosen, up = _block(around, share, 1 if self.ball.norm == "linf" else 2, generator)
+        flat = best.flatten(1)
+        if isinstance(around, AroundBox):
+            low, high = (face.flatten(1).gather(1, chosen) for face in (around.low, around.high))
+            return flat.scatter(1, chosen, torch.where(up, high, low)).reshape(x.shape)
+        noise = torch.randn(chosen.shape, generator=generator, device=x.device, dtype=x.dtype)
+        fresh = torch.zeros_like(flat).scatter(1, chosen, noise).reshape(x.shape)
+        kept = flat.scatter(1, chosen, 0.0).reshape(x.shape)
         used = over_budgets(self.ball.size(kept), self.ball.budget_dims)
         room = (self.ball.epsilon**2 - used**2).clamp_min(0).sqrt()
-        return self.ball.project(kept + room * fresh, x)
+        return around.project(kept + room * around.steepest(around.masked(fresh)))
 
 
 _CHECKPOINTS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -133,10 +161,26 @@ def _halvings(query: int) -> int:
     return sum(query > checkpoint for checkpoint in _CHECKPOINTS)
 
 
-def _block(uniform: Tensor, allowed: Tensor, share: float, least: int) -> Tensor:
-    """1 on a random share of each row's attackable features, at least ``least`` of them."""
-    flat = allowed.flatten(1)
-    size = (share * flat.sum(1, keepdim=True)).ceil().clamp_min(least)
-    order = (uniform.flatten(1) + 2 * (1 - flat)).argsort(dim=1, stable=True)
-    rank = order.argsort(dim=1, stable=True)
-    return ((rank < size) * flat).reshape(allowed.shape)
+def _block(
+    around: Around, share: float, least: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A random share of each row's attackable features, drawn with repetition, and their signs.
+
+    Returns:
+        Indices of flat features and whether each goes up, both ``[batch, drawn]``.
+    """
+    x = around.x
+    features = x[0].numel()
+    order = free = None
+    if around.allowed is not None:
+        allowed = around.allowed.flatten(1)
+        free = allowed.sum(1, keepdim=True).clamp_min(1)
+        order = (1 - allowed).argsort(dim=1, stable=True)
+    most = features if free is None else int(free.amax())
+    drawn = max(least, math.ceil(share * most))
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    uniform = torch.rand((len(x), drawn), generator=generator, device=x.device, dtype=dtype)
+    place = uniform * (2 * (features if free is None else free.to(dtype)))
+    number = place.long()
+    chosen, up = number // 2, number % 2 == 1
+    return chosen if order is None else order.gather(1, chosen), up

@@ -49,6 +49,8 @@ class Arc:
 
     def at(self, size: float | Tensor) -> Tensor:
         """δ(η); sizes broadcast to ``[batch, *event]``."""
+        if isinstance(size, float):
+            return self.project(torch.add(self.delta, self.direction, alpha=size))
         return self.project(self.delta + size * self.direction)
 
 

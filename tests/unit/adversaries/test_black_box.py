@@ -93,8 +93,8 @@ def test_square_proposes_points_of_the_surface_that_share_all_but_a_block(norm, 
     ball = Ball(norm, 0.3, scale=SCALE.repeat(4), mask=MASK.repeat(4))
     x, generator = dense.inputs(50, 20), torch.Generator().manual_seed(0)
     attack = Square(ball, linear)
-    best = attack.propose(torch.zeros_like(x), x, 0, generator)
-    proposal = attack.propose(best, x, query, generator)
+    best = attack.propose(torch.zeros_like(x), attack.ball.around(x), 0, generator)
+    proposal = attack.propose(best, attack.ball.around(x), query, generator)
     sizes = ball.size(proposal)
     torch.testing.assert_close(sizes, torch.full_like(sizes, 0.3))
     block = {0: 16, 1: 8, 11: 4, 60: 2, 300: 1, 10_000: 1}[query]
@@ -109,8 +109,8 @@ def test_square_proposes_points_of_the_surface_that_share_all_but_a_block(norm, 
 def test_blocks_are_random_and_reach_every_attackable_feature():
     ball, x = Ball("linf", 0.3, mask=MASK), dense.inputs(400, 5)
     attack, generator = Square(ball, linear), torch.Generator().manual_seed(0)
-    best = attack.propose(torch.zeros_like(x), x, 0, generator)
-    changed = (attack.propose(best, x, 300, generator) != best).double().mean(0)
+    best = attack.propose(torch.zeros_like(x), attack.ball.around(x), 0, generator)
+    changed = (attack.propose(best, attack.ball.around(x), 300, generator) != best).double().mean(0)
     assert bool((changed[MASK] > 0.05).all())
     assert float(changed[~MASK]) == 0
 
@@ -173,3 +173,26 @@ def test_a_missing_cma_is_explained(monkeypatch):
 def test_bad_settings_are_refused(attack, settings, message):
     with pytest.raises(ValueError, match=message):
         attack(Ball("linf", 0.1), **settings)
+
+
+def test_finished_rows_are_asked_no_more():
+    """Half of the rows cannot be moved above the bound; the others are there at once."""
+    seen = []
+
+    def policy(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return x
+
+    x = torch.cat([torch.full((5, 2), -9.0), torch.full((5, 2), 9.0)])
+    square = Square(Ball("linf", 0.3), total_of, queries=20, until=0.0)
+    found = square(policy, x, torch.Generator().manual_seed(0))
+    assert seen[-19:] == [5] * 19
+    assert found.forward_passes == 1 + (10 + 19 * 5) / 10
+    assert bool((found.losses[-1][5:] > 0).all())
+    whole = Square(Ball("linf", 0.3), total_of, queries=20)(policy, x, torch.Generator())
+    assert bool((whole.losses[-1] >= found.losses[-1]).all())
+    torch.testing.assert_close(found.worst[:5], torch.full((5, 2), -8.7))
+
+
+def total_of(output: Tensor, reference) -> Tensor:
+    return output.sum(1)

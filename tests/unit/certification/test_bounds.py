@@ -254,6 +254,7 @@ def test_budgets_of_several_agents_are_sound():
     assert (outputs <= bounds.upper).all()
 
 
+@pytest.mark.filterwarnings("ignore::aajr.ResolutionWarning")
 def test_bad_input_says_what_to_do(monkeypatch):
     policy, x, ball = network("tanh", seed=0), states(0), Ball("linf", 0.1)
     with pytest.raises(ValueError, match="NaN"):
