@@ -84,12 +84,12 @@ class AutoPGD(Adversary):
         climber = _Climber(around, 2 * self.ball.epsilon, delta, self.window)
         points, gradients = x.new_empty(self.steps + 1, *x.shape), x.new_empty(self.steps, *x.shape)
         losses = []
-        points[0] = x + delta
+        torch.add(x, delta, out=points[0])
         for k in range(self.steps):
             loss, gradient = loss_and_gradient(policy, self.objective, points[k], reference)
             gradients[k] = around.masked(gradient)
             losses.append(loss)
-            points[k + 1] = x + climber.step(loss, gradients[k])
+            torch.add(x, climber.step(loss, gradients[k]), out=points[k + 1])
         losses.append(loss_at(policy, self.objective, points[-1], reference))
         scored = torch.stack(losses)
         return Trajectory(

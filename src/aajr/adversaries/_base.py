@@ -89,7 +89,7 @@ class Adversary(ABC):
         x, points, allowed = trajectory.origin, trajectory.points, (1 + 1e-3) * self.ball.epsilon
         if points.dtype.itemsize < 4:
             x, points = x.float(), points.float()
-        parts = torch.split(points, max(1, row_bound() // len(x)))
+        parts = torch.split(points, max(1, row_bound() // x.numel()))
         near = (self.ball.size(part - x) for part in (*parts, trajectory.worst.to(x)))
         if all(bool((size <= allowed).all()) for size in near):
             return True

@@ -17,6 +17,7 @@ from aajr.adversaries._evaluation import (
     loss_and_gradient,
     loss_at,
     over_budgets,
+    over_rows,
 )
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._restarts import highest, warn_if_masked, worse
@@ -49,7 +50,8 @@ class ProjectedGradientAscent(Adversary):
             lengths; ``stable`` shortens the step to ⟨g, d⟩/L_eff with the effective smoothness
             L_eff measured along it; ``backtracking`` halves it until the increase suffices. The
             last two never lower the objective; their extra passes are counted.
-        random_start: start uniformly in the ball instead of at δ = 0.
+        random_start: start at random instead of at δ = 0: uniformly in an L∞ ball, and in an l2
+            ball at a uniform share of such a point.
         restarts: independent searches; the worst point of all is kept, per sample.
         select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
             more forward pass. More than one restart needs ``best``.
@@ -105,16 +107,16 @@ class ProjectedGradientAscent(Adversary):
         self, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> Trajectory:
         x, around = reference.inputs, self.ball.around(reference.inputs)
-        delta = around.sample(generator) if self.random_start else torch.zeros_like(x)
+        delta = self._start(around, generator)
         points, gradients = x.new_empty(self.steps + 1, *x.shape), x.new_empty(self.steps, *x.shape)
         losses, outputs, extra = [], [], Passes()
-        points[0] = x + delta
+        torch.add(x, delta, out=points[0])
         for k in range(self.steps):
             loss, gradient, output = self._evaluate(policy, points[k], reference)
             gradients[k] = around.masked(gradient)
             delta, passes = self._step(policy, reference, around, delta, gradients[k], loss)
             extra = Passes(extra.forward + passes.forward, extra.curvature + passes.curvature)
-            points[k + 1] = x + delta
+            torch.add(x, delta, out=points[k + 1])
             losses.append(loss)
             outputs += output
         if self.keep_outputs:
@@ -135,6 +137,18 @@ class ProjectedGradientAscent(Adversary):
             curvature_passes=extra.curvature,
             outputs=torch.stack(outputs) if self.keep_outputs else None,
         )
+
+    def _start(self, around: Around, generator: torch.Generator) -> Tensor:
+        """δ_0. A uniform point of an l2 ball of many dimensions lies on its rim, far from most."""
+        x = around.x
+        if not self.random_start:
+            return torch.zeros_like(x)
+        delta = around.sample(generator)
+        if self.ball.norm == "linf":
+            return delta
+        size = x.shape[:1]
+        share = torch.rand(size, generator=generator, device=x.device, dtype=x.dtype)
+        return delta * over_rows(share, x)
 
     def _evaluate(
         self, policy: Policy, point: Tensor, reference: Reference

@@ -114,7 +114,9 @@ class Square(Search):
     direction and all of ε that the other features leave. The block holds half of the
     attackable features at first and halves after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and
     8000 queries, down to one feature (two on l2). The features of a state have no
-    neighbours, so a block is any subset, drawn with repetition, with a sign for each feature.
+    neighbours, so a block is any subset, with a sign for each feature.
+    On linf images, ``[batch, channels, height, width]`` with ``event_dims=3``, it is a square
+    window with a sign for each channel, and the first proposal has vertical stripes.
 
     Attributes:
         ball: the threat set.
@@ -136,22 +138,23 @@ class Square(Search):
     ) -> Tensor:
         """The best so far with one block redrawn; the first proposal is all new."""
         x = around.x
+        if isinstance(around, AroundBox) and x.ndim == 4 and around.budget_dims == 3:
+            return _window(best, around, query, generator)
         if query == 0:
             noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             fresh = around.steepest(around.masked(noise))
             return around.project(self.ball.epsilon * fresh)
         share = 0.5 ** (1 + _halvings(query))
-        chosen, up = _block(around, share, 1 if self.ball.norm == "linf" else 2, generator)
-        flat = best.flatten(1)
         if isinstance(around, AroundBox):
-            low, high = (face.flatten(1).gather(1, chosen) for face in (around.low, around.high))
-            return flat.scatter(1, chosen, torch.where(up, high, low)).reshape(x.shape)
-        noise = torch.randn(chosen.shape, generator=generator, device=x.device, dtype=x.dtype)
-        fresh = torch.zeros_like(flat).scatter(1, chosen, noise).reshape(x.shape)
-        kept = flat.scatter(1, chosen, 0.0).reshape(x.shape)
+            return _corners(best, around, share, generator)
+        least = 1 if self.ball.norm == "linf" else 2
+        kept, noise = _redrawn(best, around, share, least, generator)
+        fresh = around.steepest(around.masked(noise))
+        if self.ball.norm == "linf":
+            return around.project(kept + self.ball.epsilon * fresh)
         used = over_budgets(self.ball.size(kept), self.ball.budget_dims)
         room = (self.ball.epsilon**2 - used**2).clamp_min(0).sqrt()
-        return around.project(kept + room * around.steepest(around.masked(fresh)))
+        return around.project(kept + room * fresh)
 
 
 _CHECKPOINTS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -161,26 +164,56 @@ def _halvings(query: int) -> int:
     return sum(query > checkpoint for checkpoint in _CHECKPOINTS)
 
 
-def _block(
-    around: Around, share: float, least: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """A random share of each row's attackable features, drawn with repetition, and their signs.
+def _window(best: Tensor, around: AroundBox, query: int, generator: torch.Generator) -> Tensor:
+    """δ with a square window of all rows redrawn, stripes at first."""
+    rows, channels, height, width = around.x.shape
+    dtype, device = around.x.dtype, around.x.device
+    if query == 0:
+        size = (rows, channels, 1, width)
+        up = torch.rand(size, generator=generator, device=device, dtype=dtype) < 0.5
+        return torch.where(up, around.high, around.low)
+    side = max(1, round((0.5 ** (1 + _halvings(query)) * height * width) ** 0.5))
+    place = torch.rand((2,), generator=generator, device=device, dtype=torch.float64).tolist()
+    ends = [int(u * (max(n - side, 0) + 1)) for u, n in zip(place, (height, width), strict=True)]
+    window = (..., slice(ends[0], ends[0] + side), slice(ends[1], ends[1] + side))
+    size = (rows, channels, 1, 1)
+    up = torch.rand(size, generator=generator, device=device, dtype=dtype) < 0.5
+    delta = best.clone()
+    delta[window] = torch.where(up, around.high[window], around.low[window])
+    return delta
 
-    Returns:
-        Indices of flat features and whether each goes up, both ``[batch, drawn]``.
-    """
+
+def _corners(best: Tensor, around: AroundBox, share: float, generator: torch.Generator) -> Tensor:
+    """δ with a share of each row's features, drawn with repetition, at their faces."""
     x = around.x
     features = x[0].numel()
-    order = free = None
+    order, most, free = None, features, torch.full((1, 1), features, device=x.device)
     if around.allowed is not None:
         allowed = around.allowed.flatten(1)
-        free = allowed.sum(1, keepdim=True).clamp_min(1)
         order = (1 - allowed).argsort(dim=1, stable=True)
-    most = features if free is None else int(free.amax())
-    drawn = max(least, math.ceil(share * most))
+        free = allowed.sum(1, keepdim=True).long().clamp_min(1)
+        most = int(free.amax())
+    size = (len(x), max(1, math.ceil(share * most)))
     dtype = torch.promote_types(x.dtype, torch.float32)
-    uniform = torch.rand((len(x), drawn), generator=generator, device=x.device, dtype=dtype)
-    place = uniform * (2 * (features if free is None else free.to(dtype)))
-    number = place.long()
+    uniform = torch.rand(size, generator=generator, device=x.device, dtype=dtype)
+    number = (uniform * (2 * free)).long()  # twice the feature, and one if it goes up
     chosen, up = number // 2, number % 2 == 1
-    return chosen if order is None else order.gather(1, chosen), up
+    chosen = chosen if order is None else order.gather(1, chosen)
+    low, high = (face.flatten(1).gather(1, chosen) for face in (around.low, around.high))
+    return best.flatten(1).scatter(1, chosen, torch.where(up, high, low)).reshape(x.shape)
+
+
+def _redrawn(
+    best: Tensor, around: Around, share: float, least: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """δ without a block, a random share of each row's features, and noise on the block."""
+    x = around.x
+    uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    open_to = around.masked(1 + uniform).flatten(1)
+    free = int((open_to > 0).sum(1).amax())
+    drawn = min(max(least, math.ceil(share * free)), x[0].numel())
+    chosen = open_to.topk(drawn, sorted=False).indices
+    noise = torch.randn(chosen.shape, generator=generator, device=x.device, dtype=x.dtype)
+    flat = best.flatten(1)
+    fresh = torch.zeros_like(flat).scatter(1, chosen, noise)
+    return flat.scatter(1, chosen, 0.0).reshape(x.shape), fresh.reshape(x.shape)

@@ -30,21 +30,21 @@ def project_sphere_in_box(y: Tensor, epsilon: float, low: Tensor, high: Tensor) 
         high: upper faces, at least 0, broadcastable to y.
     """
     peak = y.abs().amax(-1, keepdim=True).clamp_min(epsilon)  # squares neither over- nor underflow
-    square = (y / peak).square()
-    faces = torch.where(y > 0, high, low) / peak
-    limit = faces.square()
-    target = (epsilon / peak).square()
-    tau = torch.zeros_like(peak)
+    y, low, high = y / peak, low / peak, high / peak
+    square, target = y.square(), (epsilon / peak).square()
+    share, slope = torch.zeros_like(peak), square.sum(-1, keepdim=True)
     inside = torch.zeros_like(peak)
     for _ in range(_ITERATIONS):
-        free = square * (tau * square < limit)
-        slope = free.sum(-1, keepdim=True)
         step = (target - inside) / slope.clamp_min(torch.finfo(y.dtype).tiny)
-        tau = torch.where(slope > 0, tau + step, 1.0).clamp_max(1.0)
-        inside = torch.minimum(tau * square, limit).sum(-1, keepdim=True)
+        tau = torch.where(slope > 0, share.square() + step, 1.0).clamp_max(1.0)
+        share = tau.sqrt()
+        wish = share * y
+        z = wish.clamp(low, high)
+        inside = torch.linalg.vector_norm(z, dim=-1, keepdim=True).square()
         if bool(((inside >= target * (1 - _tolerance(y))) | (tau == 1)).all()):
             break
-    return project_sphere(torch.clamp(y * tau.sqrt(), low, high), epsilon)
+        slope = (square * (z == wish)).sum(-1, keepdim=True)
+    return project_sphere(z * peak, epsilon)
 
 
 def project_ellipsoid_in_box(
