@@ -155,7 +155,7 @@ def test_the_loss_is_rllibs_at_the_worst_point_plus_the_penalty_there(monkeypatc
         if not totals:  # the first update: the plug's generator is fresh
             generator = torch.Generator().manual_seed(3)
             trajectory = attack(policy, x, generator)
-            penalty = aajr.AAJR(metric=metric, fraction=1.0)(policy, trajectory, generator)
+            penalty = aajr.AAJR(metric=metric, fraction=1.0)(policy, trajectory, generator, 0)
             shown = batch[Columns.OBS].clone()
             shown[rows] = trajectory.worst
             torch.testing.assert_close(fwd_out[Columns.ACTION_DIST_INPUTS], policy(shown))

@@ -128,7 +128,11 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
         return plugs
 
     def _log(self, module_id: str, diagnostics: dict[str, float], penalty: float) -> None:
-        named = {"aajr_penalty": penalty}
+        # zero between the updates at which it acts: the mean over one round of them
+        interval = getattr(self._plugs()[module_id].penalty, "interval", 1)
+        shown = {"aajr_penalty": penalty}
+        self.metrics.log_dict(shown, key=module_id, reduce="mean", window=interval)
+        named = {}
         for name in ("weight", "inner_gradient_norm_mean", "inner_gradient_norm_max"):
             if name in diagnostics:
                 named[f"aajr_{name}"] = diagnostics[name]
