@@ -212,19 +212,16 @@ class _Box:
 def _filled(weight: Tensor, rate: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """min(τ rate, room) with Σ weight min(τ rate, room) = need, ``[batch, features]``.
 
-    The sum is piecewise linear in τ with a kink where a feature's room is used up; a sort of the
-    kinks gives the piece. Where all room is not enough, all of it.
+    The sum is concave and piecewise linear in τ, so that Newton's method comes to the root from
+    below and is exact after a few kinks. Where all room is not enough, all of it.
     """
-    time = torch.where(rate * weight > 0, room / rate, math.inf)
-    kinks, order = time.sort(1)
-    speed, whole = (weight * rate).gather(1, order), (weight * room).gather(1, order)
-    whole = whole.masked_fill(kinks == math.inf, 0.0)
-    used = whole.cumsum(1) - whole
-    left = speed.flip(1).cumsum(1).flip(1)
-    reached = torch.where(left > 0, used + kinks * left, used).cummax(1).values
-    piece = (reached < need[:, None]).sum(1, keepdim=True)
-    last = piece.clamp_max(weight.shape[1] - 1)
-    tau = (need[:, None] - used.gather(1, last)) / left.gather(1, last)
-    most = kinks.masked_fill(kinks == math.inf, 0.0).amax(1, keepdim=True)
-    tau = torch.where((piece > last) | (left.gather(1, last) <= 0), most, tau)
+    tau, eps = need.new_zeros(len(need), 1), torch.finfo(need.dtype).eps
+    for _ in range(weight.shape[1] + 1):
+        moved = torch.minimum(tau * rate, room)
+        lack = need[:, None] - (weight * moved).sum(1, keepdim=True)
+        slope = (weight * rate * (moved < room)).sum(1, keepdim=True)
+        step = torch.where(slope > 0, lack / slope, 0.0)
+        if not bool((step > 4 * eps * tau).any()):
+            break
+        tau = tau + step.clamp_min(0)
     return torch.minimum(tau * rate, room)
