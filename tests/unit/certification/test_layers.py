@@ -9,6 +9,7 @@ import math
 import mpmath
 import pytest
 import torch
+from bound_propagation import IntervalBounds
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from aajr.certification._bounds import bytes_per_row
 from aajr.certification._curves import curve_of
 from aajr.certification._linear import FlatConv, Rescale, matrix_norm
 from aajr.certification._network import read_network, supported_network
+from aajr.certification._relaxations import bound_model
 from aajr.certification._subject import subject_of
 from tests.unit.certification.networks import dense_points, linear
 
@@ -325,6 +327,14 @@ def test_a_network_too_wide_for_crown_is_bounded_by_ibp_and_says_so():
         certified_bounds(policy, x, IMAGE)
     assert bool((certified_bounds(policy, x, IMAGE, "ibp").width > 0).all())
     assert "IBP alone" in subject_of(policy, x)[0]["bounds"]
+
+
+@pytest.mark.parametrize("layer", [nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.ELU(), Rescale(2, 1e-5)])
+def test_bounds_that_rounding_turned_around_are_an_error_of_ours(layer):
+    model = bound_model(nn.Sequential(nn.Linear(2, 2).double(), layer))
+    zero, one = torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"turned CROWN's intermediate bounds .* method='ibp'"):
+        model.bound_sequential[1].alpha_beta(IntervalBounds(None, one, zero))
 
 
 class Halves(nn.Module):
