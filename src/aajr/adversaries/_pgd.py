@@ -107,7 +107,7 @@ class ProjectedGradientAscent(Adversary):
         self, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> Trajectory:
         x, around = reference.inputs, self.ball.around(reference.inputs)
-        delta = self._start(around, generator)
+        delta = self.start(around, generator)
         points, gradients = x.new_empty(self.steps + 1, *x.shape), x.new_empty(self.steps, *x.shape)
         losses, outputs, extra = [], [], Passes()
         torch.add(x, delta, out=points[0])
@@ -138,8 +138,8 @@ class ProjectedGradientAscent(Adversary):
             outputs=torch.stack(outputs) if self.keep_outputs else None,
         )
 
-    def _start(self, around: Around, generator: torch.Generator) -> Tensor:
-        """δ_0. A uniform point of an l2 ball of many dimensions lies on its rim, far from most."""
+    def start(self, around: Around, generator: torch.Generator) -> Tensor:
+        """The first δ. A uniform point of an l2 ball of many dimensions lies on its rim, far from most."""
         x = around.x
         if not self.random_start:
             return torch.zeros_like(x)
