@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-core test-benchmarl lint docs bench clean
+.PHONY: help reproduce test test-core test-benchmarl lint docs bench bench-peers clean
 
 help:
 	@echo "make reproduce   train, attack, compare; table and report under results/ (PRESET=smoke|quick|full)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-benchmarl  the BenchMARL adapter, in .venv-benchmarl with the TorchRL that BenchMARL pins"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make docs        documentation in docs/_build/html, doctests included"
+	@echo "make bench-peers  attacks beside foolbox and torchattacks, in .venv-peers"
 	@echo "make bench       costs of estimators, penalties, environment and training"
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -58,6 +59,18 @@ docs: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python -m pytest benchmarks --benchmark-enable -p no:cacheprovider -s
+
+# both ask for packages that they do not use here: hence --no-deps
+.venv-peers/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0 numpy
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps foolbox==3.3.4 torchattacks==3.5.1 eagerpy
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check typing_extensions requests scipy
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+bench-peers: .venv-peers/.ready
+	.venv-peers/bin/python -m benchmarks.peers
 
 clean:
 	rm -rf .venv .venv-core docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -6,11 +6,11 @@ from pathlib import Path
 from aajr.evaluation.facts import PACKAGES, machine_facts, version_facts
 
 
-def record(name: str, figures: dict) -> None:
+def record(name: str, figures: dict, command: str = "make bench") -> None:
     """Write figures beside machine and versions under results/benchmarks."""
     path = Path("results/benchmarks") / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    versions = version_facts((*PACKAGES, "jax", "jaxlib", "optax"))
-    facts = {"command": "make bench", "machine": machine_facts(), "versions": versions}
+    versions = version_facts((*PACKAGES, "jax", "jaxlib", "optax", "foolbox", "torchattacks"))
+    facts = {"command": command, "machine": machine_facts(), "versions": versions}
     path.write_text(json.dumps({**facts, **figures}, indent=1) + "\n")
     print(json.dumps(figures, indent=1))

@@ -157,6 +157,7 @@ class Square(Search):
         return around.project(kept + room * fresh)
 
 
+_FIRST_WINDOW = 0.8
 _CHECKPOINTS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
@@ -172,7 +173,8 @@ def _window(best: Tensor, around: AroundBox, query: int, generator: torch.Genera
         size = (rows, channels, 1, width)
         up = torch.rand(size, generator=generator, device=device, dtype=dtype) < 0.5
         return torch.where(up, around.high, around.low)
-    side = max(1, round((0.5 ** (1 + _halvings(query)) * height * width) ** 0.5))
+    share = _FIRST_WINDOW * 0.5 ** _halvings(query)
+    side = max(1, round((share * height * width) ** 0.5))
     place = torch.rand((2,), generator=generator, device=device, dtype=torch.float64).tolist()
     ends = [int(u * (max(n - side, 0) + 1)) for u, n in zip(place, (height, width), strict=True)]
     window = (..., slice(ends[0], ends[0] + side), slice(ends[1], ends[1] + side))

@@ -196,3 +196,18 @@ def test_finished_rows_are_asked_no_more():
 
 def total_of(output: Tensor, reference) -> Tensor:
     return output.sum(1)
+
+
+def test_square_moves_windows_of_images():
+    ball, x = Ball("linf", 0.3, event_dims=3), torch.zeros(4, 2, 8, 8)
+    attack, generator = Square(ball, total_of), torch.Generator().manual_seed(0)
+    around = ball.around(x)
+    stripes = attack.propose(x, around, 0, generator)
+    assert torch.equal(stripes, stripes[:, :, :1].expand_as(stripes))
+    for query, side in ((1, 7), (11, 5), (300, 2), (10_000, 1)):
+        delta = attack.propose(torch.zeros_like(x), around, query, generator)
+        changed = (delta != 0)[0, 0]
+        assert torch.equal((delta != 0), changed.expand_as(delta))
+        assert changed.any(0).sum() == changed.any(1).sum() == side
+        assert int(changed.sum()) == side * side
+        torch.testing.assert_close(delta.abs().amax((1, 2, 3)), torch.full((4,), 0.3))
