@@ -204,7 +204,7 @@ def test_square_moves_windows_of_images():
     around = ball.around(x)
     stripes = attack.propose(x, around, 0, generator)
     assert torch.equal(stripes, stripes[:, :, :1].expand_as(stripes))
-    for query, side in ((1, 7), (11, 5), (300, 2), (10_000, 1)):
+    for query, side in ((1, 7), (11, 5), (300, 3), (10_000, 1)):
         delta = attack.propose(torch.zeros_like(x), around, query, generator)
         changed = (delta != 0)[0, 0]
         assert torch.equal((delta != 0), changed.expand_as(delta))
