@@ -59,14 +59,14 @@ def test_every_cell_is_there(finished):
     assert {run.method for run in results.floors} == {"motionless", "random"}
 
 
-def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_numbers(finished, here, tmp_path):
     work, results = finished
     copy = tmp_path / "work"
     shutil.copytree(work, copy)
     space = jobs.Workspace(TINY, copy / f"smoke-{TINY.fingerprint}")
     shutil.rmtree(space.run(TINY.methods[2], 0.1, 0))
     (space.run(TINY.methods[0], None, 0) / "curve.json").unlink()
-    assert scores_of(reproduce(TINY, copy, Workers(1))) == scores_of(results)
+    assert scores_of(reproduce(TINY, copy, here())) == scores_of(results)
 
 
 def test_the_report_is_written_and_read_back(finished, tmp_path):

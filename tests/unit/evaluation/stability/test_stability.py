@@ -52,7 +52,7 @@ def test_the_safe_rules_never_lower_the_objective(finished):
             assert all(metrics["hider/nonmonotone_share"] == 0 for metrics in run["history"])
 
 
-def test_a_killed_study_goes_on_to_the_same_numbers(finished, tmp_path):
+def test_a_killed_study_goes_on_to_the_same_numbers(finished, here, tmp_path):
     work, results = finished
     copy = tmp_path / "work"
     shutil.copytree(work, copy)

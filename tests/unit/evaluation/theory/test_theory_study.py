@@ -180,7 +180,7 @@ def results(tmp_path_factory):
     return study(TINY, tmp_path_factory.mktemp("theory"), workers=1)
 
 
-def test_the_study_is_whole_and_repeats(results, tmp_path):
+def test_the_study_is_whole_and_repeats(results, here, tmp_path):
     assert violations(results) == 0
     assert [p["index"] for p in results["problems"]] == list(range(10))
     for item in results["statements"]:

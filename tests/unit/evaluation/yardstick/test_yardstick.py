@@ -60,7 +60,7 @@ def test_every_agent_meets_every_attack_inside_the_ball(finished):
     assert [record["seed"] for record in results["thorough"]] == [0, 0]
 
 
-def test_a_finished_study_is_only_read(finished, monkeypatch):
+def test_a_finished_study_is_only_read(finished, here, monkeypatch):
     work, results = finished
     monkeypatch.setattr(training, "_agent", None)  # any training would fail
     again = study(TINY, work, workers=1)
