@@ -66,7 +66,7 @@ def mirrored_sample(mirror: aj.Ball, x: torch.Tensor) -> jax.Array:
         uniform = torch.rand(x.shape, generator=g, dtype=x.dtype)
         return mirror.from_uniform(to_jax(uniform), to_jax(x))
     noise = torch.randn(x.shape, generator=g, dtype=x.dtype)
-    uniform = torch.rand(x.shape[: -mirror.event_dims].numel(), generator=g, dtype=x.dtype)
+    uniform = torch.rand(x.shape[: -mirror.budget_dims].numel(), generator=g, dtype=x.dtype)
     return mirror.from_normal(to_jax(noise), to_jax(uniform), to_jax(x))
 
 

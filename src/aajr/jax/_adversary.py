@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from aajr._errors import ContractError
 from aajr.jax._ball import Ball
 from aajr.jax._checks import check_data, check_finite, check_key, check_output, is_traced
 from aajr.jax._functions import Policy
+from aajr.jax._inspection import inspect
 from aajr.jax._pytree import pytree
 from aajr.jax._trajectory import Objective, Reference, Trajectory
 
@@ -66,18 +69,44 @@ class Adversary(ABC):
             The trajectory; its points are inside the ball.
 
         Raises:
-            ValueError: wrong shape or dtype, an empty batch, no key; outside jit also NaN.
+            ValueError: wrong shape or dtype, an empty batch, no key, a policy that is random,
+                keeps state or couples rows; outside jit also NaN.
+            ContractError: :meth:`run` returned points of another shape; outside jit also points
+                outside the ball.
+
+        Warns:
+            ResolutionWarning: outside jit, if ε is a few units in the last place of x.
         """
         self.ball.check(x)
         check_key(key)
-        x, data = lax.stop_gradient(x), dict(data or {})
-        check_data(data, x)
+        x, data = lax.stop_gradient(jnp.asarray(x)), check_data(data, x)
+        inspect(policy, x)
         outputs = lax.stop_gradient(policy(x))
         check_output(outputs, x)
         trajectory = self.run(policy, Reference(x, outputs, data), self.draw(x, key))
         check_finite("the objective", trajectory.losses)
         check_finite("the objective's gradient", trajectory.gradients)
+        _check_promises(self.ball, x, trajectory)
         return trajectory
+
+
+def _check_promises(ball: Ball, x: Array, trajectory: Trajectory) -> None:
+    """Raise ContractError unless the trajectory has x's shape and lies in the ball."""
+    points, gradients = trajectory.points, trajectory.gradients
+    if not points.shape[1:] == gradients.shape[1:] == trajectory.worst.shape == x.shape:
+        raise ContractError(
+            f"run() returned points {points.shape}, gradients {gradients.shape} and worst "
+            f"{trajectory.worst.shape} for x {x.shape}; give [K+1, *x], [K, *x] and x's own"
+        )
+    everywhere = jnp.concatenate([points, trajectory.worst[None]])
+    if is_traced(everywhere) or is_traced(x) or is_traced(ball.epsilon):
+        return
+    outside = int((~jax.vmap(lambda point: ball.holds(point, x))(everywhere)).sum())
+    if outside:
+        raise ContractError(
+            f"{outside} points that run() returned left the ball; return "
+            "ball.perturbed(x, ball.project(delta, x))"
+        )
 
 
 @pytree("ball")
@@ -105,13 +134,14 @@ class UniformNoise(Adversary):
     def run(self, policy: Policy, reference: Reference, draws: Array) -> Trajectory:
         """Take the draw."""
         x = reference.inputs
+        worst = self.ball.perturbed(x, draws)
         return Trajectory(
             reference=reference,
-            points=jnp.stack([x, x + draws]),
+            points=jnp.stack([x, worst]),
             gradients=draws[None],
             losses=jnp.zeros((1, x.shape[0]), x.dtype),
-            worst=x + draws,
-            event_dims=self.ball.event_dims,
+            worst=worst,
+            event_dims=self.ball.budget_dims,
             forward_passes=1,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from aajr._errors import ResolutionWarning
 from aajr.jax._checks import (
     check_batch,
     check_choice,
+    check_count,
     check_finite,
     check_key,
     check_number,
@@ -21,9 +24,10 @@ from aajr.jax._checks import (
     is_array,
     is_traced,
 )
-from aajr.jax._functions import unit
+from aajr.jax._functions import limits, per_row, unit
 from aajr.jax._projection import project_ellipsoid_in_box, project_sphere
 from aajr.jax._pytree import pytree
+from aajr.jax._rounding import moved, rounded_down, towards_zero, wide
 
 Norm = Literal["l2", "linf"]
 
@@ -34,8 +38,9 @@ class Ball:
     """Perturbations δ with ‖δ/s‖_p ≤ ε on the attackable features, and x + δ in a valid box.
 
     A sample's last ``event_dims`` dimensions share one budget. On ``[batch, agents, features]``,
-    1 gives every agent a ball of its own and 2 one joint ball for the team (for ``linf`` they are
-    the same set). A pytree: ε and the arrays may be traced, norm and ``event_dims`` are static.
+    1 gives every agent a ball of its own and 2 one joint ball for the team; on images
+    ``[batch, height, width, channels]``, 3 gives every image one ball. For ``linf`` they are the
+    same set. A pytree: ε and the arrays may be traced, norm and ``event_dims`` are static.
 
     Attributes:
         norm: ``"l2"`` or ``"linf"``.
@@ -45,7 +50,8 @@ class Ball:
         coalition: True for the agents the adversary holds, ``[agents]`` or ``[batch, agents]``.
         low: least valid input; a clean input outside the box stays admissible.
         high: greatest valid input.
-        event_dims: trailing dimensions that share one budget.
+        event_dims: trailing dimensions that share one budget; by default 1 for
+            ``[batch, features]`` and ``[batch, agents, features]``, and to be given for more.
 
     Raises:
         ValueError: an unknown norm, ε < 0, a scale that is not positive, a mask that is not
@@ -65,13 +71,13 @@ class Ball:
     coalition: Array | None = None
     low: Array | float | None = None
     high: Array | float | None = None
-    event_dims: int = 1
+    event_dims: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, ("l2", "linf"))
         check_number("epsilon", self.epsilon)
-        if self.event_dims not in (1, 2):
-            raise ValueError(f"event_dims={self.event_dims!r} is not allowed; give 1 or 2")
+        if self.event_dims is not None:
+            check_count("event_dims", self.event_dims)
         for name in ("scale", "mask", "coalition"):
             value = getattr(self, name)
             if value is not None and not is_array(value):
@@ -82,6 +88,11 @@ class Ball:
                 raise ValueError(f"{name} has dtype {value.dtype}; give a boolean array")
         self._check_scale()
         self._check_box()
+
+    @property
+    def budget_dims(self) -> int:
+        """Trailing dimensions that share one budget: ``event_dims``, and 1 for None."""
+        return 1 if self.event_dims is None else self.event_dims
 
     def with_epsilon(self, epsilon: float | Array) -> Ball:
         """The same set with another radius."""
@@ -98,10 +109,27 @@ class Ball:
 
     def size(self, delta: Array) -> Array:
         """‖δ/s‖_p over the budget's dimensions: ``[batch, *event]`` to ``[batch, ...]``."""
-        scaled = jnp.abs(delta / self._scale(delta))
+        scaled = jnp.abs(wide(delta) / self._scale(delta))
         if self.norm == "linf":
             return scaled.max(self._dims)
         return jnp.sqrt(jnp.square(scaled).sum(self._dims))
+
+    def perturbed(self, x: Array, delta: Array) -> Array:
+        """x + δ rounded towards x, so that rounding leaves neither the ball nor the box."""
+        point = moved(x, delta)
+        if self.low is None and self.high is None:
+            return point
+        low, high = self._face("low", -math.inf, x), self._face("high", math.inf, x)
+        return jnp.clip(point, jnp.minimum(low, x), jnp.maximum(high, x))
+
+    def holds(self, point: Array, x: Array) -> Array:
+        """Whether a point is one of the set around x, up to rounding, ``[batch]``."""
+        delta = wide(point) - wide(x)
+        rounding = self.size(4 * float(limits(x).eps) * (jnp.abs(wide(x)) + jnp.abs(delta)))
+        beyond = self.size(delta - self._projected(delta * wide(self.attackable(x)), x))
+        # another order of operations may round otherwise
+        inside = beyond <= 1e-3 * self.epsilon + rounding
+        return inside.all(per_row(inside))
 
     def project(self, delta: Array, x: Array) -> Array:
         """Euclidean projection of δ on the set around x; both ``[batch, *event]``, constants.
@@ -109,19 +137,23 @@ class Ball:
         Source: Boyd and Vandenberghe, Convex Optimization, section 8.1.
         """
         check_same_shape("delta", delta, "x", x)
+        self._check_event(x)
         check_finite("delta", delta)
-        delta = lax.stop_gradient(delta * self.attackable(x))
+        delta = wide(lax.stop_gradient(delta * self.attackable(x)))
+        return towards_zero(self._projected(delta, x), x.dtype)
+
+    def _projected(self, delta: Array, x: Array) -> Array:
         low, high = self._faces(x)
-        scale = self._scale(x)
         if self.norm == "linf":
-            reach = self.epsilon * scale
+            reach = self._reach(x)
             return jnp.clip(delta, jnp.maximum(low, -reach), jnp.minimum(high, reach))
+        epsilon = rounded_down(self.epsilon, delta.dtype)
         if self.scale is None and self.low is None and self.high is None:
-            return project_sphere(self._flat(delta), self.epsilon).reshape(delta.shape)
-        positive = jnp.where(self.epsilon > 0, self.epsilon, 1.0)
-        rows = (self._flat(value) for value in (scale, low, high))
+            return project_sphere(self._flat(delta), epsilon).reshape(delta.shape)
+        positive = jnp.where(epsilon > 0, epsilon, 1.0)
+        rows = (self._flat(value) for value in (self._scale(x), low, high))
         inside = project_ellipsoid_in_box(self._flat(delta), positive, *rows)
-        return jnp.where(self.epsilon > 0, inside.reshape(delta.shape), 0.0)
+        return jnp.where(epsilon > 0, inside.reshape(delta.shape), 0.0)
 
     def project_scaled(self, delta: Array, x: Array) -> Array:
         """argmin_z ‖(z - δ)/s‖₂ in the set around x: the projection that suits steepest steps.
@@ -132,7 +164,7 @@ class Ball:
         """
         if self.norm == "linf" or self.scale is None:
             return self.project(delta, x)
-        scale = self._scale(x)
+        scale, delta = self._scale(x), wide(delta)
         low, high = self._faces(x)
         boxed = self.low is not None or self.high is not None
         sphere = replace(
@@ -141,7 +173,8 @@ class Ball:
             low=low / scale if boxed else None,
             high=high / scale if boxed else None,
         )
-        return sphere.project(delta / scale, jnp.zeros_like(x)) * scale
+        inside = sphere.project(delta / scale, jnp.zeros_like(delta)) * scale
+        return towards_zero(inside, x.dtype)
 
     def sample(self, x: Array, key: Array) -> Array:
         """δ uniform in the set around x, ``[batch, *event]``.
@@ -149,23 +182,25 @@ class Ball:
         An l2 ball that a valid box cuts is sampled uniformly without the box, then projected.
         """
         check_key(key)
+        self._check_event(x)
         if self.norm == "linf":
             return self.from_uniform(jax.random.uniform(key, x.shape, x.dtype), x)
         first, second = jax.random.split(key)
-        rows = (math.prod(x.shape[: -self.event_dims]),)
+        rows = (math.prod(x.shape[: -self.budget_dims]),)
         noise = jax.random.normal(first, x.shape, x.dtype)
         return self.from_normal(noise, jax.random.uniform(second, rows, x.dtype), x)
 
     def from_uniform(self, uniform: Array, x: Array) -> Array:
         """The sample of an ``linf`` ball that numbers in [0, 1], ``[batch, *event]``, stand for."""
-        reach = self.epsilon * self._scale(x)
+        reach = self._reach(x)
         low, high = self._faces(x)
         low, high = jnp.maximum(low, -reach), jnp.minimum(high, reach)
-        return (low + (high - low) * uniform) * self.attackable(x)
+        inside = jnp.clip(low + (high - low) * uniform, low, high)
+        return towards_zero(inside * self.attackable(x), x.dtype)
 
     def from_normal(self, noise: Array, uniform: Array, x: Array) -> Array:
         """The sample of an ``l2`` ball in a direction, at a share of the volume, ``[budgets]``."""
-        allowed = self.attackable(x)
+        allowed = wide(self.attackable(x))
         direction = self._flat(unit(noise * allowed, self._dims))
         count = jnp.maximum(self._flat(allowed).sum(-1), 1.0)
         inside = direction * (uniform ** (1 / count))[:, None]
@@ -175,11 +210,14 @@ class Ball:
         """argmax_d ⟨g, d⟩ subject to ‖d/s‖_p ≤ 1: s²g/‖sg‖₂ or s·sign(g); zero stays zero."""
         scale = self._scale(gradient)
         if self.norm == "linf":
-            return scale * jnp.sign(gradient)
-        return scale * unit(scale * gradient, self._dims)
+            steepest = scale * jnp.sign(gradient)
+        else:
+            steepest = scale * unit(scale * gradient, self._dims)
+        return steepest.astype(gradient.dtype)
 
     def diameter(self, x: Array) -> Array:
         """sup ‖δ - δ'‖₂ without the valid box, for each budget of x, ``[batch, ...]``."""
+        self._check_event(x)
         reach = 2 * self.epsilon * self._scale(x) * self.attackable(x)
         if self.norm == "l2":
             return reach.max(self._dims)
@@ -188,22 +226,58 @@ class Ball:
     def check(self, x: Array) -> None:
         """Raise ValueError unless x is a finite batch that this ball fits."""
         check_batch("x", x)
-        if x.ndim <= self.event_dims:
-            raise ValueError(
-                f"x has shape {x.shape} but event_dims={self.event_dims}; "
-                "give [batch, agents, features] or use event_dims=1"
-            )
+        self._check_event(x)
         self._scale(x), self._faces(x)
         allowed = self.attackable(x)
-        if not is_traced(allowed) and not np.asarray(allowed).any():
+        if is_traced(allowed):
+            return
+        if not np.asarray(allowed).any():
             raise ValueError("mask and coalition leave no attackable feature; allow at least one")
+        if not is_traced(x) and not is_traced(self.epsilon) and self.epsilon > 0:
+            self._warn_if_unresolved(x, allowed)
+
+    def _check_event(self, x: Array) -> None:
+        event = x.ndim - 1
+        if self.event_dims is None and event > 2:
+            raise ValueError(
+                f"x has shape {x.shape} but event_dims=None leaves open what shares one budget; "
+                f"give event_dims={event} for one budget per sample, as for images, or "
+                "event_dims=1 for one per last dimension"
+            )
+        if event < self.budget_dims:
+            raise ValueError(
+                f"x has shape {x.shape} but event_dims={self.event_dims}; a sample has {event} "
+                f"dimensions, so give event_dims of at most {event}"
+            )
+
+    def _warn_if_unresolved(self, x: Array, allowed: Array) -> None:
+        spacing = float(limits(x).eps) * jnp.abs(wide(x))
+        coarse = (wide(allowed) > 0) & (self._reach(x) < 4 * spacing)
+        if not is_traced(coarse) and coarse.any():
+            size = float(jnp.abs(wide(x)).max(where=coarse, initial=0.0))
+            warnings.warn(
+                f"epsilon={float(self.epsilon):g} is less than four units in the last place of x, "
+                f"which reaches {size:g} in {x.dtype}: points round towards x and may not move; "
+                "scale or centre x, or use a finer dtype",
+                ResolutionWarning,
+                stacklevel=4,
+            )
 
     def _scale(self, x: Array) -> Array:
-        return jnp.ones_like(x) if self.scale is None else _expanded("scale", self.scale, x)
+        """s in x's shape, in float32 at least."""
+        like = wide(x)
+        return jnp.ones_like(like) if self.scale is None else _expanded("scale", self.scale, like)
+
+    def _reach(self, x: Array) -> Array:
+        """How far each feature may move in an ``linf`` ball: ε s, rounded down."""
+        epsilon = rounded_down(self.epsilon, wide(x).dtype)
+        reach = epsilon * self._scale(x)
+        return reach if self.scale is None else jnp.nextafter(reach, jnp.zeros_like(reach))
 
     def _faces(self, x: Array) -> tuple[Array, Array]:
-        low = self._face("low", -math.inf, x) - x
-        high = self._face("high", math.inf, x) - x
+        """The box around x as bounds of δ, in float32 at least."""
+        low = wide(self._face("low", -math.inf, x)) - wide(x)
+        high = wide(self._face("high", math.inf, x)) - wide(x)
         return jnp.minimum(low, 0.0), jnp.maximum(high, 0.0)
 
     def _face(self, name: str, default: float, x: Array) -> Array:
@@ -239,10 +313,10 @@ class Ball:
 
     @property
     def _dims(self) -> tuple[int, ...]:
-        return tuple(range(-self.event_dims, 0))
+        return tuple(range(-self.budget_dims, 0))
 
     def _flat(self, value: Array) -> Array:
-        return value.reshape(-1, math.prod(value.shape[-self.event_dims :]))
+        return value.reshape(-1, math.prod(value.shape[-self.budget_dims :]))
 
 
 def _expanded(name: str, value: Array | float, x: Array) -> Array:

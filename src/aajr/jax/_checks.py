@@ -41,12 +41,17 @@ def check_number(
     _settings.check_number(name, value, minimum=minimum, exclusive=exclusive, maximum=maximum)
 
 
-def check_batch(name: str, value: Array) -> None:
-    """Raise ValueError unless ``value`` is a finite float array ``[batch, ...]`` with rows."""
+def check_array(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a float array."""
     if not is_array(value):
         raise ValueError(f"{name} is a {type(value).__name__}; give a jax.Array")
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(f"{name} has dtype {value.dtype}; convert it with .astype(jnp.float32)")
+
+
+def check_batch(name: str, value: Array) -> None:
+    """Raise ValueError unless ``value`` is a finite float array ``[batch, ...]`` with rows."""
+    check_array(name, value)
     if value.ndim < 2 or value.shape[0] == 0:
         raise ValueError(
             f"{name} has shape {value.shape}; give [batch, ..., features] with at least one row"
@@ -98,9 +103,11 @@ def check_mask(name: str, mask: Array | None, x: Array) -> None:
         raise ValueError(f"{name} is False everywhere; allow at least one feature")
 
 
-def check_data(data: Mapping[str, Array], x: Array) -> None:
-    """Raise ValueError unless every entry is an array with one row per sample."""
-    for name, value in data.items():
+def check_data(data: Mapping[str, Array] | None, x: Array) -> dict[str, Array]:
+    """The data, unless an entry is no array with one row per sample: then ValueError."""
+    if data is not None and not isinstance(data, Mapping):
+        raise ValueError(f"data is a {type(data).__name__}; give a dict of arrays")
+    for name, value in (data or {}).items():
         if not is_array(value):
             raise ValueError(
                 f"data[{name!r}] is a {type(value).__name__}; give an array with one row per sample"
@@ -110,21 +117,28 @@ def check_data(data: Mapping[str, Array], x: Array) -> None:
                 f"data[{name!r}] has shape {value.shape}; its first dimension must be the batch, "
                 f"{x.shape[0]}"
             )
+    return dict(data or {})
 
 
-def check_output(output: Array, x: Array) -> None:
-    """Raise ValueError unless the policy gave one finite array that keeps the batch first."""
-    if not is_array(output):
+def check_output(output: Any, x: Array) -> None:
+    """Raise ValueError unless the policy gave, or would give, one float array, batch first."""
+    if not is_array(output) and not isinstance(output, jax.ShapeDtypeStruct):
         raise ValueError(
             f"the policy returned a {type(output).__name__}; wrap it to return one array of "
             "means, logits or distribution parameters"
         )
-    if output.shape[:1] != x.shape[:1] or output.ndim < 2:
+    if not jnp.issubdtype(output.dtype, jnp.floating):
+        raise ValueError(
+            f"the policy returned {output.dtype}; return what it computes before the choice of an "
+            "action: means, logits or distribution parameters"
+        )
+    if output.shape[:1] != x.shape[:1] or len(output.shape) < 2:
         raise ValueError(
             f"the policy maps x {x.shape} to {output.shape}; it must keep the batch first and "
             "return [batch, ..., outputs]"
         )
-    check_logits(output)
+    if is_array(output):
+        check_logits(output)
 
 
 def check_logits(output: Array) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from aajr.jax._checks import check_choice, check_same_shape
-from aajr.jax._functions import Policy, length, limits, over_rows, per_row, unit
+from aajr._errors import ResolutionWarning
+from aajr.jax._checks import check_array, check_choice, check_same_shape, is_traced
+from aajr.jax._functions import Policy, length, over_rows, per_row, unit
+from aajr.jax._inspection import inspect
 
 Estimator = Literal[
     "forward_mode", "double_backward", "forward_difference", "central_difference", "secant"
@@ -32,10 +36,11 @@ def directional_derivative(
     secant               :math:`\pi(x+v)-\pi(x)`                        O(‖v‖²)
     ==================== ============================================== ==========
 
-    Differences are taken along the unit vector and multiplied by ‖v‖. With machine epsilon ε, h is
-    4√ε (one-sided; 1.4e-3 in float32) or 2∛ε (central), times the root mean square of x where
-    that exceeds 1. The secant takes v as the whole displacement. The output of the central
-    difference is the mean of its branches, which differs from π(x) by O(h²).
+    Differences are taken along the unit vector v̂ and multiplied by ‖v‖. With the resolution
+    r = u max(1, ‖x ⊙ v̂‖₂) of a row, h is 4√r (one-sided; 1.4e-3 in float32) or 2∛r (central);
+    u is the machine epsilon of the coarsest precision in which the policy computes. The secant
+    takes v as the whole displacement. The output of the central difference is the mean of its
+    branches, which differs from π(x) by O(h²). Outputs of -inf, masked actions, have no change.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
@@ -47,7 +52,11 @@ def directional_derivative(
         π(x) and J v, both ``[batch, *output]``.
 
     Raises:
-        ValueError: unknown estimator, shapes or dtypes that differ.
+        ValueError: unknown estimator, shapes or dtypes that differ, a policy that is random,
+            keeps state or couples rows.
+
+    Warns:
+        ResolutionWarning: outside jit, if rounding drowns the difference of most rows.
 
     Example:
         >>> import jax.numpy as jnp
@@ -59,40 +68,46 @@ def directional_derivative(
     Townsend, A new trick for calculating Jacobian vector products, 2017 (double backward).
     """
     check_choice("estimator", estimator, tuple(ESTIMATORS))
+    check_array("x", x)
+    check_array("v", v)
     check_same_shape("v", v, "x", x)
     if v.dtype != x.dtype:
         raise ValueError(f"v has dtype {v.dtype} but x has {x.dtype}; use v.astype(x.dtype)")
-    return ESTIMATORS[estimator](policy, x, v)
+    return ESTIMATORS[estimator](policy, x, v, inspect(policy, x))
 
 
-def _forward_mode(policy: Policy, x: Array, v: Array) -> tuple[Array, Array]:
+def _forward_mode(policy: Policy, x: Array, v: Array, _: float) -> tuple[Array, Array]:
     return jax.jvp(policy, (x,), (v,))
 
 
-def _double_backward(policy: Policy, x: Array, v: Array) -> tuple[Array, Array]:
+def _double_backward(policy: Policy, x: Array, v: Array, _: float) -> tuple[Array, Array]:
     output, pull = jax.vjp(policy, x)
     _, push = jax.vjp(lambda cotangent: pull(cotangent)[0], jnp.zeros_like(output))
     return output, push(v)[0]
 
 
-def _forward_difference(policy: Policy, x: Array, v: Array) -> tuple[Array, Array]:
-    norm, direction, h = _difference_step(x, v, 4 * float(limits(x).eps) ** (1 / 2))
+def _forward_difference(policy: Policy, x: Array, v: Array, epsilon: float) -> tuple[Array, Array]:
+    direction, resolution = _resolution(x, v, epsilon)
+    h = 4 * jnp.sqrt(resolution)
     near, far = jnp.split(policy(jnp.concatenate([x, x + h * direction])), 2)
-    return near, (far - near) * over_rows(norm / h, near)
+    change = difference(near, far, epsilon)
+    return near, change * over_rows(length(v, per_row(v)) / h, near)
 
 
-def _central_difference(policy: Policy, x: Array, v: Array) -> tuple[Array, Array]:
-    norm, direction, h = _difference_step(x, v, 2 * float(limits(x).eps) ** (1 / 3))
+def _central_difference(policy: Policy, x: Array, v: Array, epsilon: float) -> tuple[Array, Array]:
+    direction, resolution = _resolution(x, v, epsilon)
+    h = 2 * jnp.cbrt(resolution)
     back, ahead = jnp.split(policy(jnp.concatenate([x - h * direction, x + h * direction])), 2)
-    return (back + ahead) / 2, (ahead - back) * over_rows(norm / (2 * h), back)
+    change = difference(back, ahead, epsilon)
+    return (back + ahead) / 2, change * over_rows(length(v, per_row(v)) / (2 * h), back)
 
 
-def _secant(policy: Policy, x: Array, v: Array) -> tuple[Array, Array]:
+def _secant(policy: Policy, x: Array, v: Array, epsilon: float) -> tuple[Array, Array]:
     near, far = jnp.split(policy(jnp.concatenate([x, x + v])), 2)
-    return near, far - near
+    return near, difference(near, far, epsilon)
 
 
-ESTIMATORS: dict[str, Callable[[Policy, Array, Array], tuple[Array, Array]]] = {
+ESTIMATORS: dict[str, Callable[[Policy, Array, Array, float], tuple[Array, Array]]] = {
     "forward_mode": _forward_mode,
     "double_backward": _double_backward,
     "forward_difference": _forward_difference,
@@ -128,6 +143,8 @@ def directional_curvature(policy: Policy, x: Array, v: Array) -> tuple[Array, Ar
     Source: Bettencourt, Johnson and Duvenaud, Taylor-mode automatic differentiation, 2019, for
     nested forward mode and its cost.
     """
+    check_array("x", x)
+    check_array("v", v)
     check_same_shape("v", v, "x", x)
 
     def along(point: Array) -> tuple[Array, Array]:
@@ -137,7 +154,35 @@ def directional_curvature(policy: Policy, x: Array, v: Array) -> tuple[Array, Ar
     return output, first, second
 
 
-def _difference_step(x: Array, v: Array, relative: float) -> tuple[Array, Array, Array]:
+def difference(near: Array, far: Array, epsilon: float) -> Array:
+    """``far - near``, 0 where an action is masked by -inf.
+
+    Warns:
+        ResolutionWarning: outside jit, if rounding by ``epsilon`` drowns most rows.
+    """
+    change = jnp.where(jnp.isneginf(near), 0.0, far - near)
+    if not is_traced(change):
+        _warn_if_unresolved(np.asarray(near, np.float64), np.asarray(change, np.float64), epsilon)
+    return change
+
+
+def _warn_if_unresolved(near: np.ndarray, change: np.ndarray, epsilon: float) -> None:
+    dims = tuple(range(1, near.ndim))
+    moved = np.sqrt(np.square(change).sum(dims))
+    size = np.sqrt(np.square(near, where=np.isfinite(near), out=np.zeros_like(near)).sum(dims))
+    lost = int(((moved > 0) & (moved < 4 * epsilon * size)).sum())
+    if 2 * lost > int((moved > 0).sum()):
+        warnings.warn(
+            f"in {lost} of {len(moved)} rows the outputs differ by less than the policy's "
+            f"rounding (machine epsilon {epsilon:.3g}); use estimator='forward_mode', or compute "
+            "the policy in a finer dtype",
+            ResolutionWarning,
+            stacklevel=5,
+        )
+
+
+def _resolution(x: Array, v: Array, epsilon: float) -> tuple[Array, Array]:
+    """v̂ and r, kept as ones so that it broadcasts."""
     dims = per_row(x)
-    size = jnp.maximum(jnp.sqrt(jnp.square(x).mean(dims, keepdims=True)), 1.0)
-    return length(v, dims), unit(v, dims), relative * size
+    direction = unit(v, dims)
+    return direction, epsilon * jnp.maximum(length(x * direction, dims), 1.0)

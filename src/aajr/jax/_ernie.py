@@ -59,13 +59,14 @@ class ERNIE(Penalty):
         change = held(lambda point: self.metric.divergence(clean, policy(point)), x)
 
         def ascend(_: int, delta: Array) -> Array:
-            values, pull = jax.vjp(change, x + delta)
+            values, pull = jax.vjp(change, self.ball.perturbed(x, delta))
             gradient = pull(jnp.ones_like(values))[0] * self.ball.attackable(x)
             step = self.ball.epsilon * self.ball.steepest(gradient)
             return self.ball.project_scaled(delta + step, x)
 
         delta = lax.fori_loop(0, self.steps, ascend, given(draws))
-        original, attacked = jnp.split(policy(jnp.concatenate([x, x + delta])), 2)
+        both = jnp.concatenate([x, self.ball.perturbed(x, delta)])
+        original, attacked = jnp.split(policy(both), 2)
         squared = 2 * self.metric.divergence(original, attacked)
         # the floor keeps the square root's gradient finite where the output did not move
         return jnp.sqrt(jnp.maximum(squared, limits(squared).tiny))

@@ -13,6 +13,7 @@ from jax import Array, lax
 from aajr._errors import ContractError
 from aajr.jax._checks import check_choice, check_count, check_key, check_number
 from aajr.jax._functions import Policy, draw_rows
+from aajr.jax._inspection import inspect
 from aajr.jax._metrics import Euclidean, Metric
 from aajr.jax._trajectory import Trajectory
 
@@ -74,9 +75,11 @@ class Penalty(ABC):
             An unbiased estimate of the mean over the batch; zero between intervals.
 
         Raises:
-            ValueError: no key, a mask that does not fit.
+            ValueError: no key, a mask that does not fit, a policy that is random, keeps state or
+                couples rows.
         """
-        dtype = trajectory.points.dtype
+        _check_trajectory(trajectory)
+        dtype = jnp.promote_types(trajectory.points.dtype, jnp.float32)
 
         def act() -> Array:
             mean = self.values(policy, trajectory, key).mean()
@@ -93,6 +96,8 @@ class Penalty(ABC):
         Arguments and errors are those of the call.
         """
         check_key(key)
+        _check_trajectory(trajectory)
+        inspect(policy, trajectory.origin)
         observed = self.observe(trajectory)
         for_rows, for_draws = jax.random.split(key)
         if self.fraction < 1:
@@ -126,6 +131,14 @@ class JacobianPenalty(Penalty):
         """‖g_k‖² at the evaluation points, ``[points, batch]``."""
         gradients = along(trajectory.gradients, self.points)
         return jnp.square(gradients).sum(tuple(range(2, gradients.ndim)))
+
+
+def _check_trajectory(trajectory: Trajectory) -> None:
+    if not isinstance(trajectory, Trajectory):
+        raise ValueError(
+            f"trajectory is a {type(trajectory).__name__}; give what an adversary of aajr.jax "
+            "returned"
+        )
 
 
 def along(value: Array, points: Points) -> Array:

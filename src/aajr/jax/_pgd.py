@@ -118,7 +118,7 @@ class ProjectedGradientAscent(Adversary):
         loss_of = held(loss_at, x)
 
         def step(delta: Array, _: None) -> tuple[Array, tuple[Array, ...]]:
-            point = x + delta
+            point = self.ball.perturbed(x, delta)
             losses, pull = jax.vjp(loss_of, point)
             gradient = pull(jnp.ones_like(losses))[0] * allowed
             output = policy(point) if self.keep_outputs else None
@@ -126,7 +126,8 @@ class ProjectedGradientAscent(Adversary):
             return after, (point, gradient, losses, output, passes)  # type: ignore[return-value]
 
         delta, trace = lax.scan(step, lax.stop_gradient(start), None, length=self.steps)
-        return self._recorded(policy, reference, x + delta, trace, loss_of)
+        last = self.ball.perturbed(x, delta)
+        return self._recorded(policy, reference, last, trace, loss_of)
 
     def _step(
         self, loss_of: Loss, x: Array, delta: Array, gradient: Array, losses: Array
@@ -137,9 +138,9 @@ class ProjectedGradientAscent(Adversary):
             direction=self._direction(gradient),
             loss=losses,
             project=lambda candidate: self._project(candidate, x),
-            score=lambda candidate: loss_of(x + candidate),
-            curvature=lambda d: directional_curvature(loss_of, x + delta, d)[2],
-            size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.event_dims],
+            score=lambda candidate: loss_of(self.ball.perturbed(x, candidate)),
+            curvature=lambda d: directional_curvature(loss_of, self.ball.perturbed(x, delta), d)[2],
+            size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.budget_dims],
         )
         size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
         return STEP_RULES[self.step_rule](arc, size)
@@ -165,7 +166,7 @@ class ProjectedGradientAscent(Adversary):
             gradients=gradients,
             losses=losses,
             worst=_highest(points, losses) if self.select == "best" else points[-1],
-            event_dims=self.ball.event_dims,
+            event_dims=self.ball.budget_dims,
             forward_passes=1 + len(losses) + jnp.sum(passes.forward),
             backward_passes=self.steps,
             curvature_passes=jnp.sum(passes.curvature),

@@ -26,7 +26,7 @@ SETTINGS = {
     r"norm='l1' is unknown; choose one of 'l2', 'linf'": lambda: aj.Ball("l1", 0.1),
     r"epsilon=-0.1 is not allowed; give a finite number >= 0": lambda: aj.Ball("l2", -0.1),
     r"epsilon=nan is not allowed": lambda: aj.Ball("l2", jnp.nan),
-    r"event_dims=3 is not allowed; give 1 or 2": lambda: aj.Ball("l2", 0.1, event_dims=3),
+    r"event_dims=0 is not allowed; give a whole": lambda: aj.Ball("l2", 0.1, event_dims=0),
     r"scale is a list; give a jax.Array": lambda: aj.Ball("l2", 0.1, scale=[1.0]),
     r"scale holds -1; give positive": lambda: aj.Ball("l2", 0.1, scale=jnp.array([1.0, -1.0])),
     r"mask has dtype int32; give a boolean": lambda: aj.Ball("l2", 0.1, mask=jnp.array([1])),
@@ -103,7 +103,7 @@ SHAPES = {
     r"scale of shape \(2,\) does not fit x of shape \(4, 3\)": lambda: attack(
         pgd=aj.ProjectedGradientAscent(aj.Ball("l2", 0.1, scale=jnp.ones(2)))
     ),
-    r"event_dims=2; give \[batch, agents": lambda: attack(
+    r"but event_dims=2; a sample has 1 dimensions, so give": lambda: attack(
         pgd=aj.ProjectedGradientAscent(aj.Ball("l2", 0.1, event_dims=2))
     ),
     r"v has shape \(4, 2\) but x has \(4, 3\)": lambda: aj.directional_derivative(
