@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from aajr.jax._checks import check_choice, check_number
-from aajr.jax._directional import ESTIMATORS, Estimator, directional_derivative
-from aajr.jax._functions import Policy, joined
+from aajr.jax._directional import ESTIMATORS, Estimator, difference, directional_derivative
+from aajr.jax._functions import Policy, joined, wide
+from aajr.jax._inspection import inspect
 from aajr.jax._penalty import JacobianPenalty, along
 from aajr.jax._pytree import pytree
 from aajr.jax._running_mean import RunningMean
@@ -112,12 +113,14 @@ class AAJR(JacobianPenalty):
 
     def _secant(self, policy: Policy, trajectory: Trajectory) -> Array:
         step = along(trajectory.steps, self.points)
+        length = jnp.square(wide(step)).sum(tuple(range(2, step.ndim)))
         if trajectory.outputs is not None:
             kept = joined(along(trajectory.outputs[:-1], self.points))
-            start, change = kept, joined(along(trajectory.outputs[1:], self.points)) - kept
+            moved = joined(along(trajectory.outputs[1:], self.points))
+            epsilon = inspect(policy, trajectory.origin)
+            start, change = kept, difference(kept, moved, epsilon)
         else:
             x = joined(self.evaluation_points(trajectory))
             start, change = directional_derivative(policy, x, joined(step), "secant")
-        length = jnp.square(step).sum(tuple(range(2, step.ndim)))
         squared = self.metric.squared_norm(start, change).reshape(length.shape)
         return jnp.where(length > 0, squared / jnp.where(length > 0, length, 1.0), 0.0)

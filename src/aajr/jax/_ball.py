@@ -24,10 +24,10 @@ from aajr.jax._checks import (
     is_array,
     is_traced,
 )
-from aajr.jax._functions import limits, per_row, unit
+from aajr.jax._functions import limits, per_row, unit, wide
 from aajr.jax._projection import project_ellipsoid_in_box, project_sphere
 from aajr.jax._pytree import pytree
-from aajr.jax._rounding import moved, rounded_down, towards_zero, wide
+from aajr.jax._rounding import moved, rounded_down, towards_zero
 
 Norm = Literal["l2", "linf"]
 

@@ -75,6 +75,11 @@ def limits(value: Array) -> Any:
     return jnp.finfo(value.dtype)  # type: ignore[no-untyped-call]
 
 
+def wide(value: Array) -> Array:
+    """The value in float32 at least, in which squares of half precision do not overflow."""
+    return value.astype(jnp.promote_types(value.dtype, jnp.float32))
+
+
 def over_rows(value: Array, like: Array) -> Array:
     """``[batch]`` with ones appended until it broadcasts to ``like``, ``[batch, ...]``."""
     return value.reshape(-1, *[1] * (like.ndim - 1))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from aajr.jax._functions import Policy, row_sum
+from aajr.jax._functions import Policy, row_sum, wide
 from aajr.jax._penalty import JacobianPenalty
 from aajr.jax._pytree import pytree
 from aajr.jax._trajectory import Objective, Trajectory
@@ -45,6 +45,6 @@ class InputGradient(JacobianPenalty):
 
         def at(point: Array) -> Array:
             losses, pull = jax.vjp(lambda x: self.objective(policy(x), trajectory.reference), point)
-            return row_sum(jnp.square(pull(jnp.ones_like(losses))[0]))
+            return row_sum(jnp.square(wide(pull(jnp.ones_like(losses))[0])))
 
         return jax.vmap(at)(self.evaluation_points(trajectory)).mean(0)

@@ -27,10 +27,10 @@ _seen: dict[int, weakref.ref[Any]] = {}
 def inspect(policy: Policy, x: Array) -> float:
     """The machine epsilon of the coarsest precision in which the policy computes at x.
 
-    The policy is traced, which shows what it writes to. Values tell the rest: once for every
-    policy, π(x) is computed twice, and with other rows around the first row. Where x or the
-    policy's output are traced there are no values; two traces must then agree, which shows host
-    randomness and Python state but neither batch statistics nor callbacks to the host.
+    Values are looked at once for every policy: π(x) is computed twice, and with other rows around
+    the first row. A trace shows at every call what the policy writes to. Inside jit there are no
+    values; two traces must then agree, which shows host randomness and Python state, but neither
+    statistics of the batch nor callbacks to the host.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``.
@@ -45,52 +45,56 @@ def inspect(policy: Policy, x: Array) -> float:
     """
     if not callable(policy):
         raise ValueError(f"the policy is a {type(policy).__name__}; give a function of x")
+    tested = _known(policy) or (not is_traced(x) and _check_values(policy, x))
     program, output = _traced(policy, x)
     if program is None:
         return max(machine_epsilon(x.dtype), machine_epsilon(output.dtype))
-    epsilon = coarsest_epsilon(program)
-    if not _known(policy):
-        _check_repeatable(policy, x, program, epsilon)
-    return epsilon
+    if not tested:
+        _check_same_program(program, _traced(policy, x)[0])
+    return coarsest_epsilon(program)
 
 
 def _traced(policy: Policy, x: Array) -> tuple[ClosedJaxpr | None, Any]:
     """The policy's program and the shape of its output; no program where values steer it."""
     try:
         program, output = jax.make_jaxpr(lambda z: policy(z), return_shape=True)(x)
-    except jax.errors.JAXTypeError:
-        output = policy(x)
-        check_output(output, x)
-        return None, output
     except Exception as error:
-        if type(error).__name__ != "TraceContextError":  # Flax, which need not be installed
+        # the first is Flax's, which need not be installed
+        if type(error).__name__ in ("TraceContextError", "UnexpectedTracerError"):
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"the policy changes its own state at a call ({reason}); {_REMEDY}"
+            ) from error
+        if not isinstance(error, jax.errors.JAXTypeError):
             raise
-        raise ValueError(f"the policy changes its own state at a call ({error}); {_REMEDY}") from (
-            error
-        )
+        return None, policy(x)
     check_output(output, x)
     return program, output
 
 
-def _check_repeatable(policy: Policy, x: Array, program: ClosedJaxpr, epsilon: float) -> None:
-    first = None if is_traced(x) else lax.stop_gradient(policy(x))
-    if first is None or is_traced(first):
-        _check_same_program(program, _traced(policy, x)[0])
-        return
+def _check_values(policy: Policy, x: Array) -> bool:
+    """Raise ValueError if values show that the policy is no function of rows; whether there are."""
+    first = policy(x)
+    check_output(first, x)
+    first = lax.stop_gradient(first)
+    if is_traced(first):
+        return False
+    rounding = machine_epsilon(first.dtype)
     change, size = _compared(first, lax.stop_gradient(policy(x)))
-    if change > 8 * epsilon * size:
+    if change > 64 * rounding * size:
         raise ValueError(
             f"the policy's output changes by {change:.3g} between two calls at the same x: it is "
             f"random or keeps state; {_REMEDY}"
         )
     alone = lax.stop_gradient(policy(jnp.broadcast_to(x[:1], x.shape)))
     change, size = _compared(first[:1], alone[:1])
-    if change > epsilon**0.5 * size:
+    if change > rounding**0.5 * size:
         raise ValueError(
             f"the policy's output for a row changes by {change:.3g} with the other rows of the "
             f"batch (batch statistics?); {_REMEDY}"
         )
     _remember(policy)
+    return True
 
 
 def _compared(first: Array, second: Array) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from jax import Array
 from aajr.jax._adversary import Adversary
 from aajr.jax._checks import check_choice, check_finite, check_key, check_number, is_array
 from aajr.jax._directional import directional_derivative
-from aajr.jax._functions import Policy, draw_rows, limits
+from aajr.jax._functions import Policy, draw_rows, limits, wide
 from aajr.jax._metrics import Euclidean, Metric
 from aajr.jax._norms import frobenius_squared, spectral_squared
 from aajr.jax._penalty import Penalty
@@ -166,7 +166,7 @@ class Minimax:
     ) -> tuple[Array, Array]:
         """The penalty and its running mean after this update."""
         if self.penalty is None:
-            return jnp.zeros((), trajectory.points.dtype), state.gradient_scale
+            return jnp.zeros((), wide(trajectory.points).dtype), state.gradient_scale
         penalty, scale = self.penalty, self._gradient_scale()
         if scale is None:
             value = penalty(policy, trajectory, key, state.update)
@@ -255,7 +255,7 @@ def diagnose(
 
 
 def _diagnostics(trajectory: Trajectory) -> dict[str, Array]:
-    gradients = trajectory.gradients
+    gradients = wide(trajectory.gradients)
     norms = jnp.sqrt(jnp.square(gradients).sum(tuple(range(2, gradients.ndim))))
     return {
         "inner_gradient_norm_mean": norms.mean(),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax
 from jax import Array, lax
 
-from aajr.jax._checks import check_count, check_key, check_mask
+from aajr.jax._checks import check_array, check_count, check_key, check_mask
 from aajr.jax._directional import Estimator, directional_derivative
-from aajr.jax._functions import Policy, held, per_row, row_sum, unit
+from aajr.jax._functions import Policy, held, per_row, row_sum, unit, wide
+from aajr.jax._inspection import inspect
 from aajr.jax._metrics import Euclidean, Metric
 
 
@@ -36,7 +37,8 @@ def frobenius_squared(
         ``[batch]``, differentiable in the parameters.
 
     Raises:
-        ValueError: no projection, a mask that does not fit.
+        ValueError: no projection, a mask that does not fit, a policy that is random, keeps state
+            or couples rows.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -49,6 +51,8 @@ def frobenius_squared(
     """
     check_count("projections", projections)
     check_key(key)
+    check_array("x", x)
+    inspect(policy, x)
     output = jax.eval_shape(policy, x)
     noise = jax.random.normal(key, (projections, *output.shape), output.dtype)
     return projected_squared(policy, x, noise, metric=metric, mask=mask)
@@ -71,7 +75,7 @@ def projected_squared(
     output, pull = jax.vjp(policy, x)
 
     def squared(w: Array) -> Array:
-        pulled = pull(metric.factor(output, w))[0]
+        pulled = wide(pull(metric.factor(output, w))[0])
         return row_sum(pulled * pulled if mask is None else pulled * pulled * mask)
 
     return jax.vmap(squared)(noise).mean(0)
@@ -114,6 +118,7 @@ def spectral_squared(
     Source: Yoshida and Miyato, Spectral norm regularization, 2017.
     """
     check_key(key)
+    check_array("x", x)
     start = jax.random.normal(key, x.shape, x.dtype)
     return iterated_squared(
         policy, x, start, metric=metric, iterations=iterations, mask=mask, estimator=estimator

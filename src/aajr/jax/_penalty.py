@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from aajr._errors import ContractError
 from aajr.jax._checks import check_choice, check_count, check_key, check_number
-from aajr.jax._functions import Policy, draw_rows
+from aajr.jax._functions import Policy, draw_rows, wide
 from aajr.jax._inspection import inspect
 from aajr.jax._metrics import Euclidean, Metric
 from aajr.jax._trajectory import Trajectory
@@ -129,7 +129,7 @@ class JacobianPenalty(Penalty):
 
     def _squared_gradients(self, trajectory: Trajectory) -> Array:
         """‖g_k‖² at the evaluation points, ``[points, batch]``."""
-        gradients = along(trajectory.gradients, self.points)
+        gradients = wide(along(trajectory.gradients, self.points))
         return jnp.square(gradients).sum(tuple(range(2, gradients.ndim)))
 
 

@@ -9,11 +9,7 @@ import numpy as np
 from jax import Array, lax
 
 from aajr.jax._checks import is_array
-
-
-def wide(value: Array) -> Array:
-    """The value in float32 at least, in which squares of half precision do not overflow."""
-    return value.astype(jnp.promote_types(value.dtype, jnp.float32))
+from aajr.jax._functions import wide
 
 
 def towards_zero(value: Array, dtype: Any) -> Array:
