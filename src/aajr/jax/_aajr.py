@@ -39,6 +39,7 @@ class AAJR(JacobianPenalty):
         gradient_scale: the running mean for ``gradient``.
         points: where J is taken, see :class:`JacobianPenalty`.
         fraction: share of the rows, an eighth by default.
+        interval: updates of a training run between two penalties, 8 by default.
 
     Raises:
         ValueError: unknown names, γ ≤ 0, combinations that have no meaning.
@@ -62,6 +63,7 @@ class AAJR(JacobianPenalty):
     estimator: Estimator = "forward_difference"
     gradient_scale: RunningMean = field(default_factory=RunningMean)
     fraction: float = 1 / 8
+    interval: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -98,15 +98,20 @@ def _check_promises(ball: Ball, x: Array, trajectory: Trajectory) -> None:
             f"run() returned points {points.shape}, gradients {gradients.shape} and worst "
             f"{trajectory.worst.shape} for x {x.shape}; give [K+1, *x], [K, *x] and x's own"
         )
-    everywhere = jnp.concatenate([points, trajectory.worst[None]])
-    if is_traced(everywhere) or is_traced(x) or is_traced(ball.epsilon):
+    if is_traced(points) or is_traced(x) or is_traced(ball.epsilon):
         return
-    outside = int((~jax.vmap(lambda point: ball.holds(point, x))(everywhere)).sum())
-    if outside:
+    outside = _outside(ball, jnp.concatenate([points, trajectory.worst[None]]), x)
+    if not is_traced(outside) and outside:
         raise ContractError(
             f"{outside} points that run() returned left the ball; return "
             "ball.perturbed(x, ball.project(delta, x))"
         )
+
+
+@jax.jit
+def _outside(ball: Ball, points: Array, x: Array) -> Array:
+    """How many of the points ``[K, batch, *event]`` are none of the set around x."""
+    return jnp.sum(~jax.vmap(lambda point: ball.holds(point, x))(points))
 
 
 @pytree("ball")

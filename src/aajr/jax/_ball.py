@@ -125,11 +125,13 @@ class Ball:
     def holds(self, point: Array, x: Array) -> Array:
         """Whether a point is one of the set around x, up to rounding, ``[batch]``."""
         delta = wide(point) - wide(x)
-        rounding = self.size(4 * float(limits(x).eps) * (jnp.abs(wide(x)) + jnp.abs(delta)))
-        beyond = self.size(delta - self._projected(delta * wide(self.attackable(x)), x))
+        rounding = 4 * float(limits(x).eps) * (jnp.abs(wide(x)) + jnp.abs(delta))
+        low, high = self._faces(x)
+        allowed = (low - rounding <= delta) & (delta <= high + rounding)
+        allowed &= (self.attackable(x) > 0) | (jnp.abs(delta) <= rounding)
         # another order of operations may round otherwise
-        inside = beyond <= 1e-3 * self.epsilon + rounding
-        return inside.all(per_row(inside))
+        near = self.size(delta) <= (1 + 1e-3) * self.epsilon + self.size(rounding)
+        return allowed.all(per_row(allowed)) & near.all(per_row(near))
 
     def project(self, delta: Array, x: Array) -> Array:
         """Euclidean projection of δ on the set around x; both ``[batch, *event]``, constants.

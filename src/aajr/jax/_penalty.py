@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from aajr._errors import ContractError
-from aajr.jax._checks import check_choice, check_count, check_key, check_number
+from aajr.jax._checks import check_choice, check_count, check_key, check_number, is_traced
 from aajr.jax._functions import Policy, draw_rows, wide
 from aajr.jax._inspection import inspect
 from aajr.jax._metrics import Euclidean, Metric
@@ -31,7 +31,8 @@ class Penalty(ABC):
     Attributes:
         metric: geometry of the output.
         fraction: share of the batch's rows, drawn without replacement; the mean stays unbiased.
-        interval: acts at every so many updates, multiplied by it, so that the sum stays unbiased.
+        interval: in training, acts at every so many updates, multiplied by it, so that the sum
+            over updates stays unbiased.
     """
 
     metric: Metric = field(default_factory=Euclidean)
@@ -60,7 +61,11 @@ class Penalty(ABC):
 
     @final
     def __call__(
-        self, policy: Policy, trajectory: Trajectory, key: Array, update: int | Array = 0
+        self,
+        policy: Policy,
+        trajectory: Trajectory,
+        key: Array,
+        update: int | Array | None = None,
     ) -> Array:
         """Mean penalty, a scalar.
 
@@ -69,10 +74,11 @@ class Penalty(ABC):
                 a network with dropout or batch statistics in its inference mode.
             trajectory: what the adversary did.
             key: source of all randomness.
-            update: number of the update, for ``interval``.
+            update: number of the update in a training run; None measures, whatever the interval.
 
         Returns:
-            An unbiased estimate of the mean over the batch; zero between intervals.
+            An unbiased estimate of the mean over the batch; in a training run the interval times
+            it at every interval-th update, and zero between.
 
         Raises:
             ValueError: no key, a mask that does not fit, a policy that is random, keeps state or
@@ -82,12 +88,17 @@ class Penalty(ABC):
         dtype = jnp.promote_types(trajectory.points.dtype, jnp.float32)
 
         def act() -> Array:
-            mean = self.values(policy, trajectory, key).mean()
-            return (self.interval * mean).astype(dtype)
+            times = 1 if update is None else self.interval
+            return (times * self.values(policy, trajectory, key).mean()).astype(dtype)
 
-        if self.interval == 1:
+        def rest() -> Array:
+            return jnp.zeros((), dtype)
+
+        if update is None or self.interval == 1:
             return act()
-        return lax.cond(update % self.interval == 0, act, lambda: jnp.zeros((), dtype))
+        if not is_traced(update):
+            return rest() if update % self.interval else act()
+        return lax.cond(update % self.interval == 0, act, rest)
 
     @final
     def values(self, policy: Policy, trajectory: Trajectory, key: Array) -> Array:

@@ -31,6 +31,8 @@ class RandomDirection(JacobianPenalty):
         mask: True for input features r may use, broadcastable to the event; all by default.
         estimator: of J r.
         gradient_scale: the running mean for ``weight="gradient"``.
+        fraction: share of the rows, an eighth by default, as in AAJR.
+        interval: updates between two penalties, 8 by default, as in AAJR.
 
     Raises:
         ValueError: unknown names, a weight where there is no gradient.
@@ -51,6 +53,7 @@ class RandomDirection(JacobianPenalty):
     estimator: Estimator = "forward_difference"
     gradient_scale: RunningMean = field(default_factory=RunningMean)
     fraction: float = 1 / 8
+    interval: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()

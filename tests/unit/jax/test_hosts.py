@@ -125,7 +125,7 @@ def test_a_weight_makes_the_policy_less_sensitive():
     _, policy_of = bare()
     sizes = []
     for weight in (0.0, 1.0):
-        robust = Minimax(attack, AAJR(fraction=1.0), weight=weight)
+        robust = Minimax(attack, AAJR(fraction=1.0, interval=1), weight=weight)
         policy = policy_of(train(bare, robust, 30)[0])
         sizes.append(float(AAJR(fraction=1.0)(policy, attack(policy, X, KEY), KEY)))
     assert sizes[1] < 0.7 * sizes[0]
@@ -133,7 +133,7 @@ def test_a_weight_makes_the_policy_less_sensitive():
 
 def test_the_state_goes_on_exactly():
     """Ten updates are five and five from the state in between, and the running mean is in it."""
-    robust = Minimax(ProjectedGradientAscent(BALL), AAJR(direction="gradient"))
+    robust = Minimax(ProjectedGradientAscent(BALL), AAJR(direction="gradient", interval=1))
     state = robust.init(KEY)
     values, states = [], []
     for update in range(4):
@@ -151,7 +151,7 @@ def test_the_state_goes_on_exactly():
 def test_a_schedule_and_an_attacked_share():
     robust = Minimax(
         ProjectedGradientAscent(BALL),
-        AAJR(fraction=1.0),
+        AAJR(fraction=1.0, interval=1),
         weight=optax.linear_schedule(0.0, 1.0, 2),
         placement="clean",
         attack_fraction=0.25,
