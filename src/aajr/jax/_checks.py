@@ -43,10 +43,28 @@ def check_number(
 
 def check_array(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a float array."""
+    if isinstance(value, Mapping):
+        raise ValueError(
+            f"{name} is a dict with {sorted(map(str, value))}; give one array: concatenate the "
+            "entries, or attack one entry with a policy that closes over the others"
+        )
     if not is_array(value):
         raise ValueError(f"{name} is a {type(value).__name__}; give a jax.Array")
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(f"{name} has dtype {value.dtype}; convert it with .astype(jnp.float32)")
+
+
+def check_callable(name: str, value: object, remedy: str) -> None:
+    """Raise ValueError unless ``value`` can be called."""
+    if not callable(value):
+        raise ValueError(f"{name} is a {type(value).__name__}; give {remedy}")
+
+
+def check_instance(name: str, value: object, kind: type, remedy: str) -> None:
+    """Raise ValueError unless ``value`` is an instance of ``kind``, and not that class itself."""
+    if not isinstance(value, kind):
+        what = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise ValueError(f"{name} is {what}; give {remedy}")
 
 
 def check_batch(name: str, value: Array) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from aajr.jax._checks import check_output, is_traced
+from aajr.jax._checks import check_callable, check_output, is_traced
 from aajr.jax._functions import Policy
 from aajr.jax._precision import coarsest_epsilon, machine_epsilon, programs_in
 
@@ -43,8 +43,7 @@ def inspect(policy: Policy, x: Array) -> float:
         ValueError: a policy that is random, keeps state or couples rows; an output that is no
             array of one row per sample.
     """
-    if not callable(policy):
-        raise ValueError(f"the policy is a {type(policy).__name__}; give a function of x")
+    check_callable("the policy", policy, "a function of x that closes over its parameters")
     tested = _known(policy) or (not is_traced(x) and _check_values(policy, x))
     program, output = _traced(policy, x)
     if program is None:

@@ -11,7 +11,17 @@ import jax.numpy as jnp
 from jax import Array
 
 from aajr.jax._adversary import Adversary
-from aajr.jax._checks import check_choice, check_finite, check_key, check_number, is_array
+from aajr.jax._checks import (
+    check_batch,
+    check_callable,
+    check_choice,
+    check_data,
+    check_finite,
+    check_instance,
+    check_key,
+    check_number,
+    is_array,
+)
 from aajr.jax._directional import directional_derivative
 from aajr.jax._functions import Policy, draw_rows, limits, wide
 from aajr.jax._metrics import Euclidean, Metric
@@ -19,7 +29,7 @@ from aajr.jax._norms import frobenius_squared, spectral_squared
 from aajr.jax._penalty import Penalty
 from aajr.jax._pytree import pytree
 from aajr.jax._running_mean import RunningMean
-from aajr.jax._trajectory import Trajectory
+from aajr.jax._trajectory import Trajectory, check_trajectory
 
 Placement = Literal["clean", "adversarial", "mixed"]
 
@@ -102,6 +112,11 @@ class Minimax:
     attack_fraction: float = 1.0
 
     def __post_init__(self) -> None:
+        remedy = "an adversary of aajr.jax, for instance ProjectedGradientAscent(ball)"
+        check_instance("adversary", self.adversary, Adversary, remedy)
+        if self.penalty is not None:
+            remedy = "a penalty of aajr.jax, for instance AAJR(), or None"
+            check_instance("penalty", self.penalty, Penalty, remedy)
         check_choice("placement", self.placement, ("clean", "adversarial", "mixed"))
         check_number("attack_fraction", self.attack_fraction, exclusive=True, maximum=1.0)
         if self.attack_fraction < 1 and self.placement != "clean":
@@ -145,8 +160,12 @@ class Minimax:
             ValueError: bad input, see :class:`Adversary`; a loss that is no scalar; outside jit
                 also one that is NaN or infinite, and a schedule that gives a negative weight.
         """
+        check_batch("x", x)
+        check_instance("state", state, MinimaxState, "Minimax.init(key) or the state before")
+        check_callable("task", task, "a map from the policy's output to a scalar loss")
+        data = check_data(data, x)
         keys = jax.random.split(state.key, 4)
-        attacked, attacked_data = self._attacked_rows(x, data or {}, keys[1])
+        attacked, attacked_data = self._attacked_rows(x, data, keys[1])
         trajectory = self.adversary(policy, attacked, keys[2], attacked_data)
         task_loss = _checked("task", self._task_loss(policy, x, trajectory, task))
         penalty, scale = self._penalty(policy, trajectory, keys[3], state)
@@ -236,6 +255,7 @@ def diagnose(
         >>> round(result["aligned"].item()), round(result["spectral"].item())
         (4, 4)
     """
+    check_trajectory(trajectory)
     metric = metric or Euclidean()
     x, v = trajectory.points[-2], trajectory.unit(trajectory.gradients[-1])
     first, second = jax.random.split(key)

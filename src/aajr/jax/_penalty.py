@@ -15,7 +15,7 @@ from aajr.jax._checks import check_choice, check_count, check_key, check_number,
 from aajr.jax._functions import Policy, draw_rows, wide
 from aajr.jax._inspection import inspect
 from aajr.jax._metrics import Euclidean, Metric
-from aajr.jax._trajectory import Trajectory
+from aajr.jax._trajectory import Trajectory, check_trajectory
 
 Points = Literal["origin", "last", "trajectory"]
 
@@ -84,7 +84,7 @@ class Penalty(ABC):
             ValueError: no key, a mask that does not fit, a policy that is random, keeps state or
                 couples rows.
         """
-        _check_trajectory(trajectory)
+        check_trajectory(trajectory)
         dtype = jnp.promote_types(trajectory.points.dtype, jnp.float32)
 
         def act() -> Array:
@@ -107,7 +107,7 @@ class Penalty(ABC):
         Arguments and errors are those of the call.
         """
         check_key(key)
-        _check_trajectory(trajectory)
+        check_trajectory(trajectory)
         inspect(policy, trajectory.origin)
         observed = self.observe(trajectory)
         for_rows, for_draws = jax.random.split(key)
@@ -142,14 +142,6 @@ class JacobianPenalty(Penalty):
         """‖g_k‖² at the evaluation points, ``[points, batch]``."""
         gradients = wide(along(trajectory.gradients, self.points))
         return jnp.square(gradients).sum(tuple(range(2, gradients.ndim)))
-
-
-def _check_trajectory(trajectory: Trajectory) -> None:
-    if not isinstance(trajectory, Trajectory):
-        raise ValueError(
-            f"trajectory is a {type(trajectory).__name__}; give what an adversary of aajr.jax "
-            "returned"
-        )
 
 
 def along(value: Array, points: Points) -> Array:

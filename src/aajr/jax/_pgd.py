@@ -12,7 +12,14 @@ from jax import Array, lax
 
 from aajr.jax._adversary import Adversary, warn_if_masked
 from aajr.jax._ball import Ball
-from aajr.jax._checks import check_choice, check_count, check_number, is_traced
+from aajr.jax._checks import (
+    check_callable,
+    check_choice,
+    check_count,
+    check_instance,
+    check_number,
+    is_traced,
+)
 from aajr.jax._directional import directional_curvature
 from aajr.jax._functions import Policy, held
 from aajr.jax._objectives import Divergence, checked_loss
@@ -77,6 +84,8 @@ class ProjectedGradientAscent(Adversary):
     keep_outputs: bool = False
 
     def __post_init__(self) -> None:
+        check_instance("ball", self.ball, Ball, "a Ball of aajr.jax")
+        check_callable("objective", self.objective, "a map (output, reference) to losses [batch]")
         check_count("steps", self.steps)
         check_count("restarts", self.restarts)
         check_choice("step_direction", self.step_direction, ("steepest", "raw", "sign"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import jax
 from jax import Array
 
+from aajr.jax._checks import check_instance
 from aajr.jax._functions import length, unit
 from aajr.jax._pytree import pytree
 
@@ -110,3 +111,8 @@ class Trajectory:
             worst=self.worst[index],
             outputs=None if self.outputs is None else self.outputs[:, index],
         )
+
+
+def check_trajectory(trajectory: Trajectory) -> None:
+    """Raise ValueError unless this is what an adversary returned."""
+    check_instance("trajectory", trajectory, Trajectory, "what an adversary of aajr.jax returned")

@@ -49,6 +49,10 @@ SETTINGS = {
     r"weight=2 is not allowed": lambda: aj.Mixture(aj.LeastValue(), aj.LeastValue(), 2),
     r"placement='both' is unknown": lambda: aj.Minimax(PGD, placement="both"),
     r"attack_fraction=0.5 leaves rows": lambda: aj.Minimax(PGD, attack_fraction=0.5),
+    r"adversary is Ball; give an adversary": lambda: aj.Minimax(BALL),
+    r"penalty is the class AAJR; give a penalty of aajr.jax, for": lambda: aj.Minimax(PGD, aj.AAJR),
+    r"ball is float; give a Ball": lambda: aj.ProjectedGradientAscent(0.1),
+    r"objective is a str; give a map": lambda: aj.ProjectedGradientAscent(BALL, "kl"),
     r"weight=-1.0 is not allowed": lambda: aj.Minimax(PGD, weight=-1.0),
 }
 
@@ -88,6 +92,19 @@ SHAPES = {
     r"x has shape \(3,\); give \[batch": lambda: attack(X[0]),
     r"x has shape \(0, 3\)": lambda: attack(X[:0]),
     r"x is a list; give a jax.Array": lambda: attack([[1.0]]),
+    r"x is a dict with \['image'\]; give one array": lambda: attack({"image": X}),
+    r"x is a dict with \['b', 'c'\]; give one array": lambda: minimax(jnp.sum, x={"b": X, "c": X}),
+    r"the policy is a dict; give a function of x": lambda: attack(policy={"weight": X}),
+    r"the policy returned int32; return what": lambda: attack(policy=lambda x: x.astype(int)),
+    r"data is a list; give a dict": lambda: attack(data=[X]),
+    r"task is a \w+; give a map": lambda: minimax(X),
+    r"state is NoneType; give Minimax.init": lambda: aj.Minimax(PGD)(
+        identity, X, jnp.sum, state=None
+    ),
+    r"trajectory is \w+; give what an adversary": lambda: aj.AAJR()(identity, X, KEY),
+    r"x has shape \(4, 3, 2, 2\) but event_dims=None.*give event_dims=3": lambda: attack(
+        jnp.ones((4, 3, 2, 2))
+    ),
     r"key is int; give one random key": lambda: attack(key=0),
     r"key is key<fry>\[2\]": lambda: attack(key=jax.random.split(KEY)),
     r"the policy returned a tuple": lambda: attack(policy=lambda x: (x, x)),
@@ -127,9 +144,9 @@ SHAPES = {
 }
 
 
-def minimax(task):
+def minimax(task, x=X):
     robust = aj.Minimax(PGD)
-    return robust(identity, X, task, state=robust.init(KEY))
+    return robust(identity, x, task, state=robust.init(KEY))
 
 
 @pytest.mark.parametrize("message", SHAPES)
