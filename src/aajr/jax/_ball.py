@@ -117,7 +117,8 @@ class Ball:
     def perturbed(self, x: Array, delta: Array) -> Array:
         """x + δ rounded towards x, so that rounding leaves neither the ball nor the box."""
         point = moved(x, delta)
-        if self.low is None and self.high is None:
+        unboxed = self.low is None and self.high is None
+        if unboxed or x.dtype != wide(x).dtype:  # the faces in float32 held δ already
             return point
         low, high = self._face("low", -math.inf, x), self._face("high", math.inf, x)
         return jnp.clip(point, jnp.minimum(low, x), jnp.maximum(high, x))
@@ -278,13 +279,13 @@ class Ball:
 
     def _faces(self, x: Array) -> tuple[Array, Array]:
         """The box around x as bounds of δ, in float32 at least."""
-        low = wide(self._face("low", -math.inf, x)) - wide(x)
-        high = wide(self._face("high", math.inf, x)) - wide(x)
+        low = self._face("low", -math.inf, x) - wide(x)
+        high = self._face("high", math.inf, x) - wide(x)
         return jnp.minimum(low, 0.0), jnp.maximum(high, 0.0)
 
     def _face(self, name: str, default: float, x: Array) -> Array:
-        value = getattr(self, name)
-        return jnp.full_like(x, default) if value is None else _expanded(name, value, x)
+        value, like = getattr(self, name), wide(x)
+        return jnp.full_like(like, default) if value is None else _expanded(name, value, like)
 
     def _check_scale(self) -> None:
         if self.scale is None or is_traced(self.scale):
