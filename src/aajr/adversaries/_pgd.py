@@ -139,7 +139,7 @@ class ProjectedGradientAscent(Adversary):
         )
 
     def start(self, around: Around, generator: torch.Generator) -> Tensor:
-        """The first δ. A uniform point of an l2 ball of many dimensions lies on its rim, far from most."""
+        """The first δ; in l2 within the rim, where almost all of a ball of many dimensions is."""
         x = around.x
         if not self.random_start:
             return torch.zeros_like(x)
