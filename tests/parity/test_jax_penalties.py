@@ -90,7 +90,7 @@ def both(name, metric, **settings):
 @every_estimator
 @pytest.mark.parametrize(
     ("direction", "points", "gamma"),
-    [("unit", "trajectory", None), ("step", "last", 0.3), ("gradient", "trajectory", None)],
+    [("unit", "trajectory", None), ("step", "last", 0.2), ("gradient", "trajectory", None)],
 )
 def test_aajr(metric, estimator, direction, points, gamma):
     net, trajectory = attacked(metric)
