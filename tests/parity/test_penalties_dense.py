@@ -69,7 +69,7 @@ def dense_directions(trajectory: Trajectory, direction: str) -> torch.Tensor:
 @every_estimator
 @every_point
 @pytest.mark.parametrize("direction", ["unit", "step", "gradient"])
-@pytest.mark.parametrize("gamma", [None, 0.3])
+@pytest.mark.parametrize("gamma", [None, 0.2])
 def test_aajr(policy, source, metric, estimator, points, direction, gamma):
     trajectory = attack(policy, metric)
     v = dense_directions(trajectory, direction)[chosen(points)]
