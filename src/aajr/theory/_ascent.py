@@ -96,7 +96,7 @@ def measure_ascent(policy: Policy, objective: Objective, trajectory: Trajectory)
         ...     random_start=False)
         >>> policy, x = (lambda x: x), torch.ones(1, 1)
         >>> ascent = measure_ascent(policy, objective, attack(policy, x, torch.Generator()))
-        >>> ascent.gain, ascent.stable_length, ascent.falls
+        >>> ascent.gain.round(), ascent.stable_length, ascent.falls
         (tensor([[-3.]]), tensor([[2.]]), tensor([[True]]))
     """
     steps = trajectory.steps.flatten(2)

@@ -77,9 +77,9 @@ def test_the_attack_stays_in_its_mask_and_ball(match):
     result = score(match, attacked(watcher, adversary), "noise", 0.3)
     assert 0.29 < result.largest_perturbation <= 0.3 + 1e-5
     assert result.changed_actions > 0
-    clean, perturbed = seen[0], seen[1]
+    clean = seen[0]
+    perturbed = next(x for x in seen if not torch.equal(x, clean))
     assert torch.equal(clean[:, ~mask], perturbed[:, ~mask])
-    assert not torch.equal(clean[:, mask], perturbed[:, mask])
 
 
 def test_an_attack_that_never_arrives_is_an_error(match):

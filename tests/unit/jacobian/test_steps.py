@@ -50,11 +50,12 @@ def test_diagnostics_and_random_directions_see_past_a_large_feature(generator):
     def policy(z: Tensor) -> Tensor:
         return torch.tanh(weight * (z - torch.tensor([0.0, 1e4])))[:, :1]
 
-    attack = ProjectedGradientAscent(Ball("linf", 1e-3), lambda u, r: u.sum(1))
+    mask = torch.tensor([True, False])
+    ball = Ball("linf", 1e-3, mask=mask)  # 1e-3 is an ulp of 1e4
+    attack = ProjectedGradientAscent(ball, lambda u, r: u.sum(1))
     found = diagnose(policy, attack(policy, at, generator), generator)
     assert found["aligned"] == pytest.approx(1.0, rel=0.01)
-    mask = torch.tensor([True, False])
-    trajectory = UniformNoise(Ball("linf", 1e-3))(policy, at, generator)
+    trajectory = UniformNoise(ball)(policy, at, generator)
     value = RandomDirection(fraction=1.0, mask=mask)(policy, trajectory, generator)
     assert value.detach() == pytest.approx(1.0, rel=0.01)
 
