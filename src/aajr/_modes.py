@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aajr._modules import modules_behind
+from aajr._modules import everything_in, modules_behind
 
 Policy = Callable[[Tensor], Tensor]
 """Any differentiable map from inputs ``[batch, ...]`` to outputs ``[batch, ...]``."""
@@ -27,20 +27,20 @@ def evaluating(policy: Callable[..., Any]) -> Iterator[None]:
     statistics would couple the rows. The modules are found behind bound methods, partials and
     closures too. Where several threads share a module, the last to leave puts it back.
     """
-    held = _hold(module for root in modules_behind(policy) for module in root.modules())
+    held = _hold(everything_in(modules_behind(policy)))
     try:
         yield
     finally:
         _release(held)
 
 
-def _hold(modules: Iterator[nn.Module]) -> list[nn.Module]:
+def _hold(modules: list[nn.Module]) -> list[nn.Module]:
     held = []
     with _LOCK:
         for module in modules:
             if module.training or id(module) in _HOLDERS:
                 _HOLDERS[id(module)] = _HOLDERS.get(id(module), 0) + 1
-                module.training = False
+                _set_training(module, False)
                 held.append(module)
     return held
 
@@ -51,4 +51,12 @@ def _release(held: list[nn.Module]) -> None:
             _HOLDERS[id(module)] -= 1
             if not _HOLDERS[id(module)]:
                 del _HOLDERS[id(module)]
-                module.training = True
+                _set_training(module, True)
+
+
+def _set_training(module: nn.Module, value: bool) -> None:
+    """The flag alone; a module's own ``__setattr__`` takes longer than a small layer."""
+    if "training" in vars(module):
+        vars(module)["training"] = value
+    else:  # scripted modules keep it elsewhere
+        module.training = value

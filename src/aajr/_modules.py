@@ -41,6 +41,17 @@ def modules_behind(function: Callable[..., Any]) -> list[nn.Module]:
     return found
 
 
+def everything_in(roots: list[nn.Module]) -> list[nn.Module]:
+    """The modules and all their children, each once; ``Module.modules`` without its names."""
+    found = dict.fromkeys(roots)
+    waiting = list(roots)
+    while waiting:
+        children = [child for child in waiting.pop()._modules.values() if child is not None]
+        waiting += [child for child in children if child not in found]
+        found |= dict.fromkeys(children)
+    return list(found)
+
+
 def _parts(thing: Any) -> Iterator[Any]:
     """What a callable or a container holds."""
     if isinstance(thing, FunctionType):

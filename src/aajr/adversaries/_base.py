@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from aajr._checks import check_differentiable, check_generator, check_promise
+from aajr._checks import all_finite, check_differentiable, check_generator, check_promise
 from aajr._inspection import evaluated, inspected
 from aajr._modes import Policy, evaluating
 from aajr.adversaries._evaluation import in_parts, row_bound
@@ -91,7 +91,7 @@ class Adversary(ABC):
             x, points = x.float(), points.float()
         parts = torch.split(points, max(1, row_bound() // x.numel()))
         near = (self.ball.size(part - x) for part in (*parts, trajectory.worst.to(x)))
-        if all(bool((size <= allowed).all()) for size in near):
+        if all(size.amax().item() <= allowed for size in near):
             return True
         # x + δ - x rounds by an ulp of x, which the scale may magnify
         points = torch.cat([points, trajectory.worst.to(x).unsqueeze(0)])
@@ -140,7 +140,7 @@ def _check_output(output: Tensor, x: Tensor) -> None:
             f"the policy maps x {tuple(x.shape)} to {tuple(output.shape)}; "
             "it must keep the batch first and return [batch, ..., outputs]"
         )
-    if not torch.isfinite(output).all():
+    if not all_finite(output):
         _check_masked(output)
 
 

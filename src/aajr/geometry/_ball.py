@@ -209,11 +209,12 @@ class Ball:
         """ResolutionWarning where a typical move is less than four units in x's last place."""
         if self.epsilon == 0:
             return
-        ulps = x.detach().abs() * (4 * torch.finfo(x.dtype).eps)
+        size, unit = x.detach().abs(), 4 * torch.finfo(x.dtype).eps
         share = 1.0 if self.norm == "linf" else math.prod(x.shape[-self.budget_dims :]) ** -0.5
         radius = share * self._radius(x)
-        if bool((ulps <= radius).all()):
+        if not isinstance(radius, Tensor) and size.amax().item() * unit <= radius:
             return
+        ulps = size * unit
         coarse = ulps > radius if allowed is None else (ulps > radius) & (allowed > 0)
         if bool(coarse.any()):
             warnings.warn(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aajr._checks import check_count
+from aajr._checks import all_finite, check_count
 
 
 class Metric(ABC):
@@ -60,7 +60,9 @@ class Euclidean(Metric):
 
     def divergence(self, output: Tensor, other: Tensor) -> Tensor:
         """½‖u - w‖²."""
-        change = _allowed(output, _allowed(other, _raised(other) - _raised(output)))
+        change = _raised(other) - _raised(output)
+        if not all_finite(change):
+            change = _allowed(output, _allowed(other, change))
         return 0.5 * change.square().flatten(1).sum(1)
 
     def squared_norm(self, output: Tensor, tangent: Tensor) -> Tensor:
