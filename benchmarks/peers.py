@@ -85,12 +85,14 @@ def attacks(policy: nn.Module, x: Tensor, y: Tensor) -> dict[str, dict[str, Call
     linf, l2 = foolbox.attacks.LinfPGD, foolbox.attacks.L2PGD
     return {
         "linf": {
-            "aajr": ours(ProjectedGradientAscent(box, CrossEntropy(), steps=STEPS)),
+            "aajr": ours(ProjectedGradientAscent(box, CrossEntropy(), steps=STEPS, record="last")),
             "foolbox": theirs(linf(abs_stepsize=size, steps=STEPS), LINF),
             "torchattacks": lambda: torchattacks.PGD(policy, LINF, size, STEPS)(x, y),
         },
         "l2": {
-            "aajr": ours(ProjectedGradientAscent(sphere, CrossEntropy(), steps=STEPS)),
+            "aajr": ours(
+                ProjectedGradientAscent(sphere, CrossEntropy(), steps=STEPS, record="last")
+            ),
             "foolbox": theirs(l2(abs_stepsize=length, steps=STEPS), L2),
             "torchattacks": lambda: torchattacks.PGDL2(policy, L2, length, STEPS)(x, y),
         },

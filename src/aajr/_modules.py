@@ -52,6 +52,19 @@ def everything_in(roots: list[nn.Module]) -> list[nn.Module]:
     return list(found)
 
 
+def versions(modules: list[nn.Module]) -> tuple[int, ...] | None:
+    """A number for every tensor of the modules, which a write in place raises; None for none."""
+    tensors = [
+        tensor
+        for module in modules
+        for tensor in (*module._parameters.values(), *module._buffers.values())
+        if tensor is not None
+    ]
+    if not tensors or any(tensor.is_inference() for tensor in tensors):
+        return None
+    return tuple(tensor._version for tensor in tensors)
+
+
 def _parts(thing: Any) -> Iterator[Any]:
     """What a callable or a container holds."""
     if isinstance(thing, FunctionType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +17,8 @@ class Reference:
 
     Attributes:
         inputs: clean inputs x, ``[batch, *event]``.
-        outputs: clean outputs π(x), detached, ``[batch, *output]``.
+        outputs: clean outputs π(x), detached, ``[batch, *output]``. An objective that does not
+            read them saves a pass: they may be evaluated at first use.
         data: further tensors with one row per sample (actions, advantages, targets, states).
     """
 
@@ -24,10 +26,33 @@ class Reference:
     outputs: Tensor
     data: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def rows(self, index: Tensor) -> Reference:
+    @classmethod
+    def deferred(
+        cls, inputs: Tensor, evaluate: Callable[[], Tensor], data: Mapping[str, Tensor]
+    ) -> Reference:
+        """A reference whose outputs are evaluated when they are first read."""
+        reference = cls(inputs, inputs, data)
+        object.__delattr__(reference, "outputs")
+        object.__setattr__(reference, "_evaluate", evaluate)
+        return reference
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the outputs are there already."""
+        return "outputs" in vars(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "outputs" or "_evaluate" not in vars(self):
+            raise AttributeError(f"Reference has no attribute {name!r}")
+        object.__setattr__(self, "outputs", vars(self)["_evaluate"]())
+        return self.outputs
+
+    def rows(self, index: Tensor | slice) -> Reference:
         """The reference of the chosen samples; ``index`` is ``[chosen]``."""
         data = {name: value[index] for name, value in self.data.items()}
-        return Reference(self.inputs[index], self.outputs[index], data)
+        if self.evaluated:
+            return Reference(self.inputs[index], self.outputs[index], data)
+        return Reference.deferred(self.inputs[index], lambda: self.outputs[index], data)
 
 
 Objective = Callable[[Tensor, Reference], Tensor]

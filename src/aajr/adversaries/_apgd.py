@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from aajr._checks import check_count
+from aajr._checks import check_choice, check_count
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_and_gradient, loss_at, over_rows
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._restarts import highest, warn_if_masked, worse
+from aajr.adversaries._record import RECORDED, Record, Recorded
+from aajr.adversaries._restarts import warn_if_masked, worse
 from aajr.geometry import Ball
 from aajr.geometry._around import Around
 from aajr.trajectory import Objective, Reference, Trajectory
@@ -40,6 +41,8 @@ class AutoPGD(Adversary):
         restarts: independent searches; the worst point of all is kept, per sample.
         window: steps between two checks of progress.
         random_start: start uniformly in the ball instead of at δ = 0.
+        record: ``trajectory`` keeps every point; ``last`` the last gradient, its point and the
+            result, for attacks on large inputs of which only the result counts.
 
     Raises:
         ValueError: non-positive counts, restarts that would be equal.
@@ -61,8 +64,10 @@ class AutoPGD(Adversary):
     restarts: int = 1
     window: int = 4
     random_start: bool = True
+    record: Recorded = "trajectory"
 
     def __post_init__(self) -> None:
+        check_choice("record", self.record, RECORDED)
         for name in ("steps", "restarts", "window"):
             check_count(name, getattr(self, name))
         if self.restarts > 1 and not self.random_start:
@@ -82,22 +87,20 @@ class AutoPGD(Adversary):
         x, around = reference.inputs, self.ball.around(reference.inputs)
         delta = around.sample(generator) if self.random_start else torch.zeros_like(x)
         climber = _Climber(around, 2 * self.ball.epsilon, delta, self.window)
-        points, gradients = x.new_empty(self.steps + 1, *x.shape), x.new_empty(self.steps, *x.shape)
-        losses = []
-        torch.add(x, delta, out=points[0])
-        for k in range(self.steps):
-            loss, gradient = loss_and_gradient(policy, self.objective, points[k], reference)
-            gradients[k] = around.masked(gradient)
-            losses.append(loss)
-            torch.add(x, climber.step(loss, gradients[k]), out=points[k + 1])
-        losses.append(loss_at(policy, self.objective, points[-1], reference))
-        scored = torch.stack(losses)
+        record = Record(x, self.steps, self.record, best=True)
+        point = record.place(delta)
+        for _ in range(self.steps):
+            loss, gradient = loss_and_gradient(policy, self.objective, point, reference)
+            gradient = record.visit(point, loss, around.masked(gradient))
+            point = record.place(climber.step(loss, gradient))
+        last = loss_at(policy, self.objective, point, reference)
+        points, gradients, losses, worst = record.result(point, last)
         return Trajectory(
             reference=reference,
             points=points,
             gradients=gradients,
-            losses=scored,
-            worst=highest(points, scored),
+            losses=losses,
+            worst=worst,
             event_dims=self.ball.budget_dims,
             forward_passes=2 + self.steps,
             backward_passes=self.steps,

@@ -134,9 +134,9 @@ def _attacks(
     ball: Ball, steps: int, tries: int, queries: int
 ) -> Iterator[tuple[str, AutoPGD | FAB | Square, int | None]]:
     """Name, attack and rank of the target class among the wrong ones, in order of use."""
-    yield "apgd_ce", AutoPGD(ball, CrossEntropy(), steps=steps), None
+    yield "apgd_ce", AutoPGD(ball, CrossEntropy(), steps=steps, record="last"), None
     for rank in range(tries):
-        yield "apgd_dlr", AutoPGD(ball, DLR(targeted=True), steps=steps), rank
+        yield "apgd_dlr", AutoPGD(ball, DLR(targeted=True), steps=steps, record="last"), rank
     for rank in range(tries):
         yield "fab", FAB(ball, steps=steps), rank
     yield "square", Square(ball, Margin(), queries=queries, until=0.0), None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, final
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from aajr._checks import all_finite, check_differentiable, check_generator, check_promise
 from aajr._inspection import evaluated, inspected
 from aajr._modes import Policy, evaluating
+from aajr._modules import everything_in, modules_behind, versions
 from aajr.adversaries._evaluation import in_parts, row_bound
 from aajr.adversaries._reach import Watched, reached
 from aajr.geometry._threat import ThreatSet
@@ -75,9 +77,12 @@ class Adversary(ABC):
         x, data = x.detach(), dict(data or {})
         _check_data(data, x, self.needs)
         with evaluating(policy):
-            watched = Watched(policy, x)
-            reference = Reference(x, _outputs(policy, x), data)
+            watched, reference = Watched(policy, x), _reference(policy, x, data)
             trajectory = self.run(watched, reference, generator)
+        if not watched.called:
+            _check_output(reference.outputs, x)
+        if not reference.evaluated:
+            trajectory = replace(trajectory, forward_passes=trajectory.forward_passes - 1)
         name = type(self).__name__
         check_promise(self._inside(trajectory), f"{name} returned a point outside its ball")
         check_promise(
@@ -99,14 +104,30 @@ class Adversary(ABC):
         return bool((self.ball.size(points - x) <= allowed + self.ball.size(ulps)).all())
 
 
-def _outputs(policy: Policy, x: Tensor) -> Tensor:
-    """π(x), detached and checked."""
+def _reference(policy: Policy, x: Tensor, data: Mapping[str, Tensor]) -> Reference:
+    """Clean inputs and outputs; the outputs deferred, if it can be told when they grow stale."""
     _, outputs = inspected(policy, x[: row_bound()])
-    if outputs is None or len(outputs) < len(x):
-        with torch.no_grad():
+    if outputs is not None and len(outputs) == len(x):
+        _check_output(outputs, x)
+        return Reference(x, outputs, data)
+    modules = everything_in(modules_behind(policy))
+    before = versions(modules)
+
+    def evaluate() -> Tensor:
+        if versions(modules) != before:
+            raise ValueError(
+                "the policy's parameters have changed since the attack, so that its clean outputs "
+                "are gone; read trajectory.reference.outputs before the optimiser's step"
+            )
+        with evaluating(policy), torch.no_grad():
             outputs = in_parts(lambda rows: evaluated(policy, x[rows]), len(x))
-    _check_output(outputs, x)
-    return outputs
+        _check_output(outputs, x)
+        return outputs
+
+    deferred = Reference.deferred(x, evaluate, data)
+    if before is None or torch.is_autocast_enabled(x.device.type):
+        _ = deferred.outputs  # nothing would tell that they are stale, or in which precision
+    return deferred
 
 
 def _check_data(data: Mapping[str, Tensor], x: Tensor, needs: tuple[str, ...]) -> None:

@@ -44,8 +44,9 @@ class CrossEntropy:
     def __call__(self, output: Tensor, reference: Reference) -> Tensor:
         """Negative log-probability of the true class, or log-probability of the target."""
         index = classes_of(reference, "target_class" if self.targeted else "label", output)
-        chosen, others = _apart(output, index)
-        loss = softplus(others.logsumexp(1) - chosen)
+        place = index[:, None]
+        ahead = (output - output.gather(1, place)).scatter(1, place, -math.inf)
+        loss = softplus(ahead.logsumexp(1))
         return -loss if self.targeted else loss
 
 

@@ -14,7 +14,8 @@ from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_and_gradient, loss_at
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._restarts import highest, warn_if_masked, worse
+from aajr.adversaries._record import highest
+from aajr.adversaries._restarts import warn_if_masked, worse
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 

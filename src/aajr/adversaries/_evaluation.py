@@ -61,10 +61,7 @@ def in_parts(function: Callable[[slice], Tensor], rows: int) -> Tensor:
 
 
 def _part(reference: Reference, rows: slice) -> Reference:
-    if rows == slice(None):
-        return reference
-    data = {name: value[rows] for name, value in reference.data.items()}
-    return Reference(reference.inputs[rows], reference.outputs[rows], data)
+    return reference if rows == slice(None) else reference.rows(rows)
 
 
 def checked_loss(objective: Objective, output: Tensor, reference: Reference) -> Tensor:

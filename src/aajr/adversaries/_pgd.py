@@ -20,7 +20,8 @@ from aajr.adversaries._evaluation import (
     over_rows,
 )
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._restarts import highest, warn_if_masked, worse
+from aajr.adversaries._record import RECORDED, Record, Recorded
+from aajr.adversaries._restarts import warn_if_masked, worse
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.geometry import Ball
 from aajr.geometry._around import Around
@@ -56,6 +57,8 @@ class ProjectedGradientAscent(Adversary):
         select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
             more forward pass. More than one restart needs ``best``.
         keep_outputs: keep π at every point attached to the parameters, for the secant estimator.
+        record: ``trajectory`` keeps every point; ``last`` the last gradient, its point and the
+            result, for attacks on large inputs of which only the result counts.
 
     Raises:
         ValueError: unknown names, non-positive steps or sizes.
@@ -81,8 +84,12 @@ class ProjectedGradientAscent(Adversary):
     restarts: int = 1
     select: Literal["last", "best"] = "last"
     keep_outputs: bool = False
+    record: Recorded = "trajectory"
 
     def __post_init__(self) -> None:
+        check_choice("record", self.record, RECORDED)
+        if self.keep_outputs and self.record == "last":
+            raise ValueError("keep_outputs=True keeps every point; use record='trajectory'")
         check_count("steps", self.steps)
         check_count("restarts", self.restarts)
         check_choice("step_direction", self.step_direction, ("steepest", "raw", "sign"))
@@ -108,31 +115,29 @@ class ProjectedGradientAscent(Adversary):
     ) -> Trajectory:
         x, around = reference.inputs, self.ball.around(reference.inputs)
         delta = self.start(around, generator)
-        points, gradients = x.new_empty(self.steps + 1, *x.shape), x.new_empty(self.steps, *x.shape)
-        losses, outputs, extra = [], [], Passes()
-        torch.add(x, delta, out=points[0])
-        for k in range(self.steps):
-            loss, gradient, output = self._evaluate(policy, points[k], reference)
-            gradients[k] = around.masked(gradient)
-            delta, passes = self._step(policy, reference, around, delta, gradients[k], loss)
+        record = Record(x, self.steps, self.record, best=self.select == "best")
+        point, last, outputs, extra = record.place(delta), None, [], Passes()
+        for _ in range(self.steps):
+            loss, gradient, output = self._evaluate(policy, point, reference)
+            gradient = record.visit(point, loss, around.masked(gradient))
+            delta, passes = self._step(policy, reference, around, delta, gradient, loss)
             extra = Passes(extra.forward + passes.forward, extra.curvature + passes.curvature)
-            torch.add(x, delta, out=points[k + 1])
-            losses.append(loss)
+            point = record.place(delta)
             outputs += output
         if self.keep_outputs:
-            outputs.append(policy(points[-1]))
-            losses.append(self._loss(outputs[-1], reference).detach())
+            outputs.append(policy(point))
+            last = self._loss(outputs[-1], reference).detach()
         elif self.select == "best":
-            losses.append(loss_at(policy, self.objective, points[-1], reference))
-        scored = torch.stack(losses)
+            last = loss_at(policy, self.objective, point, reference)
+        points, gradients, losses, worst = record.result(point, last)
         return Trajectory(
             reference=reference,
             points=points,
             gradients=gradients,
-            losses=scored,
-            worst=highest(points, scored) if self.select == "best" else points[-1],
+            losses=losses,
+            worst=worst,
             event_dims=self.ball.budget_dims,
-            forward_passes=1 + len(losses) + extra.forward,
+            forward_passes=1 + self.steps + (last is not None) + extra.forward,
             backward_passes=self.steps,
             curvature_passes=extra.curvature,
             outputs=torch.stack(outputs) if self.keep_outputs else None,

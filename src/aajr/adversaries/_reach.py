@@ -45,10 +45,9 @@ def reached(watched: Watched, trajectory: Trajectory) -> bool:
        clean input has the highest of the losses of all its points.
     """
     x, points, losses = trajectory.origin, trajectory.points, trajectory.losses
-    same = trajectory.worst == x
-    if watched.perturbed and not bool(same.any()):
+    settled = (trajectory.worst - x).abs().flatten(1).amax(1) == 0
+    if watched.perturbed and not bool(settled.any()):
         return True
-    settled = same.flatten(1).all(1)
     moved = (points != x).flatten(2).any(2)
     scored = bool(moved[: len(losses)].any())
     seen = watched.perturbed or not (watched.called and scored)

@@ -12,11 +12,6 @@ from aajr.adversaries._base import MaskedGradientWarning
 from aajr.trajectory import Trajectory
 
 
-def highest(points: Tensor, losses: Tensor) -> Tensor:
-    """The point of highest loss of every sample: ``[K, batch, *event]`` to ``[batch, *event]``."""
-    return points[losses.argmax(0), torch.arange(points.shape[1], device=points.device)]
-
-
 def worse(first: Trajectory, second: Trajectory) -> Trajectory:
     """Per sample, the trajectory that reached the higher loss; passes add up."""
     better = second.losses.amax(0) > first.losses.amax(0)
@@ -44,7 +39,7 @@ def worse(first: Trajectory, second: Trajectory) -> Trajectory:
 
 def warn_if_masked(result: Trajectory, epsilon: float) -> None:
     """MaskedGradientWarning if the search saw no gradient other than zero."""
-    if epsilon > 0 and not bool(result.gradients.any()):
+    if epsilon > 0 and result.gradients.abs().amax().item() == 0:
         warnings.warn(
             "the attack's gradient is zero everywhere (masked gradients): its result proves "
             "nothing. Use random_start=True for divergences, a smooth policy, or an attack "

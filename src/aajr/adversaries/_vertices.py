@@ -12,7 +12,7 @@ from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import losses_of_many
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._restarts import highest
+from aajr.adversaries._record import highest
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 

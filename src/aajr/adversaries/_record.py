@@ -1,0 +1,75 @@
+"""What a search by steps keeps of its way."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aajr.adversaries._evaluation import over_rows
+
+Recorded = Literal["trajectory", "last"]
+RECORDED = ("trajectory", "last")
+
+
+class Record:
+    """Every point and gradient of a search, or its last gradient, its point, and the result.
+
+    Args:
+        x: clean inputs, ``[batch, *event]``.
+        steps: number K of steps.
+        kept: ``trajectory`` keeps all K + 1 points; ``last`` keeps x + δ_{K-1} and the result,
+            which saves memory and time on large inputs.
+        best: whether the result is the point of highest loss, or else the last one.
+    """
+
+    def __init__(self, x: Tensor, steps: int, kept: Recorded, best: bool) -> None:
+        self.x, self.whole, self.best = x, kept == "trajectory", best
+        rows = steps if self.whole else 0
+        self._points, self._gradients = x.new_empty(rows + 1, *x.shape), x.new_empty(rows, *x.shape)
+        self.losses: list[Tensor] = []
+        self.highest_loss = self.highest = self.point = self.gradient = x
+
+    def place(self, delta: Tensor) -> Tensor:
+        """The next point, x + δ."""
+        if self.whole:
+            torch.add(self.x, delta, out=self._points[len(self.losses)])
+            return self._points[len(self.losses)]
+        return self.x + delta
+
+    def visit(self, point: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        """Take in what was found at a point; the gradient, where it is kept."""
+        if self.whole:
+            self._gradients[len(self.losses)] = gradient
+            gradient = self._gradients[len(self.losses)]
+        elif self.best:
+            self._compare(point, loss)
+        self.point, self.gradient = point, gradient
+        self.losses.append(loss)
+        return gradient
+
+    def result(self, point: Tensor, loss: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Points, gradients, losses and worst point, with the last point and its loss if scored."""
+        if self.whole:
+            losses = torch.stack([*self.losses, *([] if loss is None else [loss])])
+            worst = highest(self._points, losses) if self.best else point
+            return self._points, self._gradients, losses, worst
+        if self.best and loss is not None:
+            self._compare(point, loss)
+            point, loss = self.highest, self.highest_loss
+        scored = torch.stack([self.losses[-1], *([] if loss is None else [loss])])
+        return torch.stack([self.point, point]), self.gradient.unsqueeze(0), scored, point
+
+    def _compare(self, point: Tensor, loss: Tensor) -> None:
+        if self.highest is self.x:  # nothing was compared yet
+            self.highest, self.highest_loss = point, loss
+            return
+        higher = loss > self.highest_loss
+        self.highest = torch.where(over_rows(higher, point), point, self.highest)
+        self.highest_loss = torch.where(higher, loss, self.highest_loss)
+
+
+def highest(points: Tensor, losses: Tensor) -> Tensor:
+    """The point of highest loss of every sample: ``[K, batch, *event]`` to ``[batch, *event]``."""
+    return points[losses.argmax(0), torch.arange(points.shape[1], device=points.device)]
