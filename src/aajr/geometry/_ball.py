@@ -185,7 +185,10 @@ class Ball:
         """Raise ValueError unless x is a finite batch that this ball fits."""
         check_batch("x", x)
         self._check_event(x)
-        self._scale(x), self._faces(x)
+        self._scale(x)
+        for name in ("low", "high"):
+            if isinstance(face := getattr(self, name), Tensor):
+                _expanded(name, face, x)
         allowed = self._allowed(x)
         if allowed is not None and not bool(allowed.any()):
             raise ValueError("mask and coalition leave no attackable feature; allow at least one")

@@ -20,8 +20,7 @@ def project_sphere_in_box(y: Tensor, epsilon: float, low: Tensor, high: Tensor) 
 
     The stationarity condition gives z_i = clip(t y_i, low_i, high_i) for one t in [0, 1] per row.
     In τ = t², ‖z‖² = Σ min(τ y_i², b_i²) with b the face that y points to: concave and piecewise
-    linear, so that Newton's method climbs from τ = 0 to ε² in finitely many steps, mostly three,
-    and never beyond it.
+    linear, so that the secant method climbs from τ = 0 to ε² without passing it.
 
     Args:
         y: points to project, ``[rows, features]``.
@@ -29,21 +28,30 @@ def project_sphere_in_box(y: Tensor, epsilon: float, low: Tensor, high: Tensor) 
         low: lower faces, at most 0, broadcastable to y.
         high: upper faces, at least 0, broadcastable to y.
     """
+    z = y.clamp(low, high)
+    outside = ~(torch.linalg.vector_norm(z, dim=-1) <= epsilon)
+    if not bool(outside.any()):
+        return z
+    rows = outside.nonzero()[:, 0]
+    faces = (face.expand_as(y)[rows] for face in (low, high))
+    return z.index_copy(0, rows, _on_sphere(y[rows], epsilon, *faces))
+
+
+def _on_sphere(y: Tensor, epsilon: float, low: Tensor, high: Tensor) -> Tensor:
+    """The projection of rows whose nearest point of the box lies outside of the sphere."""
     peak = y.abs().amax(-1, keepdim=True).clamp_min(epsilon)  # squares neither over- nor underflow
     y, low, high = y / peak, low / peak, high / peak
-    square, target = y.square(), (epsilon / peak).square()
-    share, slope = torch.zeros_like(peak), square.sum(-1, keepdim=True)
-    inside = torch.zeros_like(peak)
+    target = (epsilon / peak).square()
+    before = before_inside = torch.zeros_like(peak)
+    tau = (target / y.square().sum(-1, keepdim=True)).clamp_max(1.0)
     for _ in range(_ITERATIONS):
-        step = (target - inside) / slope.clamp_min(torch.finfo(y.dtype).tiny)
-        tau = torch.where(slope > 0, share.square() + step, 1.0).clamp_max(1.0)
-        share = tau.sqrt()
-        wish = share * y
-        z = wish.clamp(low, high)
+        z = torch.clamp(tau.sqrt() * y, low, high)
         inside = torch.linalg.vector_norm(z, dim=-1, keepdim=True).square()
-        if bool(((inside >= target * (1 - _tolerance(y))) | (tau == 1)).all()):
+        rise = inside - before_inside
+        if bool(((inside >= target * (1 - _tolerance(y))) | (rise <= 0)).all()):
             break
-        slope = (square * (z == wish)).sum(-1, keepdim=True)
+        step = torch.where(rise > 0, (target - inside) * (tau - before) / rise, 0.0)
+        before, before_inside, tau = tau, inside, (tau + step.clamp_min(0)).clamp_max(1.0)
     return project_sphere(z * peak, epsilon)
 
 
