@@ -263,7 +263,7 @@ def test_masked_classes_are_no_targets(generator):
         ({"targets": 0}, "targets=0 is not allowed"),
         ({"policy": lambda x: x[:, :1]}, r"returned \(4, 1\); auto_attack needs logits"),
         ({"x": torch.zeros(4)}, r"x has shape \(4,\); give \[batch"),
-        ({"generator": None}, "generator is a NoneType"),
+        ({"generator": 3}, "generator is a int"),
     ],
 )
 def test_bad_calls_are_refused(change, message, generator):
