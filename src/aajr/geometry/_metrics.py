@@ -12,11 +12,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from aajr._checks import all_finite, check_count
+from aajr._checks import check_count
+
+_STEEP = 40.0  # eᶜ beyond this c may overflow, or meet a probability that underflows
 
 
 class Metric(ABC):
@@ -61,7 +65,7 @@ class Euclidean(Metric):
     def divergence(self, output: Tensor, other: Tensor) -> Tensor:
         """½‖u - w‖²."""
         change = _raised(other) - _raised(output)
-        if not all_finite(change):
+        if not _finite(change):
             change = _allowed(output, _allowed(other, change))
         return 0.5 * change.square().flatten(1).sum(1)
 
@@ -125,8 +129,8 @@ class Categorical(Metric):
     def divergence(self, output: Tensor, other: Tensor) -> Tensor:
         """KL(softmax(u) ‖ softmax(w)) summed over heads."""
         pairs = zip(self._split(_raised(output)), self._split(_raised(other)), strict=True)
-        parts = [_relative_entropy(u, w) for u, w in pairs]
-        return torch.cat(parts, -1).flatten(1).sum(1)
+        total = reduce(torch.add, [_relative_entropy(u, w) for u, w in pairs])
+        return total if total.ndim == 1 else total.flatten(1).sum(1)
 
     def squared_norm(self, output: Tensor, tangent: Tensor) -> Tensor:
         """Σ p (Δu - Σ p Δu)², summed over all but the first dimension: ``[batch]``."""
@@ -199,11 +203,23 @@ def _halves(value: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _relative_entropy(u: Tensor, w: Tensor) -> Tensor:
-    """KL(softmax(u) ‖ softmax(w)) without cancellation, ``[..., size]`` to ``[..., 1]``.
+    """KL(softmax(u) ‖ softmax(w)) without cancellation, ``[..., size]`` to ``[...]``.
 
     With p = softmax(u) and the centred change c = (w - u) - Σp(w - u), Σpc = 0 gives
-    KL = log Σ p eᶜ = log(1 + Σ p (eᶜ - 1 - c)), a sum of terms that are never negative. Where
-    some p eᶜ exceeds e, Σ p eᶜ is taken as it is, divided by a power of e that keeps it small.
+    KL = log Σ p eᶜ = log(1 + Σ p (eᶜ - 1 - c)), a sum of terms that are never negative.
+    """
+    p, c = u.softmax(-1), w - u
+    c = c - (p * c).sum(-1, keepdim=True)
+    if _on_host(c) and c.detach().amax().item() <= _STEEP:  # NaN where an action is masked
+        return (p * _excess(c)).sum(-1).log1p()
+    return _guarded_relative_entropy(u, w)
+
+
+def _guarded_relative_entropy(u: Tensor, w: Tensor) -> Tensor:
+    """The same with masked actions and distant logits, at several times the cost.
+
+    Where some p eᶜ exceeds e, Σ p eᶜ is taken as it is, divided by a power of e that keeps it
+    small.
     """
     u = u.masked_fill(w == -math.inf, -math.inf)
     absent = u == -math.inf
@@ -215,36 +231,80 @@ def _relative_entropy(u: Tensor, w: Tensor) -> Tensor:
     c, exponent = change - mean, (w - peak) - (total.log() + mean)
     shift = (exponent.detach().amax(-1, keepdim=True) - 1).clamp_min(0)
     weights = (exponent - shift).exp()  # p eᶜ, and what the second gives to absent actions
-    near, far = _near(c), shift > 0
-    terms = weights - p * (1 + c.masked_fill(far, 0.0))
-    terms = torch.where((near == c) & ~(absent | far), p * _series(near), terms)
-    return terms.sum(-1, keepdim=True).log1p() + shift
+    plain = absent | (shift > 0) | (c > _STEEP)
+    terms = torch.where(plain, weights - p, p * _excess(c.masked_fill(plain, 0.0)))
+    return terms.sum(-1).log1p() + shift.squeeze(-1)
 
 
 def _excess(c: Tensor) -> Tensor:
-    """eᶜ - 1 - c ≥ 0, without cancellation."""
-    near = _near(c)
-    return torch.where(near == c, _series(near), c.expm1() - c)
+    """eᶜ - 1 - c ≥ 0, without cancellation.
+
+    Near 0 this is the series c²/2! + c³/3! + c⁴/4! = (c + c²/2)²/6 + c²/3. Sums with zeros choose
+    between the two, as masks are many times slower.
+    """
+    if not _transformed():
+        value: Tensor = _Excess.apply(c)  # type: ignore[no-untyped-call]
+        return value
+    far = _far(c)  # a Function would lose the second of two nested forward modes
+    near = c - far
+    return far.expm1() - far + (near + near.square() / 2).square() / 6 + near.square() / 3
 
 
-def _near(c: Tensor) -> Tensor:
-    """c as far as the series below is good: its next term, c⁴/360 of the whole, is rounding."""
-    limit = (360 * 16 * torch.finfo(c.dtype).eps) ** (1 / 4)
-    return c.clamp(-limit, limit)
+class _Excess(torch.autograd.Function):
+    """eᶜ - 1 - c in little memory; its derivative eᶜ - 1 is the value plus c."""
+
+    @staticmethod
+    def forward(c: Tensor) -> Tensor:
+        far = _far(c)
+        value = far.expm1().sub_(far)
+        near = torch.sub(c, far, out=far)
+        value.addcmul_(near, near, value=1 / 3)
+        half = torch.addcmul(near, near, near, value=1 / 2)
+        return value.addcmul_(half, half, value=1 / 6)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        c, value = ctx.saved_tensors
+        return slope * (value + c)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        c, value = ctx.saved_tensors
+        return tangent * (value + c)
 
 
-def _series(c: Tensor) -> Tensor:
-    """c²/2! + c³/3! + c⁴/4! + c⁵/5!."""
-    one, half = c.new_ones(()), c.new_full((), 0.5)
-    total = torch.addcmul(one, c, torch.add(one, c, alpha=1 / 5), value=1 / 4)
-    return c.square() * torch.addcmul(half, c, total, value=1 / 6)
+def _far(c: Tensor) -> Tensor:
+    """c, or 0 where the next term of the series, c³/60 of the whole, is rounding."""
+    limit = (60 * 16 * torch.finfo(c.dtype).eps) ** (1 / 3)
+    return torch.nn.functional.hardshrink(c, limit)
 
 
 def _allowed(output: Tensor, tangent: Tensor) -> Tensor:
     """The tangent with zeros at masked actions, where a difference of outputs is NaN."""
+    if _finite(output):
+        return tangent
     return tangent.masked_fill(output == -math.inf, 0.0)
 
 
 def _raised(value: Tensor) -> Tensor:
     """Half precision as float32."""
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def _finite(value: Tensor) -> bool:
+    """Whether all entries are seen to be finite."""
+    return _on_host(value) and math.isfinite(value.detach().sum().item())
+
+
+def _on_host(value: Tensor) -> bool:
+    """Whether entries can be read at once: in the host's memory, outside ``torch.func``."""
+    return value.is_cpu and value.numel() > 0 and not _transformed()
+
+
+def _transformed() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None

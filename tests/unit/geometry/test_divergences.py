@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -98,6 +99,38 @@ def test_divergences_differentiate_twice_everywhere(metric):
     u, w = (dense.inputs(2, dense.OUTPUTS, seed=s).requires_grad_() for s in (4, 5))
     assert torch.autograd.gradgradcheck(metric.divergence, (u, w))
     assert torch.autograd.gradcheck(metric.divergence, (u, w), check_forward_ad=True)
+
+
+@pytest.mark.parametrize("metric", dense.METRICS.values(), ids=dense.METRICS)
+def test_transforms_of_divergences_agree_with_autograd(metric):
+    u, t = dense.inputs(3, dense.OUTPUTS, seed=4), dense.inputs(3, dense.OUTPUTS, seed=5)
+    w = u + torch.tensor([[1e-6], [1e-2], [1.0]]) * t  # series and exponentials in one call
+
+    def total(w: Tensor) -> Tensor:
+        return metric.divergence(u, w).sum()
+
+    each = torch.func.vmap(lambda a, b: metric.divergence(a[None], b[None])[0])
+    torch.testing.assert_close(each(u, w), metric.divergence(u, w))
+    expected = torch.autograd.functional.hessian(total, w)
+    for outer, inner in itertools.product((torch.func.jacfwd, torch.func.jacrev), repeat=2):
+        torch.testing.assert_close(outer(inner(total))(w), expected)
+    leaf = w.clone().requires_grad_()
+    value, rows = metric.divergence(u, leaf), torch.eye(3, dtype=w.dtype)
+    (batched,) = torch.autograd.grad(value, leaf, rows, is_grads_batched=True)
+    torch.testing.assert_close(batched.sum(0), torch.func.grad(total)(w))
+
+
+def test_rows_of_one_call_do_not_touch_each_other():
+    """A masked or distant row takes another path, and its neighbours keep their digits."""
+    u, w = (
+        torch.cat(rows)
+        for rows in zip(*map(exact.close_pair, range(5), range(-6, -1)), strict=True)
+    )
+    other = torch.tensor([[-INF, 0.0, 1.0, 2.0, 3.0, 4.0], [99.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    found = Categorical().divergence(torch.cat([u, other]), torch.cat([w, other.flip(1)]))
+    expected = [exact.categorical(*pair)[0] for pair in zip(u, w, strict=True)]
+    assert found[:5].tolist() == pytest.approx(expected, rel=1e-5)
+    assert float(found[6]) == pytest.approx(99.0)
 
 
 def test_the_searches_find_the_divergence_of_a_tiny_ball(generator):
