@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import jax
@@ -27,14 +27,26 @@ Parameters = list[Array]
 
 
 @contextmanager
-def float64() -> Iterator[None]:
-    """Double precision for a while."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
+def configured(**values: bool) -> Iterator[None]:
+    """JAX with these settings for a while."""
+    before = {name: jax.config.values[name] for name in values}
+    for name, value in values.items():
+        jax.config.update(name, value)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_x64", before)
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+def compiled_quickly(**values: bool) -> AbstractContextManager[None]:
+    """XLA without its costly passes, which take a third of a test that compiles much."""
+    return configured(jax_disable_most_optimizations=True, **values)
+
+
+def float64() -> AbstractContextManager[None]:
+    """Double precision for a while."""
+    return compiled_quickly(jax_enable_x64=True)
 
 
 def to_jax(value: Tensor) -> Array:

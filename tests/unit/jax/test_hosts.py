@@ -22,6 +22,7 @@ from aajr.jax import (
     Spectral,
     StateAdversarial,
 )
+from tests.jax_sides import compiled_quickly
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (64, 5))
@@ -37,6 +38,12 @@ PENALTIES = {
     "sa": StateAdversarial(metric=Categorical()),
     "ernie": ERNIE(ball=BALL),
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    with compiled_quickly():
+        yield
 
 
 def cross_entropy(logits):

@@ -23,6 +23,7 @@ from aajr.jax import (
     UniformNoise,
     diagnose,
 )
+from tests.jax_sides import compiled_quickly
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (8, 5))
@@ -31,6 +32,12 @@ PARAMS = tuple(
     for k, s in zip(jax.random.split(jax.random.key(2)), [(5, 6), (6, 3)], strict=True)
 )
 BALL = Ball("l2", 0.5)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    with compiled_quickly():
+        yield
 
 
 def total(output, reference):
