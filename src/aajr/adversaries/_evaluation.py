@@ -22,7 +22,8 @@ def rows_at_once(count: int) -> Iterator[None]:
     """Bound the rows that adversaries show a policy at a time, 65536 by default.
 
     It bounds their memory and changes no result: rows are independent, and all random numbers are
-    drawn for the whole batch.
+    drawn for the whole batch. Only a policy whose kernels depend on the number of rows, as matrix
+    products of a few rows may, differs in the last bits.
 
     Args:
         count: greatest number of rows per evaluation.
