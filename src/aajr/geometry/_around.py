@@ -172,7 +172,7 @@ class AroundEllipsoid(Around):
 
     def _settled(self, z: Tensor) -> Tensor:
         z = inward(z.reshape(self.x.shape), self.lost)
-        return z if self.low is None else z.clamp(self.low, self.high)
+        return z if self.low is None else z.clamp_(self.low, self.high)
 
 
 def precision(x: Tensor) -> torch.dtype:

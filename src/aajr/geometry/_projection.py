@@ -7,6 +7,7 @@ from torch import Tensor
 
 from aajr._vectors import length
 
+_SAFE = (1e-15, 1e15)  # between them, squares neither under- nor overflow
 _ITERATIONS = 64  # far more than any row was seen to need: bisection alone would do
 
 
@@ -32,6 +33,8 @@ def project_sphere_in_box(y: Tensor, epsilon: float, low: Tensor, high: Tensor) 
     outside = ~(torch.linalg.vector_norm(z, dim=-1) <= epsilon)
     if not bool(outside.any()):
         return z
+    if bool(outside.all()):
+        return _on_sphere(y, epsilon, low, high)
     rows = outside.nonzero()[:, 0]
     faces = (face.expand_as(y)[rows] for face in (low, high))
     return z.index_copy(0, rows, _on_sphere(y[rows], epsilon, *faces))
@@ -39,20 +42,27 @@ def project_sphere_in_box(y: Tensor, epsilon: float, low: Tensor, high: Tensor) 
 
 def _on_sphere(y: Tensor, epsilon: float, low: Tensor, high: Tensor) -> Tensor:
     """The projection of rows whose nearest point of the box lies outside of the sphere."""
-    peak = y.abs().amax(-1, keepdim=True).clamp_min(epsilon)  # squares neither over- nor underflow
-    y, low, high = y / peak, low / peak, high / peak
-    target = (epsilon / peak).square()
-    before = before_inside = torch.zeros_like(peak)
-    tau = (target / y.square().sum(-1, keepdim=True)).clamp_max(1.0)
+    size = length(y, (-1,))
+    if _SAFE[0] < epsilon and size.amax().item() < _SAFE[1]:
+        return project_sphere(_climbed(y, size, y.new_full((), epsilon), low, high), epsilon)
+    unit = size.clamp_min(epsilon)  # squares neither over- nor underflow
+    z = _climbed(y / unit, size / unit, epsilon / unit, low / unit, high / unit)
+    return project_sphere(z * unit, epsilon)
+
+
+def _climbed(y: Tensor, size: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """clip(√τ y) of norm ``radius``, by the secant method; ``size`` is ‖y‖."""
+    target, tau = radius.square(), (radius / size).square().clamp_max(1.0)
+    before = before_inside = torch.zeros_like(size)
     for _ in range(_ITERATIONS):
-        z = torch.clamp(tau.sqrt() * y, low, high)
+        z = (tau.sqrt() * y).clamp_(low, high)
         inside = torch.linalg.vector_norm(z, dim=-1, keepdim=True).square()
         rise = inside - before_inside
         if bool(((inside >= target * (1 - _tolerance(y))) | (rise <= 0)).all()):
             break
         step = torch.where(rise > 0, (target - inside) * (tau - before) / rise, 0.0)
         before, before_inside, tau = tau, inside, (tau + step.clamp_min(0)).clamp_max(1.0)
-    return project_sphere(z * peak, epsilon)
+    return z
 
 
 def project_ellipsoid_in_box(

@@ -32,8 +32,9 @@ def reach(x: Tensor, radius: Tensor | float) -> Tensor:
     d = r - u (|x|/2 + r), and r at x = 0, where nothing is rounded.
     """
     u = torch.finfo(x.dtype).eps
-    lost = x.abs() * (_HALF * u) + x.sign().abs_() * (2 * _HALF * u * radius)
-    return (radius - lost).clamp_min(0)
+    lost = x.abs().mul_(_HALF * u)
+    lost += x.sign().abs_().mul(2 * _HALF * u * radius)
+    return (radius - lost).clamp_min_(0)
 
 
 def room(x: Tensor, face: Tensor) -> Tensor:
@@ -55,4 +56,4 @@ def loss_of_rounding(x: Tensor) -> Tensor:
 def inward(delta: Tensor, lost: Tensor) -> Tensor:
     """δ moved towards 0 by u |δ| + h, or as far as 0, in the dtype of h."""
     delta = delta * (1 - torch.finfo(lost.dtype).eps)
-    return (delta - delta.clamp(-lost, lost)).to(lost.dtype)
+    return delta.sub_(delta.clamp(-lost, lost)).to(lost.dtype)
