@@ -106,14 +106,17 @@ class Adversary(ABC):
 
 def _reference(policy: Policy, x: Tensor, data: Mapping[str, Tensor]) -> Reference:
     """Clean inputs and outputs; the outputs deferred, if it can be told when they grow stale."""
-    _, outputs = inspected(policy, x[: row_bound()])
-    if outputs is not None and len(outputs) == len(x):
-        _check_output(outputs, x)
-        return Reference(x, outputs, data)
+    _, known = inspected(policy, x[: row_bound()])
+    if len(x) > row_bound():
+        known = None  # of the first rows alone
+    if known is not None:
+        _check_output(known, x)
     modules = everything_in(modules_behind(policy))
     before = versions(modules)
 
     def evaluate() -> Tensor:
+        if known is not None:
+            return known
         if versions(modules) != before:
             raise ValueError(
                 "the policy's parameters have changed since the attack, so that its clean outputs "

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+import torch
 
 from aajr.evaluation.workers import Job
 
 
 class Here:
-    """A pool without processes: the jobs run where they are handed in."""
+    """A pool without processes: the jobs run where they are handed in, on one thread as there."""
 
     def __init__(self, count: int | None = None) -> None:
         self.count = count
+        self.threads = torch.get_num_threads()
 
     def __enter__(self) -> Here:
+        torch.set_num_threads(1)
         return self
 
     def __exit__(self, *error: object) -> None:
-        pass
+        torch.set_num_threads(self.threads)
 
     def run(self, title: str, batch: Sequence[Job]) -> None:
         for function, arguments in batch:
