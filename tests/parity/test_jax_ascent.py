@@ -52,7 +52,8 @@ def assert_same(found, expected, *, passes: bool = True) -> None:
     for name in ("points", "gradients", "losses", "worst"):
         close(getattr(found, name), getattr(expected, name), TIGHT)
     if passes:
-        assert float(found.forward_passes) == expected.forward_passes
+        unread = not expected.reference.evaluated  # torch then saves the clean pass
+        assert float(found.forward_passes) == expected.forward_passes + unread
     assert float(found.backward_passes) == expected.backward_passes
     assert float(found.curvature_passes) == expected.curvature_passes
 
