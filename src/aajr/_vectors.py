@@ -47,7 +47,7 @@ def _widens(value: Tensor) -> bool:
 
 def _wide_norm(value: Tensor, dims: tuple[int, ...]) -> Tensor:
     """‖value‖₂, summed in float64 where float32 may under- or overflow."""
-    if value.device.type == "cpu" and value.dtype == torch.float32 and not _transformed():
+    if value.device.type == "cpu" and value.dtype == torch.float32 and not transformed():
         norm = torch.linalg.vector_norm(value, dim=dims, keepdim=True)
         least, greatest = (bound.item() for bound in norm.detach().aminmax())
         if _SAFE[0] < least and greatest < _SAFE[1]:
@@ -55,7 +55,7 @@ def _wide_norm(value: Tensor, dims: tuple[int, ...]) -> Tensor:
     return torch.linalg.vector_norm(value, dim=dims, keepdim=True, dtype=torch.float64)
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Inside ``torch.func``, where a value cannot decide."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 

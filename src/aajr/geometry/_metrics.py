@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_count
+from aajr._vectors import transformed
 
 _STEEP = 40.0  # eᶜ beyond this c may overflow, or meet a probability that underflows
 
@@ -242,7 +243,7 @@ def _excess(c: Tensor) -> Tensor:
     Near 0 this is the series c²/2! + c³/3! + c⁴/4! = (c + c²/2)²/6 + c²/3. Sums with zeros choose
     between the two, as masks are many times slower.
     """
-    if not _transformed():
+    if not transformed():
         value: Tensor = _Excess.apply(c)  # type: ignore[no-untyped-call]
         return value
     far = _far(c)  # a Function would lose the second of two nested forward modes
@@ -303,8 +304,4 @@ def _finite(value: Tensor) -> bool:
 
 def _on_host(value: Tensor) -> bool:
     """Whether entries can be read at once: in the host's memory, outside ``torch.func``."""
-    return value.is_cpu and value.numel() > 0 and not _transformed()
-
-
-def _transformed() -> bool:
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    return value.is_cpu and value.numel() > 0 and not transformed()
