@@ -75,8 +75,7 @@ def auto_attack(
         steps: gradients of each run of APGD and FAB.
         targets: wrong classes that the targeted attacks try, all at most.
         queries: evaluations of Square.
-        batch_size: rows attacked at a time. APGD keeps all its points: 2 · steps · rows · features
-            numbers.
+        batch_size: rows attacked at a time.
 
     Returns:
         The points, what broke each row, and the robust accuracy.

@@ -53,15 +53,22 @@ def row_bound() -> int:
     return _ROWS.get()
 
 
-def in_parts(function: Callable[[slice], Tensor], rows: int) -> Tensor:
-    """The function of every part of the rows, joined."""
+def parts(rows: int) -> list[slice]:
+    """The rows in parts of as many as the bound allows."""
     bound = row_bound()
     if rows <= bound:
-        return function(slice(None))
-    return torch.cat([function(slice(k, k + bound)) for k in range(0, rows, bound)])
+        return [slice(None)]
+    return [slice(k, k + bound) for k in range(0, rows, bound)]
 
 
-def _part(reference: Reference, rows: slice) -> Reference:
+def in_parts(function: Callable[[slice], Tensor], rows: int) -> Tensor:
+    """The function of every part of the rows, joined."""
+    found = [function(part) for part in parts(rows)]
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def part_of(reference: Reference, rows: slice) -> Reference:
+    """The reference of some rows; itself for all of them."""
     return reference if rows == slice(None) else reference.rows(rows)
 
 
@@ -91,7 +98,7 @@ def loss_at(policy: Policy, objective: Objective, point: Tensor, reference: Refe
     """ℓ(π(point)) without a graph, ``[batch]``."""
 
     def losses(rows: slice) -> Tensor:
-        return checked_loss(objective, policy(point[rows]), _part(reference, rows))
+        return checked_loss(objective, policy(point[rows]), part_of(reference, rows))
 
     with torch.no_grad():
         return in_parts(losses, len(point))
@@ -109,7 +116,7 @@ def loss_and_gradient(
 
     def gradient(rows: slice) -> Tensor:
         place = point[rows].detach().requires_grad_()
-        loss = checked_loss(objective, policy(place), _part(reference, rows))
+        loss = checked_loss(objective, policy(place), part_of(reference, rows))
         losses.append(loss.detach())
         return input_gradient(loss, place, torch.ones_like(loss))
 

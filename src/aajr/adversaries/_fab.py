@@ -13,7 +13,13 @@ from aajr._checks import check_count
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._classification import Margin, classes_of
-from aajr.adversaries._evaluation import checked_loss, loss_at, over_rows
+from aajr.adversaries._evaluation import (
+    checked_loss,
+    loss_at,
+    over_rows,
+    part_of,
+    parts,
+)
 from aajr.geometry import Ball
 from aajr.jacobian._directional import input_gradient
 from aajr.trajectory import Reference, Trajectory
@@ -72,7 +78,8 @@ class FAB(Adversary):
         least, box = x.new_full(x.shape[:1], math.inf), _Box(self.ball, x)
         planes: list[_Plane] = []
         for _ in range(self.steps):
-            plane = _plane(policy, z, reference, box.allowed)
+            plane = _plane(policy, z, reference)
+            plane = plane._replace(slope=plane.slope * box.allowed)
             planes = [*planes[:1], plane]
             best, least = self._shorter(z, x, plane.margin > 0, best, least)
             back = torch.where(over_rows(plane.margin > 0, x), x + _BACK * (z - x), z)
@@ -153,7 +160,13 @@ class _Plane(NamedTuple):
     slope: Tensor
 
 
-def _plane(policy: Policy, z: Tensor, reference: Reference, allowed: Tensor) -> _Plane:
+def _plane(policy: Policy, z: Tensor, reference: Reference) -> _Plane:
+    """The plane of every row, a bounded number of rows at a time."""
+    found = [_plane_of(policy, z[rows], part_of(reference, rows)) for rows in parts(len(z))]
+    return _Plane(*(torch.cat(values) for values in zip(*found, strict=True)))
+
+
+def _plane_of(policy: Policy, z: Tensor, reference: Reference) -> _Plane:
     with torch.enable_grad():
         point = z.detach().requires_grad_()
         output = policy(point)
@@ -163,7 +176,7 @@ def _plane(policy: Policy, z: Tensor, reference: Reference, allowed: Tensor) -> 
             pair = torch.stack([classes_of(reference, name, output) for name in names], 1)
             lead = output.gather(1, pair) @ output.new_tensor([1.0, -1.0])
         slope = input_gradient(lead, point, torch.ones_like(lead))
-    return _Plane(margin.detach(), lead.detach(), slope * allowed)
+    return _Plane(margin.detach(), lead.detach(), slope)
 
 
 def _labelled(reference: Reference) -> Reference:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aajr._checks import check_count, check_number, check_same_shape
 from aajr._modes import Policy, evaluating
+from aajr.adversaries._evaluation import checked_loss, in_parts, loss_at, part_of
 from aajr.geometry import Ball, Euclidean, Metric
 from aajr.trajectory import Objective, Reference
 
@@ -228,11 +229,14 @@ def objective_scale(
     check_count("draws", draws)
     ball.check(x)
     with evaluating(policy):
-        reference = Reference(x, policy(x), dict(data or {}))
-        clean = objective(reference.outputs, reference)
+        outputs = in_parts(lambda rows: policy(x[rows]), len(x))
+        reference = Reference(x, outputs, dict(data or {}))
+        clean = in_parts(
+            lambda rows: checked_loss(objective, outputs[rows], part_of(reference, rows)), len(x)
+        )
         total = torch.zeros_like(clean)
         for _ in range(draws):
-            attacked = objective(policy(x + ball.sample(x, generator)), reference)
+            attacked = loss_at(policy, objective, x + ball.sample(x, generator), reference)
             total = total + (attacked - clean).square()
     scale = float((total / draws).mean().sqrt())
     if scale == 0:

@@ -28,25 +28,28 @@ class Record:
         self.x, self.whole, self.best = x, kept == "trajectory", best
         rows = steps if self.whole else 0
         self._points, self._gradients = x.new_empty(rows + 1, *x.shape), x.new_empty(rows, *x.shape)
-        self.losses: list[Tensor] = []
+        self.visited, self.losses = 0, list[Tensor]()
         self.highest_loss = self.highest = self.point = self.gradient = x
 
     def place(self, delta: Tensor) -> Tensor:
         """The next point, x + δ."""
         if self.whole:
-            torch.add(self.x, delta, out=self._points[len(self.losses)])
-            return self._points[len(self.losses)]
+            torch.add(self.x, delta, out=self._points[self.visited])
+            return self._points[self.visited]
         return self.x + delta
 
     def visit(self, point: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
         """Take in what was found at a point; the gradient, where it is kept."""
         if self.whole:
-            self._gradients[len(self.losses)] = gradient
-            gradient = self._gradients[len(self.losses)]
-        elif self.best:
-            self._compare(point, loss)
+            self._gradients[self.visited] = gradient
+            gradient = self._gradients[self.visited]
+        else:
+            self.losses.clear()
+            if self.best:
+                self._compare(point, loss)
         self.point, self.gradient = point, gradient
         self.losses.append(loss)
+        self.visited += 1
         return gradient
 
     def result(self, point: Tensor, loss: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:

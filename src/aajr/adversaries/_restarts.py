@@ -13,23 +13,26 @@ from aajr.trajectory import Trajectory
 
 
 def worse(first: Trajectory, second: Trajectory) -> Trajectory:
-    """Per sample, the trajectory that reached the higher loss; passes add up."""
+    """Per sample, the trajectory that reached the higher loss; passes add up.
+
+    It is written over the first one, so that no third is held; only kept outputs have a graph.
+    """
     better = second.losses.amax(0) > first.losses.amax(0)
 
-    def choose(new: Tensor, old: Tensor, batch_dim: int) -> Tensor:
+    def choose(new: Tensor, old: Tensor, batch_dim: int, out: Tensor | None = None) -> Tensor:
         shape = [1] * old.ndim
         shape[batch_dim] = -1
-        return torch.where(better.reshape(shape), new, old)
+        return torch.where(better.reshape(shape), new, old, out=out)
 
     outputs = None
     if first.outputs is not None and second.outputs is not None:
         outputs = choose(second.outputs, first.outputs, 1)
     return replace(
         first,
-        points=choose(second.points, first.points, 1),
-        gradients=choose(second.gradients, first.gradients, 1),
-        losses=choose(second.losses, first.losses, 1),
-        worst=choose(second.worst, first.worst, 0),
+        points=choose(second.points, first.points, 1, first.points),
+        gradients=choose(second.gradients, first.gradients, 1, first.gradients),
+        losses=choose(second.losses, first.losses, 1, first.losses),
+        worst=choose(second.worst, first.worst, 0, first.worst),
         forward_passes=first.forward_passes + second.forward_passes - 1,
         backward_passes=first.backward_passes + second.backward_passes,
         curvature_passes=first.curvature_passes + second.curvature_passes,

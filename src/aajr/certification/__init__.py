@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aajr.certification._page import write_audit
     from aajr.certification._quantities import Finding, Quantity, Share
     from aajr.certification._radius import certified_radius
-    from aajr.certification._searches import BlackBoxSearch, RandomDraws
+    from aajr.certification._searches import BlackBoxSearch
 
 __all__ = [
     "STAGES",
@@ -27,7 +27,6 @@ __all__ = [
     "Finding",
     "OutputBounds",
     "Quantity",
-    "RandomDraws",
     "Share",
     "UnsupportedLayersError",
     "audit",
@@ -47,7 +46,7 @@ _NAMES = {
     "_page": ("write_audit",),
     "_quantities": ("Finding", "Quantity", "Share"),
     "_radius": ("certified_radius",),
-    "_searches": ("BlackBoxSearch", "RandomDraws"),
+    "_searches": ("BlackBoxSearch",),
 }
 
 if not TYPE_CHECKING:  # or else every attribute would seem to exist

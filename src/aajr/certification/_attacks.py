@@ -10,10 +10,15 @@ import torch
 from torch import Tensor
 
 from aajr._modes import Policy, evaluating
-from aajr.adversaries import Adversary, MaskedGradientWarning, ProjectedGradientAscent
+from aajr.adversaries import (
+    Adversary,
+    MaskedGradientWarning,
+    ProjectedGradientAscent,
+    RandomSearch,
+)
 from aajr.certification._budget import AuditBudget
 from aajr.certification._radius import checked_heads, margin_forms
-from aajr.certification._searches import BlackBoxSearch, RandomDraws
+from aajr.certification._searches import BlackBoxSearch
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -85,7 +90,7 @@ class Attacks:
     def random(self) -> Found:
         """Uniform draws, as many as the black box asks."""
         queries = self.budget.queries
-        return self._found(lambda goal: [RandomDraws(self.ball, goal, queries)], 0)
+        return self._found(lambda goal: [RandomSearch(self.ball, goal, queries)], 0)
 
     def black_box(self) -> Found:
         """Random search on the surface."""

@@ -7,6 +7,8 @@ import torch
 
 from aajr import AutoPGD, Ball, Divergence, ProjectedGradientAscent
 from aajr._inspection import inspect
+from aajr.adversaries._record import Record
+from aajr.adversaries._restarts import worse
 from tests import dense
 from tests.contracts import doubles
 
@@ -46,6 +48,29 @@ def test_the_last_step_alone_is_that_of_the_whole_trajectory(norm, make):
     assert torch.equal(last.losses[-1], settled)
     assert last.forward_passes == whole.forward_passes
     assert last.backward_passes == whole.backward_passes
+
+
+def test_nothing_beyond_the_two_ends_is_held():
+    x = dense.inputs()
+    record = Record(x, 9, "last", best=True)
+    for k in range(9):
+        record.visit(record.place(0.1 * k * torch.ones_like(x)), x.sum(1), x)
+    held = sum(value.numel() for value in vars(record).values() if isinstance(value, torch.Tensor))
+    assert held <= 7 * x.numel()
+    assert len(record.losses) == 1
+
+
+def test_the_worse_of_two_searches_takes_the_place_of_the_first():
+    policy, attack = dense.tanh_net(), ProjectedGradientAscent(Ball("l2", 0.8), select="best")
+    generator, x = torch.Generator().manual_seed(0), dense.inputs(16, 5)
+    first, second = (attack(policy, x, generator) for _ in range(2))
+    higher = second.losses.amax(0) > first.losses.amax(0)
+    expected = torch.where(higher[:, None], second.worst, first.worst)
+    found = worse(first, second)
+    assert torch.equal(found.worst, expected)
+    assert not torch.equal(found.worst, second.worst)
+    for name in ("points", "gradients", "losses", "worst"):
+        assert getattr(found, name).data_ptr() == getattr(first, name).data_ptr()
 
 
 def test_kept_outputs_need_the_whole_trajectory():

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aajr import AutoPGD, Ball, ProjectedGradientAscent, RandomSearch, Square
-from aajr.adversaries import NES, SmoothedAscent, VertexSearch, rows_at_once
+from aajr import AutoPGD, Ball, Divergence, ProjectedGradientAscent, RandomSearch, Square
+from aajr.adversaries import FAB, NES, SmoothedAscent, VertexSearch, objective_scale, rows_at_once
+from aajr.certification import BlackBoxSearch
 from tests import dense
 
 BALL = Ball("linf", 0.3)
@@ -21,6 +22,9 @@ ATTACKS = {
     "nes": NES(BALL, steps=2, samples=2),
     "smoothed": SmoothedAscent(BALL, steps=2, samples=2),
     "vertices": VertexSearch(BALL),
+    "fab": FAB(BALL, steps=3, bisections=2),
+    "fab, l2": FAB(Ball("l2", 0.3, low=-1.0, high=1.0), steps=3, bisections=2),
+    "black box": BlackBoxSearch(BALL, queries=3),
 }
 
 
@@ -47,6 +51,16 @@ def test_the_bound_is_kept_and_changes_no_bit(attack):
     for other in found[1:]:
         for name in ("points", "gradients", "losses", "worst"):
             assert torch.equal(getattr(found[0], name), getattr(other, name))
+
+
+def test_the_scale_of_an_objective_keeps_the_bound():
+    x, scales = dense.inputs(13, 4, dtype=torch.float32), []
+    for bound in (5, 65536):
+        policy, generator = Witness(), torch.Generator().manual_seed(0)
+        with rows_at_once(bound):
+            scales.append(objective_scale(Divergence(), policy, x, BALL, generator, draws=2))
+        assert policy.largest <= bound
+    assert scales[0] == scales[1]
 
 
 def test_the_bound_is_that_of_the_block():
