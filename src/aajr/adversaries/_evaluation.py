@@ -63,7 +63,11 @@ def parts(rows: int) -> list[slice]:
 
 def in_parts(function: Callable[[slice], Tensor], rows: int) -> Tensor:
     """The function of every part of the rows, joined."""
-    found = [function(part) for part in parts(rows)]
+    return joined([function(part) for part in parts(rows)])
+
+
+def joined(found: list[Tensor]) -> Tensor:
+    """The parts as one, ``[batch, ...]``."""
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
@@ -105,9 +109,15 @@ def loss_at(policy: Policy, objective: Objective, point: Tensor, reference: Refe
 
 
 def loss_and_gradient(
-    policy: Policy, objective: Objective, point: Tensor, reference: Reference
+    policy: Policy,
+    objective: Objective,
+    point: Tensor,
+    reference: Reference,
+    kept: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """ℓ(π(point)) ``[batch]`` and its gradient ``[batch, *event]``, both detached.
+
+    ``kept``, if given, takes the outputs with their graph.
 
     Raises:
         ValueError: a policy cut off from its input, NaN or infinite gradients.
@@ -115,15 +125,20 @@ def loss_and_gradient(
     losses: list[Tensor] = []
 
     def gradient(rows: slice) -> Tensor:
-        place = point[rows].detach().requires_grad_()
-        loss = checked_loss(objective, policy(place), part_of(reference, rows))
+        place = point[rows].detach()
+        if kept is not None:
+            place = place.clone()  # the graph outlives the search, which may write to its points
+        output = policy(place.requires_grad_())
+        loss = checked_loss(objective, output, part_of(reference, rows))
         losses.append(loss.detach())
-        return input_gradient(loss, place, torch.ones_like(loss))
+        if kept is not None:
+            kept.append(output)
+        return input_gradient(loss, place, torch.ones_like(loss), retain_graph=kept is not None)
 
     with torch.enable_grad():
         gradients = in_parts(gradient, len(point))
     check_gradient(gradients)
-    return losses[0] if len(losses) == 1 else torch.cat(losses), gradients
+    return joined(losses), gradients
 
 
 def check_gradient(gradient: Tensor) -> None:

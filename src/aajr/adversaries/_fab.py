@@ -15,6 +15,7 @@ from aajr.adversaries._base import Adversary
 from aajr.adversaries._classification import Margin, classes_of
 from aajr.adversaries._evaluation import (
     checked_loss,
+    joined,
     loss_at,
     over_rows,
     part_of,
@@ -163,7 +164,7 @@ class _Plane(NamedTuple):
 def _plane(policy: Policy, z: Tensor, reference: Reference) -> _Plane:
     """The plane of every row, a bounded number of rows at a time."""
     found = [_plane_of(policy, z[rows], part_of(reference, rows)) for rows in parts(len(z))]
-    return _Plane(*(torch.cat(values) for values in zip(*found, strict=True)))
+    return _Plane(*(joined(list(values)) for values in zip(*found, strict=True)))
 
 
 def _plane_of(policy: Policy, z: Tensor, reference: Reference) -> _Plane:

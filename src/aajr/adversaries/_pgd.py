@@ -12,12 +12,14 @@ from aajr._checks import check_choice, check_count, check_number
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import (
-    check_gradient,
     checked_loss,
+    in_parts,
+    joined,
     loss_and_gradient,
     loss_at,
     over_budgets,
     over_rows,
+    part_of,
 )
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._record import RECORDED, Record, Recorded
@@ -25,7 +27,6 @@ from aajr.adversaries._restarts import warn_if_masked, worse
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.geometry import Ball
 from aajr.geometry._around import Around
-from aajr.jacobian._directional import input_gradient
 from aajr.theory import along_direction, loss_of
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -125,7 +126,7 @@ class ProjectedGradientAscent(Adversary):
             point = record.place(delta)
             outputs += output
         if self.keep_outputs:
-            outputs.append(policy(point))
+            outputs.append(in_parts(lambda rows: policy(point[rows]), len(point)))
             last = self._loss(outputs[-1], reference).detach()
         elif self.select == "best":
             last = loss_at(policy, self.objective, point, reference)
@@ -161,13 +162,9 @@ class ProjectedGradientAscent(Adversary):
         """Loss, gradient and, if it is kept, the output with its graph."""
         if not self.keep_outputs:
             return *loss_and_gradient(policy, self.objective, point, reference), []
-        with torch.enable_grad():
-            point = point.detach().clone().requires_grad_()  # the graph outlives the loop
-            output = policy(point)
-            loss = self._loss(output, reference)
-            gradient = input_gradient(loss, point, torch.ones_like(loss), retain_graph=True)
-        check_gradient(gradient)
-        return loss.detach(), gradient, [output]
+        kept: list[Tensor] = []
+        loss, gradient = loss_and_gradient(policy, self.objective, point, reference, kept)
+        return loss, gradient, [joined(kept)]
 
     def _loss(self, output: Tensor, reference: Reference) -> Tensor:
         return checked_loss(self.objective, output, reference)
@@ -186,6 +183,13 @@ class ProjectedGradientAscent(Adversary):
             part = reference.rows(rows)
             return loss_at(policy, self.objective, part.inputs + candidate, part)
 
+        def curvature(d: Tensor) -> Tensor:
+            def bend(rows: slice) -> Tensor:
+                loss = loss_of(policy, self.objective, part_of(reference, rows))
+                return along_direction(loss, (reference.inputs + delta)[rows], d[rows])[2]
+
+            return in_parts(bend, len(d))
+
         arc = Arc(
             delta=delta,
             gradient=gradient,
@@ -193,9 +197,7 @@ class ProjectedGradientAscent(Adversary):
             loss=loss,
             project=around.project_scaled if self._steepest else around.project,
             score=score,
-            curvature=lambda d: along_direction(
-                loss_of(policy, self.objective, reference), reference.inputs + delta, d
-            )[2],
+            curvature=curvature,
             size=lambda v: over_budgets(self.ball.size(v), self.ball.budget_dims),
         )
         size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size

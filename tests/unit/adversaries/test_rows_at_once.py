@@ -14,6 +14,8 @@ from tests import dense
 BALL = Ball("linf", 0.3)
 ATTACKS = {
     "pgd": ProjectedGradientAscent(BALL, steps=2, restarts=2, select="best"),
+    "stable": ProjectedGradientAscent(BALL, steps=2, step_rule="stable"),
+    "kept outputs": ProjectedGradientAscent(BALL, steps=2, keep_outputs=True),
     "backtracking": ProjectedGradientAscent(BALL, steps=2, step_rule="backtracking"),
     "l2": ProjectedGradientAscent(Ball("l2", 0.3, low=-1.0, high=1.0), steps=2),
     "apgd": AutoPGD(BALL, steps=3),
@@ -51,6 +53,9 @@ def test_the_bound_is_kept_and_changes_no_bit(attack):
     for other in found[1:]:
         for name in ("points", "gradients", "losses", "worst"):
             assert torch.equal(getattr(found[0], name), getattr(other, name))
+        if found[0].outputs is not None:
+            assert torch.equal(found[0].outputs, other.outputs)
+            assert other.outputs.requires_grad
 
 
 def test_the_scale_of_an_objective_keeps_the_bound():

@@ -56,7 +56,7 @@ def test_it_beats_random_draws(generator):
 
 def test_bad_objectives_say_what_to_do(generator):
     for objective in (lambda u, _: u.sum(), lambda u, _: u.sum(1) * torch.nan):
-        with pytest.raises(ValueError, match="one loss per sample|NaN or infinite losses"):
+        with pytest.raises(ValueError, match=r"one loss per sample|NaN or infinite losses"):
             BlackBoxSearch(Ball("linf", 0.1), objective)(torch.tanh, torch.ones(2, 3), generator)
     with pytest.raises(ValueError, match="queries=0"):
         BlackBoxSearch(Ball("linf", 0.1), queries=0)
