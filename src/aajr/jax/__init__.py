@@ -29,6 +29,7 @@ from aajr.jax._objectives import (
 from aajr.jax._penalty import JacobianPenalty, Penalty
 from aajr.jax._pgd import ProjectedGradientAscent, fgsm
 from aajr.jax._random_direction import RandomDirection
+from aajr.jax._rows import rows_at_once
 from aajr.jax._running_mean import RunningMean
 from aajr.jax._smoothness import StateAdversarial
 from aajr.jax._spectral import Spectral
@@ -80,5 +81,6 @@ __all__ = [
     "fgsm",
     "frobenius_squared",
     "objective_scale",
+    "rows_at_once",
     "spectral_squared",
 ]

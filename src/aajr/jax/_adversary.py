@@ -19,6 +19,7 @@ from aajr.jax._checks import check_data, check_finite, check_key, check_output, 
 from aajr.jax._functions import Policy
 from aajr.jax._inspection import inspect
 from aajr.jax._pytree import pytree
+from aajr.jax._rows import in_parts
 from aajr.jax._trajectory import Objective, Reference, Trajectory
 
 
@@ -81,7 +82,7 @@ class Adversary(ABC):
         check_key(key)
         x, data = lax.stop_gradient(jnp.asarray(x)), check_data(data, x)
         inspect(policy, x)
-        outputs = lax.stop_gradient(policy(x))
+        outputs = lax.stop_gradient(in_parts(lambda part: policy(part(x)), len(x)))
         check_output(outputs, x)
         trajectory = self.run(policy, Reference(x, outputs, data), self.draw(x, key))
         check_finite("the objective", trajectory.losses)
@@ -111,7 +112,7 @@ def _check_promises(ball: Ball, x: Array, trajectory: Trajectory) -> None:
 @jax.jit
 def _outside(ball: Ball, points: Array, x: Array) -> Array:
     """How many of the points ``[K, batch, *event]`` are none of the set around x."""
-    return jnp.sum(~jax.vmap(lambda point: ball.holds(point, x))(points))
+    return jnp.sum(~lax.map(lambda point: ball.holds(point, x), points))
 
 
 @pytree("ball")

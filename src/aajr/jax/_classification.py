@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from aajr.jax._checks import is_array, is_traced
@@ -140,11 +141,13 @@ def classes_of(reference: Reference, name: str, output: Array) -> Array:
         raise ValueError(
             f"data[{name!r}] has shape {index.shape}; give one class per sample, {output.shape[:1]}"
         )
-    if not is_traced(index) and bool(((index < 0) | (index >= output.shape[1])).any()):
-        raise ValueError(
-            f"data[{name!r}] holds classes from {index.min()} to {index.max()}; the logits have "
-            f"classes 0 to {output.shape[1] - 1}"
-        )
+    if not is_traced(index):
+        low, high = np.asarray(index).min(), np.asarray(index).max()  # jnp would be traced
+        if low < 0 or high >= output.shape[1]:
+            raise ValueError(
+                f"data[{name!r}] holds classes from {low} to {high}; the logits have "
+                f"classes 0 to {output.shape[1] - 1}"
+            )
     return index
 
 

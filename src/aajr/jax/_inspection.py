@@ -15,6 +15,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from aajr.jax._checks import check_callable, check_output, is_traced
 from aajr.jax._functions import Policy
 from aajr.jax._precision import coarsest_epsilon, machine_epsilon, programs_in
+from aajr.jax._rows import row_bound
 
 _REMEDY = (
     "put modules in inference mode (Flax NNX: model.eval(), Equinox: "
@@ -44,6 +45,7 @@ def inspect(policy: Policy, x: Array) -> float:
             array of one row per sample.
     """
     check_callable("the policy", policy, "a function of x that closes over its parameters")
+    x = x if len(x) <= row_bound() else x[: row_bound()]
     tested = _known(policy) or (not is_traced(x) and _check_values(policy, x))
     program, output = _traced(policy, x)
     if program is None:

@@ -20,6 +20,7 @@ from aajr.jax._checks import (
 )
 from aajr.jax._functions import Policy, row_sum
 from aajr.jax._metrics import Euclidean, Metric
+from aajr.jax._rows import in_parts
 from aajr.jax._trajectory import Objective, Reference
 
 
@@ -232,11 +233,15 @@ def objective_scale(
     check_count("draws", draws)
     check_key(key)
     ball.check(x)
-    reference = Reference(x, policy(x), dict(data or {}))
-    clean = objective(reference.outputs, reference)
+    outputs = in_parts(lambda part: policy(part(x)), len(x))
+    reference = Reference(x, outputs, dict(data or {}))
+    clean = checked_loss(objective, outputs, reference)
 
     def squared_change(draw: Array) -> Array:
-        attacked = objective(policy(x + ball.sample(x, draw)), reference)
+        points = x + ball.sample(x, draw)
+        attacked = in_parts(
+            lambda part: checked_loss(objective, policy(part(points)), part(reference)), len(x)
+        )
         return jnp.square(attacked - clean)
 
     changes = jax.lax.map(squared_change, jax.random.split(key, draws))

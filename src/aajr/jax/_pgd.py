@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,15 +19,25 @@ from aajr.jax._checks import (
     check_number,
     is_traced,
 )
-from aajr.jax._directional import directional_curvature
-from aajr.jax._functions import Policy, held
+from aajr.jax._evaluation import curvature_at, loss_and_gradient, loss_at
+from aajr.jax._functions import Policy
 from aajr.jax._objectives import Divergence, checked_loss
 from aajr.jax._pytree import pytree
+from aajr.jax._record import (
+    RECORDED,
+    Best,
+    Recorded,
+    Visit,
+    every_visit,
+    higher,
+    highest,
+    last_visit,
+)
+from aajr.jax._rows import in_parts, row_bound
 from aajr.jax._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.jax._trajectory import Objective, Reference, Trajectory
 
 StepDirection = Literal["steepest", "raw", "sign"]
-Loss = Callable[[Array], Array]
 
 
 @pytree("ball", "step_size")
@@ -57,6 +66,8 @@ class ProjectedGradientAscent(Adversary):
         select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
             more forward pass. More than one restart needs ``best``.
         keep_outputs: keep π at every point attached to the parameters, for the secant estimator.
+        record: ``trajectory`` keeps every point; ``last`` the last gradient, its point and the
+            result, for attacks on large inputs of which only the result counts.
 
     Raises:
         ValueError: unknown names, non-positive steps or sizes.
@@ -82,10 +93,14 @@ class ProjectedGradientAscent(Adversary):
     restarts: int = 1
     select: Literal["last", "best"] = "last"
     keep_outputs: bool = False
+    record: Recorded = "trajectory"
 
     def __post_init__(self) -> None:
         check_instance("ball", self.ball, Ball, "a Ball of aajr.jax")
         check_callable("objective", self.objective, "a map (output, reference) to losses [batch]")
+        check_choice("record", self.record, RECORDED)
+        if self.keep_outputs and self.record == "last":
+            raise ValueError("keep_outputs=True keeps every point; use record='trajectory'")
         check_count("steps", self.steps)
         check_count("restarts", self.restarts)
         check_choice("step_direction", self.step_direction, ("steepest", "raw", "sign"))
@@ -111,6 +126,8 @@ class ProjectedGradientAscent(Adversary):
         def harder(best: Trajectory, start: Array) -> tuple[Trajectory, None]:
             return _worse(best, self._ascend(policy, reference, start)), None
 
+        if len(reference.inputs) > row_bound():  # data is known here, and traced in parts
+            jax.eval_shape(lambda u: checked_loss(self.objective, u, reference), reference.outputs)
         result = self._ascend(policy, reference, draws[0])
         if len(draws) > 1:
             result, _ = lax.scan(harder, result, draws[1:])
@@ -118,67 +135,71 @@ class ProjectedGradientAscent(Adversary):
         return result
 
     def _ascend(self, policy: Policy, reference: Reference, start: Array) -> Trajectory:
-        x = reference.inputs
-        allowed = self.ball.attackable(x)
+        x, allowed = reference.inputs, self.ball.attackable(reference.inputs)
 
-        def loss_at(point: Array) -> Array:
-            return checked_loss(self.objective, policy(point), reference)
-
-        loss_of = held(loss_at, x)
-
-        def step(delta: Array, _: None) -> tuple[Array, tuple[Array, ...]]:
+        def step(delta: Array) -> tuple[Array, Visit]:
             point = self.ball.perturbed(x, delta)
-            losses, pull = jax.vjp(loss_of, point)
-            gradient = pull(jnp.ones_like(losses))[0] * allowed
-            output = policy(point) if self.keep_outputs else None
-            after, passes = self._step(loss_of, x, delta, gradient, losses)
-            return after, (point, gradient, losses, output, passes)  # type: ignore[return-value]
+            loss, gradient, output = loss_and_gradient(
+                policy, self.objective, point, reference, self.keep_outputs
+            )
+            gradient = gradient * allowed
+            after, passes = self._step(policy, reference, delta, gradient, loss)
+            return after, Visit(point, gradient, loss, output, passes)
 
-        delta, trace = lax.scan(step, lax.stop_gradient(start), None, length=self.steps)
+        walk = every_visit if self.record == "trajectory" else last_visit
+        delta, seen, best = walk(step, lax.stop_gradient(start), self.steps)
         last = self.ball.perturbed(x, delta)
-        return self._recorded(policy, reference, last, trace, loss_of)
+        return self._recorded(policy, reference, last, seen, best)
 
     def _step(
-        self, loss_of: Loss, x: Array, delta: Array, gradient: Array, losses: Array
+        self, policy: Policy, reference: Reference, delta: Array, gradient: Array, loss: Array
     ) -> tuple[Array, Passes]:
+        x, objective = reference.inputs, self.objective
+
+        def score(candidate: Array) -> Array:
+            return loss_at(policy, objective, self.ball.perturbed(x, candidate), reference)
+
+        def curvature(d: Array) -> Array:
+            return curvature_at(policy, objective, self.ball.perturbed(x, delta), d, reference)
+
         arc = Arc(
             delta=delta,
             gradient=gradient,
             direction=self._direction(gradient),
-            loss=losses,
+            loss=loss,
             project=lambda candidate: self._project(candidate, x),
-            score=lambda candidate: loss_of(self.ball.perturbed(x, candidate)),
-            curvature=lambda d: directional_curvature(loss_of, self.ball.perturbed(x, delta), d)[2],
+            score=score,
+            curvature=curvature,
             size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.budget_dims],
         )
         size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
         return STEP_RULES[self.step_rule](arc, size)
 
     def _recorded(
-        self,
-        policy: Policy,
-        reference: Reference,
-        last: Array,
-        trace: tuple[Any, ...],
-        loss_of: Loss,
+        self, policy: Policy, reference: Reference, last: Array, seen: Visit, best: Best | None
     ) -> Trajectory:
-        points, gradients, losses, outputs, passes = trace
-        points = jnp.concatenate([points, last[None]])
-        if self.select == "best" or self.keep_outputs:
-            losses = jnp.concatenate([losses, loss_of(last)[None]])
-        if self.keep_outputs:
-            outputs = jnp.concatenate([outputs, policy(last)[None]])
-        points, gradients, losses = lax.stop_gradient((points, gradients, losses))
+        losses, outputs, scored = seen.loss, seen.output, self.select == "best" or self.keep_outputs
+        if scored:
+            score = loss_at(policy, self.objective, last, reference)
+            if best is not None:
+                last, score = higher(best, (last, score))
+            losses = jnp.concatenate([losses, score[None]])
+        if outputs is not None:
+            after = in_parts(lambda part: policy(part(last)), len(last))
+            outputs = jnp.concatenate([outputs, after[None]])
+        points = jnp.concatenate([seen.point, last[None]])
+        points, gradients, losses = lax.stop_gradient((points, seen.gradient, losses))
+        whole = self.select == "best" and best is None
         return Trajectory(
             reference=reference,
             points=points,
             gradients=gradients,
             losses=losses,
-            worst=_highest(points, losses) if self.select == "best" else points[-1],
+            worst=highest(points, losses) if whole else points[-1],
             event_dims=self.ball.budget_dims,
-            forward_passes=1 + len(losses) + jnp.sum(passes.forward),
+            forward_passes=1 + self.steps + scored + jnp.sum(seen.passes.forward),
             backward_passes=self.steps,
-            curvature_passes=jnp.sum(passes.curvature),
+            curvature_passes=jnp.sum(seen.passes.curvature),
             outputs=outputs,
         )
 
@@ -219,11 +240,6 @@ def fgsm(ball: Ball, objective: Objective) -> ProjectedGradientAscent:
     known_zero = not is_traced(ball.epsilon) and ball.epsilon == 0
     size = None if known_zero else ball.epsilon
     return ProjectedGradientAscent(ball, objective, steps=1, step_size=size, random_start=False)
-
-
-def _highest(points: Array, losses: Array) -> Array:
-    """The point of highest loss of every sample: ``[K, batch, *event]`` to ``[batch, *event]``."""
-    return points[losses.argmax(0), jnp.arange(points.shape[1])]
 
 
 def _worse(first: Trajectory, second: Trajectory) -> Trajectory:

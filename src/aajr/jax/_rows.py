@@ -1,0 +1,96 @@
+"""A bounded number of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from aajr._settings import check_count
+
+Part = Callable[[Any], Any]
+"""Cuts the same rows out of every array of a pytree."""
+
+Result = TypeVar("Result")
+
+_DEFAULT = 65536
+_ROWS: ContextVar[int] = ContextVar("rows", default=_DEFAULT)
+# makes the bound a part of what jit remembers a function by
+_traced_with = getattr(jax, "make_user_context", lambda default: nullcontext)(_DEFAULT)
+
+
+@contextmanager
+def rows_at_once(count: int) -> Iterator[None]:
+    """Bound the rows that adversaries show a policy at a time, 65536 by default.
+
+    It bounds their memory and changes no result: rows are independent, and all random numbers are
+    drawn for the whole batch. Only a policy whose kernels depend on the number of rows, as matrix
+    products may, differs in the last bits. More rows than the bound are cut into parts of one
+    size, one ``lax.map`` over them.
+
+    The bound is read when a function is traced. A jitted function is traced again under another
+    bound; where JAX has no ``make_user_context``, it keeps the bound of its first call. Under
+    ``shard_map`` the rows are those of one device. For a batch that ``jit`` itself spreads over
+    devices, give a bound of the whole batch: parts would travel between the devices.
+
+    Args:
+        count: greatest number of rows per evaluation.
+
+    Raises:
+        ValueError: no positive whole number.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from aajr.jax import Ball, LeastValue, ProjectedGradientAscent
+        >>> attack = ProjectedGradientAscent(Ball("linf", 0.1), LeastValue())
+        >>> with rows_at_once(2):
+        ...     found = attack(jnp.tanh, jnp.zeros((5, 3)), jax.random.key(0))
+    """
+    check_count("count", count)
+    token = _ROWS.set(count)
+    try:
+        with _traced_with(count):
+            yield
+    finally:
+        _ROWS.reset(token)
+
+
+def row_bound() -> int:
+    """The bound set by :func:`rows_at_once`."""
+    return _ROWS.get()
+
+
+def in_parts(function: Callable[[Part], Result], rows: int) -> Result:
+    """The function of every part of the rows, joined along the first dimension.
+
+    The last part reaches back over rows of the one before it, so that one program serves all.
+
+    Args:
+        function: takes what cuts out a part, and returns arrays with the part's rows first.
+        rows: of the whole.
+
+    Returns:
+        The same pytree with all rows.
+    """
+    if rows <= row_bound():
+        return function(lambda whole: whole)
+    count = -(-rows // row_bound())
+    size = -(-rows // count)
+
+    def at(start: Array) -> Result:
+        return function(
+            lambda whole: jax.tree.map(lambda v: lax.dynamic_slice_in_dim(v, start, size), whole)
+        )
+
+    def joined(value: Array) -> Array:
+        """``[count, size, ...]`` to ``[rows, ...]``, without what the last part repeats."""
+        last = rows - (count - 1) * size
+        return jnp.concatenate([value[:-1].reshape(-1, *value.shape[2:]), value[-1, size - last :]])
+
+    found = lax.map(at, jnp.minimum(size * jnp.arange(count), rows - size))
+    return jax.tree.map(joined, found)
