@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -18,25 +19,25 @@ Part = Callable[[Any], Any]
 
 Result = TypeVar("Result")
 
-_DEFAULT = 65536
-_ROWS: ContextVar[int] = ContextVar("rows", default=_DEFAULT)
+_ON_ONE_DEVICE = 65536
+_ROWS: ContextVar[int | None] = ContextVar("rows", default=None)
 # makes the bound a part of what jit remembers a function by
-_traced_with = getattr(jax, "make_user_context", lambda default: nullcontext)(_DEFAULT)
+_traced_with = getattr(jax, "make_user_context", lambda default: nullcontext)(None)
 
 
 @contextmanager
 def rows_at_once(count: int) -> Iterator[None]:
-    """Bound the rows that adversaries show a policy at a time, 65536 by default.
+    """Bound the rows that adversaries show a policy at a time.
 
-    It bounds their memory and changes no result: rows are independent, and all random numbers are
-    drawn for the whole batch. Only a policy whose kernels depend on the number of rows, as matrix
-    products may, differs in the last bits. More rows than the bound are cut into parts of one
-    size, one ``lax.map`` over them.
+    It bounds their memory and changes no result but in the last bits, which XLA may round
+    otherwise in another program: rows are independent, and all random numbers are drawn for the
+    whole batch. More rows than the bound are cut into parts of one size, one ``lax.map`` over them.
 
     The bound is read when a function is traced. A jitted function is traced again under another
     bound; where JAX has no ``make_user_context``, it keeps the bound of its first call. Under
-    ``shard_map`` the rows are those of one device. For a batch that ``jit`` itself spreads over
-    devices, give a bound of the whole batch: parts would travel between the devices.
+    ``shard_map`` the rows are those of one device. Without the block it is 65536 on one device;
+    on several there is none, because ``jit`` may have spread the batch over them, and parts of it
+    would travel.
 
     Args:
         count: greatest number of rows per evaluation.
@@ -61,8 +62,11 @@ def rows_at_once(count: int) -> Iterator[None]:
 
 
 def row_bound() -> int:
-    """The bound set by :func:`rows_at_once`."""
-    return _ROWS.get()
+    """The bound set by :func:`rows_at_once`, or the default."""
+    bound = _ROWS.get()
+    if bound is None:
+        return _ON_ONE_DEVICE if jax.device_count() == 1 else sys.maxsize
+    return bound
 
 
 def in_parts(function: Callable[[Part], Result], rows: int) -> Result:

@@ -17,7 +17,7 @@ from aajr.jax import (
     objective_scale,
     rows_at_once,
 )
-from aajr.jax._rows import in_parts
+from aajr.jax._rows import in_parts, row_bound
 from tests.jax_sides import compiled_quickly
 
 KEY = jax.random.key(0)
@@ -110,6 +110,15 @@ def test_a_jitted_attack_follows_the_bound_of_its_block():
     assert policy.largest == 13
     with pytest.raises(ValueError, match="count=0 is not allowed"), rows_at_once(0):
         pass
+
+
+def test_a_batch_that_may_be_spread_over_devices_is_not_cut_by_default(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert row_bound() == 65536
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    assert row_bound() > 1e12
+    with rows_at_once(3):
+        assert row_bound() == 3
 
 
 def test_outside_jit_too_no_evaluation_sees_more_rows():
