@@ -40,7 +40,7 @@ def run_both(norm, parts, metric="euclidean", *, event=(5,), event_dims=1, **set
     )
     expected = attack(net, x, jax_sides.generator())
     g = jax_sides.generator()
-    draws = [attack.start(ball.around(x), g) for _ in range(attack.restarts)]
+    draws = [attack.start(ball.around(x), g) - x for _ in range(attack.restarts)]
     starts = to_jax(torch.stack(draws)) if attack.random_start else mirror.draw(to_jax(x), None)
     policy = jax_sides.policy_of(net)
     reference = aj.Reference(to_jax(x), policy(to_jax(x)))

@@ -88,11 +88,11 @@ class AutoPGD(Adversary):
         delta = around.sample(generator) if self.random_start else torch.zeros_like(x)
         climber = _Climber(around, 2 * self.ball.epsilon, delta, self.window)
         record = Record(x, self.steps, self.record, best=True)
-        point = record.place(delta)
+        point = record.place(x + delta)
         for _ in range(self.steps):
             loss, gradient = loss_and_gradient(policy, self.objective, point, reference)
             gradient = record.visit(point, loss, around.masked(gradient))
-            point = record.place(climber.step(loss, gradient))
+            point = record.place(x + climber.step(loss, gradient))
         last = loss_at(policy, self.objective, point, reference)
         points, gradients, losses, worst = record.result(point, last)
         return Trajectory(

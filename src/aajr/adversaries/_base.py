@@ -91,15 +91,18 @@ class Adversary(ABC):
         return trajectory
 
     def _inside(self, trajectory: Trajectory) -> bool:
-        x, points, allowed = trajectory.origin, trajectory.points, (1 + 1e-3) * self.ball.epsilon
+        x, points, worst = trajectory.origin, trajectory.points, trajectory.worst
+        allowed = (1 + 1e-3) * self.ball.epsilon
+        parts = [*torch.split(points, max(1, row_bound() // x.numel()))]
+        if worst.data_ptr() != points[-1].data_ptr():
+            parts.append(worst)
         if points.dtype.itemsize < 4:
-            x, points = x.float(), points.float()
-        parts = torch.split(points, max(1, row_bound() // x.numel()))
-        near = (self.ball.size(part - x) for part in (*parts, trajectory.worst.to(x)))
+            x = x.float()
+        near = (self.ball.size(part.to(x) - x) for part in parts)
         if all(size.amax().item() <= allowed for size in near):
             return True
         # x + δ - x rounds by an ulp of x, which the scale may magnify
-        points = torch.cat([points, trajectory.worst.to(x).unsqueeze(0)])
+        points = torch.cat([points, worst.unsqueeze(0)]).to(x)
         ulps = 4 * torch.finfo(trajectory.origin.dtype).eps * (x.abs() + (points - x).abs())
         return bool((self.ball.size(points - x) <= allowed + self.ball.size(ulps)).all())
 

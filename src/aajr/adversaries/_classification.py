@@ -20,8 +20,8 @@ from aajr.trajectory import Reference
 class CrossEntropy:
     """ℓ(u) = -log p_y with p = softmax(u); targeted, ℓ(u) = log p_t.
 
-    Computed as log(1 + Σ_{j≠y} e^{u_j - u_y}), whose gradient does not vanish by rounding where
-    the classifier is sure, as that of 1 - p_y does.
+    Computed as log(1 + e^{a - u_y}) with a = log Σ_{j≠y} e^{u_j}, whose gradient does not vanish by
+    rounding where the classifier is sure, as that of 1 - p_y does.
 
     Attributes:
         targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
@@ -45,8 +45,8 @@ class CrossEntropy:
         """Negative log-probability of the true class, or log-probability of the target."""
         index = classes_of(reference, "target_class" if self.targeted else "label", output)
         place = index[:, None]
-        ahead = (output - output.gather(1, place)).scatter(1, place, -math.inf)
-        loss = softplus(ahead.logsumexp(1))
+        others = output.scatter(1, place, -math.inf).logsumexp(1)
+        loss = softplus(others - output.gather(1, place)[:, 0])
         return -loss if self.targeted else loss
 
 
@@ -148,9 +148,10 @@ def check_classes(name: str, index: Tensor, output: Tensor) -> Tensor:
             f"{name} has shape {tuple(index.shape)}; give one class per sample, "
             f"{tuple(output.shape[:1])}"
         )
-    if bool(((index < 0) | (index >= output.shape[1])).any()):
+    least, greatest = (int(bound) for bound in index.aminmax())
+    if least < 0 or greatest >= output.shape[1]:
         raise ValueError(
-            f"{name} holds classes from {int(index.min())} to {int(index.max())}; the logits have "
+            f"{name} holds classes from {least} to {greatest}; the logits have "
             f"classes 0 to {output.shape[1] - 1}"
         )
     return index.long()

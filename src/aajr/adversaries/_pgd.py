@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -115,15 +116,15 @@ class ProjectedGradientAscent(Adversary):
         self, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> Trajectory:
         x, around = reference.inputs, self.ball.around(reference.inputs)
-        delta = self.start(around, generator)
         record = Record(x, self.steps, self.record, best=self.select == "best")
-        point, last, outputs, extra = record.place(delta), None, [], Passes()
+        point = record.place(self.start(around, generator))
+        last, outputs, extra = None, [], Passes()
         for _ in range(self.steps):
             loss, gradient, output = self._evaluate(policy, point, reference)
             gradient = record.visit(point, loss, around.masked(gradient))
-            delta, passes = self._step(policy, reference, around, delta, gradient, loss)
+            moved, passes = self._step(policy, reference, around, point, gradient, loss)
             extra = Passes(extra.forward + passes.forward, extra.curvature + passes.curvature)
-            point = record.place(delta)
+            point = record.place(moved)
             outputs += output
         if self.keep_outputs:
             outputs.append(in_parts(lambda rows: policy(point[rows]), len(point)))
@@ -145,16 +146,15 @@ class ProjectedGradientAscent(Adversary):
         )
 
     def start(self, around: Around, generator: torch.Generator) -> Tensor:
-        """The first δ; in l2 within the rim, where almost all of a ball of many dimensions is."""
+        """The first x + δ; in l2 within the rim, where most of a ball of many dimensions is."""
         x = around.x
         if not self.random_start:
-            return torch.zeros_like(x)
-        delta = around.sample(generator)
+            return x
         if self.ball.norm == "linf":
-            return delta
-        size = x.shape[:1]
+            return around.random(generator)
+        delta, size = around.sample(generator), x.shape[:1]
         share = torch.rand(size, generator=generator, device=x.device, dtype=x.dtype)
-        return delta * over_rows(share, x)
+        return around.place(delta.mul_(over_rows(share, x)))
 
     def _evaluate(
         self, policy: Policy, point: Tensor, reference: Reference
@@ -175,27 +175,27 @@ class ProjectedGradientAscent(Adversary):
         policy: Policy,
         reference: Reference,
         around: Around,
-        delta: Tensor,
+        point: Tensor,
         gradient: Tensor,
         loss: Tensor,
     ) -> tuple[Tensor, Passes]:
         def score(candidate: Tensor, rows: Tensor) -> Tensor:
             part = reference.rows(rows)
-            return loss_at(policy, self.objective, part.inputs + candidate, part)
+            return loss_at(policy, self.objective, candidate, part)
 
         def curvature(d: Tensor) -> Tensor:
             def bend(rows: slice) -> Tensor:
                 loss = loss_of(policy, self.objective, part_of(reference, rows))
-                return along_direction(loss, (reference.inputs + delta)[rows], d[rows])[2]
+                return along_direction(loss, point[rows], d[rows])[2]
 
             return in_parts(bend, len(d))
 
         arc = Arc(
-            delta=delta,
+            point=point,
             gradient=gradient,
             direction=self._direction(around, gradient),
             loss=loss,
-            project=around.project_scaled if self._steepest else around.project,
+            moved=partial(around.moved, scaled=self._steepest),
             score=score,
             curvature=curvature,
             size=lambda v: over_budgets(self.ball.size(v), self.ball.budget_dims),

@@ -31,12 +31,12 @@ class Record:
         self.visited, self.losses = 0, list[Tensor]()
         self.highest_loss = self.highest = self.point = self.gradient = x
 
-    def place(self, delta: Tensor) -> Tensor:
-        """The next point, x + δ."""
+    def place(self, point: Tensor) -> Tensor:
+        """The next point, where it is kept."""
         if self.whole:
-            torch.add(self.x, delta, out=self._points[self.visited])
+            self._points[self.visited] = point
             return self._points[self.visited]
-        return self.x + delta
+        return point
 
     def visit(self, point: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
         """Take in what was found at a point; the gradient, where it is kept."""
@@ -62,7 +62,8 @@ class Record:
             self._compare(point, loss)
             point, loss = self.highest, self.highest_loss
         scored = torch.stack([self.losses[-1], *([] if loss is None else [loss])])
-        return torch.stack([self.point, point]), self.gradient.unsqueeze(0), scored, point
+        ends = torch.stack([self.point, point])
+        return ends, self.gradient.unsqueeze(0), scored, ends[1]
 
     def _compare(self, point: Tensor, loss: Tensor) -> None:
         if self.highest is self.x:  # nothing was compared yet

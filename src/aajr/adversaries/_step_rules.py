@@ -1,4 +1,7 @@
-"""How far to go along the projection arc δ(η) = P_Δ(δ_k + η S(g_k)), per sample."""
+"""How far to go along the projection arc x(η) = P(x_k + η S(g_k)), per sample.
+
+x_k = x + δ_k, and P is the projection on x + Δ.
+"""
 
 from __future__ import annotations
 
@@ -28,30 +31,28 @@ class Arc:
     """Where a step of each size leads.
 
     Attributes:
-        delta: δ_k, ``[batch, *event]``.
+        point: x_k, ``[batch, *event]``.
         gradient: g_k, ``[batch, *event]``.
         direction: S(g_k), ``[batch, *event]``.
-        loss: F(δ_k), ``[batch]``.
-        project: P_Δ.
-        score: F of candidates of the given rows, (δ, rows) to ``[rows]``.
-        curvature: dᵀ∇²F(δ_k) d for unit directions d, ``[batch, *event]`` to ``[batch]``.
+        loss: F(x_k), ``[batch]``.
+        moved: P(x_k + η d) for directions d and sizes η, (point, direction, size) to a point.
+        score: F of candidates of the given rows, (points, rows) to ``[rows]``.
+        curvature: dᵀ∇²F(x_k) d for unit directions d, ``[batch, *event]`` to ``[batch]``.
         size: ‖v/s‖_p of directions, ``[batch, *event]``, kept as ones over the budget.
     """
 
-    delta: Tensor
+    point: Tensor
     gradient: Tensor
     direction: Tensor
     loss: Tensor
-    project: Callable[[Tensor], Tensor]
+    moved: Callable[[Tensor, Tensor, float | Tensor], Tensor]
     score: Callable[[Tensor, Tensor], Tensor]
     curvature: Callable[[Tensor], Tensor]
     size: Callable[[Tensor], Tensor]
 
     def at(self, size: float | Tensor) -> Tensor:
-        """δ(η); sizes broadcast to ``[batch, *event]``."""
-        if isinstance(size, float):
-            return self.project(torch.add(self.delta, self.direction, alpha=size))
-        return self.project(self.delta + size * self.direction)
+        """x(η); sizes broadcast to ``[batch, *event]``."""
+        return self.moved(self.point, self.direction, size)
 
 
 def fixed(arc: Arc, size: float) -> tuple[Tensor, Passes]:
@@ -72,47 +73,47 @@ def stable(arc: Arc, size: float) -> tuple[Tensor, Passes]:
     maximises the guaranteed gain r⟨g, d⟩ - ½L_eff r²; it is half of the largest stable length.
     The measurement speaks of the start of the segment, so a fall is refused as well.
     """
-    whole = arc.at(size) - arc.delta
+    whole = arc.at(size) - arc.point
     dims = per_row(whole)
     d = unit(whole, dims)
     slope = (arc.gradient * d).sum(dims, keepdim=True).clamp_min(0)
     smoothness = arc.curvature(d).abs().reshape(slope.shape)
     longest = length(whole, dims)
     share = torch.where(smoothness * longest > slope, slope / (smoothness * longest), 1.0)
-    delta, trials = _back_off(arc, size * share, sufficient=0.0)
-    return delta, Passes(trials, 1)
+    point, trials = _back_off(arc, size * share, sufficient=0.0)
+    return point, Passes(trials, 1)
 
 
 def backtracking(arc: Arc, size: float) -> tuple[Tensor, Passes]:
     """The largest of η = size, size/2, size/4, ... with a sufficient increase.
 
-    F(δ(η)) - F(δ_k) ≥ 10⁻⁴ ⟨g_k, δ(η) - δ_k⟩, Armijo's rule along the projection arc. A sample
+    F(x(η)) - F(x_k) ≥ 10⁻⁴ ⟨g_k, x(η) - x_k⟩, Armijo's rule along the projection arc. A sample
     for which no size passes stays where it is.
 
     Source: Bertsekas, On the Goldstein-Levitin-Polyak gradient projection method, 1976.
     """
-    start = arc.delta.new_full((len(arc.delta), *[1] * (arc.delta.ndim - 1)), size)
-    delta, trials = _back_off(arc, start, sufficient=_SUFFICIENT)
-    return delta, Passes(trials)
+    start = arc.point.new_full((len(arc.point), *[1] * (arc.point.ndim - 1)), size)
+    point, trials = _back_off(arc, start, sufficient=_SUFFICIENT)
+    return point, Passes(trials)
 
 
 def _back_off(arc: Arc, size: Tensor, sufficient: float) -> tuple[Tensor, float]:
     """Halve the sizes ``[batch, 1, ...]`` of the rows that gain too little."""
-    delta = arc.delta.clone()
-    rows = torch.arange(len(delta), device=delta.device)
+    point = arc.point.clone()
+    rows = torch.arange(len(point), device=point.device)
     scored = 0
     for _ in range(_HALVINGS):
         candidate = arc.at(size)[rows]
-        rise = (arc.gradient[rows] * (candidate - delta[rows])).flatten(1).sum(1)
+        rise = (arc.gradient[rows] * (candidate - point[rows])).flatten(1).sum(1)
         gain = arc.score(candidate, rows) - arc.loss[rows]
         scored += len(rows)
         accepted = gain >= (sufficient * rise).clamp_min(0)
-        delta[rows[accepted]] = candidate[accepted]
+        point[rows[accepted]] = candidate[accepted]
         rows = rows[~accepted]
         if not len(rows):
             break
         size = size / 2
-    return delta, scored / len(delta)
+    return point, scored / len(point)
 
 
 STEP_RULES: dict[str, Callable[[Arc, float], tuple[Tensor, Passes]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, TypeVar, final
 
 import torch
@@ -16,7 +17,7 @@ from aajr.geometry._projection import (
     project_sphere,
     project_sphere_in_box,
 )
-from aajr.geometry._rounding import inward
+from aajr.geometry._rounding import inward, room
 
 _Self = TypeVar("_Self", bound="Around")
 
@@ -53,6 +54,26 @@ class Around(ABC):
     def steepest(self, gradient: Tensor) -> Tensor:
         """argmax_d ⟨g, d⟩ subject to ‖d/s‖_p ≤ 1; zero stays zero."""
 
+    def place(self, delta: Tensor) -> Tensor:
+        """The point x + δ for a δ of the set, ``[batch, *event]``."""
+        return self.x + delta
+
+    def random(self, generator: torch.Generator) -> Tensor:
+        """A point x + δ with δ uniform in the set, ``[batch, *event]``."""
+        return self.place(self.sample(generator))
+
+    def moved(self, point: Tensor, step: Tensor, size: Tensor | float, scaled: bool) -> Tensor:
+        """The point of x + Δ nearest to ``point + size · step``, ``[batch, *event]``.
+
+        Args:
+            point: where the step starts.
+            step: its direction, in the shape of x.
+            size: how many of it, broadcastable to x.
+            scaled: nearest in the norm ‖·/s‖₂ instead of ‖·‖₂.
+        """
+        delta = added(point - self.x, step, size)
+        return self.place(self.project_scaled(delta) if scaled else self.project(delta))
+
     def signs(self, gradient: Tensor) -> Tensor:
         """s·sign(g)."""
         return scaled_signs(gradient, self.scale)
@@ -71,19 +92,44 @@ class Around(ABC):
 @final
 @dataclass(frozen=True, eq=False)
 class AroundBox(Around):
-    """low ≤ δ ≤ high: an L∞ ball, the valid box and the mask in one.
+    """An L∞ ball, the valid box and the mask in one: -far ≤ δ ≤ far and least ≤ x + δ ≤ greatest.
 
     Attributes:
-        low: least δ, in x's shape.
-        high: greatest δ, in x's shape.
+        far: greatest |δ|, in x's shape.
+        least: least valid input, in x's dtype and broadcastable to it; an x below it stays valid.
+        greatest: greatest valid input, likewise.
     """
 
-    low: Tensor
-    high: Tensor
+    far: Tensor
+    least: Tensor | float | None
+    greatest: Tensor | float | None
+
+    @cached_property
+    def low(self) -> Tensor:
+        """Least δ, in x's shape."""
+        low = -self.far
+        return low if self.least is None else torch.maximum(low, -room(-self.x, -self.least))
+
+    @cached_property
+    def high(self) -> Tensor:
+        """Greatest δ, in x's shape."""
+        if self.greatest is None:
+            return self.far
+        return torch.minimum(self.far, room(self.x, self.greatest))
+
+    @cached_property
+    def corners(self) -> tuple[Tensor, Tensor]:
+        """Least and greatest points of x + Δ, both in x's shape."""
+        low, high = self.x - self.far, self.x + self.far
+        if self.least is not None:
+            torch.maximum(low, self.x.clamp_max(self.least), out=low)
+        if self.greatest is not None:
+            torch.minimum(high, self.x.clamp_min(self.greatest), out=high)
+        return low, high
 
     def project(self, delta: Tensor) -> Tensor:
         """The nearest point of the set."""
-        return delta.to(self.low.dtype).clamp(self.low, self.high)
+        return delta.to(self.x.dtype).clamp(self.low, self.high)
 
     def project_scaled(self, delta: Tensor) -> Tensor:
         """The same as :meth:`project`."""
@@ -91,64 +137,83 @@ class AroundBox(Around):
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """δ uniform in the box."""
-        x = self.x
-        uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        return self.project(self.low + (self.high - self.low) * uniform)
+        return torch.lerp(self.low, self.high, self._uniform(generator))
+
+    def random(self, generator: torch.Generator) -> Tensor:
+        """A point uniform in the box."""
+        return torch.lerp(*self.corners, self._uniform(generator))
+
+    def moved(self, point: Tensor, step: Tensor, size: Tensor | float, scaled: bool) -> Tensor:
+        """The point of x + Δ nearest to ``point + size · step``."""
+        return added(point, step, size).to(self.x.dtype).clamp_(*self.corners)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """s·sign(g)."""
         return self.signs(gradient)
 
+    def _uniform(self, generator: torch.Generator) -> Tensor:
+        x = self.x
+        return torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
 
 @final
 @dataclass(frozen=True, eq=False)
 class AroundEllipsoid(Around):
-    """‖δ/s‖₂ ≤ ε and low ≤ δ ≤ high.
+    """‖δ/s‖₂ ≤ ε and least ≤ x + δ ≤ greatest.
 
     Attributes:
-        epsilon: ε, less what the arithmetic rounds.
-        low: least valid δ, in x's shape; None for no valid box.
-        high: greatest valid δ, in x's shape; None with ``low``.
-        lost: what the addition x + δ may round, in x's shape.
+        radius: ε of every budget, less what the arithmetic rounds, ``[budgets, 1]``.
+        lost: what the addition x + δ may round, in x's shape, where ``radius`` does not allow for
+            it; None for nowhere.
+        least: least valid input, in x's dtype and broadcastable to it; an x below it stays valid.
+        greatest: greatest valid input, likewise.
     """
 
-    epsilon: float
-    low: Tensor | None
-    high: Tensor | None
-    lost: Tensor
+    radius: Tensor
+    lost: Tensor | None
+    least: Tensor | float | None
+    greatest: Tensor | float | None
+
+    @cached_property
+    def faces(self) -> tuple[Tensor, Tensor] | None:
+        """Least and greatest valid δ, in x's shape; None for no valid box."""
+        if self.least is None and self.greatest is None:
+            return None
+        end = torch.full_like(self.x, math.inf)
+        return (
+            -end if self.least is None else -room(-self.x, -self.least),
+            end if self.greatest is None else room(self.x, self.greatest),
+        )
 
     def project(self, delta: Tensor) -> Tensor:
         """The nearest point of the set."""
         if self.scale is None:
             return self.project_scaled(delta)
         delta = self.masked(delta.to(precision(self.x)))
-        faces = (torch.full_like(delta, -math.inf), torch.full_like(delta, math.inf))
-        if self.low is not None and self.high is not None:
-            faces = (self.low, self.high)
-        flat = (self._flat(part) for part in (self.scale, *faces))
-        return self._settled(project_ellipsoid_in_box(self._flat(delta), self.epsilon, *flat))
+        endless = (torch.full_like(delta, -math.inf), torch.full_like(delta, math.inf))
+        flat = (self._flat(part) for part in (self.scale, *(self.faces or endless)))
+        return self._settled(project_ellipsoid_in_box(self._flat(delta), self.radius, *flat))
 
     def project_scaled(self, delta: Tensor) -> Tensor:
         """The nearest point of the set in the norm ‖·/s‖₂."""
-        delta = self._in_units(self.masked(delta.to(precision(self.x))))
-        if self.low is None or self.high is None:
-            z = project_sphere(self._flat(delta), self.epsilon)
+        delta = self._flat(self._in_units(self.masked(delta.to(precision(self.x)))))
+        if self.faces is None:
+            z = project_sphere(delta, self.radius)
         else:
-            faces = (self._flat(self._in_units(part)) for part in (self.low, self.high))
-            z = project_sphere_in_box(self._flat(delta), self.epsilon, *faces)
-        z = z.reshape(delta.shape)
-        return self._settled(z if self.scale is None else z * self.scale)
+            faces = (self._flat(self._in_units(part)) for part in self.faces)
+            z = project_sphere_in_box(delta, self.radius, *faces)
+        return self._settled(z if self.scale is None else z * self._flat(self.scale))
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """δ uniform in the ellipsoid, then projected on the box."""
         x, dtype = self.x, precision(self.x)
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=dtype)
         direction = unit(self.masked(noise), self._dims)
-        rows = x.shape[: -self.budget_dims].numel()
-        uniform = torch.rand((rows,), generator=generator, device=x.device, dtype=dtype)
-        radius = self.epsilon * uniform ** (1 / self._free())
-        delta = (self._flat(direction) * radius.unsqueeze(-1)).reshape(x.shape)
-        return self.project(delta if self.scale is None else delta * self.scale)
+        uniform = torch.rand((len(self.radius),), generator=generator, device=x.device, dtype=dtype)
+        reach = self.radius * (uniform ** (1 / self._free())).unsqueeze(-1)
+        z = self._flat(direction).mul_(reach)
+        delta = self._settled(z if self.scale is None else z * self._flat(self.scale))
+        return delta if self.faces is None else delta.clamp_(*self.faces)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """s²g/‖sg‖₂."""
@@ -170,9 +235,21 @@ class AroundEllipsoid(Around):
     def _flat(self, value: Tensor) -> Tensor:
         return value.reshape(-1, math.prod(value.shape[-self.budget_dims :]))
 
-    def _settled(self, z: Tensor) -> Tensor:
-        z = inward(z.reshape(self.x.shape), self.lost)
-        return z if self.low is None else z.clamp_(self.low, self.high)
+    def _settled(self, delta: Tensor) -> Tensor:
+        """δ rounded so that x + δ keeps the promises."""
+        delta = delta.reshape(self.x.shape)
+        if self.scale is not None and self.faces is not None:
+            delta = delta.clamp_(*self.faces)  # s (z/s) may be an ulp above z
+        if self.lost is not None:
+            delta = torch.where(self.lost > 0, inward(delta, self.lost), delta)
+        return delta.to(self.x.dtype)
+
+
+def added(point: Tensor, step: Tensor, size: Tensor | float) -> Tensor:
+    """point + size · step."""
+    if isinstance(size, float):
+        return torch.add(point, step, alpha=size)
+    return point + size * step
 
 
 def precision(x: Tensor) -> torch.dtype:

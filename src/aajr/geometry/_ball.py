@@ -28,7 +28,7 @@ from aajr.geometry._around import (
     scaled_signs,
     steepest_on_ellipsoid,
 )
-from aajr.geometry._rounding import float_rounded_down, loss_of_rounding, reach, room, rounded_down
+from aajr.geometry._rounding import float_rounded_down, radius_less_rounding, reach, rounded_down
 
 Norm = Literal["l2", "linf"]
 
@@ -107,22 +107,16 @@ class Ball:
         self._check_event(x)
         x = x.detach()
         allowed, scale = self._allowed(x), self._scale(x)
-        low, high = self._faces(x)
+        faces = self._faces(x)
         if self.norm == "linf":
             far = reach(x, self._radius(x))
             far = far if allowed is None else far * allowed
-            low = -far if low is None else torch.maximum(low, -far)
-            high = far if high is None else torch.minimum(high, far)
-            return AroundBox(x, allowed, scale, self.budget_dims, low, high)
-        epsilon = self.epsilon * (1 - 4 * torch.finfo(precision(x)).eps)
-        if low is None and high is not None:
-            low = torch.full_like(x, -math.inf)
-        if high is None and low is not None:
-            high = torch.full_like(x, math.inf)
+            return AroundBox(x, allowed, scale, self.budget_dims, far, *faces)
         if self.epsilon == 0:
-            low, high, epsilon = torch.zeros_like(x), torch.zeros_like(x), 1.0
-        lost = loss_of_rounding(x)
-        return AroundEllipsoid(x, allowed, scale, self.budget_dims, epsilon, low, high, lost)
+            faces = (x, x)
+        open_x = x if allowed is None else x * allowed
+        rounded = radius_less_rounding(open_x, scale, self.budget_dims, self.epsilon or 1.0)
+        return AroundEllipsoid(x, allowed, scale, self.budget_dims, *rounded, *faces)
 
     def attackable(self, x: Tensor) -> Tensor:
         """1 where the adversary may act and 0 elsewhere, in x's shape ``[batch, *event]``."""
@@ -137,7 +131,7 @@ class Ball:
         scale = self._scale(delta)
         delta = delta.to(precision(delta)) if scale is None else delta / scale
         if self.norm == "linf":
-            return delta.abs().amax(self._dims)
+            return torch.maximum(delta.amax(self._dims), -delta.amin(self._dims))
         return length(delta, self._dims).squeeze(self._dims)
 
     def project(self, delta: Tensor, x: Tensor) -> Tensor:
@@ -212,12 +206,13 @@ class Ball:
         """ResolutionWarning where a typical move is less than four units in x's last place."""
         if self.epsilon == 0:
             return
-        size, unit = x.detach().abs(), 4 * torch.finfo(x.dtype).eps
+        x, unit = x.detach(), 4 * torch.finfo(x.dtype).eps
         share = 1.0 if self.norm == "linf" else math.prod(x.shape[-self.budget_dims :]) ** -0.5
         radius = share * self._radius(x)
-        if not isinstance(radius, Tensor) and size.amax().item() * unit <= radius:
+        peak = max(x.amax().item(), -x.amin().item())
+        if not isinstance(radius, Tensor) and peak * unit <= radius:
             return
-        ulps = size * unit
+        ulps = x.abs() * unit
         coarse = ulps > radius if allowed is None else (ulps > radius) & (allowed > 0)
         if bool(coarse.any()):
             warnings.warn(
@@ -250,11 +245,10 @@ class Ball:
         radius = self.epsilon * self.scale.to(x.device, widest(x.device))
         return _expanded("scale", rounded_down(radius, x.dtype), x)
 
-    def _faces(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Least and greatest δ with x + δ in the valid box, 0 where x is outside; None for none."""
-        low = None if self.low is None else _room("low", _negative(self.low), -x)
-        high = None if self.high is None else _room("high", self.high, x)
-        return None if low is None else -low, high
+    def _faces(self, x: Tensor) -> tuple[Tensor | float | None, Tensor | float | None]:
+        """Least and greatest valid input that x's dtype has; None for none."""
+        low = None if self.low is None else -_face("low", -self.low, x)
+        return low, None if self.high is None else _face("high", self.high, x)
 
     def _check_box(self) -> None:
         low = torch.as_tensor(-math.inf if self.low is None else self.low)
@@ -281,19 +275,11 @@ def _check_displacement(delta: Tensor, x: Tensor) -> None:
     check_finite("delta", delta)
 
 
-def _negative(value: Tensor | float) -> Tensor | float:
-    return -value
-
-
-def _room(name: str, face: Tensor | float, x: Tensor) -> Tensor:
-    """The greatest d with fl(x + d) ≤ face, or 0 where x is beyond it."""
-    half = x.dtype != precision(x)
-    endless = math.inf if half else torch.finfo(x.dtype).max / 2  # ∞ - ∞ would be NaN
-    if not isinstance(face, Tensor):
-        limit = float_rounded_down(min(face, endless), x.dtype)
-        return room(x, x.clamp_min(limit))
-    limits = rounded_down(face.to(x.device), x.dtype).clamp_max(endless)
-    return room(x, torch.maximum(x, _expanded(name, limits, x)))
+def _face(name: str, value: Tensor | float, x: Tensor) -> Tensor | float:
+    """The greatest of the numbers that x may take which are at most ``value``."""
+    if isinstance(value, Tensor):
+        return _expanded(name, rounded_down(value.to(x.device), x.dtype), x)
+    return float_rounded_down(value, x.dtype)
 
 
 def _expanded(name: str, value: Tensor, x: Tensor) -> Tensor:

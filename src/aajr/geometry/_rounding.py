@@ -5,11 +5,15 @@ With machine epsilon u, fl(x + δ) is off by at most u (|x| + |δ|)/2, and round
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from aajr._vectors import length
+
+_MUCH = 1e-3  # share of a radius that rounding may cost before it is taken off by feature
 _HALF = 0.51  # half, and a little for what the bounds themselves round
 
 
@@ -37,14 +41,14 @@ def reach(x: Tensor, radius: Tensor | float) -> Tensor:
     return (radius - lost).clamp_min_(0)
 
 
-def room(x: Tensor, face: Tensor) -> Tensor:
-    """A greatest d, but for an ulp or two, with fl(x + d) ≤ face, where x ≤ face."""
+def room(x: Tensor, face: Tensor | float) -> Tensor:
+    """The greatest d ≥ 0, but for an ulp or two, with fl(x + d) ≤ face; 0 where x is beyond it.
+
+    fl(face - x) (1 - u) is below face - x, and rounding is monotone.
+    """
     wider = torch.promote_types(x.dtype, torch.float32)
-    if x.dtype != wider:  # in which face - x may overflow
-        return rounded_down(face.to(wider) - x, x.dtype)
-    gap = face - x
-    over = (x + gap - face).clamp_min_(0).sign_()
-    return torch.addcmul(gap, gap, over, value=-torch.finfo(x.dtype).eps)
+    gap = (face - x.to(wider)).clamp_min_(0).mul_(1 - torch.finfo(x.dtype).eps)
+    return gap if x.dtype == wider else rounded_down(gap, x.dtype)
 
 
 def loss_of_rounding(x: Tensor) -> Tensor:
@@ -57,3 +61,33 @@ def inward(delta: Tensor, lost: Tensor) -> Tensor:
     """δ moved towards 0 by u |δ| + h, or as far as 0, in the dtype of h."""
     delta = delta * (1 - torch.finfo(lost.dtype).eps)
     return delta.sub_(delta.clamp(-lost, lost)).to(lost.dtype)
+
+
+def radius_less_rounding(
+    x: Tensor, scale: Tensor | None, budget_dims: int, epsilon: float
+) -> tuple[Tensor, Tensor | None]:
+    """An l2 radius less what x + δ may round, and what is left for :func:`inward`.
+
+    With |fl(x + δ) - (x + δ)| ≤ u |x + δ|/2, the sum moves by at most ‖δ/s‖ + u (‖x/s‖ + ε)/2. A
+    budget of which that is more than a thousandth keeps ε; its δ are to be moved inward.
+
+    Args:
+        x: clean inputs where the adversary may act and 0 elsewhere, ``[batch, *event]``.
+        scale: s, in x's shape; None for ones.
+        budget_dims: trailing dimensions that share one budget.
+        epsilon: ε, positive.
+
+    Returns:
+        The radius, ``[budgets, 1]``, and h of :func:`loss_of_rounding`, 0 where it is allowed for;
+        None for 0 everywhere.
+    """
+    units = x.to(torch.promote_types(x.dtype, torch.float32))
+    units = units if scale is None else units / scale
+    size = length(units.reshape(-1, math.prod(x.shape[-budget_dims:])), (-1,))
+    radius = torch.full_like(size, epsilon * (1 - 4 * torch.finfo(size.dtype).eps))
+    slack = _HALF * torch.finfo(x.dtype).eps * (size + 2 * epsilon)
+    fine = slack <= _MUCH * epsilon
+    if bool(fine.all()):
+        return radius.sub_(slack), None
+    rows = fine.reshape(*x.shape[:-budget_dims], *[1] * budget_dims)
+    return torch.where(fine, radius - slack, radius), loss_of_rounding(x).masked_fill(rows, 0.0)

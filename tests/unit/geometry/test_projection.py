@@ -238,12 +238,14 @@ def test_projection_on_a_cut_ellipsoid_agrees_with_bisection(seed, spread, size,
     )
     low, high = low * (normal(16, 30) < 1), high * (normal(16, 30) < 1)  # some are at the face
     expected = bisected(y, 0.5, scale, low, high)
-    found = project_ellipsoid_in_box(y, 0.5, scale, low, high)
+    found = project_ellipsoid_in_box(y, torch.full_like(y[:, :1], 0.5), scale, low, high)
     assert float(((found - expected) / scale).norm(dim=1).max()) < 1e-11
     if spread == 0:
-        found = project_sphere_in_box(y, 0.5, low, high)
+        found = project_sphere_in_box(y, torch.full_like(y[:, :1], 0.5), low, high)
         assert float((found - expected).norm(dim=1).max()) < 1e-11
-        single = project_sphere_in_box(y.float(), 0.5, low.float(), high.float())
+        single = project_sphere_in_box(
+            y.float(), torch.full((len(y), 1), 0.5), low.float(), high.float()
+        )
         assert float((single - expected).norm(dim=1).max()) < 1e-5
 
 
@@ -253,5 +255,5 @@ def test_the_projection_on_a_cut_sphere_takes_few_steps(monkeypatch):
     x = torch.rand(64, 3072, generator=generator).mul(1.5).sub(0.25).clamp(0, 1)
     y = torch.randn(64, 3072, generator=generator)
     monkeypatch.setattr("aajr.geometry._projection._ITERATIONS", 6)
-    z = project_sphere_in_box(y, 2.0, -x, 1 - x)
+    z = project_sphere_in_box(y, torch.full_like(y[:, :1], 2.0), -x, 1 - x)
     torch.testing.assert_close(z.norm(dim=1), torch.full((64,), 2.0))

@@ -66,8 +66,8 @@ def _steps(problem: Problem, reference: Reference, x: Tensor, g: Tensor, eta: Te
     with torch.no_grad():
         first = loss(x)
         for rule in SAFE_RULES:
-            delta, _ = STEP_RULES[rule](_arc(problem, reference, x, g, eta, first), 1.0)
-            falls[rule] = loss(reference.inputs + delta) - first < -rounding
+            point, _ = STEP_RULES[rule](_arc(problem, reference, x, g, eta, first), 1.0)
+            falls[rule] = loss(point) - first < -rounding
     return Steps(
         (eta * made.smoothness / 2)[moved],
         (eta * made.curvature / 2)[moved],
@@ -82,15 +82,15 @@ def _arc(
 
     def score(candidate: Tensor, rows: Tensor) -> Tensor:
         part = reference.rows(rows)
-        return problem.loss.objective(problem.policy(part.inputs + candidate), part)
+        return problem.loss.objective(problem.policy(candidate), part)
 
     loss = loss_of(problem.policy, problem.loss.objective, reference)
     return Arc(
-        delta=x - reference.inputs,
+        point=x,
         gradient=g,
         direction=eta[:, None] * g,
         loss=first,
-        project=lambda delta: problem.ball.project(delta, reference.inputs),
+        moved=lambda point, d, size: projected(problem, reference.inputs, point + size * d),
         score=score,
         curvature=lambda d: along_direction(loss, x, d)[2],
         size=lambda v: length(v, (1,)),
