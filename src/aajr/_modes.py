@@ -20,16 +20,20 @@ _HOLDERS: dict[int, int] = {}
 
 
 @contextmanager
-def evaluating(policy: Callable[..., Any]) -> Iterator[None]:
+def evaluating(policy: Callable[..., Any]) -> Iterator[list[nn.Module]]:
     """Put the modules behind a policy in evaluation mode, and each back in its own afterwards.
 
     Two passes with different dropout masks would differ by noise, not by the Jacobian; batch
     statistics would couple the rows. The modules are found behind bound methods, partials and
     closures too. Where several threads share a module, the last to leave puts it back.
+
+    Yields:
+        All modules behind the policy.
     """
-    held = _hold(everything_in(modules_behind(policy)))
+    modules = everything_in(modules_behind(policy))
+    held = _hold(modules)
     try:
-        yield
+        yield modules
     finally:
         _release(held)
 

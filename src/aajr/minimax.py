@@ -289,7 +289,7 @@ def _check_loss(name: str, value: Tensor) -> None:
         raise ValueError(f"the {name} loss is a {type(value).__name__}; return a scalar tensor")
     if value.ndim != 0:
         raise ValueError(f"the {name} loss has shape {tuple(value.shape)}; reduce it to a scalar")
-    if not torch.isfinite(value):
+    if not math.isfinite(value.item()):
         raise ValueError(
             f"the {name} loss is {float(value.detach())}; lower the learning rate, ε or λ, and "
             "restore the last good checkpoint"

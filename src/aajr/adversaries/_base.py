@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aajr._checks import all_finite, check_differentiable, check_generator, check_promise
 from aajr._inspection import evaluated, inspected
 from aajr._modes import Policy, evaluating
-from aajr._modules import everything_in, modules_behind, versions
+from aajr._modules import versions
 from aajr.adversaries._evaluation import in_parts, row_bound
 from aajr.adversaries._reach import Watched, reached
 from aajr.geometry._threat import ThreatSet
@@ -76,9 +76,13 @@ class Adversary(ABC):
         check_generator(generator, x)
         x, data = x.detach(), dict(data or {})
         _check_data(data, x, self.needs)
-        with evaluating(policy):
-            watched, reference = Watched(policy, x), _reference(policy, x, data)
+        with evaluating(policy) as modules:
+            clean, watched = _CleanPass(policy, x, modules), Watched(policy, x)
+            reference = Reference.deferred(x, clean, data)
+            if clean.may_change_unseen:
+                _ = reference.outputs
             trajectory = self.run(watched, reference, generator)
+        clean.attacking = False
         if not watched.called:
             _check_output(reference.outputs, x)
         if not reference.evaluated:
@@ -107,33 +111,48 @@ class Adversary(ABC):
         return bool((self.ball.size(points - x) <= allowed + self.ball.size(ulps)).all())
 
 
-def _reference(policy: Policy, x: Tensor, data: Mapping[str, Tensor]) -> Reference:
-    """Clean inputs and outputs; the outputs deferred, if it can be told when they grow stale."""
-    _, known = inspected(policy, x[: row_bound()])
-    if len(x) > row_bound():
-        known = None  # of the first rows alone
-    if known is not None:
-        _check_output(known, x)
-    modules = everything_in(modules_behind(policy))
-    before = versions(modules)
+class _CleanPass:
+    """π(x), to be evaluated when it is first read, or an error if that is too late.
 
-    def evaluate() -> Tensor:
-        if known is not None:
-            return known
-        if versions(modules) != before:
+    Args:
+        policy: the victim, in evaluation mode.
+        x: clean inputs, ``[batch, *event]``.
+        modules: all modules of the policy.
+
+    Attributes:
+        attacking: whether the attack still runs, which holds the policy in evaluation mode.
+        may_change_unseen: nothing would tell that the outputs are stale, or in which precision they
+            were meant.
+    """
+
+    def __init__(self, policy: Policy, x: Tensor, modules: list[nn.Module]) -> None:
+        self.policy, self.x, self.modules, self.attacking = policy, x, modules, True
+        _, known = inspected(policy, x[: row_bound()])
+        self.known = None if len(x) > row_bound() else known  # the first rows are not all
+        if self.known is not None:
+            _check_output(self.known, x)
+        self.before = versions(modules)
+        self.may_change_unseen = self.before is None or torch.is_autocast_enabled(x.device.type)
+
+    def __call__(self) -> Tensor:
+        """π(x), ``[batch, *output]``."""
+        if self.known is not None:
+            return self.known
+        if self.attacking:
+            return self._evaluate()
+        if versions(self.modules) != self.before:
             raise ValueError(
                 "the policy's parameters have changed since the attack, so that its clean outputs "
                 "are gone; read trajectory.reference.outputs before the optimiser's step"
             )
-        with evaluating(policy), torch.no_grad():
-            outputs = in_parts(lambda rows: evaluated(policy, x[rows]), len(x))
-        _check_output(outputs, x)
-        return outputs
+        with evaluating(self.policy):
+            return self._evaluate()
 
-    deferred = Reference.deferred(x, evaluate, data)
-    if before is None or torch.is_autocast_enabled(x.device.type):
-        _ = deferred.outputs  # nothing would tell that they are stale, or in which precision
-    return deferred
+    @torch.no_grad()
+    def _evaluate(self) -> Tensor:
+        outputs = in_parts(lambda rows: evaluated(self.policy, self.x[rows]), len(self.x))
+        _check_output(outputs, self.x)
+        return outputs
 
 
 def _check_data(data: Mapping[str, Tensor], x: Tensor, needs: tuple[str, ...]) -> None:

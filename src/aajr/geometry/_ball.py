@@ -131,7 +131,7 @@ class Ball:
         scale = self._scale(delta)
         delta = delta.to(precision(delta)) if scale is None else delta / scale
         if self.norm == "linf":
-            return torch.maximum(delta.amax(self._dims), -delta.amin(self._dims))
+            return delta.abs().amax(self._dims)
         return length(delta, self._dims).squeeze(self._dims)
 
     def project(self, delta: Tensor, x: Tensor) -> Tensor:
