@@ -66,7 +66,7 @@ class Record:
         return ends, self.gradient.unsqueeze(0), scored, ends[1]
 
     def _compare(self, point: Tensor, loss: Tensor) -> None:
-        if self.highest is self.x:  # nothing was compared yet
+        if self.visited == 0:
             self.highest, self.highest_loss = point, loss
             return
         higher = loss > self.highest_loss

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aajr._vectors import length
 
-_MUCH = 1e-3  # share of a radius that rounding may cost before it is taken off by feature
+_MUCH = 3e-5  # share of a radius that rounding may cost before it is taken off by feature
 _HALF = 0.51  # half, and a little for what the bounds themselves round
 
 
@@ -69,7 +69,7 @@ def radius_less_rounding(
     """An l2 radius less what x + δ may round, and what is left for :func:`inward`.
 
     With |fl(x + δ) - (x + δ)| ≤ u |x + δ|/2, the sum moves by at most ‖δ/s‖ + u (‖x/s‖ + ε)/2. A
-    budget of which that is more than a thousandth keeps ε; its δ are to be moved inward.
+    budget of which that is more than 3e-5 ε keeps ε; its δ are to be moved inward.
 
     Args:
         x: clean inputs where the adversary may act and 0 elsewhere, ``[batch, *event]``.

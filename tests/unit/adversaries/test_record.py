@@ -50,6 +50,14 @@ def test_the_last_step_alone_is_that_of_the_whole_trajectory(norm, make):
     assert last.backward_passes == whole.backward_passes
 
 
+def test_the_clean_input_may_be_the_best():
+    x = dense.inputs()
+    record = Record(x, 2, "last", best=True)
+    for place, loss in ((x, 2.0), (x + 1, 1.0)):
+        record.visit(record.place(place), x.new_full((len(x),), loss), x)
+    assert torch.equal(record.result(x + 2, x.new_zeros(len(x)))[3], x)
+
+
 def test_nothing_beyond_the_two_ends_is_held():
     x = dense.inputs()
     record = Record(x, 9, "last", best=True)
