@@ -12,7 +12,7 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
-from aajr.adversaries._evaluation import loss_at, over_budgets
+from aajr.adversaries._evaluation import loss_at, over_budgets, over_rows
 from aajr.adversaries._objectives import Divergence
 from aajr.geometry import Ball
 from aajr.geometry._around import Around, AroundBox
@@ -22,9 +22,6 @@ from aajr.trajectory import Objective, Reference, Trajectory
 @dataclass(frozen=True, eq=False)
 class Search(Adversary):
     """Proposes a point per query and keeps, per sample, the one of highest loss.
-
-    What is proposed depends on the number of queries so far, never on their total: a longer
-    search begins with the shorter one and cannot find less.
 
     Attributes:
         ball: the threat set.
@@ -55,27 +52,30 @@ class Search(Adversary):
         x, around = reference.inputs, self.ball.around(reference.inputs)
         first = self.propose(torch.zeros_like(x), around, 0, generator)
         start = loss_at(policy, self.objective, x + first, reference)
-        best, found, asked = first.clone(), start.clone(), len(x)
+        worst, highest, asked = first.clone(), start.clone(), len(x)
         rows, part = torch.arange(len(x), device=x.device), reference
+        best, found = first, start
         for query in range(1, self.queries):
             if self.until is not None:
-                standing = found[rows] <= self.until
+                standing = found <= self.until
                 if not bool(standing.all()):
-                    rows, around = rows[standing], around.rows(standing)
-                    part = part.rows(standing)
+                    worst[rows], highest[rows] = best, found
+                    rows, best, found = rows[standing], best[standing], found[standing]
+                    around, part = around.rows(standing), part.rows(standing)
                 if not len(rows):
                     break
-            delta = self.propose(best[rows], around, query, generator)
+            delta = self.propose(best, around, query, generator)
             loss = loss_at(policy, self.objective, around.x + delta, part)
-            better = loss > found[rows]
-            best[rows[better]], found[rows[better]] = delta[better], loss[better]
+            best = torch.where(over_rows(loss > found, delta), delta, best)
+            found = torch.maximum(found, loss)
             asked += len(rows)
+        worst[rows], highest[rows] = best, found
         return Trajectory(
             reference=reference,
-            points=torch.stack([x + first, x + best]),
+            points=torch.stack([x + first, x + worst]),
             gradients=torch.zeros_like(x).unsqueeze(0),
-            losses=torch.stack([start, found]),
-            worst=x + best,
+            losses=torch.stack([start, highest]),
+            worst=x + worst,
             event_dims=self.ball.budget_dims,
             forward_passes=1 + (self.queries if self.until is None else asked / len(x)),
         )
@@ -83,7 +83,7 @@ class Search(Adversary):
 
 @dataclass(frozen=True, eq=False)
 class RandomSearch(Search):
-    """The worst of many uniform draws from the ball.
+    """The worst of many uniform draws from the ball; a longer search begins with the shorter one.
 
     Attributes:
         ball: the threat set.
@@ -108,21 +108,33 @@ class RandomSearch(Search):
 
 @dataclass(frozen=True, eq=False)
 class Square(Search):
-    """The Square attack on vectors: redraw a random block of features on the ball's surface.
+    """The Square attack: redraw a random block of features on the ball's surface.
 
     On linf every feature of the block moves to a corner, ±ε s. On l2 the block takes a random
-    direction and all of ε that the other features leave. The block holds half of the
-    attackable features at first and halves after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and
-    8000 queries, down to one feature (two on l2). The features of a state have no
+    direction and all of ε that the other features leave. The features of a state have no
     neighbours, so a block is any subset, with a sign for each feature.
     On linf images, ``[batch, channels, height, width]`` with ``event_dims=3``, it is a square
-    window with a sign for each channel, and the first proposal has vertical stripes.
+    window with a sign for each channel, and the first proposal has vertical stripes. In a draw
+    on linf that would change nothing, one sign is flipped.
+
+    At query q ≥ 1 of N planned, the block holds the share
+
+        p(q) = max(0.8 · 2⁻ʰ, 4/N),  h = #{c ∈ C : 10⁴ q/N > c},
+        C = {10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000},
+
+    but never more than 0.8: of the attackable features, rounded up and at least two; on images,
+    of the pixels, in a window of side √(p · height · width), rounded and at least one. 0.8 and C
+    are the source's schedule for 10,000 queries. The bound 4/N is ours: with smaller blocks, few
+    queries would leave most features as the first proposal drew them. So are the two features:
+    one at a time stops at the first point that no single feature improves.
 
     Attributes:
         ball: the threat set.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         queries: evaluations of the policy.
         until: loss above which a row is finished.
+        planned: N; ``queries`` if None. With the same N, a longer search begins with the shorter
+            one and cannot find less.
 
     Example:
         >>> ball, g = Ball("linf", 0.5), torch.Generator().manual_seed(0)
@@ -133,22 +145,30 @@ class Square(Search):
     Source: Andriushchenko et al., Square attack, 2020, https://arxiv.org/abs/1912.00049.
     """
 
+    planned: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.planned is not None:
+            check_count("planned", self.planned)
+
     def propose(
         self, best: Tensor, around: Around, query: int, generator: torch.Generator
     ) -> Tensor:
         """The best so far with one block redrawn; the first proposal is all new."""
         x = around.x
         if isinstance(around, AroundBox) and x.ndim == 4 and around.budget_dims == 3:
-            return _window(best, around, query, generator)
+            if query == 0:
+                return _stripes(around, generator)
+            return _window(best, around, self._share(query), generator)
         if query == 0:
             noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             fresh = around.steepest(around.masked(noise))
             return around.project(self.ball.epsilon * fresh)
-        share = 0.5 ** (1 + _halvings(query))
+        share = self._share(query)
         if isinstance(around, AroundBox):
             return _corners(best, around, share, generator)
-        least = 1 if self.ball.norm == "linf" else 2
-        kept, noise = _redrawn(best, around, share, least, generator)
+        kept, noise = _redrawn(best, around, share, generator)
         fresh = around.steepest(around.masked(noise))
         if self.ball.norm == "linf":
             return around.project(kept + self.ball.epsilon * fresh)
@@ -156,37 +176,48 @@ class Square(Search):
         room = (self.ball.epsilon**2 - used**2).clamp_min(0).sqrt()
         return around.project(kept + room * fresh)
 
+    def _share(self, query: int) -> float:
+        """p(q)."""
+        planned = self.planned or self.queries
+        halvings = sum(10_000 * query > checkpoint * planned for checkpoint in _CHECKPOINTS)
+        return max(_FIRST * 0.5**halvings, min(_FIRST, _COVERAGE / planned))
 
-_FIRST_WINDOW = 0.8
+
+_FIRST = 0.8
 _CHECKPOINTS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_COVERAGE = 4
+_LEAST = 2
 
 
-def _halvings(query: int) -> int:
-    return sum(query > checkpoint for checkpoint in _CHECKPOINTS)
+def _stripes(around: AroundBox, generator: torch.Generator) -> Tensor:
+    """δ with a sign for each channel and column of every row."""
+    x = around.x
+    size = (*x.shape[:2], 1, x.shape[3])
+    up = torch.rand(size, generator=generator, device=x.device, dtype=x.dtype) < 0.5
+    return torch.where(up, around.high, around.low)
 
 
-def _window(best: Tensor, around: AroundBox, query: int, generator: torch.Generator) -> Tensor:
-    """δ with a square window of all rows redrawn, stripes at first."""
+def _window(best: Tensor, around: AroundBox, share: float, generator: torch.Generator) -> Tensor:
+    """δ with a square window, at the same place in all rows, redrawn and changed."""
     rows, channels, height, width = around.x.shape
-    dtype, device = around.x.dtype, around.x.device
-    if query == 0:
-        size = (rows, channels, 1, width)
-        up = torch.rand(size, generator=generator, device=device, dtype=dtype) < 0.5
-        return torch.where(up, around.high, around.low)
-    share = _FIRST_WINDOW * 0.5 ** _halvings(query)
+    device = around.x.device
     side = max(1, round((share * height * width) ** 0.5))
     place = torch.rand((2,), generator=generator, device=device, dtype=torch.float64).tolist()
     ends = [int(u * (max(n - side, 0) + 1)) for u, n in zip(place, (height, width), strict=True)]
     window = (..., slice(ends[0], ends[0] + side), slice(ends[1], ends[1] + side))
-    size = (rows, channels, 1, 1)
-    up = torch.rand(size, generator=generator, device=device, dtype=dtype) < 0.5
+    low, high = around.low[window], around.high[window]
+    uniform = torch.rand((rows, channels, 1, 1), generator=generator, device=device)
+    up = uniform < 0.5
+    same = (torch.where(up, high, low) == best[window]).flatten(1).all(1)
+    margin = (uniform - 0.5).abs()  # tells which channel to flip, whatever its sign
+    up ^= over_rows(same, up) & (margin == margin.amin(1, keepdim=True))
     delta = best.clone()
-    delta[window] = torch.where(up, around.high[window], around.low[window])
+    delta[window] = torch.where(up, high, low)
     return delta
 
 
 def _corners(best: Tensor, around: AroundBox, share: float, generator: torch.Generator) -> Tensor:
-    """δ with a share of each row's features, drawn with repetition, at their faces."""
+    """δ with a share of each row's features, drawn with repetition, at their faces; one moves."""
     x = around.x
     features = x[0].numel()
     order, most, free = None, features, torch.full((1, 1), features, device=x.device)
@@ -195,25 +226,29 @@ def _corners(best: Tensor, around: AroundBox, share: float, generator: torch.Gen
         order = (1 - allowed).argsort(dim=1, stable=True)
         free = allowed.sum(1, keepdim=True).long().clamp_min(1)
         most = int(free.amax())
-    size = (len(x), max(1, math.ceil(share * most)))
+    size = (len(x), max(_LEAST, math.ceil(share * most)))
     dtype = torch.promote_types(x.dtype, torch.float32)
     uniform = torch.rand(size, generator=generator, device=x.device, dtype=dtype)
     number = (uniform * (2 * free)).long()  # twice the feature, and one if it goes up
     chosen, up = number // 2, number % 2 == 1
     chosen = chosen if order is None else order.gather(1, chosen)
     low, high = (face.flatten(1).gather(1, chosen) for face in (around.low, around.high))
-    return best.flatten(1).scatter(1, chosen, torch.where(up, high, low)).reshape(x.shape)
+    flat = best.flatten(1)
+    one, bottom, top = chosen[:, :1], low[:, :1], high[:, :1]
+    other = torch.where(flat.gather(1, one) == top, bottom, top)
+    delta = flat.scatter(1, chosen, torch.where(up, high, low)).scatter_(1, one, other)
+    return delta.reshape(x.shape)
 
 
 def _redrawn(
-    best: Tensor, around: Around, share: float, least: int, generator: torch.Generator
+    best: Tensor, around: Around, share: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """δ without a block, a random share of each row's features, and noise on the block."""
     x = around.x
     uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     open_to = around.masked(1 + uniform).flatten(1)
     free = int((open_to > 0).sum(1).amax())
-    drawn = min(max(least, math.ceil(share * free)), x[0].numel())
+    drawn = min(max(_LEAST, math.ceil(share * free)), x[0].numel())
     chosen = open_to.topk(drawn, sorted=False).indices
     noise = torch.randn(chosen.shape, generator=generator, device=x.device, dtype=x.dtype)
     flat = best.flatten(1)

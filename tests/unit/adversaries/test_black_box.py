@@ -92,18 +92,17 @@ def test_smoothing_a_staircase_warns_and_queries_do_not(generator):
 def test_square_proposes_points_of_the_surface_that_share_all_but_a_block(norm, query):
     ball = Ball(norm, 0.3, scale=SCALE.repeat(4), mask=MASK.repeat(4))
     x, generator = dense.inputs(50, 20), torch.Generator().manual_seed(0)
-    attack = Square(ball, linear)
+    attack = Square(ball, linear, planned=10_000)
     best = attack.propose(torch.zeros_like(x), attack.ball.around(x), 0, generator)
     proposal = attack.propose(best, attack.ball.around(x), query, generator)
     sizes = ball.size(proposal)
     torch.testing.assert_close(sizes, torch.full_like(sizes, 0.3))
-    block = {0: 16, 1: 8, 11: 4, 60: 2, 300: 1, 10_000: 1}[query]
+    block = {0: 16, 1: 13, 11: 7, 60: 4, 300: 2, 10_000: 2}[query]
     if norm == "linf":
         assert torch.equal(proposal.abs() > 0, MASK.repeat(4).expand(50, -1))
     changed = ((proposal - best).abs() > 1e-12).sum(1)
-    limit = block if norm == "linf" else max(block, 2)
-    assert int(changed.max()) == limit if norm == "l2" else int(changed.max()) <= limit
-    assert int(changed.max()) > 0
+    assert int(changed.max()) == block if norm == "l2" else int(changed.max()) <= block
+    assert int(changed.min()) > 0
 
 
 def test_blocks_are_random_and_reach_every_attackable_feature():
@@ -159,6 +158,7 @@ def test_a_missing_cma_is_explained(monkeypatch):
     ("attack", "settings", "message"),
     [
         (Square, {"queries": 0}, "queries=0 is not allowed"),
+        (Square, {"planned": 0}, "planned=0 is not allowed"),
         (RandomSearch, {"queries": 1.5}, "queries=1.5 is not allowed"),
         (NES, {"steps": 0}, "steps=0 is not allowed"),
         (NES, {"samples": 0}, "samples=0 is not allowed"),
@@ -198,16 +198,61 @@ def total_of(output: Tensor, reference) -> Tensor:
     return output.sum(1)
 
 
-def test_square_moves_windows_of_images():
-    ball, x = Ball("linf", 0.3, event_dims=3), torch.zeros(4, 2, 8, 8)
-    attack, generator = Square(ball, total_of), torch.Generator().manual_seed(0)
+def side_by_formula(query: int, planned: int, pixels: int) -> int:
+    """max(1, round √(p · pixels)), p = max(0.8 · 2^-h, 4/N) and at most 0.8."""
+    times = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+    halvings = sum(round(query / planned - time, 12) > 0 for time in times)
+    share = min(0.8, max(0.8 / 2**halvings, 4 / planned))
+    return max(1, round((share * pixels) ** 0.5))
+
+
+@pytest.mark.parametrize("planned", [3, 50, 200, 5000, 10_000, 40_000])
+def test_windows_shrink_with_the_share_of_the_planned_queries(planned):
+    ball, x = Ball("linf", 0.3, event_dims=3), torch.zeros(4, 2, 16, 16)
+    attack, generator = Square(ball, total_of, queries=planned), torch.Generator().manual_seed(0)
     around = ball.around(x)
     stripes = attack.propose(x, around, 0, generator)
     assert torch.equal(stripes, stripes[:, :, :1].expand_as(stripes))
-    for query, side in ((1, 7), (11, 5), (300, 3), (10_000, 1)):
+    for query in {1, *(planned * part // 1000 + 1 for part in (3, 10, 30, 70, 150, 300, 500, 900))}:
         delta = attack.propose(torch.zeros_like(x), around, query, generator)
         changed = (delta != 0)[0, 0]
+        side = side_by_formula(query, planned, 256)
         assert torch.equal((delta != 0), changed.expand_as(delta))
         assert changed.any(0).sum() == changed.any(1).sum() == side
         assert int(changed.sum()) == side * side
         torch.testing.assert_close(delta.abs().amax((1, 2, 3)), torch.full((4,), 0.3))
+
+
+@pytest.mark.parametrize("shape", [(500, 1, 5, 5), (500, 3, 5, 5), (500, 3), (500, 30)])
+def test_square_wastes_no_query_on_the_best_point_itself(shape):
+    ball, x = Ball("linf", 0.3, event_dims=len(shape) - 1), torch.zeros(shape)
+    attack, generator = Square(ball, total_of, planned=10_000), torch.Generator().manual_seed(0)
+    best = attack.propose(x, ball.around(x), 0, generator)
+    for query in (1, 60, 9000):
+        delta = attack.propose(best, ball.around(x), query, generator)
+        assert bool((delta != best).flatten(1).any(1).all())
+        assert bool((delta.abs() == delta.abs().amax()).all())
+
+
+def test_signs_of_one_pixel_are_uniform_but_for_the_present_ones():
+    """Each of three channels flips alone in 1/8 + 1/24, two or three together in 1/8."""
+    ball, x = Ball("linf", 0.3, event_dims=3), torch.zeros(40_000, 3, 1, 1)
+    around, generator = ball.around(x), torch.Generator().manual_seed(0)
+    delta = Square(ball, total_of).propose(around.high, around, 199, generator)
+    flips = (delta < 0).flatten(1).long() @ torch.tensor([1, 2, 4])
+    share = torch.bincount(flips, minlength=8) / len(x)
+    expected = torch.tensor([0, 1 / 6, 1 / 6, 1 / 8, 1 / 6, 1 / 8, 1 / 8, 1 / 8])
+    torch.testing.assert_close(share, expected, atol=0.01, rtol=0)
+
+
+def test_few_queries_reach_what_they_should_on_a_linear_loss():
+    """On images of 16 × 16, 200 queries: 0.34 of the optimum, 0.21 at the pace of 10,000."""
+    ball = Ball("linf", 0.1, event_dims=3)
+    cost = torch.randn(3 * 256, generator=torch.Generator().manual_seed(1))
+
+    def gain(output: Tensor, reference) -> Tensor:
+        return output @ cost / (0.1 * cost.abs().sum())
+
+    x, generator = torch.zeros(32, 3, 16, 16), torch.Generator().manual_seed(0)
+    found = Square(ball, gain, queries=200)(torch.nn.Flatten(), x, generator)
+    assert float(found.losses[-1].mean()) > 0.3

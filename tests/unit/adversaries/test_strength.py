@@ -193,7 +193,7 @@ LONGER = {
     "smoothed": [lambda b, n=n: SmoothedAscent(b, total, steps=n) for n in (1, 3, 9)],
     "nes restarts": [lambda b, n=n: NES(b, total, steps=2, restarts=n) for n in (1, 2, 4)],
     "random search": [lambda b, n=n: RandomSearch(b, total, n) for n in (1, 5, 25, 125)],
-    "square": [lambda b, n=n: Square(b, total, n) for n in (1, 5, 25, 125)],
+    "square": [lambda b, n=n: Square(b, total, n, planned=125) for n in (1, 5, 25, 125)],
     "nes": [lambda b, n=n: NES(b, total, steps=n) for n in (1, 3, 9)],
     "spsa": [lambda b, n=n: SPSA(b, total, steps=n) for n in (1, 3, 9)],
     "cma_es": [lambda b, n=n: CMAES(b, total, generations=n) for n in (1, 3, 9)],
