@@ -15,7 +15,7 @@ from aajr import Ball, ProjectedGradientAscent
 from aajr.adversaries import CrossEntropy, Margin, Square
 from benchmarks.recording import record
 
-ROWS, SIDE, CLASSES, STEPS, QUERIES, ROUNDS = 256, 16, 10, 10, 200, 9
+ROWS, SIDE, CLASSES, STEPS, QUERIES, ROUNDS = 256, 16, 10, 10, 200, 15
 LINF, L2 = 0.02, 0.4
 
 
@@ -67,21 +67,23 @@ def trained(policy: nn.Module, images: Images) -> nn.Module:
     return policy.eval()
 
 
-def attacks(policy: nn.Module, x: Tensor, y: Tensor) -> dict[str, dict[str, Callable[[], Tensor]]]:
-    """By case and library."""
+def attacks(
+    policy: nn.Module, x: Tensor, y: Tensor, seed: int
+) -> dict[str, dict[str, Callable[[], Tensor]]]:
+    """By case and library; foolbox and torchattacks' PGD draw from the global generator."""
     model, data = foolbox.PyTorchModel(policy, bounds=(0, 1)), {"label": y}
     box = Ball("linf", LINF, low=0.0, high=1.0, event_dims=3)
     sphere = Ball("l2", L2, low=0.0, high=1.0, event_dims=3)
 
     def ours(attack):
-        return lambda: attack(policy, x, torch.Generator().manual_seed(0), data).worst
+        return lambda: attack(policy, x, torch.Generator().manual_seed(seed), data).worst
 
     def theirs(attack, epsilon):
         return lambda: attack(model, x, y, epsilons=epsilon)[1]
 
     size, length = 2.5 * LINF / STEPS, 2.5 * L2 / STEPS
     square = Square(box, Margin(), queries=QUERIES, until=0.0)
-    rival = torchattacks.Square(policy, eps=LINF, n_queries=QUERIES, seed=0)
+    rival = torchattacks.Square(policy, eps=LINF, n_queries=QUERIES, seed=seed)
     linf, l2 = foolbox.attacks.LinfPGD, foolbox.attacks.L2PGD
     return {
         "linf": {
@@ -100,29 +102,39 @@ def attacks(policy: nn.Module, x: Tensor, y: Tensor) -> dict[str, dict[str, Call
     }
 
 
-def measured(policy: nn.Module, y: Tensor, libraries: dict[str, Callable[[], Tensor]]) -> dict:
-    """Median CPU seconds, ratio to the fastest rival, loss and success."""
-    seconds: dict[str, list[float]] = {name: [] for name in libraries}
-    scores = {}
-    for _ in range(ROUNDS):
+def measured(rounds: list[dict[str, Callable[[], Tensor]]], policy: nn.Module, y: Tensor) -> dict:
+    """Median CPU seconds, ratio to the fastest rival, loss and success over the rounds' seeds."""
+    seconds: dict[str, list[float]] = {name: [] for name in rounds[0]}
+    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in rounds[0]}
+    for seed, libraries in enumerate(rounds):
         for name, attack in libraries.items():
+            torch.manual_seed(seed)
             began = time.process_time()
             point = attack()
             seconds[name].append(time.process_time() - began)
-            with torch.no_grad():
-                output = policy(point)
-            loss = float(nn.functional.cross_entropy(output, y))
-            scores[name] = {
-                "loss": loss,
-                "success": float((output.argmax(1) != y).float().mean()),
-            }
+            scores[name].append(scored(policy, point, y))
     rivals = [times for name, times in seconds.items() if name != "aajr"]
     fastest = [min(times) for times in zip(*rivals, strict=True)]
     ratios = [own / other for own, other in zip(seconds["aajr"], fastest, strict=True)]
-    medians = {
-        name: {"seconds": statistics.median(t), **scores[name]} for name, t in seconds.items()
-    }
-    return {"ratio_to_faster_peer": statistics.median(ratios), **medians}
+    table = {name: summary(times, scores[name]) for name, times in seconds.items()}
+    return {"ratio_to_faster_peer": statistics.median(ratios), **table}
+
+
+@torch.no_grad()
+def scored(policy: nn.Module, point: Tensor, y: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy, and the share of rows that are misclassified."""
+    output = policy(point)
+    wrong = (output.argmax(1) != y).float().mean()
+    return float(nn.functional.cross_entropy(output, y)), float(wrong)
+
+
+def summary(seconds: list[float], scores: list[tuple[float, float]]) -> dict[str, float]:
+    """Means over seeds, with their standard errors."""
+    found = {"seconds": statistics.median(seconds)}
+    for name, values in zip(("loss", "success"), zip(*scores, strict=True), strict=True):
+        found[name] = statistics.mean(values)
+        found[f"{name}_standard_error"] = statistics.stdev(values) / len(values) ** 0.5
+    return found
 
 
 def main() -> None:
@@ -132,12 +144,13 @@ def main() -> None:
     for name, policy in policies().items():
         trained(policy, images)
         x, y = images.batch()
-        for case, libraries in attacks(policy, x, y).items():
-            table[f"{name}, {case}"] = found = measured(policy, y, libraries)
+        rounds = [attacks(policy, x, y, seed) for seed in range(ROUNDS)]
+        for case in rounds[0]:
+            table[f"{name}, {case}"] = found = measured([r[case] for r in rounds], policy, y)
             print(f"{name}, {case}: {found}", flush=True)
     record(
         "peers",
-        {"rows": ROWS, "steps": STEPS, "queries": QUERIES, "cases": table},
+        {"rows": ROWS, "steps": STEPS, "queries": QUERIES, "seeds": ROUNDS, "cases": table},
         "make bench-peers",
     )
 
