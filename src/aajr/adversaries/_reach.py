@@ -33,7 +33,7 @@ class Watched:
         rows = len(self.x)
         if point.shape[1:] != self.x.shape[1:] or len(point) % rows:
             return False
-        return all(torch.equal(part, self.x) for part in point.split(rows))
+        return all(torch.equal(part, self.x) for part in torch.split(point, rows))
 
 
 def reached(watched: Watched, trajectory: Trajectory) -> bool:
