@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from aajr.evaluation.facts import PACKAGES, machine_facts, version_facts
+from aajr.report.provenance import PACKAGES, machine_facts, version_facts
 
 
 def record(name: str, figures: dict, command: str = "make bench") -> None:

@@ -6,9 +6,11 @@ import time
 import torch
 import vmas
 
-from aajr.envs.hide_and_seek import HideAndSeek, HideAndSeekConfig, make_torchrl_env
-from aajr.training import Actor, AdversaryConfig, PenaltyConfig, PPOConfig, TrainConfig, Trainer
-from aajr.training.collection import FrozenTeam, LearningTeam, collect
+from aajr.arena.agents import Actor
+from aajr.arena.collection import FrozenTeam, LearningTeam, collect
+from aajr.arena.ppo import PPOConfig
+from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, make_torchrl_env
+from aajr.hide_and_seek.training import AdversaryConfig, PenaltyConfig, TrainConfig, Trainer
 from benchmarks.recording import record
 
 GAME = HideAndSeekConfig()

@@ -18,7 +18,7 @@ from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
 from ray.tune.registry import register_env
 
 import aajr
-from aajr.envs.hide_and_seek import HideAndSeekConfig, parallel_env
+from aajr.hide_and_seek.game import HideAndSeekConfig, parallel_env
 from aajr.integrations.rllib import Robustness, RobustPPOTorchLearner
 
 TEAMS = ("hider", "seeker")

@@ -16,7 +16,8 @@ from typing import Any
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from aajr.evaluation.language import (
+from aajr.integrations.trl import Robustness, robustify
+from aajr.studies.language import (
     EmbeddingAscent,
     Tools,
     WordSearch,
@@ -28,7 +29,6 @@ from aajr.evaluation.language import (
     tiny_llama,
     tokenizer,
 )
-from aajr.integrations.trl import Robustness, robustify
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ import tempfile
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from aajr.evaluation.language import (
+from aajr.integrations.trl import Robustness, robustify
+from aajr.studies.language import (
     EmbeddingAscent,
     Negotiation,
     WordSearch,
@@ -21,7 +22,6 @@ from aajr.evaluation.language import (
     tiny_llama,
     tokenizer,
 )
-from aajr.integrations.trl import Robustness, robustify
 
 
 def main() -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from aajr.envs.hide_and_seek import HideAndSeekConfig
-from aajr.evaluation.episodes import Match
-from aajr.evaluation.page import write_report
-from aajr.evaluation.report import record_replay
-from aajr.training.models import Actor
+from aajr.arena.agents import Actor
+from aajr.arena.episodes import Match
+from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.replay import record_replay
+from aajr.studies.comparison.page import write_report
 from tests.browser.chromium import Browser, find_chromium
-from tests.unit.evaluation.report.parts import make_actor
-from tests.unit.evaluation.synthetic_results import make_results
+from tests.unit.hide_and_seek.replay.parts import make_actor
+from tests.unit.studies.comparison.synthetic_results import make_results
 
 
 def pytest_configure(config):

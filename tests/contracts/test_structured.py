@@ -19,8 +19,8 @@ from aajr.adversaries import (
     SubsetSearch,
     TemporallyCoupled,
 )
+from aajr.arena.learned import DirectedAdversary, LearnedAdversary
 from aajr.geometry import Dropped, Quantised, Sparse
-from aajr.training.learned import DirectedAdversary, LearnedAdversary
 from tests import dense
 from tests.contracts.adversary_contract import (
     BALLS,

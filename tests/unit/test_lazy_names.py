@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ("aajr", "aajr.certification", "aajr.training", "aajr.envs.hide_and_seek")
+PACKAGES = ("aajr", "aajr.certification", "aajr.hide_and_seek.training", "aajr.hide_and_seek.game")
 ONE_BALL = """
 import sys, aajr
 assert not {name for name in sys.modules if name.startswith("aajr.")} - {

@@ -9,16 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aajr.evaluation.contenders import Contender
-from aajr.evaluation.evaluation_tables import (
-    attack_table,
-    comparison_table,
-    coordination_table,
-    standing_table,
-)
-from aajr.evaluation.examination import Examination, Subject
-from aajr.evaluation.standings import THRESHOLDS, comparisons, standings
-from aajr.evaluation.trials import Assessment, Evaluation
+from aajr.arena.examination import Examination, Subject
+from aajr.arena.method_comparison import THRESHOLDS, comparisons, standings
+from aajr.arena.records import Assessment, Evaluation
+from aajr.arena.tables import attack_table, comparison_table, coordination_table, standing_table
+from aajr.hide_and_seek.training.trained_teams import Contender
 
 
 def examine(

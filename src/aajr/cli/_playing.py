@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aajr.envs.hide_and_seek import HideAndSeekConfig, Team, make_torchrl_env
-from aajr.training.collection import FrozenTeam, Player, collect
-from aajr.training.models import ACTION_HEADS, Actor, greedy_heads
-from aajr.training.trainer import load_actor
+from aajr.arena.agents import ACTION_HEADS, Actor, greedy_heads
+from aajr.arena.collection import FrozenTeam, Player, collect
+from aajr.hide_and_seek.game import HideAndSeekConfig, Team, make_torchrl_env
+from aajr.hide_and_seek.training.trainer import load_actor
 
 _EPISODES = 16
 

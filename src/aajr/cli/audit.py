@@ -14,7 +14,7 @@ import tyro
 
 from aajr._settings import check_count
 from aajr.certification import AuditBudget
-from aajr.envs.hide_and_seek import HideAndSeekConfig, Team
+from aajr.hide_and_seek.game import HideAndSeekConfig, Team
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,14 +64,14 @@ def audit(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from aajr.adversaries import MaskedGradientWarning
+    from aajr.arena.checkpoints import load_checkpoint
     from aajr.certification import STAGES, EpsilonUnitWarning, write_audit
     from aajr.certification import audit as audit_policy
     from aajr.cli._playing import played_states
-    from aajr.evaluation.contenders import game_of
     from aajr.geometry import Ball
-    from aajr.training.checkpoints import load_checkpoint
-    from aajr.training.threats import attackable_features
-    from aajr.training.trainer import load_actor
+    from aajr.hide_and_seek.game.threats import attackable_features
+    from aajr.hide_and_seek.training.trained_teams import game_of
+    from aajr.hide_and_seek.training.trainer import load_actor
 
     check_count("states", states)
     console = Console()

@@ -12,8 +12,8 @@ from rich.progress import track
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from aajr.evaluation.crossplay import CrossPlay
-    from aajr.evaluation.statistics import Interval
+    from aajr.statistics.intervals import Interval
+    from aajr.studies.crossplay import CrossPlay
 
 
 def crossplay(
@@ -36,8 +36,8 @@ def crossplay(
         seed: of the starts, the same for all matches.
         output: directory of crossplay.json and of the heat-map.
     """
-    from aajr.evaluation.contenders import contenders
-    from aajr.evaluation.crossplay import cross_play, crossplay_of, write_crossplay
+    from aajr.hide_and_seek.training.trained_teams import contenders
+    from aajr.studies.crossplay import cross_play, crossplay_of, write_crossplay
 
     hiders = contenders(checkpoints, "hider")
     seekers = contenders(opponents or checkpoints, "seeker")

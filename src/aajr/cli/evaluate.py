@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from aajr.evaluation.settings import SuiteName
-from aajr.training.threats import Threat
+from aajr.arena.settings import SuiteName
+from aajr.arena.threats import Threat
 
 
 def evaluate(
@@ -48,11 +48,11 @@ def evaluate(
     """
     from rich.console import Console
 
+    from aajr.arena.examination import Examination, evaluation_of
+    from aajr.arena.records import write_evaluation
+    from aajr.arena.suites import suite_of
     from aajr.cli._examining import conclusions, examine, print_evaluation
-    from aajr.evaluation.contenders import contenders
-    from aajr.evaluation.examination import Examination, evaluation_of
-    from aajr.evaluation.suites import suite_of
-    from aajr.evaluation.trials import write_evaluation
+    from aajr.hide_and_seek.training.trained_teams import contenders
 
     plan = Examination(suite_of(suite), threat, _radii(eps), episodes, seed)
     hiders, seekers = contenders(checkpoints, "hider"), contenders(opponents, "seeker")

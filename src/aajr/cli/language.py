@@ -31,7 +31,7 @@ def language(
     """
     from rich.console import Console
 
-    from aajr.evaluation.language import PROTOCOLS, render, study, write
+    from aajr.studies.language import PROTOCOLS, render, study, write
 
     directory = output or Path("results") / "language" / preset
     results = study(PROTOCOLS[preset], work, workers)

@@ -30,7 +30,7 @@ def language_cost(
     """
     from rich.console import Console
 
-    from aajr.evaluation.smollm import PRESETS, render, study, write
+    from aajr.studies.language_cost import PRESETS, render, study, write
 
     directory = output or Path("results") / "language-cost" / preset
     results = study(PRESETS[preset], work)

@@ -28,7 +28,7 @@ def report(
     """
     from rich.console import Console
 
-    from aajr.evaluation.page import read_chapter, write_page
+    from aajr.studies.comparison.page import read_chapter, write_page
 
     if not runs:
         raise ValueError("runs is empty; give at least one directory with a results.json")

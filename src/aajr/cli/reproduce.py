@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from aajr.evaluation.presets import PresetName
-from aajr.evaluation.presets import preset as find_preset
+from aajr.studies.comparison.presets import PresetName
+from aajr.studies.comparison.presets import preset as find_preset
 
 if TYPE_CHECKING:
-    from aajr.evaluation.workers import Pool
+    from aajr.studies.workers import Pool
 
 
 def reproduce(
@@ -46,11 +46,11 @@ def reproduce(
     """
     from rich.console import Console
 
-    from aajr.evaluation.page import write_report
-    from aajr.evaluation.report import read_replay
-    from aajr.evaluation.reproduce import reproduce as run_comparison
-    from aajr.evaluation.reproduce import workspace
-    from aajr.evaluation.table import render_table
+    from aajr.hide_and_seek.replay import read_replay
+    from aajr.studies.comparison.page import write_report
+    from aajr.studies.comparison.reproduce import reproduce as run_comparison
+    from aajr.studies.comparison.reproduce import workspace
+    from aajr.studies.comparison.tables import render_table
 
     directory = output or Path("results") / preset
     chosen = find_preset(preset)
@@ -65,11 +65,11 @@ def reproduce(
 
 def _pool(workers: int | None, ray: tuple[str, ...] | None, work: Path) -> Pool:
     if ray is None:
-        from aajr.evaluation.workers import Workers
+        from aajr.studies.workers import Workers
 
         return Workers(workers)
     if len(ray) > 1:
         raise ValueError(f"--ray {' '.join(ray)} names {len(ray)} addresses; give one or none")
-    from aajr.evaluation.ray_workers import RayWorkers  # only here: Ray is an extra
+    from aajr.studies.ray_workers import RayWorkers  # only here: Ray is an extra
 
     return RayWorkers(work, address=ray[0] if ray else None, count=workers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aajr.evaluation.presets import PresetName
+from aajr.studies.comparison.presets import PresetName
 
 
 def stability(
@@ -32,7 +32,7 @@ def stability(
     """
     from rich.console import Console
 
-    from aajr.evaluation.stability import PROTOCOLS, render, study, write
+    from aajr.studies.stability import PROTOCOLS, render, study, write
 
     directory = output or Path("results") / "stability"
     results = study(PROTOCOLS[preset], work, workers)

@@ -41,7 +41,7 @@ def theory(
     """
     from rich.console import Console
 
-    from aajr.evaluation.theory import PRESETS, render, study, violations, write
+    from aajr.studies.theory import PRESETS, render, study, violations, write
 
     config = dataclasses.replace(PRESETS[preset], seed=seed)
     if problems is not None:

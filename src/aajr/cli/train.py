@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from aajr.training.config import TrainConfig
+from aajr.hide_and_seek.training.config import TrainConfig
 
 
 def train(
@@ -38,8 +38,8 @@ def train(
         TimeRemainingColumn,
     )
 
-    from aajr.training.loggers import build_logger
-    from aajr.training.trainer import Trainer, load_actor
+    from aajr.hide_and_seek.training.loggers import build_logger
+    from aajr.hide_and_seek.training.trainer import Trainer, load_actor
 
     frozen = [team for team in ("hider", "seeker") if team not in config.learners]
     actors = [load_actor(path, team) for path in opponents for team in frozen]  # type: ignore[arg-type]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from aajr.training.threats import Threat
+from aajr.arena.threats import Threat
 
 if TYPE_CHECKING:
     from aajr.adversaries import Adversary
-    from aajr.envs.hide_and_seek import HideAndSeekConfig
-    from aajr.training.models import Actor
+    from aajr.arena.agents import Actor
+    from aajr.hide_and_seek.game import HideAndSeekConfig
 
 AttackName = Literal["none", "noise", "pgd_mad"]
 
@@ -53,12 +53,12 @@ def watch(
     from rich.console import Console
     from rich.live import Live
 
-    from aajr.evaluation.contenders import game_of
-    from aajr.evaluation.episodes import Match
-    from aajr.evaluation.report import frame_text, record_episode, write_gif
-    from aajr.evaluation.report._record import game_facts
-    from aajr.training.checkpoints import load_checkpoint
-    from aajr.training.trainer import load_actor
+    from aajr.arena.checkpoints import load_checkpoint
+    from aajr.arena.episodes import Match
+    from aajr.hide_and_seek.replay import frame_text, record_episode, write_gif
+    from aajr.hide_and_seek.replay._record import game_facts
+    from aajr.hide_and_seek.training.trained_teams import game_of
+    from aajr.hide_and_seek.training.trainer import load_actor
 
     if not 1 <= fps <= 50:
         raise ValueError(f"fps={fps} is not allowed; give 1 to 50")
@@ -91,9 +91,9 @@ def _adversary(
     name: AttackName, actor: Actor, game: HideAndSeekConfig, threat: Threat, epsilon: float
 ) -> Adversary | None:
     from aajr.adversaries import UniformNoise
-    from aajr.evaluation.report import strongest_change
     from aajr.geometry import Ball
-    from aajr.training.threats import attackable_features
+    from aajr.hide_and_seek.game.threats import attackable_features
+    from aajr.hide_and_seek.replay import strongest_change
 
     if name == "none":
         return None

@@ -35,7 +35,7 @@ def yardstick(
     """
     from rich.console import Console
 
-    from aajr.evaluation.yardstick import PROTOCOLS, render, study, write
+    from aajr.studies.mujoco import PROTOCOLS, render, study, write
 
     directory = output or Path("results") / "yardstick" / preset
     results = study(PROTOCOLS[preset], work, workers)

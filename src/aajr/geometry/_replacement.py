@@ -51,7 +51,8 @@ class Dropped(Replacement):
 
     Attributes:
         groups: number of each feature's group in the shape of one sample, -1 for features that
-            cannot be lost; see :func:`aajr.training.items.observed_items` for hide-and-seek.
+            cannot be lost; see :func:`aajr.hide_and_seek.game.items.observed_items` for
+            hide-and-seek.
         budget: k.
         fill: what a lost feature shows, broadcastable to one sample; zero, or its mean.
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from aajr import Ball, Critic, MaskedGradientWarning
 from aajr._errors import ContractError
+from aajr.arena.agents import Actor
 from aajr.certification import AuditBudget, EpsilonUnitWarning, audit, certified_radius
 from aajr.certification import _certificates as certificates
 from aajr.certification._quantities import find
 from aajr.theory import membership, network_constants
-from aajr.training.models import Actor
 from tests.unit.certification.networks import linear, network, orthogonal_chain
 
 FAST = AuditBudget(steps=10, restarts=8, queries=120, random_directions=4, radius_steps=6)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from aajr.arena.agents import Actor
 from aajr.certification import UnsupportedLayersError
 from aajr.certification._network import supported_network
-from aajr.training.models import Actor
 
 
 class Squared(nn.Linear):

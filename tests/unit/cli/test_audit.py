@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from aajr.arena.agents import Actor
+from aajr.arena.ppo import PPOConfig
 from aajr.cli._playing import played_states
-from aajr.envs.hide_and_seek import HideAndSeekConfig
-from aajr.training import Trainer
-from aajr.training.config import PPOConfig, TrainConfig
-from aajr.training.models import Actor
-from aajr.training.trainer import load_actor
+from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.training import Trainer
+from aajr.hide_and_seek.training.config import TrainConfig
+from aajr.hide_and_seek.training.trainer import load_actor
 
 GAME = HideAndSeekConfig(n_hiders=2, n_seekers=2, n_boxes=1, max_steps=6)
 FAST = ["--budget.steps", "4", "--budget.restarts", "10", "--budget.queries", "30"]

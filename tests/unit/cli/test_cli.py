@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aajr.evaluation.records import read_results
-from aajr.evaluation.trials import read_evaluation
+from aajr.arena.records import read_evaluation
+from aajr.studies.comparison.records import read_results
 
 AAJR = Path(sys.executable).with_name("aajr")
 TINY = [

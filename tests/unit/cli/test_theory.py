@@ -8,9 +8,9 @@ from functools import partial
 
 import pytest
 
-import aajr.evaluation.theory as package
-from aajr.evaluation.theory import TheoryConfig
-from aajr.evaluation.theory._price import PriceConfig
+import aajr.studies.theory as package
+from aajr.studies.theory import TheoryConfig
+from aajr.studies.theory._price import PriceConfig
 
 TINY = TheoryConfig(
     problems=10,

@@ -10,8 +10,8 @@ from benchmarl.environments import VmasClass, task_config_registry
 from benchmarl.environments.common import Task
 from torchrl.envs import EnvBase
 
-from aajr.envs.hide_and_seek import HideAndSeek, HideAndSeekConfig
-from aajr.envs.hide_and_seek.torchrl_env import HorizonVmasEnv
+from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig
+from aajr.hide_and_seek.game.torchrl_env import HorizonVmasEnv
 
 
 class HideAndSeekClass(VmasClass):  # type: ignore[misc]

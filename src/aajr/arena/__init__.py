@@ -1,0 +1,1 @@
+"""Any agent in any environment: attacks and suites, episodes, critics, records."""

@@ -1,0 +1,258 @@
+"""How the attacks of the suites are built: from the ball of the threat and the victim.
+
+The attacks that climb a task objective use the first fitted critic, so that attacks by gradient
+and without gradients can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from aajr._modes import Policy
+from aajr.adversaries import (
+    CMAES,
+    NES,
+    SPSA,
+    Adversary,
+    AttackOn,
+    AutoPGD,
+    CoordinateAscent,
+    EpisodeBudget,
+    LeastValue,
+    Mixture,
+    ProjectedGradientAscent,
+    RandomSearch,
+    SmoothedAscent,
+    SparseAscent,
+    Square,
+    SubsetSearch,
+    Targeted,
+    TemporallyCoupled,
+    Transfer,
+    UniformNoise,
+    fgsm,
+)
+from aajr.arena.learned import Kind
+from aajr.arena.victim import Victim
+from aajr.geometry import Ball, Delayed, Dropped, Frozen, Quantised, Sparse, ThreatSet
+from aajr.hide_and_seek.game.items import lying_teammates, observed_items
+from aajr.trajectory import Objective, Reference, Trajectory
+
+Builder = Callable[[Ball, Victim], Adversary]
+
+ITEMS = "items (teammates or opponents perceived)"
+VIEWS = "late views of all attackable features"
+CLAIMS = "L∞, observation units; any claim within the arena"
+LOGITS = "L∞, logits"
+
+LOST_ITEMS = 2
+"""Items that ``dropped`` and ``frozen`` change."""
+
+SPARSE_FEATURES = 4
+"""Features that ``sparse`` changes."""
+
+DELAY = 4
+"""Greatest delay, in steps, of ``delayed``."""
+
+LOGIT_BUDGET = 1.0
+"""Radius of ``actions``."""
+
+
+def noise(ball: Ball, victim: Victim) -> Adversary:
+    """Uniform noise."""
+    return UniformNoise(ball)
+
+
+def fast_gradient(ball: Ball, victim: Victim) -> Adversary:
+    """One step of size ε against the critic."""
+    return fgsm(ball, _task(victim))
+
+
+def pgd_mad(ball: Ball, victim: Victim) -> Adversary:
+    """The greatest change of the action distribution."""
+    return _ascent(ball, victim, victim.divergence)
+
+
+def apgd_mad(ball: Ball, victim: Victim) -> Adversary:
+    """The same with step sizes that adapt."""
+    effort = victim.effort
+    return AutoPGD(ball, victim.divergence, steps=2 * effort.steps, restarts=effort.restarts)
+
+
+def critic(index: int) -> Builder:
+    """The action of least value, by a fitted critic."""
+    return lambda ball, victim: _ascent(ball, victim, victim.least(victim.critic(index)))
+
+
+def value(ball: Ball, victim: Victim) -> Adversary:
+    """The observation that looks worst to V."""
+    return AttackOn(victim.state_value, _ascent(ball, victim, LeastValue()))
+
+
+def targeted(ball: Ball, victim: Victim) -> Adversary:
+    """The entry of every head that the critic values least, as a target."""
+    search = _ascent(ball, victim, Targeted(victim.metric))
+    return TowardsTarget(search, victim.least_action)
+
+
+def robust_sarsa(weight: float) -> Builder:
+    """The action of least value, by Robust Sarsa's Q."""
+    return lambda ball, victim: _ascent(ball, victim, victim.least(victim.robust_sarsa(weight)))
+
+
+def rs_mad(weight: float) -> Builder:
+    """Robust Sarsa and MAD mixed, each in units of its own scale."""
+
+    def build(ball: Ball, victim: Victim) -> Adversary:
+        sarsa, mad = victim.least(victim.robust_sarsa(0.1)), victim.divergence
+        scales = victim.scale(sarsa, ball), victim.scale(mad, ball)
+        return _ascent(ball, victim, Mixture(sarsa, mad, weight, *scales))
+
+    return build
+
+
+def smoothed(ball: Ball, victim: Victim) -> Adversary:
+    """Gradients averaged over jittered points."""
+    effort = victim.effort
+    return SmoothedAscent(ball, _task(victim), steps=effort.steps, restarts=effort.restarts)
+
+
+def random_search(ball: Ball, victim: Victim) -> Adversary:
+    """The worst of many draws."""
+    return RandomSearch(ball, _task(victim), queries=victim.effort.queries)
+
+
+def square(ball: Ball, victim: Victim) -> Adversary:
+    """Square."""
+    return Square(ball, _task(victim), queries=victim.effort.queries)
+
+
+def nes(ball: Ball, victim: Victim) -> Adversary:
+    """Natural evolution strategies."""
+    return NES(ball, _task(victim), steps=victim.effort.steps, samples=_pairs(victim))
+
+
+def spsa(ball: Ball, victim: Victim) -> Adversary:
+    """Simultaneous perturbations."""
+    return SPSA(ball, _task(victim), steps=victim.effort.steps, samples=_pairs(victim))
+
+
+def cma_es(ball: Ball, victim: Victim) -> Adversary:
+    """CMA-ES, a strategy for every decision."""
+    return CMAES(ball, _task(victim), generations=victim.effort.generations)
+
+
+def transfer(ball: Ball, victim: Victim) -> Adversary:
+    """What fools an imitation of the victim."""
+    return Transfer(victim.imitation, _ascent(ball, victim, _task(victim)))
+
+
+def learned(kind: Kind) -> Builder:
+    """An attacker trained on the victim at this ε."""
+    return lambda ball, victim: victim.attacker(kind, ball)
+
+
+def sparse(ball: Ball, victim: Victim) -> Adversary:
+    """A few features, each by at most ε."""
+    effort, few = victim.effort, Sparse(ball, SPARSE_FEATURES)
+    return SparseAscent(few, _task(victim), steps=effort.steps, restarts=effort.restarts)
+
+
+def quantised(ball: Ball, victim: Victim) -> Adversary:
+    """Every feature by -ε, 0 or ε, found without gradients."""
+    grid = Quantised(ball, ball.epsilon)
+    return CoordinateAscent(grid, _task(victim), sweeps=victim.effort.sweeps, restarts=0)
+
+
+def temporal(ball: Ball, victim: Victim) -> Adversary:
+    """Perturbations that change by at most ε/4 from step to step."""
+    return TemporallyCoupled(_ascent(ball, victim, _task(victim)), reach=ball.epsilon / 4)
+
+
+def episode_budget(ball: Ball, victim: Victim) -> Adversary:
+    """Perturbations that add up to a quarter of an episode's worth of ε."""
+    total = ball.epsilon * victim.match.config.max_steps / 4
+    return EpisodeBudget(_ascent(ball, victim, _task(victim)), total)
+
+
+def dropped(ball: Ball, victim: Victim) -> Adversary:
+    """Items that are not perceived at all."""
+    lost = Dropped(observed_items(victim.match.config, "hider"), LOST_ITEMS)
+    return SubsetSearch(lost, _task(victim))
+
+
+def frozen(ball: Ball, victim: Victim) -> Adversary:
+    """Items that stay where they were a step ago."""
+    stale = Frozen(observed_items(victim.match.config, "hider"), LOST_ITEMS)
+    return SubsetSearch(stale, _task(victim))
+
+
+def delayed(ball: Ball, victim: Victim) -> Adversary:
+    """All that is attackable is shown late, by the worst number of steps."""
+    if victim.mask is None:
+        raise ValueError("victim.mask is None; say which features may be shown late")
+    late = Delayed(victim.mask.long() - 1, DELAY)
+    return SubsetSearch(late, _task(victim))
+
+
+def lies(ball: Ball, victim: Victim) -> Adversary:
+    """Two fifths of the hiders tell the others any place in the arena."""
+    match = victim.match
+    hiders = match.config.n_hiders
+    liars = range(hiders - max(1, 2 * hiders // 5), hiders)
+    told = lying_teammates(match.config, "hider", liars).repeat(match.episodes, 1)
+    return _ascent(Ball("linf", 4.0, mask=told, low=-2.0, high=2.0), victim, _task(victim))
+
+
+def actions(ball: Ball, victim: Victim) -> Adversary:
+    """The logits are shifted towards the action of least value."""
+    objective = victim.least(victim.critic(0), on_logits=True)
+    return _ascent(Ball("linf", LOGIT_BUDGET), victim, objective)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TowardsTarget(Adversary):
+    """Runs an adversary that reads ``data["target"]``, computed from the clean inputs.
+
+    Attributes:
+        adversary: the search, with its ball and objective.
+        target: map from clean inputs ``[batch, *event]`` to targets in the policy's output.
+
+    Source: Lin et al., Tactics of adversarial attack on deep RL agents, 2017,
+    https://arxiv.org/abs/1703.06748.
+    """
+
+    adversary: Adversary
+    target: Callable[[Tensor], Tensor]
+    ball: ThreatSet = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ball", self.adversary.ball)
+
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """Compute the target, then search."""
+        data = {**reference.data, "target": self.target(reference.inputs)}
+        found = self.adversary.run(policy, replace(reference, data=data), generator)
+        return replace(found, reference=reference)
+
+
+def _task(victim: Victim) -> Objective:
+    return victim.least(victim.critic(0))
+
+
+def _ascent(ball: Ball, victim: Victim, objective: Objective) -> ProjectedGradientAscent:
+    effort = victim.effort
+    return ProjectedGradientAscent(
+        ball, objective, steps=effort.steps, restarts=effort.restarts, select="best"
+    )
+
+
+def _pairs(victim: Victim) -> int:
+    """Antithetic pairs per step within the budget of queries."""
+    return max(1, victim.effort.queries // (2 * victim.effort.steps))

@@ -1,0 +1,237 @@
+"""Running a suite against checkpoints: one file a trial, so that a stopped run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_choice, check_count, check_number
+from aajr.adversaries import MaskedGradientWarning
+from aajr.arena.agents import Actor
+from aajr.arena.episodes import AttackedHiders, Match, contest
+from aajr.arena.records import CLEAN, Assessment, Evaluation, Trial, trial_of
+from aajr.arena.suites import EPSILON_UNITS, AttackSpec, Suite
+from aajr.arena.threats import Threat
+from aajr.arena.victim import Victim
+from aajr.hide_and_seek.game.coordination import coordination
+from aajr.hide_and_seek.training.trained_teams import Contender, common_game
+from aajr.report.files import write_json
+from aajr.report.provenance import machine_facts, version_facts
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What every policy is put through.
+
+    Attributes:
+        suite: the attacks.
+        threat: what may be perturbed.
+        epsilons: radii; 0, the clean trial, is always played.
+        episodes: of each trial.
+        seed: of the starts, the same for all policies, attacks and radii.
+
+    Raises:
+        ValueError: a radius that is negative, NaN or given twice; numbers out of range.
+    """
+
+    suite: Suite
+    threat: Threat = "others"
+    epsilons: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3)
+    episodes: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("threat", self.threat, tuple(EPSILON_UNITS))
+        check_count("episodes", self.episodes)
+        check_count("seed", self.seed, minimum=0)
+        for epsilon in self.epsilons:
+            check_number("epsilon", epsilon)
+        if len(set(self.epsilons)) < len(self.epsilons):
+            raise ValueError(f"epsilons={self.epsilons} repeats a radius; give each once")
+
+    @property
+    def cells(self) -> tuple[tuple[AttackSpec | None, float], ...]:
+        """Attack and ε of every trial; None is the clean one.
+
+        Attacks of a fixed budget are played once, and not at all if 0 is the only radius.
+        """
+        radii = sorted(set(self.epsilons) - {0.0})
+        attacks: list[tuple[AttackSpec | None, float]] = [(None, 0.0)]
+        for spec in self.suite.against(self.threat) if radii else ():
+            attacks += [(spec, epsilon) for epsilon in ([0.0] if spec.fixed else radii)]
+        return tuple(attacks)
+
+
+class Subject:
+    """One checkpoint under examination.
+
+    Args:
+        contender: the hiders.
+        opponents: the frozen seekers.
+        examination: what it is put through.
+        directory: where trials are kept.
+
+    Raises:
+        ValueError: hiders and seekers of different games.
+    """
+
+    def __init__(
+        self,
+        contender: Contender,
+        opponents: Sequence[Contender],
+        examination: Examination,
+        directory: Path,
+    ) -> None:
+        self.contender, self.examination = contender, examination
+        game = common_game([contender, *opponents])
+        seekers = [opponent.actor("seeker") for opponent in opponents]
+        match = Match(game, seekers, examination.episodes, examination.seed)
+        actor = contender.actor("hider")
+        self.directory = directory / f"{contender.name}-{_fingerprint(actor, match, examination)}"
+        effort = examination.suite.effort
+        place = self.directory / "attackers"
+        self.victim = Victim(actor, match, examination.threat, effort, place)
+
+    def trials(self) -> Iterator[Trial]:
+        """Every trial, from its file if it is finished."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for spec, epsilon in self.examination.cells:
+            path = self._path(spec, epsilon)
+            if not path.exists():
+                trial = self._run(spec, epsilon)
+                facts = {"trial": dataclasses.asdict(trial), "fits": self.victim.preparation}
+                write_json(path, facts)
+            yield trial_of(_read(path)["trial"])
+
+    def assessment(self) -> Assessment:
+        """All trials; those not yet done are run."""
+        trials = tuple(self.trials())
+        preparation: dict[str, float] = {}
+        for cell in self.examination.cells:
+            preparation |= _read(self._path(*cell))["fits"]
+        return Assessment(
+            checkpoint=str(self.contender.path),
+            method=self.contender.method,
+            seed=self.contender.seed,
+            trials=trials,
+            preparation=dict(sorted(preparation.items())),
+        )
+
+    def _run(self, spec: AttackSpec | None, epsilon: float) -> Trial:
+        victim, begin = self.victim, time.perf_counter()
+        with _masked_gradients_noted() as masked:
+            adversary = None if spec is None else spec.build(victim.ball(epsilon), victim)
+            ready = time.perf_counter()
+            size = 0.0 if adversary is None else float(adversary.ball.epsilon)
+            on_logits = victim.on_logits or (spec is not None and spec.on_logits)
+            source = torch.Generator().manual_seed(self.examination.seed + 3)
+            hiders = AttackedHiders(victim.actor, adversary, source, on_logits)
+            outcome = contest(victim.match, hiders, CLEAN if spec is None else spec.name, size)
+        fixed = spec is not None and spec.fixed
+        return Trial(
+            score=outcome.score,
+            kind=CLEAN if spec is None else spec.kind,
+            unit=spec.unit if spec is not None and fixed else EPSILON_UNITS[victim.threat],
+            fixed=fixed,
+            won="".join(str(int(won)) for won in outcome.won.tolist()),
+            forward_passes=outcome.forward_passes,
+            backward_passes=outcome.backward_passes,
+            seconds=time.perf_counter() - ready,
+            preparation_seconds=ready - begin,
+            zero_gradients=bool(masked),
+            coordination=coordination(outcome.record, victim.match.config),
+        )
+
+    def _path(self, spec: AttackSpec | None, epsilon: float) -> Path:
+        name = CLEAN if spec is None else spec.name
+        size = "" if spec is None or spec.fixed else f"_{epsilon!r}"
+        return self.directory / f"{name}{size}.json"
+
+
+def evaluation_of(
+    examination: Examination,
+    opponents: Sequence[Contender],
+    assessments: Sequence[Assessment],
+) -> Evaluation:
+    """The assessments with all that is needed to read them.
+
+    Raises:
+        ValueError: two policies of one method and seed, whose statistics over seeds would count
+            one twice.
+    """
+    owners: dict[tuple[str, int], str] = {}
+    for item in assessments:
+        other = owners.setdefault((item.method, item.seed), item.checkpoint)
+        if other != item.checkpoint:
+            raise ValueError(
+                f"{other} and {item.checkpoint} are both {item.method!r} with seed {item.seed}; "
+                "evaluate them one at a time"
+            )
+    return Evaluation(
+        suite=examination.suite.facts(),
+        threat=examination.threat,
+        unit=EPSILON_UNITS[examination.threat],
+        episodes=examination.episodes,
+        seed=examination.seed,
+        opponents=tuple(str(opponent.path) for opponent in opponents),
+        assessments=tuple(assessments),
+        machine=machine_facts() | {"threads": torch.get_num_threads()},
+        versions=version_facts(),
+    )
+
+
+@contextmanager
+def _masked_gradients_noted() -> Iterator[list[Warning | str]]:
+    """Collect warnings of masked gradients, which become a finding; others pass."""
+    masked: list[Warning | str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MaskedGradientWarning)
+        yield masked
+    for entry in caught:
+        if issubclass(entry.category, MaskedGradientWarning):
+            masked.append(entry.message)
+        else:
+            warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        facts: Mapping[str, Any] = json.loads(path.read_text())
+        trial_of(facts["trial"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no whole trial ({error}); remove it") from None
+    return facts
+
+
+def _fingerprint(actor: Actor, match: Match, examination: Examination) -> str:
+    """Changes with anything that changes a trial but its attack and ε."""
+    suite = examination.suite
+    facts = {
+        "actor": _digest(actor.state_dict()),
+        "opponents": [_digest(opponent.state_dict()) for opponent in match.opponents],
+        "game": dataclasses.asdict(match.config),
+        "suite": [suite.name, suite.version, dataclasses.asdict(suite.effort)],
+        "threat": examination.threat,
+        "episodes": examination.episodes,
+        "seed": examination.seed,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

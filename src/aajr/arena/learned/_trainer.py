@@ -1,0 +1,288 @@
+"""Training of an attacker against a frozen victim."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from aajr._checks import check_choice, check_count, check_number
+from aajr.adversaries import Adversary
+from aajr.arena.advantages import critic_input, rows_of
+from aajr.arena.agents import Actor
+from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from aajr.arena.collection import FrozenTeam, Player, collect
+from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary, commanded
+from aajr.arena.learned._collection import AttackedVictim, as_attacker
+from aajr.arena.learned._learner import AttackLearner
+from aajr.arena.learned._network import Attacker
+from aajr.arena.ppo import PPOConfig
+from aajr.geometry import Ball
+from aajr.hide_and_seek.game import HideAndSeekConfig, hiders_success, make_torchrl_env
+
+Kind = Literal["sa_rl", "pa_ad"]
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class AttackerConfig:
+    """Training of an attacker.
+
+    Attributes:
+        iterations: collections of ``ppo.environments`` whole episodes.
+        ppo: the algorithm; the attacker's advantage is normalised per minibatch.
+        deviation: initial standard deviation of the commands; a perturbation is squashed, so that
+            1 explores most of the ball.
+        steps: of projected gradient ascent that realises a direction (``pa_ad`` only).
+        checkpoint_interval: iterations between checkpoints.
+    """
+
+    iterations: int = 100
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig(epochs=4, learning_rate=3e-3, entropy=0.0)
+    )
+    deviation: float = 1.0
+    steps: int = 1
+    checkpoint_interval: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "steps", "checkpoint_interval"):
+            check_count(name, getattr(self, name))
+        check_number("deviation", self.deviation, exclusive=True)
+
+
+class AttackerTrainer:
+    """A run that can be stopped and goes on exactly where it was.
+
+    The attacker sees every hider's true observation and earns what the hider loses. Iteration t
+    draws all its randomness from (seed, t).
+
+    Args:
+        victim: actor of the hiders; its parameters are left alone.
+        env: the game.
+        opponents: frozen seekers.
+        ball: the threat set; its mask is the same for every hider.
+        kind: ``sa_rl``, a perturbation within the ball, or ``pa_ad``, a direction in the victim's
+            logits that a gradient step realises.
+        config: the run.
+        directory: where ``attacker.safetensors`` is kept; None to keep nothing.
+        seed: of everything.
+
+    Raises:
+        ValueError: unknown kind, no opponents, a victim of another game.
+        CheckpointError: the directory holds the checkpoint of another run.
+    """
+
+    def __init__(
+        self,
+        victim: Actor,
+        env: HideAndSeekConfig,
+        opponents: Sequence[Actor],
+        ball: Ball,
+        kind: Kind,
+        config: AttackerConfig,
+        directory: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_choice("kind", kind, ("sa_rl", "pa_ad"))
+        if not opponents:
+            raise ValueError("opponents is empty; give at least one frozen seeker")
+        self.victim, self.opponents, self.ball = victim, opponents, ball
+        self.kind, self.config, self.seed, self.game = kind, config, seed, env
+        self.device = next(victim.parameters()).device
+        with torch.random.fork_rng(devices=_cuda(self.device)):
+            self.env = make_torchrl_env(env, config.ppo.environments, seed, self.device)
+            self.learner = self._learner()
+        self.iteration = 0
+        self.history: list[Metrics] = []
+        self.path = None if directory is None else directory / "attacker.safetensors"
+        if self.path is not None and self.path.exists():
+            self._restore(self.path)
+
+    @property
+    def adversary(self) -> Adversary:
+        """The attacker as it is, acting by its mean command."""
+        return build_attack(self.kind, self.ball, self.learner.attacker, self.config.steps)
+
+    def run(self) -> None:
+        """Train to the end; a checkpoint is kept as the configuration says."""
+        while self.iteration < self.config.iterations:
+            self.step()
+            last = self.iteration == self.config.iterations
+            if self.path is not None and (
+                last or self.iteration % self.config.checkpoint_interval == 0
+            ):
+                self.save(self.path)
+
+    def step(self) -> Metrics:
+        """One collection and its updates; returns the victim's success and return."""
+        seed = _seed_of(self.seed, self.iteration)
+        with torch.random.fork_rng(devices=_cuda(self.device)):
+            torch.manual_seed(seed)
+            generator = torch.Generator(self.device).manual_seed(seed)
+            player = AttackedVictim(self.victim, self.learner.attacker, self.adversary, generator)
+            players: dict[str, Player] = {
+                "hider": player,
+                "seeker": FrozenTeam(self.opponents, generator),
+            }
+            data = collect(self.env, players, self.game.max_steps, seed)
+            rows = rows_of(as_attacker(data), "hider", self.learner.critic, self.config.ppo)
+            self.learner.update(rows, generator)
+        metrics = self._metrics(data)
+        self.iteration += 1
+        self.history.append(metrics)
+        return metrics
+
+    def save(self, path: Path) -> None:
+        """Write everything that the run needs to go on exactly."""
+        meta = {"run": self._identity(), "iteration": self.iteration, "history": self.history}
+        save_checkpoint(path, self.learner.state(), meta)
+
+    def _learner(self) -> AttackLearner:
+        victim, ppo = self.victim, self.config.ppo
+        example = self.env.observation_spec["hider", "observation"].zero()[:1]
+        if example.shape[-1] != victim.features:
+            raise ValueError(
+                f"the victim reads {victim.features} features, the game shows {example.shape[-1]}; "
+                "give the configuration that the victim was trained with"
+            )
+        commands = commands_of(self.kind, self.ball, victim, example.flatten(0, 1))
+        state = critic_input(example, ppo.critic).shape[-1]
+        deviation = self.config.deviation
+        return AttackLearner(
+            ppo, victim.features, commands, state, deviation, self.seed, self.device
+        )
+
+    def _restore(self, path: Path) -> None:
+        tensors, meta = load_checkpoint(path, self.device)
+        if meta.get("run") != self._identity():
+            raise CheckpointError(
+                f"{path} belongs to another run; give another directory or remove it"
+            )
+        self.learner.load_state(tensors)
+        self.iteration = meta["iteration"]
+        self.history = meta["history"]
+
+    def _identity(self) -> dict[str, Any]:
+        """What must agree for a run to go on: all but its length."""
+        settings = asdict(self.config)
+        del settings["iterations"], settings["checkpoint_interval"]
+        ball = (self.ball.norm, self.ball.epsilon, self.ball.budget_dims)
+        parts = (
+            self.ball.scale,
+            self.ball.mask,
+            self.ball.coalition,
+            self.ball.low,
+            self.ball.high,
+        )
+        plain: dict[str, Any] = json.loads(
+            json.dumps(
+                {
+                    "kind": self.kind,
+                    "seed": self.seed,
+                    "config": settings,
+                    "game": asdict(self.game),
+                    "ball": [*ball, _digest([torch.as_tensor(p) for p in parts if p is not None])],
+                    "victim": _digest(list(self.victim.state_dict().values())),
+                    "opponents": [_digest(list(o.state_dict().values())) for o in self.opponents],
+                }
+            )
+        )
+        return plain
+
+    def _metrics(self, data: TensorDict) -> Metrics:
+        seen = data["next", "hider", "info", "seen"][:, -1, :, 0]
+        success = hiders_success(seen, self.game.hidden_for_success).float().mean()
+        returns = data["next", "hider", "reward"].sum(1).mean()
+        return {"hiders_success": float(success), "hiders_return": float(returns)}
+
+
+def train_attacker(
+    victim: Actor,
+    env: HideAndSeekConfig,
+    opponents: Sequence[Actor],
+    ball: Ball,
+    kind: Kind,
+    config: AttackerConfig,
+    directory: Path | None = None,
+    seed: int = 0,
+) -> Adversary:
+    """Train an attacker to the end, or go on with the run in ``directory``.
+
+    Arguments and errors are those of :class:`AttackerTrainer`.
+
+    Returns:
+        The adversary, deterministic, with its weights frozen.
+
+    Source: Zhang et al., 2021, https://arxiv.org/abs/2101.08452 (SA-RL); Sun et al., 2022,
+    https://arxiv.org/abs/2106.05087 (PA-AD).
+    """
+    trainer = AttackerTrainer(victim, env, opponents, ball, kind, config, directory, seed)
+    trainer.run()
+    trainer.learner.attacker.requires_grad_(False).eval()
+    return trainer.adversary
+
+
+def load_attacker(path: Path, ball: Ball) -> Adversary:
+    """The adversary of a checkpoint that :class:`AttackerTrainer` wrote, on a ball.
+
+    Args:
+        path: ``attacker.safetensors``.
+        ball: the threat set, attackable features as in training; ε may differ.
+
+    Raises:
+        CheckpointError: an unreadable file, or one of another kind.
+    """
+    tensors, meta = load_checkpoint(path)
+    if "run" not in meta or "attacker.log_deviation" not in tensors:
+        raise CheckpointError(f"checkpoint {path} holds no attacker; give one of train_attacker")
+    prefix = "attacker."
+    weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    config = meta["run"]["config"]
+    attacker = Attacker(
+        weights["network.0.weight"].shape[1],
+        len(weights["log_deviation"]),
+        config["ppo"]["hidden"],
+        config["deviation"],
+        torch.Generator().manual_seed(0),
+    )
+    attacker.load_state_dict(weights)
+    attacker.requires_grad_(False).eval()
+    return build_attack(meta["run"]["kind"], ball, attacker, config["steps"])
+
+
+def build_attack(kind: Kind, ball: Ball, attacker: Attacker, steps: int) -> Adversary:
+    """The adversary that carries out an attacker's commands."""
+    if kind == "sa_rl":
+        return LearnedAdversary(ball, attacker)
+    return DirectedAdversary(ball, attacker, steps)
+
+
+def commands_of(kind: Kind, ball: Ball, victim: Actor, example: Tensor) -> int:
+    """Size of a command: attackable features for ``sa_rl``, the victim's logits for ``pa_ad``."""
+    ball.check(example)
+    return int(commanded(ball, example).sum()) if kind == "sa_rl" else sum(victim.heads)
+
+
+def _cuda(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def _seed_of(seed: int, iteration: int) -> int:
+    digest = hashlib.sha256(f"attacker/{seed}/{iteration}".encode()).digest()
+    return int.from_bytes(digest[:4], "little")
+
+
+def _digest(tensors: Sequence[Tensor]) -> str:
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,144 @@
+"""Methods against each other, over the seeds of an evaluation."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aajr.arena.records import Assessment, Evaluation
+from aajr.statistics.comparisons import (
+    difference,
+    median_seed,
+    performance_profile,
+    probability_of_improvement,
+)
+from aajr.statistics.intervals import Interval, bootstrap, sign_flip_probability
+
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(20))
+"""Success at which performance profiles are read."""
+
+Values = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A method over its seeds.
+
+    Attributes:
+        method: its name.
+        clean: interquartile mean of the clean success.
+        worst: of the worst success over the suite, by ε.
+        worst_in_ball: likewise, without the attacks of a fixed budget.
+        worst_per_episode: of the share of episodes won whatever the attack, by ε.
+        median: worst success of the median agent, by ε; the literature's figure.
+        median_seed: seed of that agent, by ε.
+        area: of the area under the ε-curve, the mean worst success in the ball; None without
+            positive ε.
+        profile: share of the seeds whose worst success at the largest ε is above each of
+            ``THRESHOLDS``.
+    """
+
+    method: str
+    clean: Interval
+    worst: Mapping[float, Interval]
+    worst_in_ball: Mapping[float, Interval]
+    worst_per_episode: Mapping[float, Interval]
+    median: Mapping[float, float]
+    median_seed: Mapping[float, int]
+    area: Interval | None
+    profile: tuple[Interval, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against another in one figure.
+
+    Attributes:
+        first: a method.
+        second: another.
+        figure: ``clean``, ``worst at ε = …`` or ``area``.
+        difference: first minus second; different only if its interval excludes zero.
+        improvement: probability that a seed of the first does better than one of the second.
+        chance: probability of a paired difference this large under chance, by the exact
+            sign-flip test; None without common seeds. Of n seeds it is never below 2^(1-n), and
+            the interval of a few seeds is too narrow: read both.
+    """
+
+    first: str
+    second: str
+    figure: str
+    difference: Interval
+    improvement: Interval
+    chance: float | None
+
+    @property
+    def verdict(self) -> str:
+        """``higher``, ``lower``, or ``not separated``."""
+        return ("not separated", "higher", "lower")[self.difference.sign]
+
+
+def standings(evaluation: Evaluation) -> tuple[Standing, ...]:
+    """Every method of an evaluation, in the order in which they appear."""
+    return tuple(_standing(name, runs) for name, runs in _by_method(evaluation).items())
+
+
+def comparisons(evaluation: Evaluation) -> tuple[Comparison, ...]:
+    """Every pair of methods, in every figure."""
+    found = []
+    for (one, first), (other, second) in itertools.combinations(_by_method(evaluation).items(), 2):
+        mine, theirs = _figures(first), _figures(second)
+        for figure in (name for name in mine if name in theirs):
+            x, y = mine[figure], theirs[figure]
+            improvement = probability_of_improvement([*x.values()], [*y.values()])
+            gaps = [x[seed] - y[seed] for seed in sorted(x.keys() & y.keys())]
+            chance = sign_flip_probability(gaps) if gaps else None
+            found.append(Comparison(one, other, figure, difference(x, y), improvement, chance))
+    return tuple(found)
+
+
+def _by_method(evaluation: Evaluation) -> dict[str, list[Assessment]]:
+    methods: dict[str, list[Assessment]] = {}
+    for item in evaluation.assessments:
+        methods.setdefault(item.method, []).append(item)
+    return methods
+
+
+def _figures(runs: Sequence[Assessment]) -> dict[str, Values]:
+    figures: dict[str, Values] = {"clean": {r.seed: r.clean.score.success for r in runs}}
+    for epsilon in runs[0].epsilons:
+        worst = {run.seed: run.worst(epsilon).score.success for run in runs}
+        figures[f"worst at ε = {epsilon:g}"] = worst
+    areas = {run.seed: run.area for run in runs}
+    known = {seed: area for seed, area in areas.items() if area is not None}
+    return figures | ({"area": known} if known else {})
+
+
+def _standing(method: str, runs: Sequence[Assessment]) -> Standing:
+    epsilons = runs[0].epsilons
+    worst = {e: {run.seed: run.worst(e).score.success for run in runs} for e in epsilons}
+    medians = {epsilon: median_seed(values) for epsilon, values in worst.items()}
+    areas = [run.area for run in runs if run.area is not None]
+    last = [*worst[epsilons[-1]].values()] if epsilons else []
+    return Standing(
+        method=method,
+        clean=_center([run.clean.score.success for run in runs]),
+        worst={e: _center([*values.values()]) for e, values in worst.items()},
+        worst_in_ball={
+            e: _center([run.worst(e, in_ball=True).score.success for run in runs]) for e in epsilons
+        },
+        worst_per_episode={
+            e: _center([run.worst_per_episode(e) for run in runs]) for e in epsilons
+        },
+        median={epsilon: worst[epsilon][seed] for epsilon, seed in medians.items()},
+        median_seed=medians,
+        area=_center(areas) if areas else None,
+        profile=performance_profile(last, THRESHOLDS) if last else (),
+    )
+
+
+def _center(values: Sequence[float]) -> Interval:
+    """Interquartile mean with its interval."""
+    return bootstrap(np.asarray(values, dtype=np.float64)[:, None])[0]

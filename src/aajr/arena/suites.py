@@ -1,0 +1,177 @@
+"""The attack suites: what they are made of, in one place, under a version.
+
+A change to what a suite's figures mean (its attacks, their settings, its effort) raises its
+version; results name it, and results of different versions are not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from aajr._checks import check_choice
+from aajr.adversaries import Adversary
+from aajr.arena import attacks as build
+from aajr.arena.threats import Threat
+from aajr.arena.victim import Effort, Victim
+from aajr.geometry import Ball
+
+Kind = Literal["noise", "gradient", "black_box", "structured", "learned"]
+
+EPSILON_UNITS: dict[Threat, str] = {
+    "full": "L∞, observation units (the arena's half width is 1)",
+    "others": "L∞, observation units (the arena's half width is 1)",
+    "actions": "L∞, logits",
+}
+"""Unit of ε of every attack that has no budget of its own."""
+
+_OBSERVED: tuple[Threat, ...] = ("full", "others")
+_ALL: tuple[Threat, ...] = ("full", "others", "actions")
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """One attack of a suite.
+
+    Attributes:
+        name: of the attack in results.
+        kind: what it uses; a black-box attack that beats every gradient attack is a finding.
+        build: from the ball of the threat and the victim to the adversary.
+        threats: threat models under which it makes sense.
+        unit: of its own budget; empty where its budget is ε.
+        on_logits: it shifts the action's logits, whatever the threat.
+    """
+
+    name: str
+    kind: Kind
+    build: Callable[[Ball, Victim], Adversary]
+    threats: tuple[Threat, ...] = _ALL
+    unit: str = ""
+    on_logits: bool = False
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it has a budget of its own, which does not grow with ε."""
+        return bool(self.unit)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Attacks that are run together, and how hard they try.
+
+    Attributes:
+        name: of the suite.
+        version: rises with every change of what its figures mean.
+        effort: how hard the attacks try.
+        attacks: in the order of the tables.
+
+    Raises:
+        ValueError: two attacks of one name.
+    """
+
+    name: str
+    version: int
+    effort: Effort
+    attacks: tuple[AttackSpec, ...]
+
+    def __post_init__(self) -> None:
+        names = [attack.name for attack in self.attacks]
+        if len(set(names)) < len(names) or not names or "none" in names:
+            raise ValueError(f"attacks={names} is not allowed; give each a name of its own")
+
+    def against(self, threat: Threat) -> tuple[AttackSpec, ...]:
+        """The attacks that make sense under a threat."""
+        return tuple(attack for attack in self.attacks if threat in attack.threats)
+
+    def facts(self) -> dict[str, Any]:
+        """Name, version, effort and attacks, as JSON values."""
+        attacks = [{"name": a.name, "kind": a.kind, "unit": a.unit} for a in self.attacks]
+        facts = {"name": self.name, "version": self.version, "effort": asdict(self.effort)}
+        return facts | {"attacks": attacks}
+
+
+def _critic(index: int) -> AttackSpec:
+    return AttackSpec(f"critic_{index}", "gradient", build.critic(index))
+
+
+QUICK = Suite(
+    "quick",
+    version=1,
+    effort=Effort(steps=5, restarts=1, queries=50),
+    attacks=(
+        AttackSpec("noise", "noise", build.noise),
+        AttackSpec("pgd_mad", "gradient", build.pgd_mad),
+        _critic(0),
+        AttackSpec("square", "black_box", build.square),
+    ),
+)
+
+STANDARD = Suite(
+    "standard",
+    version=1,
+    effort=Effort(),
+    attacks=(
+        *QUICK.attacks,
+        _critic(1),
+        AttackSpec("apgd_mad", "gradient", build.apgd_mad),
+        AttackSpec("rs_mad", "gradient", build.rs_mad(0.5)),
+        AttackSpec("transfer", "black_box", build.transfer, _OBSERVED),
+        AttackSpec("pa_ad", "learned", build.learned("pa_ad"), _OBSERVED),
+        AttackSpec("sparse", "structured", build.sparse),
+        AttackSpec("temporal", "structured", build.temporal),
+        AttackSpec("dropped", "structured", build.dropped, _OBSERVED, unit=build.ITEMS),
+    ),
+)
+
+THOROUGH = Suite(
+    "thorough",
+    version=1,
+    effort=Effort(
+        steps=20,
+        restarts=5,
+        queries=400,
+        sweeps=2,
+        critic_episodes=1024,
+        attacker_iterations=200,
+        attacker_environments=128,
+    ),
+    attacks=(
+        *STANDARD.attacks,
+        _critic(2),
+        AttackSpec("fgsm", "gradient", build.fast_gradient),
+        AttackSpec("value", "gradient", build.value, _OBSERVED),
+        AttackSpec("targeted", "gradient", build.targeted, _OBSERVED),
+        AttackSpec("robust_sarsa_0.01", "gradient", build.robust_sarsa(0.01)),
+        AttackSpec("robust_sarsa", "gradient", build.robust_sarsa(0.1)),
+        AttackSpec("robust_sarsa_1", "gradient", build.robust_sarsa(1.0)),
+        AttackSpec("rs_mad_0.25", "gradient", build.rs_mad(0.25)),
+        AttackSpec("rs_mad_0.75", "gradient", build.rs_mad(0.75)),
+        AttackSpec("smoothed", "gradient", build.smoothed),
+        AttackSpec("random_search", "black_box", build.random_search),
+        AttackSpec("nes", "black_box", build.nes),
+        AttackSpec("spsa", "black_box", build.spsa),
+        AttackSpec("cma_es", "black_box", build.cma_es),
+        AttackSpec("sa_rl", "learned", build.learned("sa_rl"), _OBSERVED),
+        AttackSpec("quantised", "structured", build.quantised),
+        AttackSpec("episode_budget", "structured", build.episode_budget),
+        AttackSpec("frozen", "structured", build.frozen, _OBSERVED, unit=build.ITEMS),
+        AttackSpec("delayed", "structured", build.delayed, _OBSERVED, unit=build.VIEWS),
+        AttackSpec("lying_teammates", "structured", build.lies, _OBSERVED, unit=build.CLAIMS),
+        AttackSpec("actions", "gradient", build.actions, _OBSERVED, build.LOGITS, on_logits=True),
+    ),
+)
+
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (QUICK, STANDARD, THOROUGH)}
+"""The suites by name, each holding the attacks of the one before."""
+
+
+def suite_of(name: str) -> Suite:
+    """A suite by its name.
+
+    Example:
+        >>> suite_of("quick").version
+        1
+    """
+    check_choice("suite", name, tuple(SUITES))
+    return SUITES[name]

@@ -1,1 +1,0 @@
-"""Environments to train and attack in."""

@@ -1,1 +1,0 @@
-"""Attacks on policies, statistics, and the comparison with its report."""

@@ -1,6 +1,0 @@
-"""What the penalty costs on a pretrained model, SmolLM2-135M, and how exact it is there."""
-
-from aajr.evaluation.smollm._report import render, write
-from aajr.evaluation.smollm._study import PRESETS, study
-
-__all__ = ["PRESETS", "render", "study", "write"]

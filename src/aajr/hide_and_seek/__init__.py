@@ -1,0 +1,1 @@
+"""Hide-and-seek: the game, its training and its replays."""

@@ -1,0 +1,92 @@
+"""Parts of a hide-and-seek observation that are lost, frozen or lied about as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aajr.hide_and_seek.game import HideAndSeekConfig, Team, observation_layout
+from aajr.hide_and_seek.game.observation import MATE, OPPONENT
+
+
+def observed_items(config: HideAndSeekConfig, team: Team) -> Tensor:
+    """One group for each teammate and opponent that an agent perceives, -1 for what it trusts.
+
+    They are the groups of :class:`aajr.geometry.Dropped`, ``Frozen``, ``Delayed`` and ``Sparse``.
+
+    Args:
+        config: the game.
+        team: whose observation.
+
+    Returns:
+        Numbers of groups, ``[features]``.
+
+    Example:
+        >>> from aajr.hide_and_seek.game import HideAndSeekConfig
+        >>> observed_items(HideAndSeekConfig(n_hiders=3, n_seekers=1), "hider")[-7:]
+        tensor([0, 0, 1, 1, 2, 2, 2])
+    """
+    layout = observation_layout(config, team)
+    groups = torch.full((layout["opponents"].stop,), -1)
+    count = 0
+    for name, size in (("teammates", MATE), ("opponents", OPPONENT)):
+        for start in range(layout[name].start, layout[name].stop, size):
+            groups[start : start + size] = count
+            count += 1
+    return groups
+
+
+def lying_teammates(config: HideAndSeekConfig, team: Team, liars: Sequence[int]) -> Tensor:
+    """What each agent is told by liars: the features that a coalition of teammates can forge.
+
+    Teammates tell where they are. As the mask of a ball over joint observations
+    ``[batch, agents, features]`` it lets the adversary change what the liars tell the honest, and
+    nothing else; ``low=-2`` and ``high=2`` keep a claim within the greatest distance in the arena.
+    For rows of single agents, ``[batch * agents, features]``, repeat it ``batch`` times. Liars are
+    not lied to.
+
+    Args:
+        config: the game; all teammates must be observed, so that each has a place of its own.
+        team: whose observation.
+        liars: numbers of the lying agents within the team.
+
+    Returns:
+        Boolean ``[agents, features]``.
+
+    Raises:
+        ValueError: no liars or no honest agent, numbers out of range, or ``observe_nearest`` > 0,
+            under which no place belongs to one teammate.
+
+    Example:
+        >>> from aajr.hide_and_seek.game import HideAndSeekConfig
+        >>> told = lying_teammates(HideAndSeekConfig(n_hiders=3, n_seekers=1), "hider", [2])
+        >>> told[:, -7:].int()
+        tensor([[0, 0, 1, 1, 0, 0, 0],
+                [0, 0, 1, 1, 0, 0, 0],
+                [0, 0, 0, 0, 0, 0, 0]], dtype=torch.int32)
+    """
+    agents = config.n_hiders if team == "hider" else config.n_seekers
+    names = set(liars)
+    _check_liars(config, names, agents)
+    layout = observation_layout(config, team)
+    mask = torch.zeros(agents, layout["opponents"].stop, dtype=torch.bool)
+    for receiver in set(range(agents)) - names:
+        for liar in names:
+            place = liar - (liar > receiver)
+            start = layout["teammates"].start + MATE * place
+            mask[receiver, start : start + MATE] = True
+    return mask
+
+
+def _check_liars(config: HideAndSeekConfig, liars: set[int], agents: int) -> None:
+    if not liars or liars - set(range(agents)) or len(liars) == agents:
+        raise ValueError(
+            f"liars={sorted(liars)} is not allowed; name some, not all, of the agents 0 to "
+            f"{agents - 1}"
+        )
+    if 0 < config.observe_nearest < agents - 1:
+        raise ValueError(
+            f"observe_nearest={config.observe_nearest} gives no teammate a place of its own; use 0"
+        )

@@ -1,0 +1,53 @@
+"""Threat models: what the adversary may touch. Every figure names its threat and ε's unit.
+
+``full``
+    Every feature of the observation.
+``others``
+    Only what an agent is told or perceives of other agents: teammates' and opponents' positions
+    and visibility. Its own state and the map with its boxes are trusted.
+``actions``
+    The observation is trusted; the adversary shifts the logits of the action.
+
+ε is an L∞ radius: for observations in observation units (the arena's half width is 1), for
+actions in logits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aajr._settings import check_choice
+from aajr.arena.threats import Threat
+from aajr.hide_and_seek.game import HideAndSeekConfig, Team
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -> Tensor:
+    """Which features of a team's observation the adversary may change.
+
+    Args:
+        config: the game.
+        team: whose observation.
+        threat: the threat model; under ``actions`` no feature is attackable.
+
+    Returns:
+        Boolean ``[features]``.
+
+    Example:
+        >>> from aajr.hide_and_seek.game import HideAndSeekConfig
+        >>> int(attackable_features(HideAndSeekConfig(), "hider", "others").sum())
+        23
+    """
+    import torch  # here, so that the command line knows the threats without it
+
+    from aajr.hide_and_seek.game import observation_layout
+
+    check_choice("threat", threat, ("full", "others", "actions"))
+    layout = observation_layout(config, team)
+    mask = torch.zeros(max(part.stop for part in layout.values()), dtype=torch.bool)
+    reached = {"full": tuple(layout), "others": ("teammates", "opponents"), "actions": ()}
+    for name in reached[threat]:
+        mask[layout[name]] = True
+    return mask

@@ -1,0 +1,168 @@
+"""Hide-and-seek through TorchRL."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aajr.hide_and_seek.game.config import HideAndSeekConfig, Team
+from aajr.hide_and_seek.game.scenario import HideAndSeek
+
+try:
+    from tensordict import TensorDict, TensorDictBase
+    from torchrl.data import Binary, Composite
+    from torchrl.envs.libs.vmas import VmasEnv
+except ImportError as error:
+    raise ImportError("make_torchrl_env needs TorchRL: pip install 'aajr[rl]'") from error
+
+BINS = (11, 11, 2, 2)
+TEAMS: tuple[Team, Team] = ("hider", "seeker")
+
+
+class HorizonVmasEnv(VmasEnv):  # type: ignore[misc]
+    """VmasEnv whose horizon is ``truncated``, as Gymnasium and PettingZoo call a limit of time.
+
+    Hide-and-seek has no end of its own, so that ``terminated`` is always False. TorchRL's VmasEnv
+    calls the horizon ``terminated``.
+    """
+
+    def _make_specs(self, env: object) -> None:
+        super()._make_specs(env)
+        flags = {
+            name: Binary(1, shape=(*self.batch_size, 1), dtype=torch.bool, device=self.device)
+            for name in ("done", "terminated", "truncated")
+        }
+        self.done_spec = Composite(flags, shape=self.batch_size, device=self.device)
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDict:
+        return _truncated(super()._step(tensordict))
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: object) -> TensorDict:
+        return _truncated(super()._reset(tensordict, **kwargs))
+
+
+def _truncated(data: TensorDict) -> TensorDict:
+    over = data["done"]
+    data["terminated"], data["truncated"] = torch.zeros_like(over), over.clone()
+    return data
+
+
+class _TeamwiseVmasEnv(HorizonVmasEnv):
+    """The same, whole teams at once.
+
+    VMAS and VmasEnv treat agents one by one in Python, which costs more than the game. This takes
+    and returns the same values under the same keys.
+    """
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDict:
+        actions = torch.cat([tensordict.get((team, "action")) for team in TEAMS], 1)
+        wishes = _from_bins if self.scenario.config.discrete else _in_range
+        self.scenario.act(wishes(actions))
+        self._env.steps += 1
+        return self._teams("observation", "reward")
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: object) -> TensorDict:
+        chosen = None if tensordict is None else tensordict.get("_reset", None)
+        if chosen is None or bool(chosen.all()):
+            self._env.reset(return_observations=False)
+        else:
+            for index in chosen.flatten().nonzero().flatten().tolist():
+                self._env.reset_at(index, return_observations=False)
+        return self._teams("observation")
+
+    def _set_seed(self, seed: int | None) -> None:
+        if seed is not None:
+            self.scenario.seed(seed)
+
+    def _teams(self, *keys: str) -> TensorDict:
+        done = (self._env.steps >= self._env.max_steps).unsqueeze(-1)
+        data = _truncated(TensorDict({"done": done}, self.batch_size, self.device))
+        for team in TEAMS:
+            views = self.scenario.views(team)
+            views["reward"] = views["reward"].unsqueeze(-1)
+            info = TensorDict({"seen": views["seen"].unsqueeze(-1)}, views["seen"].shape)
+            part = TensorDict({key: views[key] for key in keys}, views["seen"].shape)
+            data[team] = part.set("info", info)
+        return data
+
+    def rand_action(self, tensordict: TensorDictBase | None = None) -> TensorDictBase:
+        """Uniform actions of all agents at once; the specification draws them one by one."""
+        if not self.scenario.config.discrete:
+            return super().rand_action(tensordict)
+        if tensordict is None:
+            tensordict = TensorDict({}, self.batch_size, self.device)
+        for team, names in self.group_map.items():
+            shape = (*self.batch_size, len(names), len(BINS))
+            bins = torch.tensor(BINS, device=self.device)
+            action = (torch.rand(shape, device=self.device) * bins).long()
+            tensordict.set((team, "action"), action)
+        return tensordict
+
+
+def _from_bins(actions: Tensor) -> Tensor:
+    """Bins as VMAS maps them to [-1, 1]: with an odd number, 0 stands still.
+
+    Raises:
+        ValueError: a bin does not exist.
+    """
+    bins = torch.tensor(BINS, device=actions.device)
+    if bool(((actions < 0) | (actions >= bins)).any()):
+        raise ValueError(
+            f"action holds values in [{int(actions.min())}, {int(actions.max())}]; "
+            f"give bins from 0 to below {BINS}"
+        )
+    middle = bins // 2
+    odd = bins % 2 == 1
+    shifted = torch.where(actions == 0, middle, actions - (actions <= middle).long())
+    ordered = torch.where(odd, shifted, actions)
+    return ordered / (bins - 1) * 2.0 - 1.0
+
+
+def _in_range(actions: Tensor) -> Tensor:
+    """Continuous wishes, unchanged; ValueError outside [-1, 1], NaN included."""
+    if not bool((actions.abs() <= 1).all()):
+        raise ValueError(
+            f"action holds values in [{float(actions.min()):g}, {float(actions.max()):g}]; "
+            "give finite numbers in [-1, 1]"
+        )
+    return actions
+
+
+def make_torchrl_env(
+    config: HideAndSeekConfig,
+    num_envs: int,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> VmasEnv:
+    """Hide-and-seek as TorchRL's VmasEnv, with groups ``hider`` and ``seeker``.
+
+    Args:
+        config: the game.
+        num_envs: games played at once.
+        seed: of the initial states; the environment has a stream of its own, which ``set_seed``
+            starts anew.
+        device: where to simulate.
+
+    Returns:
+        Environment with ``(group, "observation")`` ``[num_envs, team, features]`` and
+        ``(group, "action")`` ``[num_envs, team, 4]`` (or 2 continuous ones); a step adds
+        ``("next", group, "reward")`` and ``("next", group, "info", "seen")``, both
+        ``[num_envs, team, 1]``, and ``("next", "done")`` ``[num_envs, 1]``. At the horizon
+        ``truncated`` is True and ``terminated`` is not.
+
+    Example:
+        >>> env = make_torchrl_env(HideAndSeekConfig(), num_envs=2)
+        >>> env.rollout(3)["hider", "observation"].shape
+        torch.Size([2, 3, 5, 60])
+    """
+    scenario = HideAndSeek(config)
+    scenario.seed(seed)
+    return _TeamwiseVmasEnv(
+        scenario,
+        num_envs=num_envs,
+        device=device,
+        max_steps=config.max_steps,
+        continuous_actions=not config.discrete,
+        multidiscrete_actions=config.discrete,
+        categorical_actions=True,
+    )

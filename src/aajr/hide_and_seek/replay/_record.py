@@ -1,0 +1,232 @@
+"""Playing an episode and keeping every frame of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import vmas
+from torch import Tensor
+
+from aajr._checks import check_count
+from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
+from aajr.arena.agents import Actor, greedy_heads, sample_heads
+from aajr.arena.episodes import AttackedHiders, Match
+from aajr.arena.threats import Threat
+from aajr.geometry import Ball, Categorical
+from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, hiders_success
+from aajr.hide_and_seek.game.observation import observation_layout
+from aajr.hide_and_seek.game.threats import attackable_features
+from aajr.hide_and_seek.game.visibility import in_cone, line_of_sight
+from aajr.hide_and_seek.replay._replay import Episode, Replay
+
+Frames = dict[str, list[Any]]
+
+
+class _Witness:
+    """Passes every call on to an adversary and keeps what it showed last."""
+
+    def __init__(self, adversary: Adversary) -> None:
+        self._adversary = adversary
+        self.shown = torch.empty(0)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        trajectory = self._adversary(*args, **kwargs)
+        self.shown = trajectory.worst.detach()
+        return trajectory
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adversary, name)
+
+
+def strongest_change(
+    actor: Actor,
+    config: HideAndSeekConfig,
+    threat: Threat,
+    epsilon: float,
+    steps: int = 10,
+    restarts: int = 1,
+) -> ProjectedGradientAscent:
+    """The attack that the replays show: ascent on the divergence of the hiders' actions.
+
+    Args:
+        actor: the victim, for the heads of its action.
+        config: the game.
+        threat: what may be changed.
+        epsilon: L∞ radius.
+        steps: of the ascent.
+        restarts: independent searches, the best kept.
+    """
+    mask = None if threat == "actions" else attackable_features(config, "hider", threat)
+    objective = Divergence(Categorical(actor.heads))
+    ball = Ball("linf", epsilon, mask=mask)
+    return ProjectedGradientAscent(ball, objective, steps=steps, restarts=restarts, select="best")
+
+
+@torch.no_grad()
+def record_episode(
+    match: Match,
+    actor: Actor,
+    adversary: Adversary | None,
+    episode: int = 0,
+    *,
+    method: str = "hiders",
+    attack: str = "none",
+    on_logits: bool = False,
+) -> Episode:
+    """Play the whole match and keep one of its episodes.
+
+    The starts and the seekers' randomness are those of :func:`aajr.arena.episodes.play`.
+
+    Args:
+        match: who plays.
+        actor: the hiders.
+        adversary: what they are attacked by, or None.
+        episode: which episode of the match is kept.
+        method: name of the hiders' method.
+        attack: name of the attack.
+        on_logits: the adversary shifts the action's logits instead of the observation.
+
+    Raises:
+        ValueError: an episode beyond the match's.
+    """
+    check_count("episode", episode, minimum=0)
+    if episode >= match.episodes:
+        raise ValueError(f"episode={episode} is beyond the match's {match.episodes} episodes")
+    witness = None if adversary is None else _Witness(adversary)
+    team: Any = AttackedHiders(actor, witness, _generator(match, 3), on_logits)  # type: ignore[arg-type]
+    frames, scenario = _play(match, actor, team, None if on_logits else witness, episode)
+    seen = scenario.views("hider")["seen"]
+    won = hiders_success(seen.reshape(match.episodes, -1), match.config.hidden_for_success)
+    return Episode(
+        method=method,
+        attack=attack,
+        epsilon=0.0 if adversary is None else float(adversary.ball.epsilon),
+        success=bool(won[episode]),
+        box_half=_rounded(scenario.state.box_half[episode]),
+        **frames,
+    )
+
+
+def record_replay(
+    match: Match,
+    actors: Mapping[str, Actor],
+    threat: Threat,
+    epsilon: float,
+    steps: int = 10,
+    episode: int = 0,
+) -> Replay:
+    """The same start played by each method, first clean, then attacked.
+
+    Args:
+        match: who plays.
+        actors: hiders by the name of their method.
+        threat: what the adversary may change.
+        epsilon: L∞ radius of the attack.
+        steps: of the attack.
+        episode: which episode of the match is kept.
+    """
+    episodes = []
+    for method, actor in actors.items():
+        episodes.append(record_episode(match, actor, None, episode, method=method))
+        attack = strongest_change(actor, match.config, threat, epsilon, steps)
+        episodes.append(
+            record_episode(
+                match,
+                actor,
+                attack,
+                episode,
+                method=method,
+                attack="pgd_mad",
+                on_logits=threat == "actions",
+            )
+        )
+    return Replay(
+        game=game_facts(match.config), threat=threat, seed=match.seed, episodes=tuple(episodes)
+    )
+
+
+def game_facts(config: HideAndSeekConfig) -> dict[str, Any]:
+    """What every episode of a game shares; see :class:`Replay`."""
+    layout = observation_layout(config, "hider")
+    return {
+        "walls": [list(wall) for wall in config.walls],
+        "hiders": config.n_hiders,
+        "seekers": config.n_seekers,
+        "radius": config.view_radius,
+        "size": config.agent_radius,
+        "preparation": config.preparation_steps,
+        "needed": config.hidden_for_success,
+        "layout": {name: [part.start, part.stop] for name, part in layout.items()},
+    }
+
+
+def _generator(match: Match, offset: int) -> torch.Generator:
+    return torch.Generator().manual_seed(match.seed + offset)
+
+
+def _play(
+    match: Match, actor: Actor, team: Any, witness: _Witness | None, episode: int
+) -> tuple[Frames, HideAndSeek]:
+    config, generator, scenario = match.config, _generator(match, 0), HideAndSeek(match.config)
+    env = vmas.make_env(
+        scenario,
+        num_envs=match.episodes,
+        seed=match.seed,
+        max_steps=config.max_steps,
+        continuous_actions=False,
+        multidiscrete_actions=True,
+    )
+    env.reset(seed=match.seed)
+    names = ("agents", "heading", "boxes", "holder", "lock", "sights", "observation", "shown")
+    frames: Frames = {name: [] for name in (*names, "action", "intended")}
+    for _ in range(config.max_steps):
+        mine = scenario.views("hider")["observation"]
+        action = team(mine)
+        _keep_frame(frames, scenario, episode)
+        if witness is not None:
+            frames["shown"].append(_rounded(witness.shown.reshape_as(mine)[episode]))
+        frames["action"].append(action[episode].tolist())
+        intended = greedy_heads(actor(mine[episode]), actor.heads)
+        frames["intended"].append(intended.tolist())
+        theirs = _seek(match, scenario.views("seeker")["observation"], generator)
+        env.step(list(torch.cat([action, theirs], 1).unbind(1)))
+    _keep_frame(frames, scenario, episode)
+    if witness is not None:
+        frames["shown"].append(frames["observation"][-1])
+    return frames, scenario
+
+
+def _seek(match: Match, observation: Tensor, generator: torch.Generator) -> Tensor:
+    shares = observation.tensor_split(len(match.opponents))
+    pairs = zip(match.opponents, shares, strict=True)
+    return torch.cat([sample_heads(actor(x), actor.heads, generator) for actor, x in pairs])
+
+
+def _keep_frame(frames: Frames, scenario: HideAndSeek, episode: int) -> None:
+    state = scenario.state
+    for name in ("agents", "heading", "boxes"):
+        frames[name].append(_rounded(getattr(state, name)[episode]))
+    for name in ("holder", "lock"):
+        frames[name].append(getattr(state, name)[episode].tolist())
+    frames["sights"].append(_sights(scenario)[episode].nonzero().tolist())
+    frames["observation"].append(_rounded(scenario.views("hider")["observation"][episode]))
+
+
+def _sights(scenario: HideAndSeek) -> Tensor:
+    """Whether each seeker sees each hider, ``[envs, seekers, hiders]``."""
+    config, state = scenario.config, scenario.state
+    hiders, seekers = state.agents.tensor_split([config.n_hiders], 1)
+    centre = torch.cat([scenario.walls, state.boxes], 1)
+    half = torch.cat([scenario.wall_half, state.box_half], 1)
+    sees = line_of_sight(seekers, hiders, centre, half, config.view_radius)
+    if config.view_cone:
+        facing = state.heading[:, config.n_hiders :]
+        sees = sees & in_cone(seekers, facing, hiders, config.view_cone)
+    return sees
+
+
+def _rounded(values: Tensor) -> list[Any]:
+    rows: list[Any] = values.detach().to(torch.float64).mul(1000).round().div(1000).tolist()
+    return rows

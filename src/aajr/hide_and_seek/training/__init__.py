@@ -1,0 +1,28 @@
+"""Minimax multi-agent PPO on TorchRL's parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aajr._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig, TrainConfig
+    from aajr.hide_and_seek.training.trainer import Trainer, TrainingDivergedError, load_actor
+
+__all__ = [
+    "AdversaryConfig",
+    "PenaltyConfig",
+    "TrainConfig",
+    "Trainer",
+    "TrainingDivergedError",
+    "load_actor",
+]
+
+_NAMES = {
+    "config": ("AdversaryConfig", "PenaltyConfig", "TrainConfig"),
+    "trainer": ("Trainer", "TrainingDivergedError", "load_actor"),
+}
+
+if not TYPE_CHECKING:  # or else every attribute would seem to exist
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -1,0 +1,287 @@
+"""One team that learns: actor, critic, optimiser, and its robust loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from tensordict import TensorDict
+from tensordict.nn import TensorDictModule
+from torch import Tensor, nn
+from torchrl.modules import ProbabilisticActor, ValueOperator
+from torchrl.objectives import ClipPPOLoss
+
+from aajr.adversaries import Adversary, Critic
+from aajr.arena.agents import Actor, mlp
+from aajr.arena.collection import LearningTeam
+from aajr.arena.critics import OnlineValue
+from aajr.arena.distributions import CategoricalHeads
+from aajr.geometry import Categorical
+from aajr.hide_and_seek.training.builders import build_adversary, build_objective, build_penalty
+from aajr.hide_and_seek.training.config import PenaltyConfig, TrainConfig
+from aajr.minimax import Minimax, Placement, RobustLoss
+from aajr.schedules import DualAscent, Linear
+from aajr.theory import measure_ascent
+
+_PENALISED_SHARE = 1 / 8
+_MEASURED_ROWS = 64
+_PLACEMENTS: dict[str, Placement] = {
+    "update": "adversarial",
+    "rollout": "clean",
+    "mixed": "mixed",
+}
+
+
+class UpdateLog:
+    """What the updates of one iteration measured: a list of numbers for every quantity."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+
+    def add(self, numbers: Mapping[str, float]) -> None:
+        """Take in the numbers of one update."""
+        for name, number in numbers.items():
+            self.values.setdefault(name, []).append(number)
+
+    def summary(self) -> dict[str, float]:
+        """Mean over the updates; for norms also variance, largest and largest over median."""
+        result: dict[str, float] = {}
+        for name, values in self.values.items():
+            sample = torch.tensor(values, dtype=torch.float64)
+            result[name] = float(sample.mean())
+            if name.endswith("norm"):
+                median, largest = float(sample.median()), float(sample.max())
+                result[f"{name}_variance"] = float(sample.var(correction=0))
+                result[f"{name}_median"] = median
+                result[f"{name}_largest"] = largest
+                result[f"{name}_largest_over_median"] = largest / median if median else 0.0
+        return result
+
+
+class Learner:
+    """A team's networks and how they are updated.
+
+    Args:
+        config: the run.
+        features: size of an agent's observation.
+        critic_features: size of the critic's input.
+        mask: attackable features, on the device where everything shall live.
+        seed: seed of the initial weights and of the robust loss.
+    """
+
+    def __init__(
+        self, config: TrainConfig, features: int, critic_features: int, mask: Tensor, seed: int
+    ) -> None:
+        self.config = config
+        self.mask = mask
+        generator = torch.Generator().manual_seed(seed)
+        self.actor = Actor(features, hidden=config.ppo.hidden, generator=generator)
+        self.critic = mlp(critic_features, 1, config.ppo.hidden, generator)
+        self.value = OnlineValue(features, sum(self.actor.heads), generator)
+        self.modules().to(mask.device)
+        self.ppo_loss = _ppo_loss(self.critic, config)
+        self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=config.ppo.learning_rate)
+        self.objective = build_objective(config.adversary, self.actor.heads, self.value)
+        self.minimax = self._build_minimax(seed)
+
+    def modules(self) -> nn.ModuleDict:
+        """All networks by name."""
+        return nn.ModuleDict({"actor": self.actor, "critic": self.critic, "value": self.value})
+
+    def load_initial(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from given actor and critic weights, named ``actor.*`` and ``critic.*``."""
+        chosen = {k: v for k, v in weights.items() if k.startswith(("actor.", "critic."))}
+        missing, unexpected = self.modules().load_state_dict(chosen, strict=False)
+        absent = [name for name in missing if not name.startswith("value.")]
+        if absent or unexpected:
+            raise ValueError(
+                f"initial weights do not fit: missing {absent}, unexpected {unexpected}; use a "
+                "checkpoint of the same networks"
+            )
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on exactly, by name."""
+        tensors = {f"{k}": v.clone() for k, v in self.modules().state_dict().items()}
+        for index, entries in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v.clone() for k, v in entries.items()}
+        if self.minimax is not None:
+            tensors |= {f"minimax.{k}": v for k, v in self.minimax.state_dict().items()}
+        return tensors
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what :meth:`state` gave."""
+        names = self.modules().state_dict().keys()
+        self.modules().load_state_dict({name: tensors[name] for name in names})
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                # Adam keeps its step counts on the CPU
+                state.setdefault(int(index), {})[key] = value.cpu() if key == "step" else value
+        packed = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**packed, "state": state})
+        if self.minimax is not None:
+            prefix = "minimax."
+            own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            self.minimax.load_state_dict(own)
+
+    def player(self, iteration: int, generator: torch.Generator) -> LearningTeam:
+        """The team as it plays while collecting, attacked where the placement says so."""
+        adversary = self.config.adversary
+        if adversary.placement not in ("rollout", "mixed"):
+            return LearningTeam(self.actor, generator)
+        share = 0.5 if adversary.placement == "mixed" else 1.0
+        return LearningTeam(
+            self.actor,
+            generator,
+            self._observation_attack(self.epsilon(iteration)),
+            self._action_attack(self.epsilon(iteration)),
+            share,
+        )
+
+    def _observation_attack(self, epsilon: float) -> Adversary | None:
+        if self.config.adversary.threat == "actions":
+            return None
+        objective = Critic(self.value, Categorical(self.actor.heads).probabilities)
+        return build_adversary(self.config.adversary, objective, self.mask, epsilon)
+
+    def _action_attack(self, epsilon: float) -> Adversary | None:
+        adversary = self.config.adversary
+        radius = epsilon if adversary.threat == "actions" else adversary.action_epsilon
+        if radius == 0:
+            return None
+        objective = Critic(
+            self.value, Categorical(self.actor.heads).probabilities, state="observation"
+        )
+        return build_adversary(adversary, objective, None, radius)
+
+    def epsilon(self, iteration: int) -> float:
+        """ε of the iteration: linear over the ramp."""
+        adversary = self.config.adversary
+        ramp = max(1, round(adversary.ramp * self.config.iterations))
+        return Linear(0.0, adversary.epsilon, ramp)(iteration + 1)
+
+    def update(self, rows: TensorDict, iteration: int, generator: torch.Generator) -> UpdateLog:
+        """PPO epochs on rows ``[samples]`` of one collection."""
+        self._set_epsilon(self.epsilon(iteration))
+        log = UpdateLog()
+        ppo = self.config.ppo
+        count = rows.shape[0]
+        for _ in range(ppo.epochs):
+            order = torch.randperm(count, generator=generator, device=generator.device)
+            for index in order.tensor_split(ppo.minibatches):
+                self._minibatch(rows[index], log)
+        return log
+
+    def _minibatch(self, batch: TensorDict, log: UpdateLog) -> None:
+        def task(logits: Tensor) -> Tensor:
+            if not torch.isfinite(logits).all():
+                raise FloatingPointError("the policy's logits hold NaN or infinite values")
+            losses = self.ppo_loss(batch.set("scores", logits + batch["shift"]))
+            return losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"]
+
+        observation = batch["observation"]
+        if self.minimax is None:
+            total = task(self.actor(observation))
+        else:
+            data = {"action": batch["action"], "advantage": batch["advantage"].squeeze(-1)}
+            loss = self.minimax(self.actor, observation, task, data)
+            total = loss.total
+            log.add(self._inner_loop(loss))
+        log.add({"loss": float(total.detach())})
+        if self.config.adversary.needs_value:
+            total = total + self._value_loss(batch)
+        self._descend(total, log)
+
+    def _descend(self, total: Tensor, log: UpdateLog) -> None:
+        self.optimizer.zero_grad()
+        torch.autograd.backward(total)
+        norm = nn.utils.clip_grad_norm_(self.actor.parameters(), self.config.ppo.max_gradient_norm)
+        nn.utils.clip_grad_norm_(self.critic.parameters(), self.config.ppo.max_gradient_norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient norm is {float(norm)}; lower ppo.learning_rate, adversary.epsilon "
+                "or penalty.weight"
+            )
+        self.optimizer.step()
+        log.add({"outer_gradient_norm": float(norm)})
+
+    def _inner_loop(self, loss: RobustLoss) -> dict[str, float]:
+        """What the inner maximisation did; its steps are measured on some rows only."""
+        named = {"inner_gradient_norm": loss.diagnostics["inner_gradient_norm_mean"]}
+        named["penalty"] = float(loss.penalty.detach())
+        for name in ("weight", "sensitivity_quantile"):
+            if name in loss.diagnostics:
+                named[name] = loss.diagnostics[name]
+        rows = torch.arange(_MEASURED_ROWS, device=self.mask.device)
+        part = loss.trajectory.rows(rows[: loss.trajectory.origin.shape[0]])
+        return named | measure_ascent(self.actor, self.objective, part).summary()
+
+    def _value_loss(self, batch: TensorDict) -> Tensor:
+        heads = self.actor.heads
+        parts = [
+            nn.functional.one_hot(batch["action"][..., i], size) for i, size in enumerate(heads)
+        ]
+        action = torch.cat(parts, -1).to(batch["observation"])
+        predicted = self.value(batch["state_observation"], action)
+        return (predicted - batch["value_target"].squeeze(-1)).square().mean()
+
+    def _build_minimax(self, seed: int) -> Minimax | None:
+        adversary, penalty = self.config.adversary, self.config.penalty
+        if adversary.placement == "none" or adversary.threat == "actions":
+            return None
+        # in the rollout the attack has been made already; here it only serves the penalty
+        serves_penalty = adversary.placement == "rollout"
+        if serves_penalty and not penalty.fraction:
+            penalty = replace(penalty, fraction=1.0)
+        attack = build_adversary(adversary, self.objective, self.mask, adversary.epsilon)
+        return Minimax(
+            attack,
+            build_penalty(penalty, attack.ball, self.objective, self.actor.heads),
+            weight=_weight(penalty),
+            placement=_PLACEMENTS[adversary.placement],
+            attack_fraction=_PENALISED_SHARE if serves_penalty else 1.0,
+            seed=seed,
+        )
+
+    def _set_epsilon(self, epsilon: float) -> None:
+        if self.minimax is not None:
+            self.minimax.adversary = build_adversary(
+                self.config.adversary, self.objective, self.mask, epsilon
+            )
+
+
+def _weight(penalty: PenaltyConfig) -> float | DualAscent:
+    if not penalty.constraint:
+        return penalty.weight
+    return DualAscent(
+        penalty.constraint,
+        penalty.quantile,
+        penalty.dual_rate,
+        penalty.dual_damping,
+        penalty.weight,
+        # a weight that fell to nothing while ε was small would take long to come back
+        least=penalty.weight / 100,
+    )
+
+
+def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:
+    # The logits come from outside, where the adversary acts; the loss only reads them.
+    scores = TensorDictModule(nn.Identity(), ["scores"], ["logits"])
+    actor = ProbabilisticActor(
+        scores,
+        in_keys=["logits"],
+        out_keys=["action"],
+        distribution_class=CategoricalHeads,
+        return_log_prob=True,
+    )
+    return ClipPPOLoss(
+        actor,
+        ValueOperator(critic, in_keys=["state"]),
+        clip_epsilon=config.ppo.clip,
+        entropy_coeff=config.ppo.entropy,
+        critic_coeff=0.5,
+        normalize_advantage=True,
+        functional=False,
+    )

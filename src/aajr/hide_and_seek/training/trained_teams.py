@@ -1,0 +1,163 @@
+"""Trained teams that are compared: read from checkpoints, named by what they were trained with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aajr.arena.agents import Actor
+from aajr.arena.checkpoints import CheckpointError, load_checkpoint
+from aajr.hide_and_seek.game import HideAndSeekConfig, Team
+from aajr.hide_and_seek.training.trainer import load_actor
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A checkpoint with a trained team, or two.
+
+    Attributes:
+        path: of the checkpoint.
+        method: what it was trained with, in a few words.
+        seed: of the training.
+        game: the game that it plays.
+        teams: that learned.
+        recipe: digest of the training configuration without its seed.
+    """
+
+    path: Path
+    method: str
+    seed: int
+    game: HideAndSeekConfig
+    teams: tuple[Team, ...]
+    recipe: str
+
+    @property
+    def name(self) -> str:
+        """Short name, of the checkpoint's directory or of the file."""
+        return self.path.parent.name if self.path.stem == "checkpoint" else self.path.stem
+
+    def actor(self, team: Team) -> Actor:
+        """The frozen actor of a team."""
+        return load_actor(self.path, team)
+
+
+def contenders(paths: Sequence[Path], team: Team) -> tuple[Contender, ...]:
+    """Every checkpoint with a trained team; directories are searched, others are taken as named.
+
+    Methods of one name that were trained differently are told apart by four letters.
+
+    Args:
+        paths: checkpoints, or directories that hold some.
+        team: that must have learned; in directories, checkpoints without it are passed over.
+
+    Raises:
+        ValueError: no paths, a directory without such a checkpoint.
+        CheckpointError: a named file that cannot be read or lacks the team.
+
+    Example:
+        >>> contenders([], "seeker")
+        Traceback (most recent call last):
+        ...
+        ValueError: no checkpoints of seekers were given; name files or directories
+    """
+    found: dict[Path, Contender] = {}
+    for path in paths:
+        for one in _inside(path, team) if path.is_dir() else [_named(path, team)]:
+            found.setdefault(one.path.resolve(), one)
+    if not found:
+        raise ValueError(f"no checkpoints of {team}s were given; name files or directories")
+    return _told_apart(list(found.values()))
+
+
+def common_game(teams: Sequence[Contender]) -> HideAndSeekConfig:
+    """The game that all teams were trained in.
+
+    Raises:
+        ValueError: teams of different games.
+    """
+    first = teams[0]
+    for other in teams[1:]:
+        if other.game != first.game:
+            raise ValueError(
+                f"{first.path} and {other.path} were trained in different games; give checkpoints "
+                "of one game"
+            )
+    return first.game
+
+
+def game_of(fields: Mapping[str, Any]) -> HideAndSeekConfig:
+    """The game of a checkpoint's configuration."""
+    walls = tuple(tuple(wall) for wall in fields["walls"])
+    size = tuple(fields["box_half_size"])
+    return HideAndSeekConfig(**{**fields, "walls": walls, "box_half_size": size})
+
+
+def method_of(config: Mapping[str, Any]) -> str:
+    """What a training configuration is called: penalty with its weight, or how it was trained.
+
+    Example:
+        >>> adversary = {"placement": "rollout"}
+        >>> method_of({"penalty": {"name": "aajr", "weight": 0.01}, "adversary": adversary})
+        'aajr 0.01'
+        >>> method_of({"penalty": {"name": "none"}, "adversary": adversary})
+        'adversarial'
+    """
+    penalty = config["penalty"]
+    if len(config.get("learners", ())) == 2:
+        return "self-play"
+    if penalty["name"] != "none":
+        return f"{penalty['name']} {penalty['weight']:g}"
+    return "plain" if config["adversary"]["placement"] == "none" else "adversarial"
+
+
+def _named(path: Path, team: Team) -> Contender:
+    one = _read(path)
+    if team not in one.teams:
+        raise CheckpointError(f"checkpoint {path} holds no {team} actor; its team did not learn")
+    return one
+
+
+def _inside(directory: Path, team: Team) -> list[Contender]:
+    """The policies of a directory; attackers and files of others are passed over."""
+    found = []
+    for path in sorted(directory.rglob("*.safetensors")):
+        try:
+            found.append(_named(path, team))
+        except CheckpointError:
+            continue
+    if not found:
+        raise ValueError(f"{directory} holds no checkpoint of {team}s; give one that does")
+    return found
+
+
+def _read(path: Path) -> Contender:
+    tensors, meta = load_checkpoint(path)
+    config = meta.get("config")
+    if config is None:
+        raise CheckpointError(f"checkpoint {path} holds no policy; give one of `aajr train`")
+    recipe = {name: value for name, value in config.items() if name != "seed"}
+    teams: tuple[Team, ...] = ("hider", "seeker")
+    return Contender(
+        path=path,
+        method=method_of(config),
+        seed=int(config["seed"]),
+        game=game_of(config["env"]),
+        teams=tuple(t for t in teams if any(k.startswith(f"{t}.actor.") for k in tensors)),
+        recipe=hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def _told_apart(found: list[Contender]) -> tuple[Contender, ...]:
+    recipes: dict[str, set[str]] = {}
+    for one in found:
+        recipes.setdefault(one.method, set()).add(one.recipe)
+    return tuple(
+        replace(one, method=f"{one.method} ({one.recipe[:4]})")
+        if len(recipes[one.method]) > 1
+        else one
+        for one in found
+    )

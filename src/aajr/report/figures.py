@@ -1,0 +1,81 @@
+"""How every plot is made and kept, as PNG and SVG.
+
+Figures are drawn without pyplot and with fixed SVG identifiers: the same results give the same
+bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullFormatter
+
+from aajr.report.style import STYLE
+from aajr.statistics.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure.
+
+    Attributes:
+        name: stem of its files.
+        threat: the threat model it belongs to.
+        caption: what it shows, in a sentence.
+        figure: the figure.
+    """
+
+    name: str
+    threat: str
+    caption: str
+    figure: Any
+
+
+def blank_figure(width: float, height: float) -> Any:
+    """A figure of a size in inches."""
+    layout = ConstrainedLayoutEngine(wspace=0.05, hspace=0.05)
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def log_scale(axis: Any) -> None:
+    """Make an axis (``plot.xaxis`` or ``plot.yaxis``) logarithmic, with plain numbers."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def settle(plots: Sequence[Plot]) -> None:
+    """Solve the layout once: each further drawing would move it by a hair."""
+    for plot in plots:
+        plot.figure.draw_without_rendering()
+        plot.figure.set_layout_engine("none")
+
+
+def save(plots: Sequence[Plot], directory: Path) -> list[Path]:
+    """Write each plot as PNG and SVG; the bytes hold neither date nor version."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with matplotlib.rc_context(STYLE):
+        for plot in plots:
+            for kind, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
+                path = directory / f"{plot.name}.{kind}"
+                plot.figure.savefig(path, format=kind, metadata=facts | {"Creator": None})
+                paths.append(path)
+    return paths
+
+
+def arms(interval: Interval) -> tuple[float, float]:
+    """Lengths of the error bar; an interval need not contain the interquartile mean."""
+    if interval.low is None or interval.high is None:
+        return 0.0, 0.0
+    below, above = interval.estimate - interval.low, interval.high - interval.estimate
+    return max(0.0, below), max(0.0, above)

@@ -1,0 +1,70 @@
+"""Figures and verdicts in words: one wording for the terminal, the plots and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aajr.statistics.intervals import Interval
+
+MISSING = "–"
+"""Stands where nothing was measured."""
+
+NAMES = {"aajr": "AAJR", "sa": "SA", "ernie": "ERNIE"}
+
+
+def title(name: str) -> str:
+    """Name of a method as it is printed: ``aajr_gradient`` becomes ``AAJR gradient``."""
+    head, *rest = name.split("_")
+    return " ".join([NAMES.get(head, head), *rest])
+
+
+def percent(value: float | None) -> str:
+    """A share in whole per cent, without the sign."""
+    return MISSING if value is None else f"{100 * value:.0f}"
+
+
+def points(value: float) -> str:
+    """A difference of shares in points with one decimal and its sign."""
+    text = f"{100 * value:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")
+
+
+def ends(interval: Interval | None) -> str:
+    """The interval of a share in per cent, such as ``55–66``; empty if it was not estimated."""
+    if interval is None or interval.low is None or interval.high is None:
+        return ""
+    return f"{percent(interval.low)}–{percent(interval.high)}"
+
+
+def difference(interval: Interval | None, between: str = " ") -> str:
+    """A difference with its interval, such as ``+2.1 [−0.4, +4.6]``."""
+    if interval is None:
+        return MISSING
+    if interval.low is None or interval.high is None:
+        return f"{points(interval.estimate)}{between}[not estimated]"
+    low, high = points(interval.low), points(interval.high)
+    return f"{points(interval.estimate)}{between}[{low}, {high}]"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def number(value: float | None) -> str:
+    """A figure with three significant digits."""
+    if value is None:
+        return MISSING
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:#.3g}".rstrip(".")
+
+
+def weight(value: float | None) -> str:
+    """A weight λ as it was given."""
+    return MISSING if value is None else f"{value:g}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

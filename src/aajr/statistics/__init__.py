@@ -1,0 +1,1 @@
+"""Intervals, paired tests and frontiers: numbers in, numbers out."""

@@ -1,0 +1,159 @@
+r"""Comparison of families of policies at matched clean success.
+
+A single weight of a penalty says little: a heavier one is more robust and duller. A *family* is
+what a method offers over its whole grid of weights, and one family is better than another where its
+frontier lies higher at the same clean success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from statistics import fmean
+
+import numpy as np
+
+from aajr.statistics.intervals import Interval
+
+
+class Verdict(str, Enum):
+    """What a comparison of two families shows."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    NOT_SEPARATED = "not separated"
+    NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One policy in the plane of clean and worst-case success."""
+
+    clean: float
+    worst: float
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Vertical distance of two frontiers at matched clean success, paired by seed.
+
+    Attributes:
+        first: the family asked about.
+        second: its rival.
+        verdict: whether ``first`` lies above ``second``.
+        reason: why they are not comparable; empty otherwise.
+        difference: mean distance over the seeds with its interval; None without a common seed.
+        by_seed: mean distance in each seed whose ranges overlap.
+        without_overlap: seeds that both have, in which the ranges do not overlap.
+        matched: lowest and highest clean success compared in any seed.
+        weights: least number of weights in a seed, of each family.
+        chance: sign-flip probability of the differences.
+    """
+
+    first: str
+    second: str
+    verdict: Verdict
+    reason: str
+    difference: Interval | None
+    by_seed: Mapping[int, float]
+    without_overlap: tuple[int, ...]
+    matched: tuple[float, float] | None
+    weights: tuple[int, int]
+    chance: float | None
+
+
+def mean_points(points: Sequence[Point]) -> list[Point]:
+    """Mean point of each weight, in the order of the weights.
+
+    Example:
+        >>> [point.clean for point in mean_points([Point(0.25, 0.5, 0.1), Point(0.75, 0.5, 0.1)])]
+        [0.5]
+    """
+    weights = sorted({point.weight for point in points})
+    groups = [[point for point in points if point.weight == weight] for weight in weights]
+    return [
+        Point(fmean(p.clean for p in group), fmean(p.worst for p in group), group[0].weight)
+        for group in groups
+    ]
+
+
+def pareto(points: Sequence[Point]) -> list[Point]:
+    """Points that no other equals or beats in both successes, in rising clean success.
+
+    Example:
+        >>> [point.clean for point in pareto([Point(0.7, 0.5), Point(0.6, 0.6), Point(0.6, 0.4)])]
+        [0.6, 0.7]
+    """
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda point: (-point.clean, -point.worst)):
+        if not kept or point.worst > kept[-1].worst:
+            kept.append(point)
+    return kept[::-1]
+
+
+def frontier_height(points: Sequence[Point], clean: float) -> float:
+    """Worst-case success that a family offers at a clean success of at least ``clean``.
+
+    It is linear between the points of the Pareto frontier: playing either policy with the right
+    probability attains it. To the left of the most robust point it is level, since that point
+    offers more clean success at no loss.
+
+    Args:
+        points: at least one point.
+        clean: a clean success not above the family's highest.
+
+    Raises:
+        ValueError: if no point reaches ``clean``.
+
+    Example:
+        >>> frontier_height([Point(0.6, 0.5), Point(0.8, 0.1)], 0.7)
+        0.3
+    """
+    front = pareto(points)
+    if not front or clean > front[-1].clean:
+        raise ValueError(f"clean={clean} is above every point; ask for a success that was reached")
+    height = np.interp(clean, [p.clean for p in front], [p.worst for p in front])
+    return round(float(height), 12)
+
+
+def overlap(first: Sequence[Point], second: Sequence[Point]) -> tuple[float, float] | None:
+    """Range of clean success that the policies of both families span; None if there is none."""
+    low = max(min(point.clean for point in side) for side in (first, second))
+    high = min(max(point.clean for point in side) for side in (first, second))
+    return (low, high) if low <= high else None
+
+
+def vertical_difference(first: Sequence[Point], second: Sequence[Point]) -> float | None:
+    r"""Mean of the height of ``first`` minus that of ``second`` over their overlap.
+
+    .. math:: \frac{1}{b - a} \int_a^b \bigl(h_1(c) - h_2(c)\bigr)\, dc
+
+    Both heights are linear between the knots of the two frontiers, so the trapezoidal rule on
+    these knots is exact; on an overlap of a single clean success it is the difference there.
+
+    Args:
+        first: points of one family in one seed.
+        second: points of the other.
+
+    Returns:
+        The mean difference, or None where the ranges of clean success do not overlap.
+
+    Example:
+        >>> vertical_difference([Point(0.6, 0.5), Point(0.8, 0.3)],
+        ...                     [Point(0.6, 0.4), Point(0.8, 0.2)])
+        0.1
+    """
+    limits = overlap(first, second)
+    if limits is None:
+        return None
+    inner = {point.clean for point in (*first, *second) if limits[0] < point.clean < limits[1]}
+    knots = np.array(sorted(inner | set(limits)))
+    heights = np.array(
+        [frontier_height(first, knot) - frontier_height(second, knot) for knot in knots]
+    )
+    if len(knots) == 1:
+        return round(float(heights[0]), 9)
+    area = float((np.diff(knots) * (heights[1:] + heights[:-1]) / 2).sum())
+    return round(area / float(knots[-1] - knots[0]), 9)

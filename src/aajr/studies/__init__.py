@@ -1,0 +1,1 @@
+"""Studies: from trained policies to tables and figures, a room for each question."""

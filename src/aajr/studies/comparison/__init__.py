@@ -1,0 +1,1 @@
+"""The main comparison: methods, weights and seeds, trained and attacked alike."""

@@ -1,0 +1,291 @@
+"""What results say: summaries, comparisons, and what speaks against trusting them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from aajr.statistics.frontiers import Comparison
+from aajr.statistics.intervals import (
+    MINIMUM_SEEDS,
+    Interval,
+    area_under_curve,
+    bootstrap,
+    paired_difference,
+)
+from aajr.studies.comparison.families import SHARED_METHOD, compare_families
+from aajr.studies.comparison.records import Results, Run
+from aajr.studies.comparison.worst_cases import median_agent, worst_attack, worst_case
+
+SUBJECT = "aajr"
+"""The method that every other one is compared with."""
+
+MINIMUM_EPISODES = 500
+"""With fewer episodes a standard error of a success may exceed two points."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method under one threat, over the seeds of one split.
+
+    Attributes:
+        method: name of the method.
+        weight: its chosen weight, or None.
+        runs: one run for each seed.
+        worst: worst-case success at each radius, interquartile mean with interval.
+        area: mean height of the curve of worst-case success; None with fewer than two radii.
+        median: run of median worst-case success at the reference radius.
+        median_success: worst-case success of that run.
+    """
+
+    method: str
+    weight: float | None
+    runs: tuple[Run, ...]
+    worst: Mapping[float, Interval]
+    area: Interval | None
+    median: Run | None
+    median_success: float | None
+
+    def average(self, group: str, name: str) -> float | None:
+        """Mean over seeds of an entry of ``diagnostics`` or of a gradient's norm."""
+        values = [getattr(run, group)[name] for run in self.runs if name in getattr(run, group)]
+        return fmean(values) if values else None
+
+    def average_of(self, name: str) -> float | None:
+        """Mean over seeds of a field such as ``seconds_per_update``."""
+        values = [value for run in self.runs if (value := getattr(run, name)) is not None]
+        return fmean(values) if values else None
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Chosen weight of the subject against that of a rival, paired by seed; None: not measured."""
+
+    rival: str
+    clean: Interval | None
+    worst: Interval | None
+    area: Interval | None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that the tables and plots of one threat show.
+
+    Attributes:
+        threat: what the adversary may change.
+        split: seeds behind the summaries; ``validation`` only if there are no final ones.
+        frontier_split: seeds behind the frontiers.
+        epsilon: the reference radius.
+        radii: every radius, in rising order.
+        summaries: one for each method, in the order of the results.
+        comparisons: frontier of the subject against that of each other family; of every family
+            against the next ones if the subject has none.
+        duels: chosen weight of the subject against each other method.
+        runs: runs behind the frontiers.
+        warnings: what speaks against trusting the figures, in sentences.
+    """
+
+    threat: str
+    split: str
+    frontier_split: str
+    epsilon: float
+    radii: tuple[float, ...]
+    summaries: tuple[Summary, ...]
+    comparisons: tuple[Comparison, ...]
+    duels: tuple[Duel, ...]
+    runs: tuple[Run, ...]
+    warnings: tuple[str, ...]
+
+
+def analyse(results: Results) -> tuple[Analysis, ...]:
+    """One analysis for each threat that the results hold, in the order of the runs."""
+    threats = dict.fromkeys(run.threat for run in results.runs)
+    return tuple(_analyse_threat(results, threat) for threat in threats)
+
+
+def summarise(runs: Sequence[Run], epsilon: float) -> tuple[Summary, ...]:
+    """Summaries of the chosen runs of one split and threat, in the order of the methods.
+
+    Args:
+        runs: runs; of a method with several weights only those marked as selected are taken.
+        epsilon: reference radius, which decides the median agent.
+
+    Returns:
+        One summary for each method that has runs to take.
+    """
+    methods = dict.fromkeys(run.method for run in runs)
+    chosen = {method: _chosen([r for r in runs if r.method == method]) for method in methods}
+    return tuple(
+        _summary(method, sorted(found, key=lambda run: run.seed), epsilon)
+        for method, found in chosen.items()
+        if found
+    )
+
+
+def _analyse_threat(results: Results, threat: str) -> Analysis:
+    runs = [run for run in results.runs if run.threat == threat]
+    final = [run for run in runs if run.split == "final"]
+    split = final or runs
+    frontier_runs = _frontier_runs(final, [run for run in runs if run.split == "validation"])
+    families = list(dict.fromkeys(run.family for run in frontier_runs if run.family))
+    epsilon = results.reference_epsilon
+    summaries = summarise(split, epsilon)
+    return Analysis(
+        threat=threat,
+        split="final" if final else "validation",
+        frontier_split=frontier_runs[0].split if frontier_runs else "final",
+        epsilon=epsilon,
+        radii=tuple(sorted({radius for run in split for radius in worst_case(run)})),
+        summaries=summaries,
+        comparisons=tuple(
+            compare_families(frontier_runs, first, second, epsilon)
+            for first, second in _pairs(families)
+        ),
+        duels=_duels(summaries, epsilon),
+        runs=tuple(frontier_runs),
+        warnings=tuple(_warnings(split, summaries, epsilon)),
+    )
+
+
+def _frontier_runs(final: Sequence[Run], validation: Sequence[Run]) -> Sequence[Run]:
+    """Final seeds if the whole grid of weights ran on them; no weight is picked on a frontier."""
+
+    def grid(runs: Sequence[Run]) -> int:
+        return len({(run.family, run.weight) for run in runs if run.family})
+
+    return final if grid(final) >= grid(validation) else validation
+
+
+def _pairs(families: Sequence[str]) -> list[tuple[str, str]]:
+    if SUBJECT in families:
+        return [(SUBJECT, family) for family in families if family != SUBJECT]
+    return [(a, b) for index, a in enumerate(families) for b in families[index + 1 :]]
+
+
+def _chosen(runs: Sequence[Run]) -> list[Run]:
+    selected = [run for run in runs if run.selected]
+    one_weight = len({run.weight for run in runs}) == 1
+    return selected or (list(runs) if one_weight else [])
+
+
+def _summary(method: str, runs: Sequence[Run], epsilon: float) -> Summary:
+    curves = [worst_case(run) for run in runs]
+    radii = sorted(set().union(*curves))
+    complete = [curve for curve in curves if len(curve) == len(radii)]
+    worst: dict[float, Interval] = {}
+    area = None
+    if complete and radii:
+        columns = [[curve[radius] for radius in radii] for curve in complete]
+        if len(radii) > 1:
+            columns = [
+                [*row, area_under_curve(curve)]
+                for row, curve in zip(columns, complete, strict=True)
+            ]
+        intervals = bootstrap(np.array(columns))
+        worst = dict(zip(radii, intervals, strict=False))
+        area = intervals[-1] if len(radii) > 1 else None
+    median = median_agent(runs, epsilon)
+    weights = {run.weight for run in runs}
+    return Summary(
+        method=method,
+        weight=weights.pop() if len(weights) == 1 else None,
+        runs=tuple(runs),
+        worst=worst,
+        area=area,
+        median=median,
+        median_success=None if median is None else worst_case(median)[epsilon],
+    )
+
+
+def _duels(summaries: Sequence[Summary], epsilon: float) -> tuple[Duel, ...]:
+    subject = next((item for item in summaries if item.method == SUBJECT), None)
+    if subject is None:
+        return ()
+    return tuple(
+        Duel(
+            rival.method,
+            clean=paired_difference(_at(subject, 0.0), _at(rival, 0.0)),
+            worst=paired_difference(_at(subject, epsilon), _at(rival, epsilon)),
+            area=paired_difference(_areas(subject), _areas(rival)),
+        )
+        for rival in summaries
+        if rival is not subject
+    )
+
+
+def _at(summary: Summary, epsilon: float) -> dict[int, float]:
+    curves = {run.seed: worst_case(run) for run in summary.runs}
+    return {seed: curve[epsilon] for seed, curve in curves.items() if epsilon in curve}
+
+
+def _areas(summary: Summary) -> dict[int, float]:
+    curves = {run.seed: worst_case(run) for run in summary.runs}
+    return {seed: area_under_curve(curve) for seed, curve in curves.items() if len(curve) > 1}
+
+
+def _warnings(runs: Sequence[Run], summaries: Sequence[Summary], epsilon: float) -> list[str]:
+    found = [*_warnings_of_size(runs, summaries), *_warnings_of_attacks(runs, epsilon)]
+    shown = {summary.method for summary in summaries}
+    for method in dict.fromkeys(run.method for run in runs if run.method not in shown):
+        found.append(f"No weight of {method} is marked as selected, so it has no row.")
+    return found
+
+
+def _warnings_of_size(runs: Sequence[Run], summaries: Sequence[Summary]) -> list[str]:
+    found = []
+    fewest = min((len(summary.runs) for summary in summaries), default=0)
+    if fewest < MINIMUM_SEEDS:
+        found.append(
+            f"The fewest seeds of a method: {fewest}. Below {MINIMUM_SEEDS} no interval is "
+            "estimated and nothing is separated."
+        )
+    if runs and runs[0].split == "validation":
+        found.append("There are no final seeds: the weights were chosen on these very seeds.")
+    episodes = min((score.episodes for run in runs for score in run.scores), default=0)
+    if episodes < MINIMUM_EPISODES:
+        found.append(f"Some figure rests on {episodes} episodes, fewer than {MINIMUM_EPISODES}.")
+    return found
+
+
+def _warnings_of_attacks(runs: Sequence[Run], epsilon: float) -> list[str]:
+    found = []
+    if any(epsilon not in worst_case(run) or 0.0 not in worst_case(run) for run in runs):
+        found.append(f"Some run has no score at ε = 0 or at the reference ε = {epsilon:g}.")
+    if not _attacked_alike(runs):
+        found.append("The runs were not attacked alike, so their worst cases do not compare.")
+    attacked = [(run, score) for run in runs for score in run.scores if score.epsilon > 0]
+    outside = {r.method for r, s in attacked if s.largest_perturbation > s.epsilon * 1.001}
+    if outside:
+        found.append(f"An attack left its ball: {', '.join(sorted(outside))}.")
+    unreached = {r.method for r in runs if _unreached(r)}
+    if unreached:
+        found.append(
+            f"No attack changed any action of {', '.join(sorted(unreached))}: "
+            "the perturbation may not reach the policy."
+        )
+    if attacked and all(worst_attack(run, epsilon) in ("noise", None) for run in runs):
+        found.append("Noise was the worst attack everywhere: the other attacks are suspect.")
+    return found
+
+
+def _attacked_alike(runs: Sequence[Run]) -> bool:
+    """Whether all runs with a score at a radius met the same attacks there."""
+    suites: dict[float, set[frozenset[str]]] = {}
+    for run in runs:
+        for radius in {score.epsilon for score in run.scores}:
+            names = frozenset(s.attack for s in run.scores if s.epsilon == radius)
+            suites.setdefault(radius, set()).add(names)
+    return all(len(found) == 1 for found in suites.values())
+
+
+def _unreached(run: Run) -> bool:
+    attacked = [score for score in run.scores if score.epsilon > 0]
+    return bool(attacked) and all(score.changed_actions == 0 for score in attacked)
+
+
+def without_penalty(analysis: Analysis) -> Duel | None:
+    """The duel of the subject with the method that has no penalty."""
+    return next((duel for duel in analysis.duels if duel.rival == SHARED_METHOD), None)

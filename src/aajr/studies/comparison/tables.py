@@ -1,0 +1,258 @@
+"""The tables of a comparison, built once and shown in the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from aajr.arena.records import Score
+from aajr.report import wording
+from aajr.report.tables import Sheet, rich_table
+from aajr.statistics.frontiers import Verdict
+from aajr.statistics.intervals import Interval
+from aajr.studies.comparison import verdicts
+from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary, analyse
+from aajr.studies.comparison.records import Results, Run
+from aajr.studies.comparison.worst_cases import worst_attack, worst_case
+
+
+def render_table(results: Results) -> RenderableType:
+    """Everything that the results say, for a terminal of 100 columns.
+
+    Args:
+        results: the results; they may be empty or hold a single seed.
+
+    Returns:
+        A renderable for ``rich.print``.
+    """
+    parts: list[RenderableType] = [Text(heading(results), style="bold")]
+    for analysis in analyse(results):
+        parts += [Text(""), Text(verdicts.epsilon_sentence(analysis))]
+        for sheet in sheets(results, analysis):
+            parts += [Text(""), rich_table(sheet), *(Text(note, "dim") for note in sheet.notes)]
+        for name, sentences in paragraphs(analysis):
+            parts += [Text(""), Text(name, style="bold")]
+            parts.append(_bullets(sentences))
+    if not results.runs:
+        parts += [Text(""), Text("No run was finished, so there is nothing to compare.")]
+    if results.scope:
+        parts += [Text(""), Text("What this preset can and cannot show", style="bold")]
+        parts.append(Text(results.scope))
+    return Group(*parts)
+
+
+def heading(results: Results) -> str:
+    """Preset, number of runs and seeds, in a line."""
+    seeds = {split: {run.seed for run in results.runs if run.split == split} for split in _SPLITS}
+    counts = ", ".join(
+        f"{wording.plural(len(found), f'{split} seed')}" for split, found in seeds.items() if found
+    )
+    runs = wording.plural(len(results.runs), "run")
+    return f"Preset '{results.preset}': {runs}" + (f", {counts}" if counts else "")
+
+
+def paragraphs(analysis: Analysis) -> list[tuple[str, list[str]]]:
+    """Titled lists of sentences: the frontiers, the conclusion, the warnings."""
+    compared = [
+        verdicts.comparison_sentence(item, analysis.epsilon) for item in analysis.comparisons
+    ]
+    if compared and analysis.frontier_split != "final":
+        compared.append("These frontiers are those of the validation seeds.")
+    found = [
+        ("Frontiers at matched clean success", compared),
+        ("In plain words", verdicts.conclusion(analysis)),
+        ("Warnings", list(analysis.warnings)),
+    ]
+    return [(name, sentences) for name, sentences in found if sentences]
+
+
+def sheets(results: Results, analysis: Analysis) -> tuple[Sheet, ...]:
+    """The tables of one threat: success, paired differences, sensitivity, gradients, cost."""
+    found = (
+        success_sheet(results, analysis),
+        duel_sheet(analysis),
+        sensitivity_sheet(analysis),
+        gradient_sheet(analysis),
+        cost_sheet(analysis),
+    )
+    return tuple(sheet for sheet in found if sheet.rows)
+
+
+def success_sheet(results: Results, analysis: Analysis) -> Sheet:
+    """Clean and worst-case success of each method, floors, and the write-up's claims."""
+    radii = [radius for radius in analysis.radii if radius > 0]
+    columns = ("method", "λ", "seeds", "clean", *(f"ε={radius:g}" for radius in radii), "median")
+    rows = [
+        (
+            wording.title(summary.method),
+            wording.weight(summary.weight),
+            str(len(summary.runs)),
+            *(_with_ends(summary.worst.get(radius)) for radius in (0.0, *radii)),
+            wording.percent(summary.median_success),
+        )
+        for summary in analysis.summaries
+    ]
+    methods = len(rows)
+    floors = [run for run in results.floors if run.threat == analysis.threat] or results.floors
+    rows += [_floor_row(name, floors, radii) for name in dict.fromkeys(r.method for r in floors)]
+    theirs = len(rows)
+    blank = ("",) * (len(radii) + 1)
+    rows += [(f"theirs†: {name}", "", "", f"{claim}†", *blank) for name, claim in verdicts.CLAIMS]
+    return Sheet(
+        title="Success of the protected team in %, lowest over the attacks",
+        columns=columns,
+        rows=tuple(rows) if methods else (),
+        notes=(
+            f"Interquartile mean over {analysis.split} seeds, 95 % bootstrap interval beneath. "
+            f"median: the median agent at ε = {analysis.epsilon:g}.",
+            f"† {verdicts.THEIRS} figures; it names no seeds and no definition of success.",
+        ),
+        rules=tuple(sorted({methods, theirs})),
+    )
+
+
+def duel_sheet(analysis: Analysis) -> Sheet:
+    """Chosen weight of AAJR against that of each other method, paired by seed."""
+    rows = tuple(
+        (
+            wording.title(duel.rival),
+            *(wording.difference(item, "\n") for item in (duel.clean, duel.worst, duel.area)),
+            _STANDING[verdicts.verdict_of(duel.worst)],
+        )
+        for duel in analysis.duels
+    )
+    return Sheet(
+        title=f"{wording.title(SUBJECT)} minus each other method, chosen weights, in points",
+        columns=("minus", "clean", f"ε={analysis.epsilon:g}", "mean over ε", "AAJR\nunder attack"),
+        rows=rows,
+        notes=(
+            "Mean over paired seeds, 95 % bootstrap interval beneath; two methods differ only if "
+            "it excludes zero. A dull policy can win here: the frontiers decide.",
+        ),
+    )
+
+
+def sensitivity_sheet(analysis: Analysis) -> Sheet:
+    """Norms of the Jacobian, and how much of it lies along the adversary's direction."""
+    keys = [(_DIAGNOSTICS, name) for name in _DIAGNOSTIC_COLUMNS]
+    return Sheet(
+        title="Sensitivity of the policy",
+        columns=("method", *_DIAGNOSTIC_COLUMNS.values()),
+        rows=_averages(analysis, keys),
+        notes=(
+            "Means over seeds. Near a stable rank of 1 a directional penalty is a global one with "
+            "another λ.",
+        ),
+    )
+
+
+def gradient_sheet(analysis: Analysis) -> Sheet:
+    """Norms of the gradients over the updates of the training."""
+    groups = (("gradient_norm", "outer"), ("inner_gradient_norm", "inner"))
+    names = {"mean": "mean", "variance": "variance", "largest_over_median": "max/median"}
+    keys = [(group, name) for group, _ in groups for name in names]
+    return Sheet(
+        title="Norms of the gradients in training",
+        columns=("method", *(f"{side}\n{word}" for _, side in groups for word in names.values())),
+        rows=_averages(analysis, keys),
+        notes=("Means over seeds. outer: gradient of the parameters; inner: of the adversary.",),
+    )
+
+
+def cost_sheet(analysis: Analysis) -> Sheet:
+    """Time of an update, and evidence that the attacks reached the policy."""
+    rows = tuple(_cost_row(summary, analysis.epsilon) for summary in analysis.summaries)
+    return Sheet(
+        title="Cost, and whether the attacks bite",
+        columns=(
+            "method",
+            "ms per\nupdate",
+            "overhead",
+            "10⁶\nsteps",
+            "worst\nattack",
+            "actions\nchanged",
+            "largest\n‖δ‖/ε",
+            "critics'\nR²",
+        ),
+        rows=rows,
+        notes=(
+            "overhead: time of an update relative to the adversarial method, measured interleaved. "
+            f"Attacks at ε = {analysis.epsilon:g}: the one that most often was worst, the largest "
+            "share of actions it changed, the largest perturbation.",
+        ),
+    )
+
+
+_SPLITS = ("validation", "final")
+_STANDING = {
+    Verdict.ABOVE: "better",
+    Verdict.BELOW: "worse",
+    Verdict.NOT_SEPARATED: "not separated",
+    Verdict.NOT_COMPARABLE: "not comparable",
+}
+_DIAGNOSTICS = "diagnostics"
+_DIAGNOSTIC_COLUMNS = {
+    "aligned": "‖Jv‖²",
+    "frobenius": "‖J‖²_F",
+    "spectral": "‖J‖²₂",
+    "alignment": "‖Jv‖²/‖J‖²_F",
+    "stable_rank": "stable rank\n‖J‖²_F/‖J‖²₂",
+}
+
+
+def _averages(analysis: Analysis, keys: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (
+            wording.title(summary.method),
+            *(wording.number(summary.average(group, name)) for group, name in keys),
+        )
+        for summary in analysis.summaries
+    )
+
+
+def _with_ends(interval: Interval | None) -> str:
+    if interval is None:
+        return wording.MISSING
+    return f"{wording.percent(interval.estimate)}\n{wording.ends(interval)}".rstrip()
+
+
+def _floor_row(name: str, floors: Sequence[Run], radii: Sequence[float]) -> tuple[str, ...]:
+    runs = [run for run in floors if run.method == name]
+    curves = [worst_case(run) for run in runs]
+    cells = []
+    for radius in (0.0, *radii):
+        values = [curve[radius] for curve in curves if radius in curve]
+        cells.append(wording.percent(sum(values) / len(values)) if values else "")
+    return (f"floor: {name}", "", str(len(runs)), *cells, "")
+
+
+def _cost_row(summary: Summary, epsilon: float) -> tuple[str, ...]:
+    scores = [s for run in summary.runs for s in run.scores if s.epsilon == epsilon > 0]
+    attacks = [name for run in summary.runs if (name := worst_attack(run, epsilon)) is not None]
+    seconds, overhead = summary.average_of("seconds_per_update"), summary.average_of("overhead")
+    steps = summary.average_of("environment_steps")
+    fits = [fit for run in summary.runs for fit in run.critic_r2]
+    return (
+        wording.title(summary.method),
+        wording.number(None if seconds is None else 1000 * seconds),
+        wording.MISSING if overhead is None else f"{100 * (overhead - 1):+.1f} %".replace("-", "−"),
+        wording.number(steps / 1e6 if steps else None),
+        max(dict.fromkeys(attacks), key=attacks.count) if attacks else wording.MISSING,
+        _extreme(scores, lambda score: 100 * score.changed_actions, "{:.0f} %"),
+        _extreme(scores, lambda score: score.largest_perturbation / score.epsilon, "{:.2f}"),
+        f"{min(fits):.2f}–{max(fits):.2f}".replace("-", "−") if fits else wording.MISSING,
+    )
+
+
+def _extreme(scores: Sequence[Score], measure: Callable[[Score], float], form: str) -> str:
+    return form.format(max(map(measure, scores))) if scores else wording.MISSING
+
+
+def _bullets(sentences: Sequence[str]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for sentence in sentences:
+        grid.add_row("•", Text(sentence))
+    return grid

@@ -1,0 +1,161 @@
+"""Verdicts of the comparison in sentences, the same in the terminal, the plots and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aajr.report.wording import difference, listed, percent, plural, title
+from aajr.statistics.frontiers import Comparison, Verdict
+from aajr.statistics.intervals import MINIMUM_SEEDS, Interval
+from aajr.studies.comparison.analysis import SUBJECT, Analysis, without_penalty
+from aajr.studies.comparison.families import SHARED_METHOD
+
+THREAT_WORDS = {
+    "full": "every observed feature",
+    "others": "only what an agent perceives or is told of other agents",
+    "actions": "the actions",
+}
+
+
+EPSILON_UNITS = {
+    "full": "ε is an L∞ radius in units of the observation, each feature of roughly unit scale",
+    "others": "ε is an L∞ radius in units of the observation, each feature of roughly unit scale",
+    "actions": "ε is an L∞ radius in units of the action",
+}
+
+
+THEIRS = "theirs: claimed by the write-up, arXiv 2603.04378, another environment, not reproduced"
+
+
+CLAIMS = (("baseline", 62), ("global", 68), ("AAJR", 78))
+"""Success in per cent that the write-up prints for ten-agent hide-and-seek."""
+
+
+FALSE_ALARMS = {3: 25, 4: 20, 5: 16, 6: 14, 8: 11, 10: 10, 15: 8}
+"""Per cent of cases in which the 95 % interval of a mean of so many seeds excludes a true zero.
+
+From 4000 draws of normal differences each, with 1000 resamples.
+"""
+
+
+def verdict_of(interval: Interval | None) -> Verdict:
+    """Verdict on a paired difference: different only if its interval excludes zero."""
+    if interval is None:
+        return Verdict.NOT_COMPARABLE
+    return {1: Verdict.ABOVE, -1: Verdict.BELOW, 0: Verdict.NOT_SEPARATED}[interval.sign]
+
+
+def epsilon_sentence(analysis: Analysis) -> str:
+    """Threat model and unit of ε."""
+    return (
+        f"Threat model '{analysis.threat}': the adversary changes "
+        f"{THREAT_WORDS[analysis.threat]}; {EPSILON_UNITS[analysis.threat]}."
+    )
+
+
+def comparison_sentence(comparison: Comparison, epsilon: float) -> str:
+    """Frontier verdict with its numbers, in a sentence."""
+    names = f"{title(comparison.first)} against {title(comparison.second)}"
+    text = f"{names}: {comparison.verdict.value}"
+    if comparison.reason:
+        text += f" ({comparison.reason})"
+    if comparison.difference is None or comparison.matched is None:
+        return f"{text}."
+    low, high = (percent(value) for value in comparison.matched)
+    text += (
+        f"; worst-case success at ε = {epsilon:g} differs by "
+        f"{difference(comparison.difference)} points at matched clean success "
+        f"({low if low == high else f'{low}–{high}'} %), "
+        f"{plural(comparison.difference.seeds, 'seed')}, "
+        f"weights per seed {comparison.weights[0]} and {comparison.weights[1]}"
+    )
+    if comparison.chance is not None and comparison.difference.seeds >= MINIMUM_SEEDS:
+        text += f", sign-flip p = {comparison.chance:.2g}"
+    if comparison.without_overlap:
+        text += f"; no overlap in {plural(len(comparison.without_overlap), 'further seed')}"
+    return f"{text}."
+
+
+def conclusion(analysis: Analysis) -> list[str]:
+    """What the comparison says, in plain words; the first sentence says whether AAJR wins.
+
+    To win takes an interval that excludes zero and a sign-flip p of at most 5 %.
+    """
+    found = [_frontier_conclusion(analysis.comparisons), _attack_conclusion(analysis)]
+    found += [_chance_caveat(analysis), _rank_caveat(analysis)]
+    if len(analysis.comparisons) > 1:
+        found.append("Each interval has 95 % on its own; many comparisons are not corrected for.")
+    return [sentence for sentence in found if sentence]
+
+
+def _frontier_conclusion(comparisons: Sequence[Comparison]) -> str:
+    about = [item for item in comparisons if item.first == SUBJECT]
+    if not about:
+        return "No frontier of AAJR was compared, so nothing is said of it."
+    grouped = {
+        verdict: [title(item.second) for item in about if item.verdict is verdict]
+        for verdict in Verdict
+    }
+    phrases = {
+        Verdict.ABOVE: "lies above {}",
+        Verdict.BELOW: "lies below {}",
+        Verdict.NOT_SEPARATED: "is not separated from {}",
+        Verdict.NOT_COMPARABLE: "cannot be compared with {}",
+    }
+    told = [phrases[v].format(listed(names)) for v, names in grouped.items() if names]
+    return f"{_headline(about)}: at matched clean success its frontier {listed(told)}."
+
+
+def _headline(about: Sequence[Comparison]) -> str:
+    above = [item for item in about if item.verdict is Verdict.ABOVE]
+    wins = [item for item in above if item.chance is not None and item.chance <= 0.05]
+    if len(wins) == len(about):
+        return "AAJR wins"
+    if wins:
+        return f"AAJR wins against {len(wins)} of {len(about)} families only"
+    return "AAJR does not win beyond chance" if above else "AAJR does not win"
+
+
+def _attack_conclusion(analysis: Analysis) -> str:
+    duel = without_penalty(analysis)
+    if duel is None or duel.worst is None:
+        return ""
+    verdict = verdict_of(duel.worst)
+    claim = {
+        Verdict.ABOVE: "withstands attack better than",
+        Verdict.BELOW: "withstands attack worse than",
+        Verdict.NOT_SEPARATED: "is not separated under attack from",
+    }[verdict]
+    return (
+        f"At its chosen weight AAJR {claim} the {SHARED_METHOD} method without a penalty: "
+        f"{difference(duel.worst)} points at ε = {analysis.epsilon:g}, "
+        f"and {difference(duel.clean)} points of clean success."
+    )
+
+
+def _chance_caveat(analysis: Analysis) -> str:
+    intervals = [item.difference for item in analysis.comparisons]
+    intervals += [duel.worst for duel in analysis.duels]
+    seeds = [item.seeds for item in intervals if item is not None and item.low is not None]
+    if not seeds or min(seeds) >= 20:
+        return ""
+    fewest = min(seeds)
+    rate = FALSE_ALARMS[max(count for count in FALSE_ALARMS if count <= fewest)]
+    text = (
+        f"With {fewest} seeds such a 95 % bootstrap interval excludes zero by chance in about "
+        f"{rate} % of cases, because it is too narrow"
+    )
+    if fewest < 6:
+        return f"{text}, and no exact test reaches 5 %: read a separation as a hint."
+    return f"{text}: look at the sign-flip p, which is exact."
+
+
+def _rank_caveat(analysis: Analysis) -> str:
+    ranks = [summary.average("diagnostics", "stable_rank") for summary in analysis.summaries]
+    low = [rank for rank in ranks if rank is not None and rank < 2]
+    if not low:
+        return ""
+    return (
+        f"The stable rank of the Jacobian is below 2 for {len(low)} of {len(ranks)} methods "
+        f"(lowest {min(low):.1f}): there no directional penalty can differ much from a global one."
+    )

@@ -1,0 +1,244 @@
+"""Every team of hiders against every team of seekers of a league.
+
+A method that is judged by the opponents it trained with alone may have learned their habits. Here
+all meet all; a pair from one training run is played, shown, and left out of the means.
+
+Source: cross-play as in Hu et al., "Other-play" for zero-shot coordination, 2020,
+https://arxiv.org/abs/2003.02979.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+
+from aajr._checks import check_count
+from aajr._values import tuple_of
+from aajr.arena.episodes import AttackedHiders, Match, contest
+from aajr.hide_and_seek.game.coordination import role_rates
+from aajr.hide_and_seek.training.trained_teams import Contender, common_game
+from aajr.report.figures import Plot, blank_figure, save
+from aajr.report.files import write_json
+from aajr.report.provenance import machine_facts, version_facts
+from aajr.report.style import STYLE
+from aajr.statistics.intervals import Interval, bootstrap
+
+CROSSPLAY_VERSION = 1
+"""Version of the layout of ``crossplay.json``."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One team of the league.
+
+    Attributes:
+        checkpoint: where it was read.
+        method: what it was trained with.
+        seed: of its training.
+    """
+
+    checkpoint: str
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What came of one match.
+
+    Attributes:
+        success: share of the episodes that the hiders won; the seekers won the others.
+        mean_return: of the hiders.
+        roles: ``seen_rate`` and ``hidden_at_end`` of each hider, ``sighting_rate`` of each seeker.
+    """
+
+    success: float
+    mean_return: float
+    roles: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossPlay:
+    """A league's matches.
+
+    Attributes:
+        hiders: rows.
+        seekers: columns.
+        pairings: ``[hiders][seekers]``.
+        episodes: of each match.
+        seed: of the starts, the same for all matches.
+        machine: facts of the machine.
+        versions: of the packages.
+        schema_version: layout of the file.
+
+    Raises:
+        ValueError: pairings that do not fit the teams.
+    """
+
+    hiders: tuple[Side, ...]
+    seekers: tuple[Side, ...]
+    pairings: tuple[tuple[Pairing, ...], ...]
+    episodes: int
+    seed: int
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = CROSSPLAY_VERSION
+
+    def __post_init__(self) -> None:
+        check_count("episodes", self.episodes)
+        for name in ("hiders", "seekers"):
+            object.__setattr__(self, name, tuple_of(name, getattr(self, name), Side))
+        shape = {len(row) for row in self.pairings}
+        if len(self.pairings) != len(self.hiders) or shape != {len(self.seekers)}:
+            raise ValueError(
+                f"pairings must be {len(self.hiders)} rows of {len(self.seekers)}, one for each "
+                "team of hiders and of seekers"
+            )
+
+    def success(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Success of the hiders, ``[hiders, seekers]``."""
+        return np.array([[pairing.success for pairing in row] for row in self.pairings])
+
+    def foreign(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Whether hiders and seekers come from different training runs, ``[hiders, seekers]``."""
+        return np.array([[h.checkpoint != s.checkpoint for s in self.seekers] for h in self.hiders])
+
+    def against_league(self) -> dict[str, Interval]:
+        """Success of each method of hiders against all foreign seekers.
+
+        The interquartile mean over the method's seeds, with its bootstrap interval; a seed counts
+        with its mean over seekers. Teams that met none but their own partners are left out.
+        """
+        return _over_seeds(self.hiders, self.success(), self.foreign())
+
+    def seekers_against_league(self) -> dict[str, Interval]:
+        """The same for each method of seekers: the share of the episodes that they won."""
+        return _over_seeds(self.seekers, 1 - self.success().T, self.foreign().T)
+
+    def cells(self) -> dict[tuple[str, str], Interval]:
+        """Success for each method of hiders and method of seekers, over the hiders' seeds."""
+        found: dict[tuple[str, str], Interval] = {}
+        success, foreign = self.success(), self.foreign()
+        for method in dict.fromkeys(side.method for side in self.seekers):
+            columns = [i for i, side in enumerate(self.seekers) if side.method == method]
+            part = _over_seeds(self.hiders, success[:, columns], foreign[:, columns])
+            found |= {(name, method): interval for name, interval in part.items()}
+        return found
+
+
+def cross_play(
+    hiders: Sequence[Contender], seekers: Sequence[Contender], episodes: int = 256, seed: int = 0
+) -> Iterator[tuple[int, int, Pairing]]:
+    """Play every match, without an attack, and say its row and column.
+
+    Args:
+        hiders: teams of hiders.
+        seekers: teams of seekers.
+        episodes: of each match.
+        seed: of the starts.
+
+    Raises:
+        ValueError: no teams, or teams of different games.
+    """
+    if not hiders or not seekers:
+        raise ValueError("hiders or seekers is empty; give at least one team of each")
+    game = common_game([*hiders, *seekers])
+    opponents = [one.actor("seeker") for one in seekers]
+    for row, team in enumerate(hiders):
+        actor = team.actor("hider")
+        for column, opponent in enumerate(opponents):
+            match = Match(game, [opponent], episodes, seed)
+            outcome = contest(match, AttackedHiders(actor, None, torch.Generator()), "none", 0.0)
+            roles = {
+                name: rates
+                for name, rates in role_rates(outcome.record, game).items()
+                if isinstance(rates, list)
+            }
+            score = outcome.score
+            yield row, column, Pairing(score.success, score.mean_return, roles)
+
+
+def crossplay_of(
+    hiders: Sequence[Contender],
+    seekers: Sequence[Contender],
+    pairings: Mapping[tuple[int, int], Pairing],
+    episodes: int,
+    seed: int,
+) -> CrossPlay:
+    """The matches that :func:`cross_play` played, by row and column, as a record."""
+    sides = [
+        tuple(Side(str(one.path), one.method, one.seed) for one in team)
+        for team in (hiders, seekers)
+    ]
+    columns = range(len(seekers))
+    rows = tuple(tuple(pairings[row, column] for column in columns) for row in range(len(hiders)))
+    return CrossPlay(
+        hiders=sides[0],
+        seekers=sides[1],
+        pairings=rows,
+        episodes=episodes,
+        seed=seed,
+        machine=machine_facts(),
+        versions=version_facts(),
+    )
+
+
+def write_crossplay(league: CrossPlay, directory: Path) -> list[Path]:
+    """Write ``crossplay.json`` and the heat-map; returns the paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "crossplay.json"
+    derived = {
+        "against_league": {k: dataclasses.asdict(v) for k, v in league.against_league().items()},
+        "seekers_against_league": {
+            k: dataclasses.asdict(v) for k, v in league.seekers_against_league().items()
+        },
+        "cells": [
+            {"hiders": pair[0], "seekers": pair[1], **dataclasses.asdict(interval)}
+            for pair, interval in league.cells().items()
+        ],
+    }
+    write_json(path, dataclasses.asdict(league) | derived)
+    return [path, *save([crossplay_plot(league)], directory)]
+
+
+def crossplay_plot(league: CrossPlay) -> Plot:
+    """The matrix as a heat-map, teams by method and seed."""
+    rows, columns = len(league.hiders), len(league.seekers)
+    with matplotlib.rc_context(STYLE):
+        figure = blank_figure(3.2 + 0.6 * columns, 1.8 + 0.32 * rows)
+        axis = figure.subplots()
+        table = 100 * league.success()
+        picture = axis.imshow(table, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+        for (row, column), value in np.ndenumerate(table):
+            mark = "" if league.foreign()[row, column] else "*"
+            colour = "white" if value < 55 else "black"
+            text = f"{value:.0f}{mark}"
+            axis.annotate(text, (column, row), ha="center", va="center", color=colour, fontsize=8)
+        labels = [f"{side.method}, {side.seed}" for side in league.seekers]
+        axis.set_xticks(range(columns), labels, rotation=60, ha="right")
+        axis.set_yticks(range(rows), [f"{side.method}, {side.seed}" for side in league.hiders])
+        axis.set(xlabel="seekers", ylabel="hiders")
+        axis.grid(False)
+        figure.colorbar(picture, ax=axis, label="hiders' success, %", shrink=0.8)
+    caption = "Success of each team of hiders (method, seed) against each team of seekers."
+    return Plot("crossplay", "none", f"{caption} A star: both come from one training run.", figure)
+
+
+def _over_seeds(
+    sides: Sequence[Side],
+    success: np.ndarray[Any, np.dtype[np.float64]],
+    foreign: np.ndarray[Any, np.dtype[np.bool_]],
+) -> dict[str, Interval]:
+    """Interquartile mean over the rows of each method; a row counts with its mean."""
+    values: dict[str, list[float]] = {}
+    for side, row, met in zip(sides, success, foreign, strict=True):
+        if met.any():
+            values.setdefault(side.method, []).append(float(row[met].mean()))
+    return {name: bootstrap(np.array(column)[:, None])[0] for name, column in values.items()}

@@ -1,0 +1,227 @@
+"""Tables and plot of the language study, from its raw results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from rich.console import Group, RenderableType
+
+from aajr.report.figures import Plot, arms, blank_figure, save, settle
+from aajr.report.files import write_json
+from aajr.report.style import STYLE
+from aajr.report.tables import Sheet, markdown, rich_table
+from aajr.statistics.comparisons import difference, probability_of_improvement
+from aajr.statistics.intervals import Interval, bootstrap, interquartile_mean
+from aajr.studies.language._protocol import label
+from aajr.studies.language._study import score
+from aajr.studies.language._tasks import TASKS
+
+Record = dict[str, Any]
+WAYS = {"clean": ("clean",), "words": ("words",), "embeddings": ("embeddings",)}
+"""Columns, and the attacks whose worst each shows."""
+
+
+def write(results: Record, directory: Path) -> None:
+    """Write ``results.json``, ``table.md`` and the plot."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / "results.json", results)
+    head = f"# Language models\n\n`{results['command']}`\n\n"
+    (directory / "table.md").write_text(head + "\n".join(map(markdown, sheets(results))))
+    with matplotlib.rc_context(STYLE):
+        plots = [_plot(results)]
+        settle(plots)
+    save(plots, directory / "plots")
+
+
+def render(results: Record) -> RenderableType:
+    """The tables for a terminal."""
+    return Group(*map(rich_table, sheets(results)))
+
+
+def sheets(results: Record) -> list[Sheet]:
+    """Scores and differences for every task, strength of the attacks, compute and tuning."""
+    tasks = results["protocol"]["tasks"]
+    return [
+        *(_scores_sheet(results, task) for task in tasks),
+        *(_differences_sheet(results, task) for task in tasks),
+        _strength_sheet(results),
+        _compute_sheet(results),
+        _tuning_sheet(results),
+    ]
+
+
+def _scores_sheet(results: Record, task: str) -> Sheet:
+    measure, rows = TASKS[task].measure, []
+    for method in _methods(results):
+        records = _of(results, task, method["name"])
+        cells = [_interval([score(r, names) for r in records]) for names in WAYS.values()]
+        rows.append((method["title"], *cells, *_secondary(records, measure)))
+    protocol = results["protocol"]
+    second = _secondary_name(results, task)
+    note = (
+        f"{measure} of {protocol['episodes']} episodes, {len(protocol['final_seeds'])} models a "
+        "method: interquartile mean with its bootstrap interval. words: the worse of beam "
+        "searches against the model's own reply and for a harmful one, at most 2 words changed in "
+        "a prompt; embeddings: the worst of ascents of radius 0.1 and 0.3 of ‖e‖."
+    )
+    columns = (
+        "method",
+        *(f"{measure},\n{way}" for way in WAYS),
+        f"{second},\nclean",
+        f"{second},\nwords",
+    )
+    return Sheet(task.capitalize(), columns, tuple(rows), (note,))
+
+
+def _secondary_name(results: Record, task: str) -> str:
+    scores = next(r for r in results["models"] if r["task"] == task)["played"]["clean"]["scores"]
+    return next(name for name in scores if name != TASKS[task].measure)
+
+
+def _secondary(records: list[Record], measure: str) -> tuple[str, str]:
+    def mean(attack: str) -> str:
+        scores = [record["played"][attack]["scores"] for record in records]
+        return f"{np.mean([v for s in scores for k, v in s.items() if k != measure]):.2f}"
+
+    return mean("clean"), mean("words")
+
+
+def _differences_sheet(results: Record, task: str) -> Sheet:
+    rows = []
+    for method in _methods(results):
+        if method["name"] == "aajr":
+            continue
+        cells = []
+        for names in WAYS.values():
+            own, other = (_by_seed(results, task, n, names) for n in ("aajr", method["name"]))
+            gap = difference(own, other)
+            verdict = ("", " *", " *")[gap.sign]
+            cells.append(_between(gap, "{:+.2f}") + verdict)
+        names = WAYS["words"]
+        own, other = (_by_seed(results, task, n, names) for n in ("aajr", method["name"]))
+        chance = probability_of_improvement([*own.values()], [*other.values()])
+        rows.append((method["title"], *cells, _between(chance, "{:.2f}")))
+    note = "Paired over seeds; * where the interval excludes zero."
+    columns = ("AAJR less", *WAYS, "probability of\nimprovement, words")
+    return Sheet(f"Differences, {task}", columns, tuple(rows), (note,))
+
+
+def _strength_sheet(results: Record) -> Sheet:
+    rows, seed = [], results["protocol"]["final_seeds"][0]
+    for task in results["protocol"]["tasks"]:
+        for method in _methods(results):
+            usual = next(r for r in _of(results, task, method["name"]) if r["seed"] == seed)
+            strong = next(
+                r for r in results["thorough"] if (r["task"], r["method"]) == (task, method["name"])
+            )
+            cells = [
+                f"{score(r, WAYS[w]):.2f}" for w in ("words", "embeddings") for r in (usual, strong)
+            ]
+            played = usual["played"].values()
+            changed = max(p["changed"] for p in played)
+            largest = max(p["relative"] for name, p in usual["played"].items() if "emb" in name)
+            rows.append((f"{task}, {method['title']}", *cells, str(changed), f"{largest:.3g}"))
+    protocol = results["protocol"]
+    note = (
+        f"One model a method, seed {seed}: as reported ({protocol['episodes']} episodes), and with "
+        f"about three times the search ({protocol['validation_episodes']} episodes)."
+    )
+    columns = (
+        "model",
+        "words",
+        "words,\nthorough",
+        "embeddings",
+        "embeddings,\nthorough",
+        "most words\nchanged",
+        "greatest\n‖δ‖/‖e‖",
+    )
+    return Sheet("Strength of the attacks", columns, tuple(rows), (note,))
+
+
+def _compute_sheet(results: Record) -> Sheet:
+    costs, protocol = results["costs"], results["protocol"]
+    rows = []
+    for method in _methods(results):
+        share = costs["host"] / costs[method["name"]]
+        rows.append((method["title"], f"{1 / share:.2f}", f"{round(protocol['steps'] * share)}"))
+    note = (
+        f"FLOPs of a mean step over the host's, a share {protocol['fraction']:g} of the rows at "
+        f"every {protocol['interval']}-nd step; steps of fine-tuning that cost as much as the "
+        f"host's {protocol['steps']}."
+    )
+    return Sheet("Equal compute", ("method", "step's FLOPs", "steps"), tuple(rows), (note,))
+
+
+def _tuning_sheet(results: Record) -> Sheet:
+    rows = []
+    for task, choices in results["choices"].items():
+        for method in _methods(results):
+            choice = choices[method["name"]]
+            for entry in choice["tried"]:
+                mark = "chosen" if entry["candidate"] == choice["candidate"] else ""
+                figures = (f"{entry[way]:.2f}" for way in WAYS)
+                tried = label(entry["candidate"])
+                rows.append((f"{task}, {method['title']}", tried, *figures, mark))
+    seeds = ", ".join(map(str, results["protocol"]["validation_seeds"]))
+    note = f"Validation seed {seeds}, which no figure uses; as many candidates for all methods."
+    return Sheet("Tuning", ("method", "candidate", *WAYS, ""), tuple(rows), (note,))
+
+
+def _plot(results: Record) -> Plot:
+    tasks, methods = results["protocol"]["tasks"], _methods(results)
+    figure = blank_figure(8.4, 3.8)
+    axes = np.atleast_1d(figure.subplots(1, len(tasks), sharey=True))
+    markers = {"clean": ("o", "#888888"), "words": ("s", "#b3402e"), "embeddings": ("^", "#2e6fb3")}
+    for axis, task in zip(axes, tasks, strict=True):
+        for row, method in enumerate(methods):
+            for shift, (way, names) in zip((-0.2, 0, 0.2), WAYS.items(), strict=True):
+                values = [score(r, names) for r in _of(results, task, method["name"])]
+                found, (marker, colour) = _iqm(values), markers[way]
+                error = np.array([arms(found)]).T
+                axis.errorbar(
+                    found.estimate,
+                    row + shift,
+                    xerr=error,
+                    fmt=marker,
+                    color=colour,
+                    capsize=2,
+                    ms=4,
+                    label=way if row == 0 else None,
+                )
+        axis.set(xlabel=f"{task}: {TASKS[task].measure}")
+    axes[0].set_yticks(range(len(methods)), [method["title"] for method in methods])
+    axes[0].invert_yaxis()
+    axes[-1].legend(loc="lower left", fontsize=7)
+    caption = "Interquartile means and intervals, clean and at the worst attack of each kind."
+    return Plot("scores", "", caption, figure)
+
+
+def _methods(results: Record) -> list[Record]:
+    return list(results["protocol"]["methods"])
+
+
+def _of(results: Record, task: str, method: str) -> list[Record]:
+    return [r for r in results["models"] if (r["task"], r["method"]) == (task, method)]
+
+
+def _by_seed(results: Record, task: str, method: str, names: tuple[str, ...]) -> dict[int, float]:
+    return {r["seed"]: score(r, names) for r in _of(results, task, method)}
+
+
+def _iqm(values: Sequence[float]) -> Interval:
+    return bootstrap(np.array(values)[:, None], interquartile_mean)[0]
+
+
+def _interval(values: Sequence[float]) -> str:
+    return _between(_iqm(values), "{:.2f}")
+
+
+def _between(found: Interval, form: str) -> str:
+    text = form.format(found.estimate)
+    if found.low is None or found.high is None:
+        return text
+    return f"{text} ({form.format(found.low)} to {form.format(found.high)})"

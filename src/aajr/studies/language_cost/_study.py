@@ -1,0 +1,169 @@
+"""The measurements on SmolLM2, each with a file of its own, and what is gathered from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rich.progress import track
+
+from aajr.integrations.trl import Robustness
+from aajr.report.files import write_json
+from aajr.report.provenance import PACKAGES, machine_facts, version_facts
+from aajr.studies._quiet import quietly
+from aajr.studies.language_cost._accuracy import differences, sensitivity, sketches
+from aajr.studies.language_cost._cost import measure, peak, seconds
+from aajr.studies.language_cost._runs import run
+from aajr.studies.language_cost._training import HostName, Setup
+
+Record = dict[str, Any]
+Job = Callable[[], Record]
+PresetName = Literal["smoke", "price", "standard"]
+Part = Literal["accuracy", "cost", "price", "runs"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of the study.
+
+    Attributes:
+        name: of the preset.
+        tiny: a random Llama of two layers in SmolLM2's place.
+        rows: pairs behind accuracy and sensitivity.
+        layers: whose input is moved, for sensitivities and costs.
+        draws: random directions per row.
+        batch: rows of a measured step.
+        steps: of the short trainings.
+        seeds: of the short trainings.
+        weight: λ in them.
+        pairs: timed steps, as many with a penalty as without.
+        parts: what is measured.
+    """
+
+    name: PresetName
+    tiny: bool = False
+    rows: int = 8
+    layers: tuple[int, ...] = (0, 10, 20)
+    draws: int = 4
+    batch: int = 16
+    steps: int = 16
+    seeds: tuple[int, ...] = (0,)
+    weight: float = 0.1
+    pairs: int = 3
+    parts: tuple[Part, ...] = ("accuracy", "cost", "runs")
+
+
+EVERY: tuple[Part, ...] = get_args(Part)
+PRESETS: dict[PresetName, Preset] = {
+    "smoke": Preset(
+        "smoke", True, rows=2, layers=(0, 1), draws=2, batch=8, steps=2, pairs=1, parts=EVERY
+    ),
+    "price": Preset("price", batch=8, parts=("price",)),
+    "standard": Preset("standard"),
+}
+
+
+def study(preset: Preset, work: Path) -> Record:
+    """Take whatever measurement is not yet there, and gather all.
+
+    Args:
+        preset: sizes.
+        work: directory for partial results.
+    """
+    text = json.dumps([asdict(preset), asdict(_penalty(preset))], sort_keys=True)
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    directory = work / f"language-cost-{preset.name}-{mark}"
+    directory.mkdir(parents=True, exist_ok=True)
+    makers = {"accuracy": _accuracies, "cost": _costs, "price": _prices, "runs": _runs}
+    jobs = {name: job for part in preset.parts for name, job in makers[part](preset).items()}
+    found: Record = {}
+    for name, job in track(jobs.items(), "SmolLM2"):
+        path = directory / f"{name}.json"
+        if not path.exists():
+            with quietly():
+                record = job()
+            write_json(path, record)
+        found[name] = json.loads(path.read_text())
+    return {
+        "preset": preset.name,
+        "command": f"aajr language-cost --preset {preset.name}",
+        "settings": asdict(preset),
+        "defaults": asdict(Robustness(weight=preset.weight)),
+        "measured": found,
+        "machine": machine_facts(),
+        "versions": version_facts((*PACKAGES, "trl", "transformers", "peft", "accelerate")),
+    }
+
+
+def _accuracies(preset: Preset) -> dict[str, Job]:
+    tiny, rows = preset.tiny, preset.rows
+    return {
+        "differences": partial(differences, tiny, max(1, rows // 2)),
+        "sensitivity": partial(sensitivity, tiny, rows, preset.layers, preset.draws),
+        "sketches": partial(sketches, tiny, 2 * rows),
+    }
+
+
+def _costs(preset: Preset) -> dict[str, Job]:
+    found: dict[str, Job] = {}
+    for name, setup in setups(preset).items():
+        found[f"cost.{name}.host"] = partial(measure, setup, None)
+        found[f"cost.{name}.default"] = partial(measure, setup, _penalty(preset))
+    first, penalty = setups(preset)["sft_lora"], _penalty(preset)
+    for layer in preset.layers[1:]:
+        found[f"cost.sft_lora.layer {layer}"] = partial(
+            measure, first, replace(penalty, layer=layer)
+        )
+    sixteenth = replace(penalty, fraction=1 / 16)
+    found["cost.sft_lora.fraction 1:16"] = partial(measure, first, sixteenth)
+    return found
+
+
+def _prices(preset: Preset) -> dict[str, Job]:
+    """Memory with and without checkpointing, and time."""
+    found: dict[str, Job] = {}
+    penalty = _penalty(preset)
+    for name, setup in setups(preset).items():
+        found[f"time.{name}"] = partial(seconds, setup, penalty, preset.pairs)
+        plain = {} if name.endswith("_plain") else {f"{name}_plain": _plain(setup)}
+        for title, kind in {name: setup, **plain}.items():
+            found[f"memory.{title}.host"] = partial(peak, kind, None)
+            found[f"memory.{title}.default"] = partial(peak, kind, penalty)
+    return found
+
+
+def _plain(setup: Setup) -> Setup:
+    return replace(setup, checkpointing=False)
+
+
+def setups(preset: Preset) -> dict[str, Setup]:
+    """The trainings whose steps are measured."""
+    sft = Setup(batch=preset.batch, tiny=preset.tiny)
+    return {
+        "sft_lora": sft,
+        "sft_lora_plain": _plain(sft),
+        "sft_full": replace(sft, lora=False),
+        "dpo_lora": replace(sft, host="dpo", batch=preset.batch // 2),
+        "grpo_lora": replace(sft, host="grpo"),
+    }
+
+
+def _runs(preset: Preset) -> dict[str, Job]:
+    found: dict[str, Job] = {}
+    hosts: tuple[tuple[HostName, int], ...] = (("sft", 8), ("dpo", 4), ("grpo", 8))
+    for seed in preset.seeds:
+        for host, batch in hosts:
+            setup = Setup(host, checkpointing=False, batch=batch, tiny=preset.tiny)
+            for method, weight in (("host", 0.0), ("aajr", preset.weight)):
+                job = partial(run, setup, weight, preset.steps, seed, preset.rows)
+                found[f"run.{host}.{method}.{seed}"] = job
+    return found
+
+
+def _penalty(preset: Preset) -> Robustness:
+    return Robustness(weight=preset.weight, warmup=0.0)

@@ -1,0 +1,260 @@
+"""Tables and plots of the yardstick, from its raw results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from rich.console import Group, RenderableType
+
+from aajr.report.figures import Plot, arms, blank_figure, save, settle
+from aajr.report.files import write_json
+from aajr.report.style import STYLE, look
+from aajr.report.tables import Sheet, markdown, rich_table
+from aajr.statistics.comparisons import difference, probability_of_improvement
+from aajr.statistics.intervals import Interval, bootstrap, interquartile_mean
+from aajr.studies.mujoco._attacks import worst
+
+Record = dict[str, Any]
+
+
+def write(results: Record, directory: Path) -> None:
+    """Write ``results.json``, ``table.md`` and the plots."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / "results.json", results)
+    head = f"# {results['protocol']['environment']}\n\n`{results['command']}`\n\n"
+    (directory / "table.md").write_text(head + "\n".join(map(markdown, sheets(results))))
+    with matplotlib.rc_context(STYLE):
+        plots = [_agents_plot(results), _attacks_plot(results)]
+        settle(plots)
+    save(plots, directory / "plots")
+
+
+def render(results: Record) -> RenderableType:
+    """The tables for a terminal."""
+    return Group(*map(rich_table, sheets(results)))
+
+
+def sheets(results: Record) -> list[Sheet]:
+    """Returns, returns by attack, differences, strength of the attacks, and the tuning."""
+    return [
+        _returns_sheet(results),
+        _attacks_sheet(results),
+        _differences_sheet(results),
+        _strength_sheet(results),
+        _tuning_sheet(results),
+    ]
+
+
+def _returns_sheet(results: Record) -> Sheet:
+    rows = []
+    for method in _methods(results):
+        agents = _agents(results, method["name"])
+        row = [method["title"]]
+        for measure in (natural, _worst_of(results["five"]), _worst_of(None)):
+            values = [measure(agent) for agent in agents]
+            row.append(f"{_interval(values)}\nmedian {np.median(values):.0f}")
+        rows.append(tuple(row))
+    for other in results["published"]:
+        figures = (f"\nmedian {other['natural']:.0f}", f"\nmedian {other['worst']:.0f}", "")
+        rows.append((f"not ours: {other['method']}", *figures))
+    spread = ", ".join(f"{value:.3g}" for value in results["standard_deviations"])
+    protocol = results["protocol"]
+    notes = (
+        f"Return of {protocol['episodes']} episodes of {protocol['environment']}, deterministic "
+        f"policies, {len(protocol['final_seeds'])} agents a method: interquartile mean with its "
+        "bootstrap interval, and the median agent beneath.",
+        f"ε = {protocol['epsilon']:g} in L∞, in units of the reference agent's standard "
+        f"deviations of the state ({spread}); the worst is taken for every agent on its own.",
+        "Not ours: "
+        + "; ".join(sorted({entry["source"] for entry in results["published"]}))
+        + ": other code, other environment version, other networks.",
+    )
+    columns = ("method", "natural", "worst of\nthe five", "worst\nof all")
+    return Sheet("Returns", columns, tuple(rows), notes, rules=(len(_methods(results)),))
+
+
+def _attacks_sheet(results: Record) -> Sheet:
+    names = list(results["agents"][0]["returns"])
+    rows = []
+    for method in _methods(results):
+        agents = _agents(results, method["name"])
+        cells = [_estimate([_mean(agent["returns"][name]) for agent in agents]) for name in names]
+        rows.append((method["title"], *cells))
+    note = (
+        "Interquartile means over the agents. push: the mean action pushed one way at every step; "
+        "steer: the way that a linear function of the state says, the worst of "
+        f"{results['protocol']['director_draws']} random ones and all signed features."
+    )
+    columns = ("method", *(name.replace("_", " ") for name in names))
+    return Sheet("Return by attack", columns, tuple(rows), (note,))
+
+
+def _differences_sheet(results: Record) -> Sheet:
+    own = _by_seed(results, "aajr")
+    rows = []
+    for method in _methods(results):
+        if method["name"] == "aajr":
+            continue
+        other = _by_seed(results, method["name"])
+        gap = difference(own, other)
+        chance = probability_of_improvement([*own.values()], [*other.values()])
+        verdict = ("not separated", "AAJR higher", "AAJR lower")[gap.sign]
+        cells = (_between(gap, "{:+.0f}"), _between(chance, "{:.2f}"))
+        rows.append((method["title"], *cells, verdict))
+    note = "Paired over seeds; different only where the interval excludes zero."
+    columns = ("AAJR against", "difference of\nthe worst", "probability of\nimprovement", "verdict")
+    return Sheet("Differences of the worst of all", columns, tuple(rows), (note,))
+
+
+def _strength_sheet(results: Record) -> Sheet:
+    rows = []
+    for method in _methods(results):
+        seed = results["protocol"]["final_seeds"][0]
+        usual = next(a for a in _agents(results, method["name"]) if a["seed"] == seed)
+        strong = next(a for a in results["thorough"] if a["method"] == method["name"])
+        found = [
+            worst(a["returns"], names) for names in (results["five"], [""]) for a in (usual, strong)
+        ]
+        cells = [f"{value:.0f}\n{name}" for value, name in found]
+        largest = max(usual["largest_perturbation"].values())
+        rows.append((method["title"], *cells, f"{largest:.3g}"))
+    protocol = results["protocol"]
+    ascent = "projected gradient ascent of {} steps from {} starts".format
+    usual_search = ascent(protocol["attack_steps"], protocol["attack_restarts"])
+    if protocol["search"] == "vertices":
+        usual_search = "every vertex of the ball"
+    note = (
+        f"One agent a method, seed {protocol['final_seeds'][0]}. As reported: {usual_search}, "
+        f"{protocol['episodes']} episodes. Thorough: "
+        f"{ascent(protocol['thorough_steps'], protocol['thorough_restarts'])}, "
+        f"{protocol['validation_episodes']} episodes. The last column is the greatest "
+        "perturbation that reached a policy, in the unit of ε."
+    )
+    columns = (
+        "method",
+        "the five,\nas reported",
+        "the five,\nthorough",
+        "all,\nas reported",
+        "all,\nthorough",
+        "greatest ‖δ‖",
+    )
+    return Sheet("Strength of the attacks", columns, tuple(rows), (note,))
+
+
+def _tuning_sheet(results: Record) -> Sheet:
+    rows = []
+    for method in _methods(results):
+        choice = results["choices"][method["name"]]
+        for entry in choice["tried"]:
+            mark = "chosen" if entry["value"] == choice["value"] else ""
+            figures = (f"{entry['natural']:.0f}", f"{entry['worst']:.0f}")
+            rows.append((method["title"], choice["knob"], f"{entry['value']:g}", *figures, mark))
+    seeds = ", ".join(map(str, results["protocol"]["validation_seeds"]))
+    note = (
+        f"Validation seeds {seeds}, which no figure uses; as many candidates for all tuned methods."
+    )
+    return Sheet(
+        "Tuning", ("method", "knob", "value", "natural", "worst", ""), tuple(rows), (note,)
+    )
+
+
+def _agents_plot(results: Record) -> Plot:
+    figure = blank_figure(7.2, 3.6)
+    axis = figure.subplots()
+    methods = _methods(results)
+    for row, method in enumerate(methods):
+        values = [_worst_all(agent)[0] for agent in _agents(results, method["name"])]
+        colour, marker, _ = look(method["name"])
+        interval = _iqm(values)
+        spots = np.full(len(values), row) + np.linspace(-0.2, 0.2, len(values))
+        axis.plot(values, spots, marker, color=colour, alpha=0.45, linestyle="none", ms=5)
+        error = np.array([arms(interval)]).T
+        axis.errorbar(interval.estimate, row + 0.32, xerr=error, fmt="D", color=colour, capsize=3)
+    for other in results["published"]:
+        axis.axvline(other["worst"], color="#999999", linewidth=0.9, linestyle=":")
+    axis.set_yticks(range(len(methods)), [method["title"] for method in methods])
+    axis.invert_yaxis()
+    axis.set(xlabel="return under the worst attack")
+    caption = (
+        "Every agent under its worst attack; diamonds: interquartile mean and interval; dotted: "
+        "published figures of other code."
+    )
+    return Plot("agents", "", caption, figure)
+
+
+def _attacks_plot(results: Record) -> Plot:
+    names = list(results["agents"][0]["returns"])
+    methods = _methods(results)
+    grid = np.array(
+        [
+            [
+                _iqm([_mean(a["returns"][name]) for a in _agents(results, m["name"])]).estimate
+                for name in names
+            ]
+            for m in methods
+        ]
+    )
+    figure = blank_figure(8.4, 3.4)
+    axis = figure.subplots()
+    axis.imshow(grid, cmap="cividis", vmin=0, vmax=max(results["protocol"]["solved"], grid.max()))
+    for (row, column), value in np.ndenumerate(grid):
+        shade = "black" if value > 0.6 * results["protocol"]["solved"] else "white"
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=shade, fontsize=8)
+    axis.set_xticks(
+        range(len(names)), [n.replace("_", " ") for n in names], rotation=35, ha="right"
+    )
+    axis.set_yticks(range(len(methods)), [method["title"] for method in methods])
+    axis.grid(visible=False)
+    return Plot("attacks", "", "Interquartile mean of the return by method and attack.", figure)
+
+
+def natural(agent: Record) -> float:
+    """Mean return without attack."""
+    return _mean(agent["returns"]["none"])
+
+
+def _worst_of(names: Sequence[str] | None) -> Callable[[Record], float]:
+    return lambda agent: worst(agent["returns"], names or [""])[0]
+
+
+def _worst_all(agent: Record) -> tuple[float, str]:
+    return worst(agent["returns"], [""])
+
+
+def _methods(results: Record) -> list[Record]:
+    return list(results["protocol"]["methods"])
+
+
+def _agents(results: Record, method: str) -> list[Record]:
+    return [agent for agent in results["agents"] if agent["method"] == method]
+
+
+def _by_seed(results: Record, method: str) -> dict[int, float]:
+    return {agent["seed"]: _worst_all(agent)[0] for agent in _agents(results, method)}
+
+
+def _iqm(values: Sequence[float]) -> Interval:
+    return bootstrap(np.array(values)[:, None], interquartile_mean)[0]
+
+
+def _interval(values: Sequence[float]) -> str:
+    return _between(_iqm(values), "{:.0f}")
+
+
+def _estimate(values: Sequence[float]) -> str:
+    return f"{_iqm(values).estimate:.0f}"
+
+
+def _between(found: Interval, form: str) -> str:
+    text = form.format(found.estimate)
+    if found.low is None or found.high is None:
+        return text
+    return f"{text} ({form.format(found.low)} to {form.format(found.high)})"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

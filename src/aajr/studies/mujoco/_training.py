@@ -1,0 +1,194 @@
+"""One training run of SB3's PPO, robust or plain, in segments that can be resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from torch import Tensor
+
+from aajr.adversaries import Divergence, ProjectedGradientAscent
+from aajr.arena.checkpoints import load_checkpoint, save_checkpoint
+from aajr.geometry import Ball, DiagonalGaussian
+from aajr.integrations.sb3 import Normalisation, RobustPPO, save_agent
+from aajr.penalties import AAJR, Frobenius, Penalty, RandomDirection, StateAdversarial
+from aajr.studies.mujoco._protocol import Method, Protocol
+
+
+def train(
+    protocol: Protocol,
+    method: Method,
+    value: float,
+    seed: int,
+    directory: Path,
+    normalisation: Normalisation | None,
+) -> None:
+    """Train one agent to its end and save it; a finished one is left alone.
+
+    Every segment begins with fresh episodes and random numbers of its own, so that a run that was
+    killed and resumed equals one that was not.
+
+    Args:
+        protocol: the study.
+        method: how to train.
+        value: of the method's knob.
+        seed: of the run.
+        directory: of the agent, with its checkpoint while it trains.
+        normalisation: fixed statistics of the observations; None to let them run.
+    """
+    if (directory / "agent.json").exists():
+        return
+    agent = _agent(protocol, method, value, seed, normalisation)
+    checkpoint = directory / "checkpoint.safetensors"
+    done = _restore(agent, checkpoint) if checkpoint.exists() else 0
+    length = protocol.steps // protocol.segments
+    for segment in range(done, protocol.segments):
+        agent.set_random_seed(1000 * seed + segment)
+        agent._last_obs = None
+        agent.num_timesteps = segment * length
+        agent.learn(length, callback=_Ramp(protocol, method, value), reset_num_timesteps=False)
+        _store(agent, checkpoint, segment + 1)
+    save_agent(directory, agent)
+    checkpoint.unlink()
+
+
+class _Ramp(BaseCallback):  # type: ignore[misc]
+    """ε of the training, linear between two shares of the run."""
+
+    def __init__(self, protocol: Protocol, method: Method, value: float) -> None:
+        super().__init__()
+        self.protocol = protocol
+        radius = value if method.knob == "training radius" else 1.0
+        self.radius = radius * protocol.epsilon
+
+    def _on_rollout_start(self) -> None:
+        if self.model.adversary is None:
+            return
+        start, end = self.protocol.ramp
+        share = (self.num_timesteps / self.protocol.steps - start) / (end - start)
+        epsilon = self.radius * min(1.0, max(0.0, share))
+        self.model.adversary = adversary(epsilon, self.protocol.inner_steps)
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def adversary(epsilon: float, steps: int) -> ProjectedGradientAscent:
+    """The inner maximisation of every robust method: the action distribution's greatest change."""
+    ball = Ball("linf", epsilon)
+    return ProjectedGradientAscent(ball, Divergence(DiagonalGaussian()), steps=steps)
+
+
+def _penalty(protocol: Protocol, name: str | None) -> Penalty | None:
+    metric = DiagonalGaussian()
+    if name is None:
+        return None
+    if name == "sa":
+        return StateAdversarial(metric=metric)
+    kinds: dict[str, Any] = {
+        "aajr": AAJR,
+        "frobenius": Frobenius,
+        "random_direction": RandomDirection,
+    }
+    penalty: Penalty = kinds[name](metric=metric, fraction=protocol.fraction, interval=1)
+    return penalty
+
+
+def _agent(
+    protocol: Protocol,
+    method: Method,
+    value: float,
+    seed: int,
+    normalisation: Normalisation | None,
+) -> RobustPPO:
+    def environment() -> Any:
+        return gymnasium.make(protocol.environment)
+
+    env = VecNormalize(DummyVecEnv([environment] * protocol.environments), gamma=protocol.discount)
+    if normalisation is not None:
+        env.obs_rms = _Fixed(normalisation)
+    factor = value if method.knob == "learning rate" else 1.0
+    robust: dict[str, Any] = {}
+    if method.placement is not None:
+        robust = {
+            "adversary": adversary(0.0, protocol.inner_steps),
+            "penalty": _penalty(protocol, method.penalty),
+            "penalty_weight": value if method.knob == "weight" else 0.0,
+            "placement": method.placement,
+        }
+    return RobustPPO(
+        "MlpPolicy",
+        env,
+        n_steps=protocol.rollout,
+        batch_size=protocol.batch,
+        n_epochs=protocol.epochs,
+        learning_rate=factor * protocol.learning_rate,
+        gamma=protocol.discount,
+        policy_kwargs={"net_arch": {"pi": [64, 64], "vf": [64, 64]}},
+        seed=seed,
+        device="cpu",
+        **robust,
+    )
+
+
+class _Fixed(RunningMeanStd):  # type: ignore[misc]
+    """Statistics that do not run."""
+
+    def __init__(self, normalisation: Normalisation) -> None:
+        super().__init__(shape=tuple(normalisation.mean.shape))
+        self.mean = normalisation.mean.numpy().copy()
+        self.var = normalisation.variance.numpy().copy()
+
+    def update(self, arr: np.ndarray) -> None:
+        """Leave them as they are."""
+
+
+def _store(agent: RobustPPO, path: Path, segments: int) -> None:
+    env = agent.get_vec_normalize_env()
+    tensors = {f"policy.{name}": value for name, value in agent.policy.state_dict().items()}
+    for index, entries in agent.policy.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in entries.items()}
+    for name, statistics in (("observation", env.obs_rms), ("reward", env.ret_rms)):
+        tensors[f"{name}.mean"] = torch.as_tensor(statistics.mean, dtype=torch.float64)
+        tensors[f"{name}.variance"] = torch.as_tensor(statistics.var, dtype=torch.float64)
+        tensors[f"{name}.count"] = torch.tensor(statistics.count, dtype=torch.float64)
+    if agent._minimax is not None:
+        state = agent._minimax.state_dict()
+        tensors |= {f"minimax.{name}": value for name, value in state.items()}
+    save_checkpoint(path, tensors, {"segments": segments, "updates": agent._n_updates})
+
+
+def _restore(agent: RobustPPO, path: Path) -> int:
+    tensors, meta = load_checkpoint(path)
+    env = agent.get_vec_normalize_env()
+    agent.policy.load_state_dict(_under(tensors, "policy."))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under(tensors, "optimizer.").items():
+        index, _, entry = name.partition(".")
+        state.setdefault(int(index), {})[entry] = value
+    packed = agent.policy.optimizer.state_dict()
+    agent.policy.optimizer.load_state_dict({**packed, "state": state})
+    for name, statistics in (("observation", env.obs_rms), ("reward", env.ret_rms)):
+        statistics.mean = tensors[f"{name}.mean"].numpy()
+        statistics.var = tensors[f"{name}.variance"].numpy()
+        statistics.count = float(tensors[f"{name}.count"])
+    if agent._minimax is not None:
+        agent._minimax.load_state_dict(_under(tensors, "minimax."))
+    agent._n_updates = meta["updates"]
+    return int(meta["segments"])
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def reference_method(protocol: Protocol) -> Method:
+    """Vanilla training at the learning rate as it stands, for the statistics of all."""
+    return dataclasses.replace(protocol.methods[0], candidates=(1.0,))

@@ -1,0 +1,139 @@
+"""What the study trains: constraints at three γ, fixed λ, and step rules in a harsh inner loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from aajr.adversaries import StepRule
+from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig, TrainConfig
+from aajr.studies.comparison.presets import PRESETS, Preset, PresetName
+
+RULES: tuple[StepRule, ...] = ("fixed", "stable", "backtracking")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way to train.
+
+    Attributes:
+        name: of its runs.
+        penalty: of the runs.
+        harsh: whether the harsh inner loop is used.
+        rule: step rule of the adversary.
+    """
+
+    name: str
+    penalty: PenaltyConfig
+    harsh: bool = False
+    rule: StepRule = "fixed"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The study's fixed choices.
+
+    Attributes:
+        base: comparison whose opponents, plain policies, game and attacks are used.
+        shares: γ as shares of the quantile that a run without constraint shows on the validation
+            seed.
+        quantile: of ‖Jv‖ that is bounded.
+        start: first λ of a constraint.
+        iterations: of every run on the benchmark.
+        warmup: share of the iterations that the constraint is given to settle; ε grows over the
+            first quarter.
+        harsh_adversary: an inner loop that overshoots: long steps in a large ball.
+        harsh_learning_rate: outer learning rate beside it.
+        harsh_iterations: of every run with it.
+        harsh_weight: λ of AAJR beside it.
+    """
+
+    base: Preset
+    shares: tuple[float, ...] = (0.15, 0.3, 0.5)
+    quantile: float = 0.9
+    start: float = 1e-3
+    iterations: int = 40
+    warmup: float = 0.4
+    harsh_adversary: AdversaryConfig = field(
+        default_factory=lambda: AdversaryConfig(
+            placement="update", objective="critic", epsilon=0.3, steps=5, step_size=1.0
+        )
+    )
+    harsh_learning_rate: float = 3e-3
+    harsh_iterations: int = 15
+    harsh_weight: float = 1e-3
+
+    @property
+    def validation_seed(self) -> int:
+        """The seed on which γ and the fixed λ are chosen; the figures come from other seeds."""
+        return (*self.base.validation_seeds, 100)[0]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the figures."""
+        return self.base.final_seeds
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight letters that change with anything that changes the results."""
+        text = json.dumps([dataclasses.asdict(self), self.base.fingerprint], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def unconstrained(self) -> Cell:
+        """AAJR with a λ that does nothing, so that ‖Jv‖ is measured as under a constraint."""
+        return Cell("unconstrained", self._measured(weight=1e-8, gamma=1.0))
+
+    def constrained(self, gamma: float) -> Cell:
+        """AAJR as a constraint."""
+        penalty = PenaltyConfig("aajr", self.start, constraint=gamma, quantile=self.quantile)
+        return Cell(f"constraint_{gamma:g}", penalty)
+
+    def fixed(self, gamma: float, weight: float) -> Cell:
+        """AAJR with the fixed λ that the constraint found on the validation seed."""
+        return Cell(f"fixed_{gamma:g}", self._measured(weight, gamma))
+
+    def harsh(self) -> tuple[Cell, ...]:
+        """Every step rule in the harsh inner loop, without a penalty and with AAJR."""
+        penalties = {"none": PenaltyConfig(), "aajr": PenaltyConfig("aajr", self.harsh_weight)}
+        return tuple(
+            Cell(f"harsh_{rule}_{name}", penalty, harsh=True, rule=rule)
+            for name, penalty in penalties.items()
+            for rule in RULES
+        )
+
+    def train_config(self, cell: Cell, seed: int) -> TrainConfig:
+        """The training run of a cell."""
+        adversary, ppo, iterations = self.base.adversary, self.base.ppo, self.iterations
+        if cell.harsh:
+            adversary, iterations = self.harsh_adversary, self.harsh_iterations
+            ppo = dataclasses.replace(ppo, learning_rate=self.harsh_learning_rate)
+        else:
+            adversary = dataclasses.replace(adversary, placement="rollout")
+        return TrainConfig(
+            iterations=iterations,
+            seed=seed,
+            env=self.base.env,
+            ppo=ppo,
+            adversary=dataclasses.replace(adversary, threat=self.base.threat, step_rule=cell.rule),
+            penalty=cell.penalty,
+        )
+
+    def _measured(self, weight: float, gamma: float) -> PenaltyConfig:
+        return PenaltyConfig(
+            "aajr",
+            weight,
+            constraint=gamma,
+            quantile=self.quantile,
+            dual_rate=0.0,
+            dual_damping=0.0,
+        )
+
+
+PROTOCOLS: dict[PresetName, Protocol] = {
+    "smoke": Protocol(PRESETS["smoke"], shares=(0.5,), iterations=4, harsh_iterations=1),
+    "quick": Protocol(PRESETS["quick"]),
+    "full": Protocol(PRESETS["full"], iterations=100, harsh_iterations=40),
+}
+"""The study on each preset's game, seeds and budgets."""

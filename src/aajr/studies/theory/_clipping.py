@@ -1,0 +1,76 @@
+"""Where the sign step's limit fails: the ball clips the coordinates that gain."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from aajr.adversaries import ProjectedGradientAscent
+from aajr.geometry import Ball
+from aajr.studies.theory._problems import Draw, Problem
+from aajr.studies.theory._segments import measure
+from aajr.studies.theory._verdicts import climb, projected, starts
+from aajr.theory import guaranteed_gain, loss_of, sign_step_limit
+
+
+def clipped_example() -> dict[str, float]:
+    """A sign step of 0.99 times the limit that lowers a concave quadratic.
+
+    F(δ) = -½‖δ - (1, 0.01)‖², so that g = (1, 0.01) and L_eff = 1 at δ = 0, where the box forbids
+    the first coordinate to rise.
+
+    Returns:
+        ``limit``, ``step_size``, ``promised`` (the least gain of the step without the box),
+        ``gain`` (of the step made) and ``guaranteed`` (the bound evaluated for the step made).
+
+    Example:
+        >>> found = clipped_example()
+        >>> found["promised"] > 0 > found["gain"]
+        True
+    """
+    g = torch.tensor([[1.0, 0.01]], dtype=torch.float64)
+    limit = sign_step_limit(float(g.abs().sum()), math.sqrt(2), 1.0)
+    eta = 0.99 * limit
+    attack = ProjectedGradientAscent(
+        Ball("linf", 2.0, high=torch.tensor([0.0, math.inf])),
+        lambda output, reference: -0.5 * (output - g).square().sum(1),
+        steps=1,
+        step_size=eta,
+        step_direction="sign",
+        random_start=False,
+    )
+    trajectory = attack(torch.clone, torch.zeros_like(g), torch.Generator())
+    loss = loss_of(torch.clone, attack.objective, trajectory.reference)
+    start, end = trajectory.points
+    r = float((end - start).norm())
+    return {
+        "limit": limit,
+        "step_size": eta,
+        "promised": guaranteed_gain(float(g.abs().sum()) / math.sqrt(2), math.sqrt(2) * eta, 1.0),
+        "gain": float(loss(end) - loss(start)),
+        "guaranteed": guaranteed_gain(float((g * (end - start)).sum()) / r, r, 1.0),
+    }
+
+
+def clipped_steps(problem: Problem) -> tuple[int, int]:
+    """Sign steps from a trajectory's points that the ball clips and the limit would allow.
+
+    Returns:
+        Their number, and how many of them lower F by more than rounding: no violations, for the
+        statement excludes them.
+    """
+    draw = Draw(problem.generator)
+    trajectory, _ = climb(problem, draw)
+    x, g, reference = starts(problem, trajectory)
+    scale = torch.ones_like(g) if problem.ball.scale is None else problem.ball.scale.expand_as(g)
+    eta = torch.full_like(g[:, 0], problem.ball.epsilon * draw.log_uniform(0.02, 0.5))
+    wish = x + eta[:, None] * scale * g.sign()
+    end = projected(problem, reference.inputs, wish)
+    made = measure(problem, reference, x, end)
+    norm = (scale * g.sign()).norm(dim=1)
+    limit = sign_step_limit((scale * g).abs().sum(1), norm, made.smoothness)
+    clipped = (end - wish).abs().amax(1) > 1e-9 * problem.ball.epsilon
+    chosen = clipped & (made.length > 1e-9 * problem.ball.epsilon) & (eta <= limit)
+    falls = made.gain < -1e-12 * (1 + made.level)
+    return int(chosen.sum()), int((chosen & falls).sum())

@@ -1,0 +1,237 @@
+"""The study in pieces, each with a file of its own, and what is gathered from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import aajr
+from aajr._checks import check_count
+from aajr.adversaries import MaskedGradientWarning, ProjectedGradientAscent
+from aajr.geometry import Ball
+from aajr.report.files import write_json
+from aajr.report.provenance import machine_facts, version_facts
+from aajr.studies.theory._clipping import clipped_example, clipped_steps
+from aajr.studies.theory._gather import RULES, Record, bins, kinds, raw, statements
+from aajr.studies.theory._price import CONSTRAINTS, Constraint, PriceConfig, as_json, fit
+from aajr.studies.theory._problems import describe, random_problem
+from aajr.studies.theory._step_sizes import EDGES, step_sizes
+from aajr.studies.theory._tasks import TASKS, Task, global_optimum
+from aajr.studies.theory._verdicts import Verdict, check
+from aajr.studies.workers import Workers
+from aajr.theory import anisotropic_policy, membership
+
+_FACTS = ("index", "kind", "network", "ball")
+
+
+@dataclass(frozen=True)
+class TheoryConfig:
+    """Sizes of the study.
+
+    Attributes:
+        problems: random problems on which every statement is checked.
+        stepped: how many of them the step-size experiment takes.
+        seed: of the problems.
+        price: sizes of the price-of-robustness experiment.
+        chunk: problems in a piece of work.
+    """
+
+    problems: int = 1000
+    stepped: int = 200
+    seed: int = 0
+    price: PriceConfig = field(default_factory=PriceConfig)
+    chunk: int = 25
+
+    def __post_init__(self) -> None:
+        for name in ("problems", "stepped", "chunk"):
+            check_count(name, getattr(self, name))
+        check_count("seed", self.seed, minimum=0)
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight letters that change with the sizes and with the library's code.
+
+        The study takes minutes, so that no partial result of other code need be kept.
+        """
+        found = hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode())
+        for path in sorted(Path(aajr.__file__).parent.rglob("*.py")):
+            found.update(path.read_bytes())
+        return found.hexdigest()[:8]
+
+
+PRESETS: dict[str, TheoryConfig] = {
+    "smoke": TheoryConfig(
+        problems=20,
+        stepped=10,
+        chunk=10,
+        price=PriceConfig(gammas=(1.0, 4.0), seeds=(0, 1, 2), updates=60, judged=64, hidden=8),
+    ),
+    "full": TheoryConfig(),
+}
+
+
+def study(config: TheoryConfig, work: Path, workers: int | None = None) -> Record:
+    """Run whatever of the study is not yet done, and gather its results.
+
+    Args:
+        config: the sizes.
+        work: directory of partial results; a second call goes on from there.
+        workers: processes; as many as cores by default.
+
+    Returns:
+        ``statements``, ``kinds``, ``problems`` and ``raw`` (columns over the problems),
+        ``clipping``, ``steps``, ``price``, the configuration, and facts about machine and versions.
+    """
+    directory = work / f"theory-{config.fingerprint}"
+    directory.mkdir(parents=True, exist_ok=True)
+    checked = [directory / f"checked_{i}.json" for i in _chunks(config.problems, config.chunk)]
+    stepped = [directory / f"stepped_{i}.json" for i in _chunks(config.stepped, config.chunk)]
+    cells = [(task, constraint) for task in TASKS for constraint in CONSTRAINTS]
+    fitted = [directory / f"fitted_{task}_{constraint}.json" for task, constraint in cells]
+    with Workers(workers) as pool:
+        fits = [
+            (fit_class, (config, *cell, path)) for cell, path in zip(cells, fitted, strict=True)
+        ]
+        pool.run("price of robustness", fits)
+        pool.run("statements", [(check_problems, (config, path)) for path in checked])
+        pool.run("step sizes", [(step_problems, (config, path)) for path in stepped])
+    parts = [json.loads(path.read_text()) for path in checked]
+    problems = [problem for part in parts for problem in part["problems"]]
+    return {
+        "command": f"aajr theory --problems {config.problems} --seed {config.seed}",
+        "statements": statements(parts),
+        "kinds": kinds(parts),
+        "problems": [{name: problem[name] for name in _FACTS} for problem in problems],
+        "raw": raw(problems),
+        "clipping": {
+            "example": clipped_example(),
+            "steps": sum(problem["clipped"][0] for problem in problems),
+            "falls": sum(problem["clipped"][1] for problem in problems),
+        },
+        "steps": bins([json.loads(path.read_text()) for path in stepped]),
+        "price": [item for path in fitted for item in json.loads(path.read_text())],
+        "global_optimum": [global_optimum(gamma) for gamma in config.price.gammas],
+        "config": dataclasses.asdict(config),
+        "machine": machine_facts(),
+        "versions": version_facts(),
+    }
+
+
+def violations(results: Record) -> int:
+    """How often any statement was broken."""
+    steps = sum(
+        count["falls"]
+        for rule, bins in results["steps"]["falls"].items()
+        for count in bins
+        if rule != "fixed" or count["greatest"] <= 1
+    )
+    return int(steps + sum(item["violations"] for item in results["statements"]))
+
+
+def check_problems(config: TheoryConfig, path: Path) -> None:
+    """Check every statement on a chunk of problems."""
+    if path.exists():
+        return
+    ratios: dict[str, list[float]] = defaultdict(list)
+    problems = []
+    for index in _members(path, config.problems, config.chunk):
+        problem = random_problem(config.seed, index)
+        verdicts = [*_quietly(check, problem), _strictness(config.seed, index)]
+        entry: Record = {
+            "index": index,
+            "kind": problem.kind,
+            "network": describe(problem.policy),
+            "ball": f"{problem.ball.norm} {problem.ball.epsilon:.3g}",
+            "clipped": _quietly(clipped_steps, problem),
+            "statements": {},
+        }
+        for verdict in verdicts:
+            name = f"{verdict.statement}|{verdict.constants}"
+            found = verdict.tightness
+            ratios[f"{problem.kind}|{name}"] += [float(f"{value:.4g}") for value in found.tolist()]
+            entry["statements"][name] = _summary(verdict, found)
+        problems.append(entry)
+    write_json(path, {"problems": problems, "ratios": ratios})
+
+
+def step_problems(config: TheoryConfig, path: Path) -> None:
+    """Steps of many sizes on a chunk of problems, counted in bins of their ratio to the limit."""
+    if path.exists():
+        return
+    found = [
+        steps
+        for index in _members(path, config.stepped, config.chunk)
+        for steps in _quietly(step_sizes, random_problem(config.seed, index))
+    ]
+    edges = torch.tensor(EDGES, dtype=torch.float64)
+
+    def counts(ratio: str, chosen: str | None) -> list[int]:
+        kept = [
+            getattr(s, ratio) if chosen is None else getattr(s, ratio)[s.falls[chosen]]
+            for s in found
+        ]
+        return [
+            int(n)
+            for n in torch.bincount(
+                torch.bucketize(torch.cat(kept), edges, right=True), minlength=len(EDGES) + 1
+            )
+        ]
+
+    ratios = ("to_bound", "to_curvature")
+    tables = {
+        ratio: {"steps": counts(ratio, None)} | {rule: counts(ratio, rule) for rule in RULES}
+        for ratio in ratios
+    }
+    write_json(path, tables)
+
+
+def fit_class(config: TheoryConfig, task: Task, constraint: Constraint, path: Path) -> None:
+    """Fit one class on one task."""
+    if not path.exists():
+        write_json(path, [as_json(item) for item in fit(config.price, task, constraint)])
+
+
+def _strictness(seed: int, index: int) -> Verdict:
+    """A random member of the family diag(γ, M) with M > γ: inside one class, outside the other."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+    gamma, excess = (0.1 + 3 * torch.rand(2, generator=generator, dtype=torch.float64)).tolist()
+    policy = anisotropic_policy(gamma, gamma + excess)
+    x = torch.randn(4, 2, generator=generator, dtype=torch.float64)
+    attack = ProjectedGradientAscent(Ball("l2", 0.3), lambda output, reference: output[:, 0])
+    found = membership(policy, attack(policy, x, generator), gamma * (1 + 1e-12))
+    holds = found.in_aligned and not found.in_global
+    truth = torch.tensor([float(holds)], dtype=torch.float64)
+    return Verdict("strictness of the inclusion", "none", 1 - truth, torch.zeros_like(truth))
+
+
+def _quietly(function: Any, problem: Any) -> Any:
+    # a constant objective, such as a saturated one, is a fair problem here
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MaskedGradientWarning)
+        return function(problem)
+
+
+def _summary(verdict: Verdict, tightness: Tensor) -> Record:
+    return {
+        "checked": verdict.actual.numel(),
+        "violations": int(verdict.broken.sum()),
+        "tightness": float(f"{float(tightness.median()):.4g}") if len(tightness) else None,
+    }
+
+
+def _chunks(count: int, chunk: int) -> list[int]:
+    return list(range(0, count, chunk))
+
+
+def _members(path: Path, count: int, chunk: int) -> range:
+    first = int(path.stem.rpartition("_")[2])
+    return range(first, min(first + chunk, count))

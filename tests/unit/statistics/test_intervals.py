@@ -1,0 +1,167 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from aajr.arena.records import Score
+from aajr.statistics.intervals import (
+    Interval,
+    area_under_curve,
+    bootstrap,
+    interquartile_mean,
+    mean,
+    mean_difference,
+    paired_difference,
+    sign_flip_probability,
+)
+from aajr.studies.comparison.records import Run
+from aajr.studies.comparison.worst_cases import median_agent, worst_attack, worst_case
+from tests.unit.studies.comparison.synthetic_results import make_run
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=40))
+def test_interquartile_mean_is_scipys_trimmed_mean(values):
+    expected = stats.trim_mean(values, 0.25)
+    assert interquartile_mean(np.array(values)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_bootstrap_fixes_the_result_and_restores_the_global_state():
+    scores = np.random.default_rng(0).random((7, 3))
+    np.random.seed(11)
+    expected_draw = np.random.random(5)
+    np.random.seed(11)
+    first = bootstrap(scores, seed=4)
+    assert (np.random.random(5) == expected_draw).all()
+    np.random.seed(999)
+    assert bootstrap(scores, seed=4) == first
+    assert bootstrap(scores, seed=5) != first
+
+
+def test_bootstrap_restores_the_global_state_after_an_error():
+    calls = []
+
+    def failing(scores):
+        calls.append(len(scores))
+        if len(calls) > 3:
+            raise RuntimeError("stop")
+        return scores.mean(axis=0)
+
+    before = np.random.get_state()
+    with pytest.raises(RuntimeError, match="stop"):
+        bootstrap(np.random.default_rng(0).random((5, 1)), failing)
+    after = np.random.get_state()
+    assert (before[1] == after[1]).all()
+    assert before[2] == after[2]
+
+
+def test_interval_of_three_seeds_against_all_resamples():
+    """Three seeds have 27 resamples: 2.5 % lies at the least of them, 97.5 % at the greatest."""
+    values = np.array([0.1, 0.4, 0.9])
+    means = sorted(np.mean(pick) for pick in itertools.product(values, repeat=3))
+    interval = bootstrap(values[:, None], mean)[0]
+    assert interval.estimate == pytest.approx(values.mean())
+    assert (interval.low, interval.high) == pytest.approx((means[0], means[-1]))
+
+
+def test_interval_of_many_seeds_is_the_normal_one():
+    values = np.random.default_rng(3).standard_normal(400)
+    interval = bootstrap(values[:, None], mean, repetitions=4000)[0]
+    half = 1.96 * values.std() / 20
+    assert interval.high - values.mean() == pytest.approx(half, rel=0.1)
+    assert values.mean() - interval.low == pytest.approx(half, rel=0.1)
+
+
+def test_columns_keep_their_order():
+    scores = np.stack([np.full(4, 0.2), np.full(4, 0.7)], axis=1)
+    assert [item.estimate for item in bootstrap(scores)] == pytest.approx([0.2, 0.7])
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_have_no_interval(seeds):
+    interval = mean_difference([0.5] * seeds)
+    assert interval == Interval(0.5, None, None, seeds)
+    assert interval.sign == 0
+
+
+@pytest.mark.parametrize("bad", [np.zeros((0, 1)), np.zeros(3), np.full((3, 1), np.nan)])
+def test_bootstrap_refuses(bad):
+    with pytest.raises(ValueError, match="finite"):
+        bootstrap(bad)
+
+
+def test_bootstrap_refuses_no_repetitions():
+    with pytest.raises(ValueError, match="repetitions=0"):
+        bootstrap(np.zeros((3, 1)), repetitions=0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign"),
+    [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0), (-0.1, 0.0, 0)],
+)
+def test_sign_needs_zero_outside(low, high, sign):
+    assert Interval(0.0, low, high, 5).sign == sign
+
+
+def test_pairing_by_seed_removes_the_seeds_own_level():
+    level = {seed: 0.1 * seed for seed in range(8)}
+    better = {seed: value + 0.02 for seed, value in level.items()}
+    interval = paired_difference(better, level | {99: 0.0})
+    assert (interval.estimate, interval.low, interval.high) == (0.02, 0.02, 0.02)
+    assert (interval.seeds, interval.sign) == (8, 1)
+    assert paired_difference(level, better).sign == -1
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8))
+def test_sign_flip_against_scipy(differences):
+    expected = stats.permutation_test(
+        (np.array(differences),),
+        lambda sample, axis: np.abs(sample.sum(axis=axis)),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=np.inf,
+    ).pvalue
+    assert sign_flip_probability(differences) == pytest.approx(expected)
+
+
+def test_sign_flip_of_many_and_of_few():
+    assert sign_flip_probability([1.0]) == 1.0
+    assert sign_flip_probability([0.1] * 6) == 2 / 64
+    assert sign_flip_probability([0.1] * 20) < 1e-3
+    with pytest.raises(ValueError, match="at least one"):
+        sign_flip_probability([])
+
+
+def test_worst_case_and_attack():
+    scores = (
+        Score("mad", 0.2, 0.5, 500, 0.0),
+        Score("none", 0.0, 0.9, 500, 0.0),
+        Score("critic_0", 0.2, 0.4, 500, 0.0),
+        Score("noise", 0.1, 0.8, 500, 0.0),
+    )
+    run = Run(method="plain", seed=0, split="final", threat="full", scores=scores)
+    assert list(worst_case(run).items()) == [(0.0, 0.9), (0.1, 0.8), (0.2, 0.4)]
+    assert worst_attack(run, 0.2) == "critic_0"
+    assert worst_attack(run, 0.3) is None
+
+
+def test_median_agent_is_an_agent():
+    runs = [make_run("plain", seed, 0.9, slope) for seed, slope in enumerate((3, 1, 2, 4))]
+    assert median_agent(runs[:3], 0.2).seed == 2
+    assert median_agent(runs, 0.2).seed == 0
+    assert median_agent(runs, 0.77) is None
+    assert median_agent([], 0.2) is None
+
+
+@given(st.floats(0.5, 1), st.floats(0, 1))
+def test_area_of_a_straight_line_is_its_middle(clean, slope):
+    curve = {radius: clean - slope * radius for radius in (0.3, 0.0, 0.05, 0.1)}
+    assert area_under_curve(curve) == pytest.approx(clean - 0.15 * slope)
+
+
+def test_area_refuses_a_point():
+    with pytest.raises(ValueError, match="at least two"):
+        area_under_curve({0.0: 1.0})

@@ -1,0 +1,96 @@
+"""The main job on a tiny scale: complete, resumable, equal after a kill."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from aajr.arena.ppo import PPOConfig
+from aajr.arena.settings import AttackBudget
+from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.studies.comparison import jobs
+from aajr.studies.comparison.page import write_report
+from aajr.studies.comparison.presets import PRESETS, Method, preset
+from aajr.studies.comparison.records import read_results
+from aajr.studies.comparison.reproduce import reproduce
+from aajr.studies.workers import Workers
+
+TINY = dataclasses.replace(
+    PRESETS["smoke"],
+    methods=(
+        Method("plain", placement="none"),
+        Method("adversarial"),
+        Method("aajr", "aajr", (0.1,)),
+    ),
+    validation_seeds=(100,),
+    league_iterations=1,
+    pretrain_iterations=1,
+    iterations=2,
+    epsilons=(0.1, 0.2),
+    episodes=10,
+    env=HideAndSeekConfig(max_steps=6),
+    ppo=PPOConfig(environments=10, hidden=(8,)),
+    budget=AttackBudget(steps=1, restarts=1, critics=1, critic_episodes=10),
+)
+
+
+def scores_of(results):
+    return [(run.method, run.seed, run.split, run.scores, run.diagnostics) for run in results.runs]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    work = tmp_path_factory.mktemp("work")
+    return work, reproduce(TINY, work, Workers(1))
+
+
+def test_every_cell_is_there(finished):
+    _, results = finished
+    cells = {(run.method, run.weight, run.seed) for run in results.runs}
+    assert cells == {
+        (name, weight, seed)
+        for name, weight in (("plain", None), ("adversarial", None), ("aajr", 0.1))
+        for seed in (0, 100)
+    }
+    final = next(run for run in results.runs if run.seed == 0)
+    radii = {score.epsilon for score in final.scores}
+    assert radii == {0.0, 0.1, 0.2}
+    assert {run.method for run in results.floors} == {"motionless", "random"}
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(finished, here, tmp_path):
+    work, results = finished
+    copy = tmp_path / "work"
+    shutil.copytree(work, copy)
+    space = jobs.Workspace(TINY, copy / f"smoke-{TINY.fingerprint}")
+    shutil.rmtree(space.run(TINY.methods[2], 0.1, 0))
+    (space.run(TINY.methods[0], None, 0) / "curve.json").unlink()
+    assert scores_of(reproduce(TINY, copy, here())) == scores_of(results)
+
+
+def test_the_report_is_written_and_read_back(finished, tmp_path):
+    _, results = finished
+    write_report(results, tmp_path)
+    assert read_results(tmp_path / "results.json") == results
+    assert "<html" in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "results.json").read_text())["preset"] == "smoke"
+
+
+def test_presets_are_fair():
+    for chosen in PRESETS.values():
+        grids = {method.weights for method in chosen.methods if method.weights}
+        assert len({len(grid) for grid in grids}) == 1, "every family gets the same grid size"
+        assert not set(chosen.final_seeds) & set(chosen.validation_seeds)
+        assert chosen.reference_epsilon in chosen.epsilons
+    assert PRESETS["full"].episodes >= 500
+    assert len(PRESETS["full"].final_seeds) >= 10
+
+
+def test_a_changed_preset_has_another_fingerprint():
+    assert TINY.fingerprint != dataclasses.replace(TINY, iterations=3).fingerprint
+
+
+def test_an_unknown_preset_is_named():
+    with pytest.raises(ValueError, match="preset='huge' is unknown"):
+        preset("huge")

