@@ -26,6 +26,7 @@ def watch(
     threat: Threat = "others",
     seed: int = 0,
     gif: Path | None = None,
+    seen_by: int | None = None,
     fps: int = 10,
 ) -> None:
     """Play one episode in the terminal, or write it as a GIF.
@@ -48,6 +49,8 @@ def watch(
         threat: what the attack may touch.
         seed: of the start.
         gif: file to write instead of playing in the terminal.
+        seen_by: number of the hider, from 1, whose view the GIF shows: outlines where it is shown
+            other agents, with lines to where they are.
         fps: steps per second.
     """
     from rich.console import Console
@@ -75,7 +78,7 @@ def watch(
     )
     facts, console = game_facts(game), Console()
     if gif is not None:
-        write_gif(facts, episode, gif, fps)
+        write_gif(facts, episode, gif, fps, seen_by=None if seen_by is None else seen_by - 1)
         console.print(f"GIF: {gif}", soft_wrap=True)
         return
     rows = max(8, min(32, console.height - 4, (console.width - 2) // 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def write_gif(
-    game: Mapping[str, Any], episode: Episode, path: Path, fps: int = 10, pixels: int = 480
+    game: Mapping[str, Any],
+    episode: Episode,
+    path: Path,
+    fps: int = 10,
+    pixels: int = 480,
+    seen_by: int | None = None,
 ) -> None:
     """Write the episode as a GIF that repeats for ever.
 
@@ -26,22 +31,28 @@ def write_gif(
         path: the file.
         fps: steps per second, at most 50.
         pixels: width and height.
+        seen_by: hider, from 0, whose view is drawn too: an outline where it is shown another
+            agent, and a line from there to where that agent is.
 
     Raises:
-        ValueError: an ``fps`` or ``pixels`` out of range.
+        ValueError: an ``fps``, ``pixels`` or ``seen_by`` out of range.
     """
     check_count("fps", fps)
     check_count("pixels", pixels, minimum=32)
     if fps > 50:
         raise ValueError(f"fps={fps} is more than a GIF can show; give at most 50")
-    frames = [_picture(game, episode, frame, pixels) for frame in range(episode.frames)]
+    if seen_by is not None and not 0 <= seen_by < game["hiders"]:
+        raise ValueError(f"seen_by={seen_by} is no hider; give 0 to {game['hiders'] - 1}")
+    frames = [_picture(game, episode, frame, pixels, seen_by) for frame in range(episode.frames)]
     path.parent.mkdir(parents=True, exist_ok=True)
     frames[0].save(
         path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0
     )
 
 
-def _picture(game: Mapping[str, Any], episode: Episode, frame: int, pixels: int) -> Image:
+def _picture(
+    game: Mapping[str, Any], episode: Episode, frame: int, pixels: int, seen_by: int | None
+) -> Image:
     from PIL import Image, ImageDraw
 
     picture = Image.new("RGB", (pixels, pixels), "white")
@@ -60,7 +71,36 @@ def _picture(game: Mapping[str, Any], episode: Episode, frame: int, pixels: int)
         pen.line(ends, fill=ORANGE, width=1)
     for agent, point in enumerate(agents):
         _draw_agent(pen, game, agent, point, pixels)
+    if seen_by is not None:
+        _draw_view(pen, game, episode, frame, seen_by, pixels)
     return picture
+
+
+def _draw_view(
+    pen: ImageDraw, game: Mapping[str, Any], episode: Episode, frame: int, hider: int, pixels: int
+) -> None:
+    here, size = episode.agents[frame][hider], max(4.0, 0.75 * game["size"] * pixels)
+    for colour, shown, true in _perceived(game, episode, frame, hider):
+        x, y = _pixel([here[0] + shown[0], here[1] + shown[1]], pixels)
+        if true is not None:
+            pen.line([(x, y), _pixel([here[0] + true[0], here[1] + true[1]], pixels)], fill=colour)
+        pen.ellipse([x - size, y - size, x + size, y + size], outline=colour, width=2)
+    x, y = _pixel(here, pixels)
+    pen.ellipse([x - 2 * size, y - 2 * size, x + 2 * size, y + 2 * size], outline="black", width=2)
+
+
+def _perceived(
+    game: Mapping[str, Any], episode: Episode, frame: int, hider: int
+) -> Iterator[tuple[str, list[float], list[float] | None]]:
+    """Colour, shown and true offset of every agent that a hider is told of, or made to see."""
+    truth = episode.observation[frame][hider]
+    shown = episode.shown[frame][hider] if episode.shown else truth
+    for team, width, colour in (("teammates", 2, BLUE), ("opponents", 3, ORANGE)):
+        start, stop = game["layout"][team]
+        for at in range(start, stop, width):
+            real, told = (width == 2 or values[at + 2] > 0.5 for values in (truth, shown))
+            if real or told:
+                yield colour, shown[at : at + 2], truth[at : at + 2] if real else None
 
 
 def _draw_agent(

@@ -21,6 +21,8 @@ from aajr.hide_and_seek.replay import (
     write_gif,
     write_replay,
 )
+from aajr.hide_and_seek.replay._gif import _perceived
+from aajr.report.style import BLUE, ORANGE
 from tests.unit.hide_and_seek.replay.parts import make_actor
 
 GAME = HideAndSeekConfig(max_steps=10)
@@ -178,3 +180,30 @@ def test_a_gif_has_every_frame(replay, tmp_path):
     assert total == 50 * (GAME.max_steps + 1)
     with pytest.raises(ValueError, match="fps=51"):
         write_gif(replay.game, replay.episodes[1], path, fps=51)
+
+
+def test_the_view_of_a_hider_leads_from_what_it_is_shown_to_the_truth(replay, tmp_path):
+    game, episode = replay.game, replay.episodes[1]
+    hiders, frame = game["hiders"], 2
+    agents = episode.agents[frame]
+    for hider in range(hiders):
+        told = list(_perceived(game, episode, frame, hider))
+        mates = [true for colour, _, true in told if colour == BLUE]
+        others = [agent for k, agent in enumerate(agents[:hiders]) if k != hider]
+        for true, other in zip(mates, others, strict=True):
+            expected = [a - b for a, b in zip(other, agents[hider], strict=True)]
+            assert true == pytest.approx(expected, abs=2e-3)
+        seen = sum(true is not None for colour, _, true in told if colour == ORANGE)
+        assert seen == sum(s[2] > 0.5 for s in opponents_of(game, episode, frame, hider))
+        furthest = max(
+            abs(a - b) for _, shown, true in told if true for a, b in zip(shown, true, strict=True)
+        )
+        assert 0 < furthest <= episode.epsilon + 2e-3
+    with pytest.raises(ValueError, match="seen_by=9"):
+        write_gif(game, episode, tmp_path / "episode.gif", seen_by=9)
+
+
+def opponents_of(game, episode, frame, hider):
+    start, stop = game["layout"]["opponents"]
+    values = episode.observation[frame][hider][start:stop]
+    return [values[k : k + 3] for k in range(0, len(values), 3)]
