@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from aajr.arena.records import Assessment, Evaluation
 from aajr.statistics.comparisons import (
     difference,
@@ -124,21 +122,17 @@ def _standing(method: str, runs: Sequence[Assessment]) -> Standing:
     last = [*worst[epsilons[-1]].values()] if epsilons else []
     return Standing(
         method=method,
-        clean=_center([run.clean.score.success for run in runs]),
-        worst={e: _center([*values.values()]) for e, values in worst.items()},
+        clean=bootstrap([run.clean.score.success for run in runs]),
+        worst={e: bootstrap([*values.values()]) for e, values in worst.items()},
         worst_in_ball={
-            e: _center([run.worst(e, in_ball=True).score.success for run in runs]) for e in epsilons
+            e: bootstrap([run.worst(e, in_ball=True).score.success for run in runs])
+            for e in epsilons
         },
         worst_per_episode={
-            e: _center([run.worst_per_episode(e) for run in runs]) for e in epsilons
+            e: bootstrap([run.worst_per_episode(e) for run in runs]) for e in epsilons
         },
         median={epsilon: worst[epsilon][seed] for epsilon, seed in medians.items()},
         median_seed=medians,
-        area=_center(areas) if areas else None,
+        area=bootstrap(areas) if areas else None,
         profile=performance_profile(last, THRESHOLDS) if last else (),
     )
-
-
-def _center(values: Sequence[float]) -> Interval:
-    """Interquartile mean with its interval."""
-    return bootstrap(np.asarray(values, dtype=np.float64)[:, None])[0]

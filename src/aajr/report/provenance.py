@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("aajr", "torch", "torchrl", "tensordict", "vmas", "rliable", "arch", "numpy")
+PACKAGES = ("aajr", "torch", "torchrl", "tensordict", "vmas", "scipy", "numpy")
 """Packages whose versions decide a figure."""
 
 

@@ -6,16 +6,16 @@ https://arxiv.org/abs/2108.13264.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from aajr.statistics.intervals import (
     MINIMUM_SEEDS,
-    REPETITIONS,
     Array,
     Interval,
-    global_numpy_seed,
+    bootstrap,
+    finite_values,
     interquartile_mean,
     paired_difference,
 )
@@ -45,21 +45,17 @@ def difference(
         >>> difference({0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.5, 1: 0.4, 2: 0.3}).sign
         1
     """
-    x, y = _column("first", [*first.values()]), _column("second", [*second.values()])
+    x, y = finite_values("first", [*first.values()]), finite_values("second", [*second.values()])
     paired = paired_difference(first, second, seed=seed)
     if paired is not None and paired.seeds >= MINIMUM_SEEDS:
         return paired
-
-    def statistic(one: Array, other: Array) -> Array:
-        return interquartile_mean(one) - interquartile_mean(other)
-
-    return _independent(statistic, x, y, seed)
+    return bootstrap(x, y, statistic=_difference_of_means, seed=seed)
 
 
 def probability_of_improvement(
     first: Sequence[float], second: Sequence[float], *, seed: int = 0
 ) -> Interval:
-    """P(X > Y) + P(X = Y)/2 for a seed of the first method and one of the second, by rliable.
+    """P(X > Y) + P(X = Y)/2 for a seed of the first method and one of the second.
 
     Args:
         first: values of the first method, one for each seed.
@@ -77,19 +73,14 @@ def probability_of_improvement(
         >>> probability_of_improvement([0.9, 0.5], [0.5, 0.1]).estimate
         0.875
     """
-    # Imported late: it costs more than a second, which `aajr --help` should not pay.
-    from rliable.metrics import probability_of_improvement as probability
-
-    def statistic(one: Array, other: Array) -> Array:
-        return np.array([probability(one, other)])
-
-    return _independent(statistic, _column("first", first), _column("second", second), seed)
+    x, y = finite_values("first", first), finite_values("second", second)
+    return bootstrap(x, y, statistic=_share_of_wins, seed=seed)
 
 
 def performance_profile(
     values: Sequence[float], thresholds: Sequence[float], *, seed: int = 0
 ) -> tuple[Interval, ...]:
-    """Share of the seeds above each threshold, by rliable: the profile of a method.
+    """Share of the seeds above each threshold: the profile of a method.
 
     Args:
         values: one for each seed.
@@ -106,19 +97,10 @@ def performance_profile(
         >>> [point.estimate for point in performance_profile([0.2, 0.8], [0.0, 0.5, 0.8])]
         [1.0, 0.5, 0.0]
     """
-    from rliable.library import create_performance_profile, score_distributions
-
-    column, limits = _column("values", values), _column("thresholds", thresholds)[:, 0]
-    shares = score_distributions(column, limits)
-    seeds = len(column)
-    if seeds < MINIMUM_SEEDS:
-        return tuple(Interval(float(share), None, None, seeds) for share in shares)
-    with global_numpy_seed(seed):
-        _, ends = create_performance_profile({"": column}, limits, reps=REPETITIONS)
-    low, high = ends[""]
+    column = finite_values("values", values)
     return tuple(
-        Interval(float(share), float(a), float(b), seeds)
-        for share, a, b in zip(shares, low, high, strict=True)
+        bootstrap(column > limit, statistic=np.mean, seed=seed)
+        for limit in finite_values("thresholds", thresholds)
     )
 
 
@@ -138,22 +120,12 @@ def median_seed(values: Mapping[int, float]) -> int:
     return ranked[(len(ranked) - 1) // 2]
 
 
-def _independent(statistic: Callable[..., Array], x: Array, y: Array, seed: int) -> Interval:
-    """A statistic of two samples of seeds, each resampled on its own."""
-    from rliable.library import StratifiedIndependentBootstrap
-
-    estimate, seeds = float(statistic(x, y)[0]), min(len(x), len(y))
-    if seeds < MINIMUM_SEEDS:
-        return Interval(estimate, None, None, seeds)
-    with global_numpy_seed(seed):
-        low, high = StratifiedIndependentBootstrap(x, y).conf_int(
-            statistic, reps=REPETITIONS, size=0.95, method="percentile"
-        )
-    return Interval(estimate, float(low[0]), float(high[0]), seeds)
+def _difference_of_means(x: Array, y: Array, axis: int) -> Array:
+    return interquartile_mean(x, axis) - interquartile_mean(y, axis)
 
 
-def _column(name: str, values: Sequence[float]) -> Array:
-    column = np.asarray(values, dtype=np.float64)
-    if column.ndim != 1 or column.size == 0 or not np.isfinite(column).all():
-        raise ValueError(f"{name} must be a list of at least one finite number")
-    return column[:, None]
+def _share_of_wins(x: Array, y: Array, axis: int) -> Array:
+    """Share of the pairs in which x is greater; a tie counts half."""
+    one, other = np.moveaxis(x, axis, -1)[..., :, None], np.moveaxis(y, axis, -1)[..., None, :]
+    share: Array = ((one > other) + 0.5 * (one == other)).mean(axis=(-2, -1))
+    return share

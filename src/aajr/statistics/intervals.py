@@ -10,14 +10,11 @@ https://arxiv.org/abs/2108.13264.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from aajr._settings import check_count
 
 MINIMUM_SEEDS = 3
 """With fewer seeds no interval is estimated."""
@@ -25,8 +22,11 @@ MINIMUM_SEEDS = 3
 REPETITIONS = 2000
 """Bootstrap resamples behind an interval."""
 
+TAIL = (1 - 0.95) / 2
+"""Share of the resamples beyond either end of an interval."""
+
 Array = NDArray[np.float64]
-Statistic = Callable[[Array], Array]
+Statistic = Callable[..., Array]
 
 
 @dataclass(frozen=True)
@@ -58,76 +58,82 @@ class Interval:
         return int(self.low > 0) - int(self.high < 0)
 
 
-def interquartile_mean(scores: Array) -> Array:
-    """Mean of the middle half of each column: ``[seeds, ...]`` to ``[...]``.
+def interquartile_mean(scores: Array, axis: int = -1) -> Array:
+    """Mean of the middle half along an axis.
 
-    A quarter of the seeds, rounded down, is cut at either end; with three seeds or fewer it is the
-    mean.
+    A quarter of the values, rounded down, is cut at either end; of three or fewer it is the mean.
 
     Example:
         >>> float(interquartile_mean(np.array([0.0, 4.0, 5.0, 99.0])))
         4.5
     """
-    cut = len(scores) // 4
-    middle: Array = np.sort(scores, axis=0)[cut : len(scores) - cut].mean(axis=0)
+    ranked = np.sort(np.moveaxis(scores, axis, 0), axis=0)
+    cut = len(ranked) // 4
+    middle: Array = ranked[cut : len(ranked) - cut].mean(axis=0)
     return middle
 
 
-def mean(scores: Array) -> Array:
-    """Mean of each column: ``[seeds, ...]`` to ``[...]``."""
-    average: Array = np.mean(scores, axis=0)
-    return average
-
-
 def bootstrap(
-    scores: Array,
+    *samples: Sequence[float] | Array,
     statistic: Statistic = interquartile_mean,
-    *,
     seed: int = 0,
-    repetitions: int = REPETITIONS,
-) -> tuple[Interval, ...]:
-    """95 % percentile intervals by rliable's stratified bootstrap over seeds.
-
-    The result depends on ``seed`` alone: rliable draws from NumPy's global generator, whose state
-    is set for the call and put back afterwards.
+) -> Interval:
+    """A statistic of one or more samples of seeds, with its 95 % percentile interval by SciPy.
 
     Args:
-        scores: ``[seeds, columns]``; the columns are strata, each resampled on its own.
-        statistic: map from ``[seeds, columns]`` to ``[columns]``.
-        seed: seed of the resampling.
-        repetitions: number of resamples.
+        samples: values of each method, one for each seed; every sample is resampled on its own.
+        statistic: map from as many arrays ``[..., seeds]`` as there are samples, and ``axis``, to
+            ``[...]``.
+        seed: seed of the resampling; nothing else decides the draws.
 
     Returns:
-        One interval for each column. With fewer than three seeds the ends are None.
+        The interval; its ``seeds`` are those of the smallest sample. With fewer than three the
+        ends are None.
 
     Raises:
-        ValueError: if ``scores`` is not a finite ``[seeds, columns]`` array with entries.
+        ValueError: no sample, or one that is not a list of at least one finite number.
 
     Example:
-        >>> bootstrap(np.array([[0.5], [0.5], [0.5]]))
-        (Interval(estimate=0.5, low=0.5, high=0.5, seeds=3),)
+        >>> bootstrap([0.5, 0.5, 0.5])
+        Interval(estimate=0.5, low=0.5, high=0.5, seeds=3)
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or scores.size == 0 or not np.isfinite(scores).all():
-        raise ValueError(
-            f"scores has shape {scores.shape} or is not finite; give finite [seeds, columns]"
-        )
-    check_count("repetitions", repetitions)
-    estimates = statistic(scores)
-    seeds = len(scores)
+    if not samples:
+        raise ValueError("samples is empty; give the values of at least one method")
+    arrays = [finite_values("samples", values) for values in samples]
+    estimate, seeds = float(statistic(*arrays, axis=-1)), min(map(len, arrays))
     if seeds < MINIMUM_SEEDS:
-        return tuple(Interval(float(value), None, None, seeds) for value in estimates)
-    # Imported late: it costs more than a second, which `aajr --help` should not pay.
-    from rliable.library import StratifiedBootstrap
+        return Interval(estimate, None, None, seeds)
+    # Imported late: it costs half a second, which `aajr --help` should not pay.
+    from scipy import stats
 
-    with global_numpy_seed(seed):
-        low, high = StratifiedBootstrap(scores).conf_int(
-            statistic, reps=repetitions, size=0.95, method="percentile"
-        )
-    return tuple(
-        Interval(float(value), float(a), float(b), seeds)
-        for value, a, b in zip(estimates, low, high, strict=True)
+    # With several samples one resample of each in turn: the order of draws behind older results.
+    found = stats.bootstrap(
+        arrays,
+        statistic,
+        n_resamples=REPETITIONS,
+        batch=None if len(arrays) == 1 else 1,
+        vectorized=True,
+        method="percentile",
+        random_state=seed,
     )
+    # By NumPy, since the last digit of SciPy's own quantile depends on its version.
+    low, high = np.quantile(found.bootstrap_distribution, [TAIL, 1 - TAIL])
+    return Interval(estimate, float(low), float(high), seeds)
+
+
+def finite_values(name: str, values: Sequence[float] | Array) -> Array:
+    """The values as a vector.
+
+    Raises:
+        ValueError: if they are not a list of at least one finite number; it says ``name``.
+    """
+    vector = np.asarray(values, dtype=np.float64)
+    if vector.ndim != 1 or vector.size == 0 or not np.isfinite(vector).all():
+        raise ValueError(
+            f"{name} has shape {vector.shape} or is not finite; "
+            "give a list of at least one finite number"
+        )
+    return vector
 
 
 def paired_difference(
@@ -163,8 +169,8 @@ def mean_difference(differences: Sequence[float], *, seed: int = 0) -> Interval:
         >>> mean_difference([1e-17, 1e-17, 1e-17]).sign
         0
     """
-    column = np.asarray(differences, dtype=np.float64).round(9)[:, None]
-    interval = bootstrap(column, mean, seed=seed)[0]
+    rounded = finite_values("differences", differences).round(9)
+    interval = bootstrap(rounded, statistic=np.mean, seed=seed)
     return Interval(round(interval.estimate, 9), interval.low, interval.high, interval.seeds)
 
 
@@ -186,15 +192,27 @@ def sign_flip_probability(differences: Sequence[float]) -> float:
         >>> sign_flip_probability([0.1, 0.2, 0.3])
         0.25
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-        raise ValueError("differences must be a list of at least one finite number")
-    if values.size <= 16:
-        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=values.size)))
-    else:
-        signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(2**16, values.size))
-    tolerance = 1e-12 * np.abs(values).sum()
-    return float((np.abs(signs @ values) >= abs(values.sum()) - tolerance).mean())
+    values = finite_values("differences", differences)
+    if len(values) == 1:
+        return 1.0
+    # With a margin, or rounding errors would decide the ties.
+    least = abs(values.sum()) - 1e-12 * np.abs(values).sum()
+
+    def reaches(flipped: Array, axis: int) -> Array:
+        return (np.abs(flipped.sum(axis=axis)) >= least).astype(np.float64)
+
+    from scipy import stats
+
+    found = stats.permutation_test(
+        (values,),
+        reaches,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=2**16,
+        vectorized=True,
+        random_state=0,
+    )
+    return float(found.pvalue)
 
 
 def area_under_curve(curve: Mapping[float, float]) -> float:
@@ -218,14 +236,3 @@ def area_under_curve(curve: Mapping[float, float]) -> float:
     radii = sorted(curve)
     area = sum((b - a) * (curve[a] + curve[b]) / 2 for a, b in itertools.pairwise(radii))
     return float(area / (radii[-1] - radii[0]))
-
-
-@contextmanager
-def global_numpy_seed(seed: int) -> Iterator[None]:
-    """Set NumPy's global generator for a while, for libraries that draw from it."""
-    state = np.random.get_state()
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)

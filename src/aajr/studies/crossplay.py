@@ -241,4 +241,4 @@ def _over_seeds(
     for side, row, met in zip(sides, success, foreign, strict=True):
         if met.any():
             values.setdefault(side.method, []).append(float(row[met].mean()))
-    return {name: bootstrap(np.array(column)[:, None])[0] for name, column in values.items()}
+    return {name: bootstrap(column) for name, column in values.items()}

@@ -14,6 +14,7 @@ from aajr.statistics.comparisons import (
     performance_profile,
     probability_of_improvement,
 )
+from aajr.statistics.intervals import Interval
 
 VALUES = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), min_size=1, max_size=2)
 
@@ -87,6 +88,23 @@ def test_methods_that_overlap_are_not_called_different():
     second = dict(enumerate([0.2, 0.6, 0.3, 0.5]))
     assert difference(first, second).sign == 0
     assert difference({0: 0.9}, {5: 0.1}).sign == 0
+
+
+def test_figures_of_rliable():
+    """Figures of rliable 1.2 with arch 7.2, whose intervals stand in the published results."""
+    first = [188.82, 164.44, 269.6, 105.86, 67.16, 187.38, 445.88, 212.52, 201.96, 159.0, 95.16]
+    second = [21.1, 43.82, 12.46, 5.9, 13.74, 7.0, 9.18]
+    other_seeds = {100 + seed: value for seed, value in enumerate(second)}
+    assert difference(dict(enumerate(first)), other_seeds, seed=3) == Interval(
+        161.58685714285716, 115.5859, 221.63262857142843, 7
+    )
+    assert probability_of_improvement(first[:6], [*second, 150.0, 300.0], seed=3) == Interval(
+        0.8518518518518519, 0.6296296296296297, 1.0, 6
+    )
+    assert performance_profile([0.93, 0.97, 0.49, 0.95, 0.62], [0.6, 0.94], seed=3) == (
+        Interval(0.8, 0.4, 1.0, 5),
+        Interval(0.4, 0.0, 0.8, 5),
+    )
 
 
 def test_the_global_state_is_left_alone():

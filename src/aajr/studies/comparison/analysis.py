@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-
 from aajr.statistics.frontiers import Comparison
 from aajr.statistics.intervals import (
     MINIMUM_SEEDS,
@@ -178,15 +176,9 @@ def _summary(method: str, runs: Sequence[Run], epsilon: float) -> Summary:
     worst: dict[float, Interval] = {}
     area = None
     if complete and radii:
-        columns = [[curve[radius] for radius in radii] for curve in complete]
+        worst = {radius: bootstrap([curve[radius] for curve in complete]) for radius in radii}
         if len(radii) > 1:
-            columns = [
-                [*row, area_under_curve(curve)]
-                for row, curve in zip(columns, complete, strict=True)
-            ]
-        intervals = bootstrap(np.array(columns))
-        worst = dict(zip(radii, intervals, strict=False))
-        area = intervals[-1] if len(radii) > 1 else None
+            area = bootstrap([area_under_curve(curve) for curve in complete])
     median = median_agent(runs, epsilon)
     weights = {run.weight for run in runs}
     return Summary(

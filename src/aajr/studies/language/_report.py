@@ -15,7 +15,7 @@ from aajr.report.files import write_json
 from aajr.report.style import STYLE
 from aajr.report.tables import Sheet, markdown, rich_table
 from aajr.statistics.comparisons import difference, probability_of_improvement
-from aajr.statistics.intervals import Interval, bootstrap, interquartile_mean
+from aajr.statistics.intervals import Interval, bootstrap
 from aajr.studies.language._protocol import label
 from aajr.studies.language._study import score
 from aajr.studies.language._tasks import TASKS
@@ -180,7 +180,7 @@ def _plot(results: Record) -> Plot:
         for row, method in enumerate(methods):
             for shift, (way, names) in zip((-0.2, 0, 0.2), WAYS.items(), strict=True):
                 values = [score(r, names) for r in _of(results, task, method["name"])]
-                found, (marker, colour) = _iqm(values), markers[way]
+                found, (marker, colour) = bootstrap(values), markers[way]
                 error = np.array([arms(found)]).T
                 axis.errorbar(
                     found.estimate,
@@ -212,12 +212,8 @@ def _by_seed(results: Record, task: str, method: str, names: tuple[str, ...]) ->
     return {r["seed"]: score(r, names) for r in _of(results, task, method)}
 
 
-def _iqm(values: Sequence[float]) -> Interval:
-    return bootstrap(np.array(values)[:, None], interquartile_mean)[0]
-
-
 def _interval(values: Sequence[float]) -> str:
-    return _between(_iqm(values), "{:.2f}")
+    return _between(bootstrap(values), "{:.2f}")
 
 
 def _between(found: Interval, form: str) -> str:

@@ -15,7 +15,7 @@ from aajr.report.files import write_json
 from aajr.report.style import STYLE, look
 from aajr.report.tables import Sheet, markdown, rich_table
 from aajr.statistics.comparisons import difference, probability_of_improvement
-from aajr.statistics.intervals import Interval, bootstrap, interquartile_mean
+from aajr.statistics.intervals import Interval, bootstrap
 from aajr.studies.mujoco._attacks import worst
 
 Record = dict[str, Any]
@@ -169,7 +169,7 @@ def _agents_plot(results: Record) -> Plot:
     for row, method in enumerate(methods):
         values = [_worst_all(agent)[0] for agent in _agents(results, method["name"])]
         colour, marker, _ = look(method["name"])
-        interval = _iqm(values)
+        interval = bootstrap(values)
         spots = np.full(len(values), row) + np.linspace(-0.2, 0.2, len(values))
         axis.plot(values, spots, marker, color=colour, alpha=0.45, linestyle="none", ms=5)
         error = np.array([arms(interval)]).T
@@ -192,7 +192,7 @@ def _attacks_plot(results: Record) -> Plot:
     grid = np.array(
         [
             [
-                _iqm([_mean(a["returns"][name]) for a in _agents(results, m["name"])]).estimate
+                bootstrap([_mean(a["returns"][name]) for a in _agents(results, m["name"])]).estimate
                 for name in names
             ]
             for m in methods
@@ -237,16 +237,12 @@ def _by_seed(results: Record, method: str) -> dict[int, float]:
     return {agent["seed"]: _worst_all(agent)[0] for agent in _agents(results, method)}
 
 
-def _iqm(values: Sequence[float]) -> Interval:
-    return bootstrap(np.array(values)[:, None], interquartile_mean)[0]
-
-
 def _interval(values: Sequence[float]) -> str:
-    return _between(_iqm(values), "{:.0f}")
+    return _between(bootstrap(values), "{:.0f}")
 
 
 def _estimate(values: Sequence[float]) -> str:
-    return f"{_iqm(values).estimate:.0f}"
+    return f"{bootstrap(values).estimate:.0f}"
 
 
 def _between(found: Interval, form: str) -> str:

@@ -14,7 +14,7 @@ from aajr.report.figures import Plot, blank_figure, log_scale, save, settle
 from aajr.report.files import write_json
 from aajr.report.style import AMBER, BLUE, GREEN, GREY, ORANGE, STYLE
 from aajr.report.tables import Sheet, markdown, rich_table
-from aajr.statistics.intervals import Interval, bootstrap, interquartile_mean
+from aajr.statistics.intervals import Interval, bootstrap
 from aajr.studies.stability._protocol import RULES
 from aajr.studies.stability._study import Record, settled
 
@@ -204,8 +204,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _over_seeds(runs: Sequence[Record], measure: Callable[[Any], float]) -> Interval:
-    column = np.array([[measure(run)] for run in runs])
-    return bootstrap(column, interquartile_mean)[0]
+    return bootstrap([measure(run) for run in runs])
 
 
 def _success(runs: Sequence[Record]) -> tuple[str, str]:

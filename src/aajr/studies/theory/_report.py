@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -294,7 +293,7 @@ def _fits(results: Record, task: str, constraint: str, gamma: float | None) -> l
 
 
 def _over_seeds(fits: Sequence[Record], name: str) -> Interval:
-    return bootstrap(np.array([[fit[name]] for fit in fits]))[0]
+    return bootstrap([fit[name] for fit in fits])
 
 
 def _with_interval(found: Interval) -> str:
