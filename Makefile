@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-core test-benchmarl lint docs bench bench-peers clean
+.PHONY: help reproduce test test-core test-benchmarl lint docs results bench bench-peers clean
 
 help:
 	@echo "make reproduce   train, attack, compare; table and report under results/ (PRESET=smoke|quick|full)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-benchmarl  the BenchMARL adapter, in .venv-benchmarl with the TorchRL that BenchMARL pins"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make docs        documentation in docs/_build/html, doctests included"
+	@echo "make results     docs/results.md and the README's table, from the files under results/"
 	@echo "make bench-peers  attacks beside foolbox and torchattacks, in .venv-peers"
 	@echo "make bench       costs of estimators, penalties, environment and training"
 
@@ -56,6 +57,9 @@ lint: .venv/.ready
 docs: .venv/.ready
 	$(BIN)/sphinx-build -W -b doctest docs docs/_build/doctest
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+results: .venv/.ready
+	$(BIN)/python docs/results.py
 
 bench: .venv/.ready
 	$(BIN)/python -m pytest benchmarks --benchmark-enable -p no:cacheprovider -s

@@ -38,13 +38,14 @@ def every_name() -> None:
 
 
 def three_lines() -> None:
-    """The README's first example, as it is printed there."""
+    """The README's diff, as the code is after it."""
     text = README.read_text(encoding="utf-8")
-    code = re.search(r"## Three lines\n\n```python\n(.*?)```", text, re.DOTALL)
-    if code is None:
-        raise SystemExit("README.md has no example below 'Three lines'")
+    diff = re.search(r"## Three lines\n\n```diff\n(.*?)```", text, re.DOTALL)
+    if diff is None:
+        raise SystemExit("README.md has no diff below 'Three lines'")
+    code = "\n".join(line[1:] for line in diff[1].splitlines() if not line.startswith("-"))
     scope: dict[str, object] = {}
-    exec(compile(code[1], str(README), "exec"), scope)
+    exec(compile(code, str(README), "exec"), scope)
     for weight in scope["policy"].parameters():  # type: ignore[attr-defined]
         if not weight.grad.abs().sum() > 0:
             raise SystemExit("the README's three lines leave a parameter without gradient")

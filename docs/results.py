@@ -1,0 +1,106 @@
+"""docs/results.md and the README's table, from the committed results: make results."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from aajr.report import wording
+from aajr.report.tables import markdown
+from aajr.studies.comparison.analysis import Analysis, analyse
+from aajr.studies.comparison.records import Results, read_results
+from aajr.studies.comparison.tables import paragraphs, success_sheet
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
+README = re.compile(r"(<!-- make results -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def section(path: str, title: str) -> str:
+    """The section of a study's table.md with this title, its heading one level lower."""
+    text = (RESULTS / path).read_text(encoding="utf-8")
+    found = re.search(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{path} has no section {title!r}; name one of its headings")
+    return "#" + found[0].rstrip()
+
+
+def comparison(path: str) -> str:
+    """Success of the methods, and what the comparison says in words."""
+    results, analysis = _compared(path)
+    parts = ["#" + markdown(success_sheet(results, analysis)).rstrip()]
+    for title, sentences in paragraphs(analysis):
+        parts.append(f"**{title}.**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
+    return "\n\n".join(parts)
+
+
+def standings(path: str) -> str:
+    """Methods of an evaluation: clean and worst success, by ε."""
+    found = json.loads((RESULTS / path).read_text(encoding="utf-8"))["standings"]["methods"]
+    epsilons = list(found[0]["worst"])
+    rows = [
+        [one["method"], _percent(one["clean"]), *(_percent(one["worst"][e]) for e in epsilons)]
+        for one in found
+    ]
+    return _table(["method", "clean", *(f"worst at ε = {e}" for e in epsilons)], rows)
+
+
+def headline() -> str:
+    """The README's table: chosen weights of the quick preset."""
+    _, analysis = _compared("quick")
+    radii = [radius for radius in analysis.radii if radius in (0.1, 0.2, 0.3)]
+    rows = [
+        [
+            wording.title(one.method),
+            *(_percent(asdict(one.worst[radius])) for radius in (0.0, *radii)),
+            f"{one.average('diagnostics', 'stable_rank'):.1f}",
+        ]
+        for one in analysis.summaries
+    ]
+    return _table(["method", "clean", *(f"ε = {r:g}" for r in radii), "stable rank"], rows)
+
+
+def pages() -> dict[Path, str]:
+    """What the command writes, by file."""
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "docs"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    page = environment.get_template("results.md.jinja").render(
+        section=section, comparison=comparison, standings=standings
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return {
+        ROOT / "docs/results.md": page,
+        ROOT / "README.md": README.sub(lambda m: m[1] + headline() + m[2], readme),
+    }
+
+
+def _compared(path: str) -> tuple[Results, Analysis]:
+    results = read_results(RESULTS / path / "results.json")
+    return results, analyse(results)[0]
+
+
+def _percent(interval: dict[str, float]) -> str:
+    ends = (100 * interval[name] for name in ("estimate", "low", "high"))
+    return "{:.0f} ({:.0f}–{:.0f})".format(*ends)
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]])
+
+
+def main() -> None:
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
