@@ -14,7 +14,10 @@ from statistics import fmean
 
 import numpy as np
 
-from aajr.statistics.intervals import Interval
+from aajr.statistics.intervals import Interval, mean_difference, sign_flip_probability
+
+MINIMUM_WEIGHTS = 4
+"""With fewer weights a family has no frontier to speak of."""
 
 
 class Verdict(str, Enum):
@@ -157,3 +160,80 @@ def vertical_difference(first: Sequence[Point], second: Sequence[Point]) -> floa
         return round(float(heights[0]), 9)
     area = float((np.diff(knots) * (heights[1:] + heights[:-1]) / 2).sum())
     return round(area / float(knots[-1] - knots[0]), 9)
+
+
+def verdict_of(interval: Interval | None) -> Verdict:
+    """Verdict on a paired difference: different only if its interval excludes zero.
+
+    Example:
+        >>> verdict_of(Interval(0.1, 0.05, 0.2, seeds=5)).value
+        'above'
+    """
+    if interval is None:
+        return Verdict.NOT_COMPARABLE
+    return {1: Verdict.ABOVE, -1: Verdict.BELOW, 0: Verdict.NOT_SEPARATED}[interval.sign]
+
+
+Family = Mapping[int, Sequence[Point]]
+"""Points of a family in each seed."""
+
+
+def compare_families(
+    first: str, second: str, families: Mapping[str, Family], *, seed: int = 0
+) -> Comparison:
+    """Whether the frontier of ``first`` lies above that of ``second`` at matched clean success.
+
+    Args:
+        first: the family asked about.
+        second: its rival.
+        families: points of both, for each seed.
+        seed: seed of the bootstrap.
+
+    Returns:
+        The comparison. ``above`` and ``below`` need an interval that excludes zero, and so at least
+        three common seeds. ``not comparable`` means that the two never overlap, share no seed or
+        have fewer than four weights in some seed.
+
+    Example:
+        >>> higher = [Point(0.6 + 0.1 * i, 0.5 - 0.1 * i, weight=i) for i in range(4)]
+        >>> lower = [Point(point.clean, point.worst - 0.2, point.weight) for point in higher]
+        >>> a, b = dict.fromkeys(range(3), higher), dict.fromkeys(range(3), lower)
+        >>> compare_families("a", "b", {"a": a, "b": b}).verdict.value
+        'above'
+    """
+    sides = families[first], families[second]
+    common = sorted(sides[0].keys() & sides[1].keys())
+    pairs = {key: (sides[0][key], sides[1][key]) for key in common}
+    limits = [found for pair in pairs.values() if (found := overlap(*pair)) is not None]
+    measured = {key: vertical_difference(*pair) for key, pair in pairs.items()}
+    by_seed = {key: value for key, value in measured.items() if value is not None}
+    differences = list(by_seed.values())
+    difference = mean_difference(differences, seed=seed) if differences else None
+    weights = (_fewest_weights(sides[0], common), _fewest_weights(sides[1], common))
+    reason = _obstacle(weights, len(common), len(by_seed))
+    return Comparison(
+        first=first,
+        second=second,
+        verdict=Verdict.NOT_COMPARABLE if reason else verdict_of(difference),
+        reason=reason,
+        difference=difference,
+        by_seed=by_seed,
+        without_overlap=tuple(key for key in common if key not in by_seed),
+        matched=(min(a for a, _ in limits), max(b for _, b in limits)) if limits else None,
+        weights=weights,
+        chance=sign_flip_probability(differences) if differences else None,
+    )
+
+
+def _fewest_weights(points: Mapping[int, Sequence[Point]], seeds: Sequence[int]) -> int:
+    return min((len({point.weight for point in points[seed]}) for seed in seeds), default=0)
+
+
+def _obstacle(weights: tuple[int, int], seeds: int, overlaps: int) -> str:
+    if not seeds:
+        return "they share no seed"
+    if not overlaps:
+        return "their clean success never overlaps"
+    if min(weights) < MINIMUM_WEIGHTS:
+        return f"a frontier needs {MINIMUM_WEIGHTS} weights"
+    return ""

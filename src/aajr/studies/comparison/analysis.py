@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from aajr.statistics.frontiers import Comparison
+from aajr.statistics.frontiers import Comparison, compare_families
 from aajr.statistics.intervals import (
     MINIMUM_SEEDS,
     Interval,
@@ -14,7 +14,7 @@ from aajr.statistics.intervals import (
     bootstrap,
     paired_difference,
 )
-from aajr.studies.comparison.families import SHARED_METHOD, compare_families
+from aajr.studies.comparison.families import SHARED_METHOD, family_points
 from aajr.studies.comparison.records import Results, Run
 from aajr.studies.comparison.worst_cases import median_agent, worst_attack, worst_case
 
@@ -128,8 +128,9 @@ def _analyse_threat(results: Results, threat: str) -> Analysis:
     final = [run for run in runs if run.split == "final"]
     split = final or runs
     frontier_runs = _frontier_runs(final, [run for run in runs if run.split == "validation"])
-    families = list(dict.fromkeys(run.family for run in frontier_runs if run.family))
     epsilon = results.reference_epsilon
+    names = dict.fromkeys(run.family for run in frontier_runs if run.family)
+    families = {name: family_points(frontier_runs, name, epsilon) for name in names}
     summaries = summarise(split, epsilon)
     return Analysis(
         threat=threat,
@@ -139,8 +140,7 @@ def _analyse_threat(results: Results, threat: str) -> Analysis:
         radii=tuple(sorted({radius for run in split for radius in worst_case(run)})),
         summaries=summaries,
         comparisons=tuple(
-            compare_families(frontier_runs, first, second, epsilon)
-            for first, second in _pairs(families)
+            compare_families(first, second, families) for first, second in _pairs([*families])
         ),
         duels=_duels(summaries, epsilon),
         runs=tuple(frontier_runs),

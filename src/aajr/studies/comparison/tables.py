@@ -11,7 +11,7 @@ from rich.text import Text
 from aajr.arena.records import Score
 from aajr.report import wording
 from aajr.report.tables import Sheet, rich_table
-from aajr.statistics.frontiers import Verdict
+from aajr.statistics.frontiers import Verdict, verdict_of
 from aajr.statistics.intervals import Interval
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary, analyse
@@ -120,7 +120,7 @@ def duel_sheet(analysis: Analysis) -> Sheet:
         (
             wording.title(duel.rival),
             *(wording.difference(item, "\n") for item in (duel.clean, duel.worst, duel.area)),
-            _STANDING[verdicts.verdict_of(duel.worst)],
+            _STANDING[verdict_of(duel.worst)],
         )
         for duel in analysis.duels
     )

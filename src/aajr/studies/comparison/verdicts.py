@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aajr.report.wording import difference, listed, percent, plural, title
-from aajr.statistics.frontiers import Comparison, Verdict
-from aajr.statistics.intervals import MINIMUM_SEEDS, Interval
+from aajr.statistics.frontiers import Comparison, Verdict, verdict_of
+from aajr.statistics.intervals import MINIMUM_SEEDS
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, without_penalty
 from aajr.studies.comparison.families import SHARED_METHOD
 
@@ -36,13 +36,6 @@ FALSE_ALARMS = {3: 25, 4: 20, 5: 16, 6: 14, 8: 11, 10: 10, 15: 8}
 
 From 4000 draws of normal differences each, with 1000 resamples.
 """
-
-
-def verdict_of(interval: Interval | None) -> Verdict:
-    """Verdict on a paired difference: different only if its interval excludes zero."""
-    if interval is None:
-        return Verdict.NOT_COMPARABLE
-    return {1: Verdict.ABOVE, -1: Verdict.BELOW, 0: Verdict.NOT_SEPARATED}[interval.sign]
 
 
 def epsilon_sentence(analysis: Analysis) -> str:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from aajr.arena.records import Score
 from aajr.report import wording
-from aajr.statistics.frontiers import Verdict
+from aajr.statistics.frontiers import Verdict, verdict_of
 from aajr.statistics.intervals import Interval
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import analyse
@@ -233,8 +233,8 @@ def test_numbers(value, text):
 def test_differences_and_verdicts():
     assert wording.difference(Interval(-0.0001, -0.02, 0.03, 5)) == "0.0 [−2.0, +3.0]"
     assert wording.difference(None) == "–"
-    assert verdicts.verdict_of(None) is Verdict.NOT_COMPARABLE
-    assert verdicts.verdict_of(Interval(0.1, 0.05, 0.2, 5)) is Verdict.ABOVE
+    assert verdict_of(None) is Verdict.NOT_COMPARABLE
+    assert verdict_of(Interval(0.1, 0.05, 0.2, 5)) is Verdict.ABOVE
     assert wording.title("aajr_gradient") == "AAJR gradient"
 
 
