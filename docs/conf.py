@@ -19,5 +19,6 @@ autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "exclude-members": "run, per_sample"}
 napoleon_use_ivar = True
+suppress_warnings = ["ref.python"]  # a bare Ball is torch's, though aajr.jax has one too
 exclude_patterns = ["_build"]
 doctest_test_doctest_blocks = ""  # those of the docstrings run under pytest

@@ -25,7 +25,7 @@ from aajr.adversaries._objectives import (
 from aajr.adversaries._paired import NES, SPSA
 from aajr.adversaries._pgd import ProjectedGradientAscent, fgsm
 from aajr.adversaries._search import RandomSearch, Search, Square
-from aajr.adversaries._step_rules import STEP_RULES, StepRule
+from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.adversaries._structured import StructuredAdversary
 from aajr.adversaries._structured_search import CoordinateAscent, SubsetSearch
 from aajr.adversaries._structured_sparse import SparseAscent
@@ -40,6 +40,7 @@ __all__ = [
     "SPSA",
     "STEP_RULES",
     "Adversary",
+    "Arc",
     "AttackOn",
     "AutoAttackResult",
     "AutoPGD",
@@ -55,6 +56,7 @@ __all__ = [
     "MaskedGradientWarning",
     "MaskedGradients",
     "Mixture",
+    "Passes",
     "ProjectedGradientAscent",
     "RandomSearch",
     "Search",

@@ -14,8 +14,7 @@ from aajr.adversaries._evaluation import loss_and_gradient, loss_at, over_rows
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._record import RECORDED, Record, Recorded
 from aajr.adversaries._restarts import warn_if_masked, worse
-from aajr.geometry import Ball
-from aajr.geometry._around import Around
+from aajr.geometry import Around, Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
 _INERTIA = 0.75

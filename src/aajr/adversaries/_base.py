@@ -16,7 +16,7 @@ from aajr._modes import Policy, evaluating
 from aajr._modules import versions
 from aajr.adversaries._evaluation import in_parts, row_bound
 from aajr.adversaries._reach import Watched, reached
-from aajr.geometry._threat import ThreatSet
+from aajr.geometry import ThreatSet
 from aajr.trajectory import Objective, Reference, Trajectory
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aajr._checks import all_finite, check_count
 from aajr._modes import Policy
-from aajr.jacobian._directional import input_gradient
+from aajr.jacobian import input_gradient
 from aajr.trajectory import Objective, Reference
 
 _ROWS: ContextVar[int] = ContextVar("rows", default=65536)

@@ -22,7 +22,7 @@ from aajr.adversaries._evaluation import (
     parts,
 )
 from aajr.geometry import Ball
-from aajr.jacobian._directional import input_gradient
+from aajr.jacobian import input_gradient
 from aajr.trajectory import Reference, Trajectory
 
 _MOST_BIAS, _OVERSHOOT, _BACK = 0.1, 1.05, 0.9

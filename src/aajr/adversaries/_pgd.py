@@ -26,8 +26,7 @@ from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._record import RECORDED, Record, Recorded
 from aajr.adversaries._restarts import warn_if_masked, worse
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
-from aajr.geometry import Ball
-from aajr.geometry._around import Around
+from aajr.geometry import Around, Ball
 from aajr.theory import along_direction, loss_of
 from aajr.trajectory import Objective, Reference, Trajectory
 

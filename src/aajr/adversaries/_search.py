@@ -14,8 +14,7 @@ from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_at, over_budgets, over_rows
 from aajr.adversaries._objectives import Divergence
-from aajr.geometry import Ball
-from aajr.geometry._around import Around, AroundBox
+from aajr.geometry import Around, AroundBox, Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
 

@@ -12,8 +12,7 @@ from aajr._checks import check_promise
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import checked_loss, loss_at
-from aajr.geometry import FiniteSet, Sparse
-from aajr.geometry._finite import assemble
+from aajr.geometry import FiniteSet, Sparse, assemble_choices
 from aajr.trajectory import Objective, Reference, Trajectory
 
 
@@ -82,14 +81,14 @@ class ChoiceScorer:
     def __call__(self, choice: Tensor) -> Tensor:
         """Losses ``[batch]`` of choices ``[batch, groups]``, by one pass."""
         self.passes += 1
-        delta = assemble(self.options, choice, self.members)
+        delta = assemble_choices(self.options, choice, self.members)
         point = self.reference.inputs + delta
         return loss_at(self.policy, self.objective, point, self.reference)
 
     def trajectory(self, choice: Tensor, loss: Tensor, event_dims: int) -> Trajectory:
         """From the clean inputs to the chosen ones; nothing was differentiated."""
         x = self.reference.inputs
-        worst = x + assemble(self.options, choice, self.members)
+        worst = x + assemble_choices(self.options, choice, self.members)
         return Trajectory(
             reference=self.reference,
             points=torch.stack([x, worst]),

@@ -16,7 +16,7 @@ from aajr.adversaries._pgd import ProjectedGradientAscent
 from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary
 from aajr.adversaries._structured_search import enumerate_choices, number_of_choices
 from aajr.geometry import Sparse
-from aajr.geometry._groups import group_sum, keep_best, on_features
+from aajr.geometry.groups import group_sum, keep_best, on_features
 from aajr.trajectory import Objective, Reference, Trajectory
 
 

@@ -14,9 +14,7 @@ from aajr._checks import check_number, check_promise, check_same_shape
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_at, over_rows
-from aajr.geometry import Ball
-from aajr.geometry._lens import Lens
-from aajr.geometry._sparse import check_event
+from aajr.geometry import Ball, Lens, check_event
 from aajr.trajectory import Objective, Reference, Trajectory
 
 

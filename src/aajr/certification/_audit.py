@@ -36,6 +36,7 @@ from aajr.trajectory import Objective, Reference
 
 SCHEMA_VERSION = 1
 STAGES = ("random draws", "black box", "gradient attack", "sensitivities", "bounds")
+"""The parts of an audit, in their order."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aajr.adversaries import Search
-from aajr.geometry._around import Around
+from aajr.geometry import Around
 
 
 @dataclass(frozen=True, eq=False)

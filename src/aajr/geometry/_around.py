@@ -95,7 +95,7 @@ class AroundBox(Around):
     """An L∞ ball, the valid box and the mask in one: -far ≤ δ ≤ far and least ≤ x + δ ≤ greatest.
 
     Attributes:
-        far: greatest |δ|, in x's shape.
+        far: greatest size of δ per feature, in x's shape.
         least: least valid input, in x's dtype and broadcastable to it; an x below it stays valid.
         greatest: greatest valid input, likewise.
     """

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_batch, check_same_shape
-from aajr.geometry._groups import group_sum, keep_best, membership, on_features, touched
 from aajr.geometry._sparse import check_event, rounding
+from aajr.geometry.groups import group_sum, keep_best, membership, on_features, touched
 
 
 class FiniteSet(ABC):
@@ -75,7 +75,7 @@ class FiniteSet(ABC):
         gain = group_sum(delta.square() - (delta - options).square(), members)
         best, option = gain.max(0)
         kept = keep_best(best, len(members) if self.budget is None else self.budget)
-        return assemble(options, (option + 1) * kept, members)
+        return assemble_choices(options, (option + 1) * kept, members)
 
     @final
     def contains(
@@ -94,7 +94,7 @@ class FiniteSet(ABC):
         return right & untouched & (touched(delta, members).sum(-1) <= self.budget)
 
 
-def assemble(options: Tensor, choice: Tensor, members: Tensor) -> Tensor:
+def assemble_choices(options: Tensor, choice: Tensor, members: Tensor) -> Tensor:
     """δ of chosen options: 0 keeps a group, m takes option m.
 
     Args:
@@ -104,6 +104,12 @@ def assemble(options: Tensor, choice: Tensor, members: Tensor) -> Tensor:
 
     Returns:
         ``[batch, *event]``.
+
+    Example:
+        >>> options = torch.tensor([[[1.0, 1.0]], [[2.0, 2.0]]])
+        >>> alone = torch.eye(2, dtype=torch.bool)
+        >>> assemble_choices(options, torch.tensor([[0, 2]]), alone)
+        tensor([[0., 2.]])
     """
     delta = torch.zeros_like(options[0])
     for index, option in enumerate(options):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aajr._checks import check_count, check_finite
 from aajr.geometry._finite import FiniteSet
-from aajr.geometry._groups import check_groups, touched
+from aajr.geometry.groups import check_groups, touched
 
 
 class Replacement(FiniteSet):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr.geometry._ball import Ball
-from aajr.geometry._groups import (
+from aajr.geometry.groups import (
     check_groups,
     group_sum,
     keep_best,

@@ -20,6 +20,7 @@ from aajr.jacobian._steps import difference_step, full_precision
 Estimator = Literal[
     "forward_mode", "double_backward", "forward_difference", "central_difference", "secant"
 ]
+"""How J v is estimated; see :func:`directional_derivative`."""
 
 
 def directional_derivative(
@@ -130,7 +131,23 @@ def input_gradient(
     create_graph: bool = False,
     retain_graph: bool = False,
 ) -> Tensor:
-    """Jᵀ w in x's shape; ValueError when the output is cut off from the input."""
+    """The vector-Jacobian product Jᵀ w, in the shape of x.
+
+    Args:
+        output: π(x), ``[batch, *output]``, computed from ``x`` with autograd on.
+        x: inputs that require a gradient, ``[batch, *event]``.
+        cotangent: w, ``[batch, *output]``.
+        create_graph: whether the product can be differentiated again.
+        retain_graph: whether ``output`` can be differentiated again.
+
+    Raises:
+        ValueError: the output does not depend on x through autograd.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 2.0]], requires_grad=True)
+        >>> input_gradient(x.square(), x, torch.ones(1, 2))
+        tensor([[2., 4.]])
+    """
     gradient = None
     if output.requires_grad:
         (gradient,) = torch.autograd.grad(

@@ -72,7 +72,14 @@ def difference_step(policy: Policy, x: Tensor, v: Tensor, order: int) -> Differe
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Autocast off where x has full precision, so that differences are not taken in half."""
+    """Autocast off where x has full precision, so that differences are not taken in half.
+
+    Example:
+        >>> layer, x = torch.nn.Linear(2, 2), torch.zeros(1, 2)
+        >>> with torch.autocast("cpu", torch.bfloat16), full_precision(x):
+        ...     layer(x).dtype
+        torch.float32
+    """
     device = x.device.type
     if x.dtype.itemsize < 4 or not torch.is_autocast_enabled(device):
         return nullcontext()

@@ -13,7 +13,7 @@ from aajr._checks import check_choice, check_count, check_generator, check_numbe
 from aajr._inspection import inspect
 from aajr._modes import Policy, evaluating
 from aajr.geometry import Euclidean, Metric
-from aajr.jacobian._steps import full_precision
+from aajr.jacobian import full_precision
 from aajr.trajectory import Trajectory
 
 Points = Literal["origin", "last", "trajectory"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._modes import Policy
 from aajr.geometry import Ball
-from aajr.jacobian._directional import input_gradient
+from aajr.jacobian import input_gradient
 from aajr.penalties._base import Penalty
 from aajr.trajectory import Trajectory
 

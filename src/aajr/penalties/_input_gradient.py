@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aajr._modes import Policy
-from aajr.jacobian._directional import input_gradient
+from aajr.jacobian import input_gradient
 from aajr.penalties._base import JacobianPenalty
 from aajr.trajectory import Objective, Trajectory
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aajr._modes import Policy, evaluating
 from aajr._vectors import length, per_row, unit
-from aajr.jacobian._directional import input_gradient
+from aajr.jacobian import input_gradient
 from aajr.theory._numbers import ratio
 from aajr.trajectory import Objective, Reference, Trajectory
 

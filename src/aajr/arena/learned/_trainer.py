@@ -28,6 +28,8 @@ from aajr.geometry import Ball
 from aajr.hide_and_seek.game import HideAndSeekConfig, hiders_success, make_torchrl_env
 
 Kind = Literal["sa_rl", "pa_ad"]
+"""Whether the attacker chooses perturbations (SA-RL) or directions of the output (PA-AD)."""
+
 Metrics = dict[str, float]
 
 

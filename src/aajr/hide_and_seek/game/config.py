@@ -9,6 +9,8 @@ from typing import Literal
 from aajr._settings import check_count, check_number
 
 Team = Literal["hider", "seeker"]
+"""The two sides of the game."""
+
 Wall = tuple[float, float, float, float]
 
 

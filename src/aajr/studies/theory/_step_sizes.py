@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from aajr._vectors import length, unit
-from aajr.adversaries import StepRule
-from aajr.adversaries._step_rules import STEP_RULES, Arc
+from aajr.adversaries import STEP_RULES, Arc, StepRule
 from aajr.studies.theory._problems import Draw, Problem
 from aajr.studies.theory._segments import measure
 from aajr.studies.theory._verdicts import climb, projected, starts
