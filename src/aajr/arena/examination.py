@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import pydantic.dataclasses
 import torch
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from aajr._checks import check_choice, check_count, check_number
 from aajr.adversaries import MaskedGradientWarning
 from aajr.arena.agents import Actor
 from aajr.arena.episodes import AttackedHiders, Match, contest
-from aajr.arena.records import CLEAN, Assessment, Evaluation, Trial, trial_of
+from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
 from aajr.arena.suites import EPSILON_UNITS, AttackSpec, Suite
 from aajr.arena.threats import Threat
 from aajr.arena.victim import Victim
@@ -110,16 +110,16 @@ class Subject:
             path = self._path(spec, epsilon)
             if not path.exists():
                 trial = self._run(spec, epsilon)
-                facts = {"trial": dataclasses.asdict(trial), "fits": self.victim.preparation}
-                write_json(path, facts)
-            yield trial_of(_read(path)["trial"])
+                finished = _Finished(trial, self.victim.preparation)
+                write_json(path, dataclasses.asdict(finished))
+            yield _read(path).trial
 
     def assessment(self) -> Assessment:
         """All trials; those not yet done are run."""
         trials = tuple(self.trials())
         preparation: dict[str, float] = {}
         for cell in self.examination.cells:
-            preparation |= _read(self._path(*cell))["fits"]
+            preparation |= _read(self._path(*cell)).fits
         return Assessment(
             checkpoint=str(self.contender.path),
             method=self.contender.method,
@@ -205,13 +205,16 @@ def _masked_gradients_noted() -> Iterator[list[Warning | str]]:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        facts: Mapping[str, Any] = json.loads(path.read_text())
-        trial_of(facts["trial"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no whole trial ({error}); remove it") from None
-    return facts
+@pydantic.dataclasses.dataclass(frozen=True)
+class _Finished:
+    """What is kept of one trial."""
+
+    trial: Trial
+    fits: Facts
+
+
+def _read(path: Path) -> _Finished:
+    return read_record(_Finished, path, "remove it")
 
 
 def _fingerprint(actor: Actor, match: Match, examination: Examination) -> str:

@@ -1,22 +1,102 @@
-"""What ``aajr evaluate`` measured: frozen records with an exact JSON form, and worst cases."""
+"""What ``aajr evaluate`` measured: validated records with an exact JSON form, and worst cases."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import reprlib
+from collections.abc import Collection, Mapping
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from aajr._checks import check_count
-from aajr._values import check_real, check_text, frozen_facts, parse_json, tuple_of
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import from_json
+
 from aajr.report.files import write_json
 from aajr.statistics.intervals import area_under_curve, mean_difference
 
 
-@dataclass(frozen=True)
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _json_value(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(map(_json_value, value))
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise ValueError(f"{value!r} is not allowed; give text, finite numbers, lists or mappings")
+
+
+Text = Annotated[str, Field(strict=True, pattern=r"\S")]
+"""Text that is not empty."""
+
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""Finite number."""
+
+Amount = Annotated[Real, Field(ge=0)]
+"""Finite number of at least 0."""
+
+Share = Annotated[Amount, Field(le=1)]
+"""Number in [0, 1]."""
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+"""Whole number of at least 1."""
+
+Facts = Annotated[Mapping[str, Any], AfterValidator(_json_value)]
+"""JSON values by name, lists made tuples: what is read then equals what was written."""
+
+CLOSED = ConfigDict(extra="forbid")
+"""Configuration of every record: an unknown field is an error."""
+
+_Record = TypeVar("_Record")
+
+
+def read_record(
+    record: type[_Record], path: Path, remedy: str, ignored: Collection[str] = ()
+) -> _Record:
+    """Read a record from a JSON file.
+
+    Args:
+        record: class of the record.
+        path: the file.
+        remedy: what to do about a file that cannot be read.
+        ignored: fields of the file that follow from the others.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that is truncated, of another version or holds a value out of range;
+            the message names the file, the field, its value and the remedy.
+    """
+    try:
+        facts = from_json(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not whole JSON ({error}); {remedy}") from None
+    if isinstance(facts, dict):
+        facts = {name: value for name, value in facts.items() if name not in ignored}
+        if hasattr(record, "schema_version"):
+            facts.setdefault("schema_version", None)
+    try:
+        return TypeAdapter(record).validate_python(facts)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_first(error)}; {remedy}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """Place, value and fault of the first field that is wrong."""
+    fault = error.errors(include_url=False)[0]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]]
+    place = "".join(parts).lstrip(".") or "the top level"
+    spoken = fault["type"] in ("missing", "value_error")  # the message says the value, if any
+    value = "" if spoken else f"={reprlib.repr(fault['input'])}"
+    return f"{place}{value}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+@dataclass(frozen=True, config=CLOSED)
 class Score:
     """Outcome of one attack at one radius against one policy.
 
@@ -38,32 +118,21 @@ class Score:
         0.76
     """
 
-    attack: str
-    epsilon: float
-    success: float
-    episodes: int
-    mean_return: float
-    changed_actions: float = 0.0
-    largest_perturbation: float = 0.0
+    attack: Text
+    epsilon: Amount
+    _: dataclasses.KW_ONLY
+    success: Share
+    episodes: Count
+    mean_return: Real
+    changed_actions: Share = 0.0
+    largest_perturbation: Amount = 0.0
 
-    def __post_init__(self) -> None:
-        check_text("attack", self.attack)
-        check_real("epsilon", self.epsilon)
-        check_real("success", self.success, maximum=1.0)
-        check_count("episodes", self.episodes)
-        check_real("mean_return", self.mean_return, minimum=-math.inf)
-        check_real("changed_actions", self.changed_actions, maximum=1.0)
-        check_real("largest_perturbation", self.largest_perturbation)
-
-
-EVALUATION_VERSION = 1
-"""Version of the layout of ``evaluation.json``."""
 
 CLEAN = "none"
 """Name of the trial without an attack."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Trial:
     """One attack at one budget against one policy.
 
@@ -85,31 +154,26 @@ class Trial:
     """
 
     score: Score
-    kind: str
-    unit: str
+    kind: Text
+    unit: Text
     fixed: bool
     won: str
-    forward_passes: float
-    backward_passes: float
-    seconds: float = 0.0
-    preparation_seconds: float = 0.0
+    forward_passes: Amount
+    backward_passes: Amount
+    seconds: Amount = 0.0
+    preparation_seconds: Amount = 0.0
     zero_gradients: bool = False
-    coordination: Mapping[str, Any] = field(default_factory=dict)
+    coordination: Facts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("kind", "unit"):
-            check_text(name, getattr(self, name))
         if len(self.won) != self.score.episodes or set(self.won) - {"0", "1"}:
             raise ValueError(
                 f"won has {len(self.won)} letters {sorted(set(self.won))}; give 0 or 1 for each of "
                 f"the {self.score.episodes} episodes"
             )
-        for name in ("forward_passes", "backward_passes", "seconds", "preparation_seconds"):
-            check_real(name, getattr(self, name))
-        object.__setattr__(self, "coordination", frozen_facts("coordination", self.coordination))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Assessment:
     """All trials of one policy.
 
@@ -125,14 +189,12 @@ class Assessment:
     """
 
     checkpoint: str
-    method: str
+    method: Text
     seed: int
     trials: tuple[Trial, ...]
-    preparation: Mapping[str, float] = field(default_factory=dict)
+    preparation: Facts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_text("method", self.method)
-        object.__setattr__(self, "trials", tuple_of("trials", self.trials, Trial))
         cells = [(trial.score.attack, trial.score.epsilon) for trial in self.trials]
         if len(set(cells)) < len(cells) or cells.count((CLEAN, 0.0)) != 1:
             raise ValueError("trials must hold the clean one, and each attack and budget once")
@@ -217,7 +279,7 @@ class Assessment:
         return tuple(found)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Evaluation:
     """Everything one ``aajr evaluate`` measured.
 
@@ -234,29 +296,16 @@ class Evaluation:
         schema_version: layout of the file.
     """
 
-    suite: Mapping[str, Any]
+    suite: Facts
     threat: str
     unit: str
-    episodes: int
+    episodes: Count
     seed: int
     opponents: tuple[str, ...]
     assessments: tuple[Assessment, ...]
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, Any] = field(default_factory=dict)
-    schema_version: int = EVALUATION_VERSION
-
-    def __post_init__(self) -> None:
-        if self.schema_version != EVALUATION_VERSION:
-            raise ValueError(
-                f"schema_version={self.schema_version!r} cannot be read, only "
-                f"{EVALUATION_VERSION}; evaluate again"
-            )
-        check_count("episodes", self.episodes)
-        for name in ("suite", "machine", "versions"):
-            object.__setattr__(self, name, frozen_facts(name, getattr(self, name)))
-        object.__setattr__(self, "opponents", tuple_of("opponents", self.opponents, str))
-        parts = tuple_of("assessments", self.assessments, Assessment)
-        object.__setattr__(self, "assessments", parts)
+    machine: Facts = field(default_factory=dict)
+    versions: Facts = field(default_factory=dict)
+    schema_version: Annotated[Count, Field(le=1)] = 1
 
 
 def write_evaluation(evaluation: Evaluation, path: Path, standings: Any = None) -> None:
@@ -274,35 +323,12 @@ def write_evaluation(evaluation: Evaluation, path: Path, standings: Any = None) 
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """Read what :func:`write_evaluation` wrote.
-
-    Raises:
-        ValueError: a file that is missing, truncated, of another version or out of range.
-    """
-    try:
-        facts = parse_json(path.read_text(encoding="utf-8"))
-        derived = ("worst", "standings", "assessments")
-        rest = {name: value for name, value in facts.items() if name not in derived}
-        parts = tuple(_assessment(item) for item in facts["assessments"])
-        return Evaluation(**rest, assessments=parts)
-    except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no whole evaluation ({error}); evaluate again") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def trial_of(facts: Mapping[str, Any]) -> Trial:
-    """A trial from its JSON form."""
-    return Trial(**{**facts, "score": Score(**facts["score"])})
-
-
-def _assessment(facts: Mapping[str, Any]) -> Assessment:
-    trials = tuple(trial_of(item) for item in facts["trials"])
-    return Assessment(**{**facts, "trials": trials})
+    """Read what :func:`write_evaluation` wrote; see :func:`read_record`."""
+    return read_record(Evaluation, path, "evaluate again", ignored=("worst", "standings"))
 
 
 def _beats(rival: Trial, other: Trial) -> bool:
-    pairs: Sequence[tuple[str, str]] = [*zip(other.won, rival.won, strict=True)]
+    pairs = zip(other.won, rival.won, strict=True)
     return mean_difference([int(a) - int(b) for a, b in pairs]).sign > 0
 
 

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
+from pydantic.dataclasses import dataclass
 
-from aajr._checks import check_count
-from aajr._values import tuple_of
 from aajr.arena.episodes import AttackedHiders, Match, contest
+from aajr.arena.records import CLOSED, Count, Facts, Real, Share
 from aajr.hide_and_seek.game.coordination import role_rates
 from aajr.hide_and_seek.training.trained_teams import Contender, common_game
 from aajr.report.figures import Plot, blank_figure, save
@@ -30,11 +30,8 @@ from aajr.report.provenance import machine_facts, version_facts
 from aajr.report.style import STYLE
 from aajr.statistics.intervals import Interval, bootstrap
 
-CROSSPLAY_VERSION = 1
-"""Version of the layout of ``crossplay.json``."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CLOSED)
 class Side:
     """One team of the league.
 
@@ -49,7 +46,7 @@ class Side:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CLOSED)
 class Pairing:
     """What came of one match.
 
@@ -59,12 +56,12 @@ class Pairing:
         roles: ``seen_rate`` and ``hidden_at_end`` of each hider, ``sighting_rate`` of each seeker.
     """
 
-    success: float
-    mean_return: float
+    success: Share
+    mean_return: Real
     roles: Mapping[str, Sequence[float]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class CrossPlay:
     """A league's matches.
 
@@ -85,16 +82,13 @@ class CrossPlay:
     hiders: tuple[Side, ...]
     seekers: tuple[Side, ...]
     pairings: tuple[tuple[Pairing, ...], ...]
-    episodes: int
+    episodes: Count
     seed: int
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, Any] = field(default_factory=dict)
-    schema_version: int = CROSSPLAY_VERSION
+    machine: Facts = field(default_factory=dict)
+    versions: Facts = field(default_factory=dict)
+    schema_version: Count = 1
 
     def __post_init__(self) -> None:
-        check_count("episodes", self.episodes)
-        for name in ("hiders", "seekers"):
-            object.__setattr__(self, name, tuple_of(name, getattr(self, name), Side))
         shape = {len(row) for row in self.pairings}
         if len(self.pairings) != len(self.hiders) or shape != {len(self.seekers)}:
             raise ValueError(

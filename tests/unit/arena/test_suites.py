@@ -64,7 +64,15 @@ def subject(tmp_path, league):
 
 def trial(name, epsilon, won, kind="gradient", fixed=False, **changes) -> Trial:
     success = won.count("1") / len(won)
-    score = Score(name, epsilon, success, len(won), 0.0, 0.5, epsilon)
+    score = Score(
+        name,
+        epsilon,
+        success=success,
+        episodes=len(won),
+        mean_return=0.0,
+        changed_actions=0.5,
+        largest_perturbation=epsilon,
+    )
     facts = {"forward_passes": 1.0, "backward_passes": 0.0} | changes
     return Trial(score=score, kind=kind, unit="ε", fixed=fixed, won=won, **facts)
 
@@ -200,7 +208,7 @@ def test_a_damaged_trial_is_named(subject):
     one.assessment()
     path = next(one.directory.glob("noise*.json"))
     path.write_text(path.read_text()[:60])
-    with pytest.raises(ValueError, match=r"noise_0\.2\.json is no whole trial"):
+    with pytest.raises(ValueError, match=r"noise_0\.2\.json is not whole JSON .*remove it"):
         subject(plan).assessment()
 
 
@@ -291,10 +299,10 @@ def test_an_evaluation_survives_its_file(subject, league, tmp_path):
     (worst,) = facts["worst"]
     assert worst["epsilons"][0]["worst"] <= worst["epsilons"][0]["worst_in_ball"]
     path.write_text(path.read_text()[:-30])
-    with pytest.raises(ValueError, match="no whole evaluation"):
+    with pytest.raises(ValueError, match=r"not whole JSON .*evaluate again"):
         read_evaluation(path)
     path.write_text(json.dumps(facts | {"schema_version": 9}))
-    with pytest.raises(ValueError, match="schema_version=9"):
+    with pytest.raises(ValueError, match=r"schema_version=9: .*evaluate again"):
         read_evaluation(path)
 
 

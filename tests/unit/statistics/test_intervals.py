@@ -141,10 +141,10 @@ def test_sign_flip_of_many_and_of_few():
 
 def test_worst_case_and_attack():
     scores = (
-        Score("mad", 0.2, 0.5, 500, 0.0),
-        Score("none", 0.0, 0.9, 500, 0.0),
-        Score("critic_0", 0.2, 0.4, 500, 0.0),
-        Score("noise", 0.1, 0.8, 500, 0.0),
+        Score("mad", 0.2, success=0.5, episodes=500, mean_return=0.0),
+        Score("none", 0.0, success=0.9, episodes=500, mean_return=0.0),
+        Score("critic_0", 0.2, success=0.4, episodes=500, mean_return=0.0),
+        Score("noise", 0.1, success=0.8, episodes=500, mean_return=0.0),
     )
     run = Run(method="plain", seed=0, split="final", threat="full", scores=scores)
     assert list(worst_case(run).items()) == [(0.0, 0.9), (0.1, 0.8), (0.2, 0.4)]

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Literal
 
-from aajr._checks import check_choice, check_count
-from aajr._values import (
-    check_real,
-    check_reals,
-    check_text,
-    frozen_facts,
-    kind,
-    parse_json,
-    tuple_of,
-)
-from aajr.arena.records import Score
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
-SCHEMA_VERSION = 2
-"""Version of the layout of ``results.json``; version 2 adds ``history`` to a run."""
-
-READABLE_VERSIONS = (1, 2)
-"""Versions that :func:`read_results` reads; an older file lacks only what was added since."""
-
-SPLITS = ("validation", "final")
-"""Seeds on which weights are chosen, and other seeds on which figures are reported."""
-
-THREATS = ("full", "others", "actions")
-"""What the adversary may change: every feature, only what tells of other agents, the actions."""
+from aajr.arena.records import CLOSED, Amount, Count, Facts, Real, Score, Text, read_record
+from aajr.arena.threats import Threat
+from aajr.report.files import write_json
 
 GRADIENT_FACTS = ("mean", "variance", "largest_over_median")
 """Statistics of a gradient's norm over the updates of a run."""
 
-_Record = TypeVar("_Record")
+
+def _statistics(facts: Mapping[str, float]) -> Mapping[str, float]:
+    if facts and set(facts) != set(GRADIENT_FACTS):
+        raise ValueError(f"the keys are {sorted(facts)}; give {list(GRADIENT_FACTS)}, or nothing")
+    return facts
 
 
-@dataclass(frozen=True, kw_only=True)
+def _even(history: Mapping[str, tuple[float, ...]]) -> Mapping[str, tuple[float, ...]]:
+    lengths = {name: len(values) for name, values in history.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the lengths are {lengths}; give one value an iteration")
+    return history
+
+
+Split = Literal["validation", "final"]
+"""Seeds on which weights are chosen, or other seeds on which figures are reported."""
+
+_Natural = Annotated[int, Field(strict=True, ge=0)]
+_Statistics = Annotated[Mapping[str, Amount], AfterValidator(_statistics)]
+_History = Annotated[Mapping[str, tuple[Real, ...]], AfterValidator(_even)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Run:
     """One trained policy and all that was measured on it.
 
@@ -73,74 +73,31 @@ class Run:
         >>> Run(method="plain", seed=3, split="final", threat="full", scores=(score,)).weight
     """
 
-    method: str
-    seed: int
-    split: str
-    threat: str
+    method: Text
+    seed: _Natural
+    split: Split
+    threat: Threat
     scores: tuple[Score, ...]
-    family: str | None = None
-    weight: float | None = None
-    selected: bool = False
-    diagnostics: Mapping[str, float] = field(default_factory=dict)
-    gradient_norm: Mapping[str, float] = field(default_factory=dict)
-    inner_gradient_norm: Mapping[str, float] = field(default_factory=dict)
-    seconds_per_update: float | None = None
-    overhead: float | None = None
-    critic_r2: tuple[float, ...] = ()
-    environment_steps: int = 0
-    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    family: Text | None = None
+    weight: Amount | None = None
+    selected: Annotated[bool, Field(strict=True)] = False
+    diagnostics: Mapping[Text, Amount] = field(default_factory=dict)
+    gradient_norm: _Statistics = field(default_factory=dict)
+    inner_gradient_norm: _Statistics = field(default_factory=dict)
+    seconds_per_update: Amount | None = None
+    overhead: Amount | None = None
+    critic_r2: tuple[Annotated[Real, Field(le=1)], ...] = ()
+    environment_steps: _Natural = 0
+    history: _History = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_text("method", self.method)
-        check_count("seed", self.seed, minimum=0)
-        check_choice("split", self.split, SPLITS)
-        check_choice("threat", self.threat, THREATS)
-        if self.family is not None:
-            check_text("family", self.family)
-        for name in ("weight", "seconds_per_update", "overhead"):
-            if getattr(self, name) is not None:
-                check_real(name, getattr(self, name))
-        if not isinstance(self.selected, bool):
-            raise ValueError(f"selected={self.selected!r} is not allowed; give true or false")
-        check_count("environment_steps", self.environment_steps, minimum=0)
-        self._check_collections()
-        self._check_history()
-
-    def _check_collections(self) -> None:
-        for name in ("diagnostics", "gradient_norm", "inner_gradient_norm"):
-            facts = getattr(self, name)
-            check_reals(name, facts)
-            object.__setattr__(self, name, dict(facts))
-            if name != "diagnostics" and facts and set(facts) != set(GRADIENT_FACTS):
-                raise ValueError(
-                    f"{name} has the keys {sorted(facts)}; give {list(GRADIENT_FACTS)}, or nothing"
-                )
-        for name, member in (("critic_r2", (int, float)), ("scores", Score)):
-            object.__setattr__(self, name, tuple_of(name, getattr(self, name), member))
-        for index, value in enumerate(self.critic_r2):
-            check_real(f"critic_r2[{index}]", value, minimum=-math.inf, maximum=1.0)
         cells = [(score.attack, score.epsilon) for score in self.scores]
         if len(set(cells)) < len(cells):
             double = next(cell for cell in cells if cells.count(cell) > 1)
             raise ValueError(f"scores holds {double} more than once; keep one score of each attack")
 
-    def _check_history(self) -> None:
-        if not isinstance(self.history, Mapping):
-            raise ValueError(f"history is a {kind(self.history)}; an object was expected")
-        history = {
-            name: tuple_of(f"history.{name}", values, (int, float))
-            for name, values in self.history.items()
-        }
-        for name, values in history.items():
-            for index, value in enumerate(values):
-                check_real(f"history.{name}[{index}]", value, minimum=-math.inf)
-        if len({len(values) for values in history.values()}) > 1:
-            lengths = {name: len(values) for name, values in history.items()}
-            raise ValueError(f"history has the lengths {lengths}; give one value an iteration")
-        object.__setattr__(self, "history", history)
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Results:
     """Everything one ``aajr reproduce`` measured.
 
@@ -161,28 +118,19 @@ class Results:
             and seed.
     """
 
-    preset: str
+    preset: Text
     runs: tuple[Run, ...] = ()
     floors: tuple[Run, ...] = ()
-    reference_epsilon: float = 0.2
-    command: str = "aajr reproduce"
+    reference_epsilon: Annotated[Real, Field(gt=0)] = 0.2
+    command: Text = "aajr reproduce"
     scope: str = ""
-    protocol: Mapping[str, Any] = field(default_factory=dict)
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, Any] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    protocol: Facts = field(default_factory=dict)
+    machine: Facts = field(default_factory=dict)
+    versions: Facts = field(default_factory=dict)
+    # version 1 lacks only a run's history
+    schema_version: Annotated[Count, Field(le=2), AfterValidator(lambda _: 2)] = 2
 
     def __post_init__(self) -> None:
-        _check_schema(self.schema_version)
-        check_text("preset", self.preset)
-        check_text("command", self.command)
-        if not isinstance(self.scope, str):
-            raise ValueError(f"scope={self.scope!r} is not allowed; give a text")
-        check_real("reference_epsilon", self.reference_epsilon, exclusive=True)
-        for name in ("runs", "floors"):
-            object.__setattr__(self, name, tuple_of(name, getattr(self, name), Run))
-        for name in ("protocol", "machine", "versions"):
-            object.__setattr__(self, name, frozen_facts(name, getattr(self, name)))
         keys = [(run.method, run.weight, run.threat, run.split, run.seed) for run in self.runs]
         for key in keys:
             if keys.count(key) > 1:
@@ -194,15 +142,12 @@ class Results:
 
 def write_results(results: Results, path: Path) -> None:
     """Write ``results`` as JSON; the file appears whole or not at all."""
-    text = json.dumps(dataclasses.asdict(results), indent=1, allow_nan=False, ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_json(path, dataclasses.asdict(results))
 
 
 def read_results(path: Path) -> Results:
-    """Read what :func:`write_results` wrote.
+    """Read what :func:`write_results` wrote, in this version of the layout or an older one.
 
     Args:
         path: the file.
@@ -212,71 +157,6 @@ def read_results(path: Path) -> Results:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated, of another version or holds a value out of range;
-            the message names the file, the field and the remedy.
+        ValueError: see :func:`aajr.arena.records.read_record`.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; `aajr reproduce` writes it") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise ValueError(f"{path} is not a text file ({error}); give a results.json") from None
-    try:
-        return _decode_results(parse_json(text))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is not whole JSON ({error}); it may be truncated: run `aajr reproduce` again"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _check_schema(version: Any) -> None:
-    if version not in READABLE_VERSIONS or isinstance(version, bool):
-        raise ValueError(
-            f"schema_version={version!r} cannot be read, only {READABLE_VERSIONS}; "
-            "use the version of aajr that wrote the file, or reproduce it again"
-        )
-
-
-def _decode_results(value: Any) -> Results:
-    if not isinstance(value, dict):
-        raise ValueError(f"the top level is a {kind(value)}; an object was expected")
-    _check_schema(value.get("schema_version"))
-    value = value | {"schema_version": SCHEMA_VERSION}
-    runs = {name: _decode_runs(name, value.get(name, [])) for name in ("runs", "floors")}
-    return _decode(Results, value | runs, "")
-
-
-def _decode_runs(name: str, value: Any) -> list[Run]:
-    if not isinstance(value, list):
-        raise ValueError(f"{name} is a {kind(value)}; a list was expected")
-    return [_decode_run(item, f"{name}[{index}]") for index, item in enumerate(value)]
-
-
-def _decode_run(value: Any, where: str) -> Run:
-    if isinstance(value, dict) and isinstance(value.get("scores"), list):
-        decoded = [
-            _decode(Score, item, f"{where}.scores[{index}]")
-            for index, item in enumerate(value["scores"])
-        ]
-        value = value | {"scores": decoded}
-    return _decode(Run, value, where)
-
-
-def _decode(record: type[_Record], value: Any, where: str) -> _Record:
-    dot = f"{where}." if where else ""
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is a {kind(value)}; an object was expected")
-    known = {item.name: item for item in dataclasses.fields(record)}  # type: ignore[arg-type]
-    for name in value.keys() - known.keys():
-        raise ValueError(f"{dot}{name} is not a known field; remove it")
-    missing = dataclasses.MISSING
-    for name, item in known.items():
-        optional = item.default is not missing or item.default_factory is not missing
-        if name not in value and not optional:
-            raise ValueError(f"{dot}{name} is missing; run `aajr reproduce` again to write it")
-    try:
-        return record(**value)
-    except ValueError as error:
-        raise ValueError(f"{dot}{error}") from None
+    return read_record(Results, path, "run `aajr reproduce` to write it again")

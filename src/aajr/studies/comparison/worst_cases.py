@@ -12,8 +12,10 @@ def worst_case(run: Run) -> dict[float, float]:
 
     Example:
         >>> from aajr.arena.records import Score
-        >>> scores = (Score("none", 0.0, 0.8, 500, 1.0), Score("noise", 0.1, 0.7, 500, 1.0),
-        ...           Score("mad", 0.1, 0.6, 500, 1.0))
+        >>> played = {"episodes": 500, "mean_return": 1.0}
+        >>> scores = (Score("none", 0.0, success=0.8, **played),
+        ...           Score("noise", 0.1, success=0.7, **played),
+        ...           Score("mad", 0.1, success=0.6, **played))
         >>> worst_case(Run(method="plain", seed=0, split="final", threat="full", scores=scores))
         {0.0: 0.8, 0.1: 0.6}
     """

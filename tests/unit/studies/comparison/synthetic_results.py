@@ -12,12 +12,22 @@ WEIGHTS = (0.01, 0.03, 0.1)
 def make_run(method, seed, clean, slope, *, family=None, weight=None, noise=0.0, **fields):
     """A run whose worst case falls linearly: success = clean − slope · ε."""
     rng = np.random.default_rng([seed, len(method), int(1000 * (weight or 0))])
-    scores = [Score("none", 0.0, clean, 500, 10 * clean)]
+    scores = [Score("none", 0.0, success=clean, episodes=500, mean_return=10 * clean)]
     for radius in RADII[1:]:
         for attack, share in (("noise", 0.3), ("mad", 0.8), ("critic_0", 1.0)):
             drop = share * slope * radius + noise * rng.random()
             success = float(np.clip(clean - drop, 0.0, 1.0))
-            scores.append(Score(attack, radius, success, 500, 10 * success, 0.2, radius))
+            scores.append(
+                Score(
+                    attack,
+                    radius,
+                    success=success,
+                    episodes=500,
+                    mean_return=10 * success,
+                    changed_actions=0.2,
+                    largest_perturbation=radius,
+                )
+            )
     frobenius = 2.0 / (1 + 10 * (weight or 0))
     facts = {
         "scores": tuple(scores),
@@ -68,7 +78,7 @@ def make_results(seeds=5, *, lift=0.05, noise=0.02, **fields):
             seed=0,
             split="final",
             threat="others",
-            scores=(Score("none", 0.0, success, 500, 0.0),),
+            scores=(Score("none", 0.0, success=success, episodes=500, mean_return=0.0),),
         )
         for name, success in (("motionless", 0.27), ("random", 0.37))
     )

@@ -2,7 +2,6 @@ import dataclasses
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -43,7 +42,7 @@ def test_round_trip_is_exact(tmp_path):
 )
 def test_round_trip_keeps_every_bit(tmp_path_factory, success, returns, attack):
     path = tmp_path_factory.mktemp("bits") / "results.json"
-    score = Score(attack, 0.1, success, 7, returns)
+    score = Score(attack, 0.1, success=success, episodes=7, mean_return=returns)
     run = Run(method="plain", seed=0, split="final", threat="full", scores=(score,))
     write_results(Results(preset="smoke", runs=(run,)), path)
     back = read_results(path).runs[0].scores[0]
@@ -54,28 +53,34 @@ def test_round_trip_keeps_every_bit(tmp_path_factory, success, returns, attack):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda v: v.update(schema_version=3), r"schema_version=3 cannot be read"),
+        (
+            lambda v: v.update(schema_version=3),
+            r"schema_version=3: .* less than or equal to 2; run",
+        ),
         (lambda v: v.update(schema_version=True), r"schema_version=True"),
         (lambda v: v.pop("schema_version"), r"schema_version=None"),
-        (lambda v: v.pop("preset"), r"preset is missing"),
-        (lambda v: v.update(extra=1), r"extra is not a known field; remove it"),
-        (lambda v: v.update(runs={}), r"runs is a dict; a list was expected"),
-        (lambda v: v.update(machine=[]), r"machine is a list"),
-        (lambda v: v.update(reference_epsilon=0), r"reference_epsilon=0 .* > 0"),
-        (lambda v: v["runs"].append(3), r"runs\[8\] is a int; an object"),
+        (lambda v: v.pop("preset"), r"preset: Field required; run `aajr reproduce`"),
+        (lambda v: v.update(extra=1), r"extra=1: Unexpected"),
+        (lambda v: v.update(runs={}), r"runs={}: .* valid tuple"),
+        (lambda v: v.update(machine=[]), r"machine=\[\]: .* valid dictionary"),
+        (lambda v: v.update(reference_epsilon=0), r"reference_epsilon=0: .* greater than 0"),
+        (lambda v: v["runs"].append(3), r"runs\[8\]=3: .* dictionary"),
         (lambda v: v["runs"].append(v["runs"][0]), r"'plain'.*more than once"),
-        (lambda v: v["runs"][3].pop("seed"), r"runs\[3\]\.seed is missing"),
+        (lambda v: v["runs"][3].pop("seed"), r"runs\[3\]\.seed: Field required"),
         (lambda v: v["runs"][1].update(split="test"), r"runs\[1\]\.split='test'.*'validation'"),
-        (lambda v: v["runs"][1].update(threat=[]), r"runs\[1\]\.threat=\[\] is unknown"),
+        (lambda v: v["runs"][1].update(threat=[]), r"runs\[1\]\.threat=\[\]: .*'full'"),
         (lambda v: v["runs"][1].update(weight="big"), r"runs\[1\]\.weight='big'"),
-        (lambda v: v["runs"][1].update(selected=1), r"runs\[1\]\.selected=1.*true or false"),
-        (lambda v: v["runs"][1].update(scores="x"), r"runs\[1\]\.scores is a str"),
+        (lambda v: v["runs"][1].update(selected=1), r"runs\[1\]\.selected=1: .*boolean"),
+        (lambda v: v["runs"][1].update(scores="x"), r"runs\[1\]\.scores='x': .*tuple"),
         (lambda v: v["runs"][1].update(critic_r2=[1.5]), r"runs\[1\]\.critic_r2\[0\]=1.5"),
-        (lambda v: v["runs"][1].update(gradient_norm={"mean": 1}), r"gradient_norm has the keys"),
-        (lambda v: v["runs"][1].update(diagnostics={"a": None}), r"diagnostics\['a'\]=None"),
+        (
+            lambda v: v["runs"][1].update(gradient_norm={"mean": 1}),
+            r"gradient_norm: the keys are \['mean'\]",
+        ),
+        (lambda v: v["runs"][1].update(diagnostics={"a": None}), r"diagnostics\.a=None"),
         (
             lambda v: v["runs"][2]["scores"][1].update(success=1.7),
-            r"results.json: runs\[2\]\.scores\[1\]\.success=1.7 .* >= 0 <= 1",
+            r"results.json: runs\[2\]\.scores\[1\]\.success=1.7: .* less than or equal to 1; run",
         ),
         (lambda v: v["runs"][2]["scores"][1].update(success=10**400), r"success=1000"),
         (lambda v: v["runs"][2]["scores"][1].update(episodes=0), r"episodes=0"),
@@ -93,14 +98,19 @@ def test_corrupt_values_are_named(written, edit, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "truncated"),
-        ('{"schema_version": 1, "preset": "smo', "truncated"),
-        ("[" * 100_000, "truncated"),
-        ("[]", "top level is a list"),
-        ("null", "top level is a null"),
-        ('{"schema_version": 1, "preset": "a", "preset": "b"}', "'preset' appears twice"),
-        ('{"schema_version": 1, "preset": "a", "reference_epsilon": NaN}', "NaN stands"),
-        ('{"schema_version": 1, "preset": "a", "reference_epsilon": 1e999}', "=inf is not"),
+        ("", "not whole JSON"),
+        ('{"schema_version": 1, "preset": "smo', "not whole JSON"),
+        ("[" * 100_000, "not whole JSON"),
+        ("[]", r"top level=\[\]: "),
+        ("null", "top level=None: "),
+        (
+            '{"schema_version": 1, "preset": "a", "reference_epsilon": NaN}',
+            "reference_epsilon=nan: .*finite",
+        ),
+        (
+            '{"schema_version": 1, "preset": "a", "reference_epsilon": 1e999}',
+            "reference_epsilon=inf: .*finite",
+        ),
     ],
 )
 def test_corrupt_files_are_named(tmp_path, text, message):
@@ -112,20 +122,18 @@ def test_corrupt_files_are_named(tmp_path, text, message):
 
 def test_binary_missing_and_directory(tmp_path):
     (tmp_path / "binary.json").write_bytes(b"\x80\x04\x95\xff")
-    with pytest.raises(ValueError, match="not a text file"):
+    with pytest.raises(ValueError, match="not whole JSON"):
         read_results(tmp_path / "binary.json")
-    with pytest.raises(ValueError, match="not a text file"):
+    with pytest.raises(ValueError, match="not whole JSON"):
         read_results(tmp_path)
     with pytest.raises(FileNotFoundError, match="aajr reproduce"):
         read_results(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize(
-    "bad", [float("nan"), float("inf"), True, None, "0.5", np.float32(0.5), torch.tensor(0.5), -0.1]
-)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), True, None, "0.5", -0.1, 1.1])
 def test_scores_refuse_what_is_no_success(bad):
-    with pytest.raises(ValueError, match="success="):
-        Score("none", 0.0, bad, 500, 0.0)
+    with pytest.raises(ValueError, match=r"Score\nsuccess\n.*Input should be"):
+        Score("none", 0.0, success=bad, episodes=500, mean_return=0.0)
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

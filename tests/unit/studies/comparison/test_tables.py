@@ -80,9 +80,25 @@ def test_figures_of_a_row_by_hand():
             threat="full",
             weight=0.1,
             scores=(
-                Score("none", 0.0, clean, 500, 0.0),
-                Score("mad", 0.2, worst + 0.05 * (seed == 1), 500, 0.0, 0.25, 0.2),
-                Score("critic_0", 0.2, worst + 0.05 * (seed != 1), 500, 0.0, 0.5, 0.1),
+                Score("none", 0.0, success=clean, episodes=500, mean_return=0.0),
+                Score(
+                    "mad",
+                    0.2,
+                    success=worst + 0.05 * (seed == 1),
+                    episodes=500,
+                    mean_return=0.0,
+                    changed_actions=0.25,
+                    largest_perturbation=0.2,
+                ),
+                Score(
+                    "critic_0",
+                    0.2,
+                    success=worst + 0.05 * (seed != 1),
+                    episodes=500,
+                    mean_return=0.0,
+                    changed_actions=0.5,
+                    largest_perturbation=0.1,
+                ),
             ),
             seconds_per_update=0.001 * (seed + 1),
             overhead=1 + 0.01 * seed,
@@ -244,7 +260,10 @@ def test_runs_with_fewer_radii_are_attacked_alike_where_they_share_one():
     from aajr.studies.comparison.records import Run
 
     def run(*scores):
-        made = tuple(Score(name, radius, 0.5, 500, 0.0) for name, radius in scores)
+        made = tuple(
+            Score(name, radius, success=0.5, episodes=500, mean_return=0.0)
+            for name, radius in scores
+        )
         return Run(method="plain", seed=0, split="final", threat="full", scores=made)
 
     chosen = run(("none", 0.0), ("mad", 0.1), ("mad", 0.2))
