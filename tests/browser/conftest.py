@@ -10,7 +10,7 @@ from aajr.arena.agents import Actor
 from aajr.arena.episodes import Match
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.replay import record_replay
-from aajr.studies.comparison.page import write_report
+from aajr.studies.comparison.page import Chapter, write_report
 from tests.browser.chromium import Browser, find_chromium
 from tests.unit.hide_and_seek.replay.parts import make_actor
 from tests.unit.studies.comparison.synthetic_results import make_results
@@ -41,7 +41,7 @@ def report(tmp_path_factory):
         dataclasses.replace(run, history={"success": (0.4, 0.5, 0.6)}) for run in results.runs
     )
     directory = tmp_path_factory.mktemp("report")
-    write_report(dataclasses.replace(results, runs=runs), directory, replay)
+    write_report(Chapter(dataclasses.replace(results, runs=runs), replay), directory)
     return directory / "report.html"
 
 

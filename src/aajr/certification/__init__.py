@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aajr.certification._findings import EpsilonUnitWarning
     from aajr.certification._lipschitz import certified_lipschitz
     from aajr.certification._network import UnsupportedLayersError
-    from aajr.certification._page import write_audit
+    from aajr.certification._page import comparison_rows, write_audit
     from aajr.certification._quantities import Finding, Quantity, Share
     from aajr.certification._radius import certified_radius
     from aajr.certification._searches import BlackBoxSearch
@@ -33,6 +33,7 @@ __all__ = [
     "certified_bounds",
     "certified_lipschitz",
     "certified_radius",
+    "comparison_rows",
     "write_audit",
 ]
 
@@ -43,7 +44,7 @@ _NAMES = {
     "_findings": ("EpsilonUnitWarning",),
     "_lipschitz": ("certified_lipschitz",),
     "_network": ("UnsupportedLayersError",),
-    "_page": ("write_audit",),
+    "_page": ("comparison_rows", "write_audit"),
     "_quantities": ("Finding", "Quantity", "Share"),
     "_radius": ("certified_radius",),
     "_searches": ("BlackBoxSearch",),

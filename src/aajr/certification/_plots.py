@@ -1,58 +1,35 @@
-"""The plots of an audit, as SVG with the same bytes for the same numbers."""
+"""The plots of an audit."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
+
 from aajr.certification._audit import Audit
 from aajr.certification._quantities import find
+from aajr.report.figures import Plot, blank_figure
+from aajr.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 
-_STYLE: dict[str, Any] = {
-    "svg.hashsalt": "aajr",
-    "svg.fonttype": "path",
-    "text.parse_math": False,
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "legend.frameon": False,
-}
-# Okabe and Ito's palette; lines differ in their dashes too, for print without colour.
+# Lines differ in their dashes too, for print without colour.
 _LOOKS = {
-    "random": ("#555555", ":"),
-    "found": ("#D55E00", "-"),
-    "third": ("#009E73", "-."),
-    "certified": ("#0072B2", "--"),
+    "random": (GREY, ":"),
+    "found": (ORANGE, "-"),
+    "third": (GREEN, "-."),
+    "certified": (BLUE, "--"),
 }
 
 
-def draw(audit: Audit) -> dict[str, tuple[bytes, str]]:
-    """SVG and caption of every plot, by name.
-
-    Raises:
-        ImportError: without matplotlib.
-    """
-    try:
-        from matplotlib import rc_context
-    except ImportError as error:
-        raise ImportError(
-            "the page's plots need matplotlib: pip install 'aajr[certify]'"
-        ) from error
-    plots = {"change": _change, "sensitivity": _sensitivity, "radius": _radius}
-    with rc_context(_STYLE):
-        drawn = {name: plot(audit) for name, plot in plots.items()}
-    return {name: value for name, value in drawn.items() if value is not None}
+def draw(audit: Audit) -> list[Plot]:
+    """Every plot for which the audit holds numbers."""
+    with matplotlib.rc_context(STYLE):
+        drawn = [drawer(audit) for drawer in (_change, _sensitivity, _radius)]
+    return [plot for plot in drawn if plot is not None]
 
 
-def _change(audit: Audit) -> tuple[bytes, str] | None:
+def _change(audit: Audit) -> Plot | None:
     lines = [
         ("change_random", "found by random draws", "random"),
         ("change_found", "found by any attack", "found"),
@@ -62,11 +39,12 @@ def _change(audit: Audit) -> tuple[bytes, str] | None:
         "Share of states on which the output moves by at most the value below. The true worst "
         "case lies between what was found and what is certified."
     )
-    title = "Change of the output within ε"
-    return _cumulative(audit, lines, title, "‖π(x + δ) - π(x)‖₂, output units"), caption
+    figure = _cumulative(audit, lines, "‖π(x + δ) - π(x)‖₂, output units")
+    figure.axes[0].set_title("Change of the output within ε")
+    return Plot("change", "", caption, figure)
 
 
-def _sensitivity(audit: Audit) -> tuple[bytes, str] | None:
+def _sensitivity(audit: Audit) -> Plot | None:
     if not find(audit.quantities, "sensitivity_spectral").available:
         return None
     lines = [
@@ -79,35 +57,33 @@ def _sensitivity(audit: Audit) -> tuple[bytes, str] | None:
         "Share of states with at most this sensitivity at the attack's points, on attackable "
         "features. Only the certified line holds for other points too."
     )
-    label = "output units per input unit"
-    return _cumulative(audit, lines, "Sensitivity", label), caption
+    figure = _cumulative(audit, lines, "output units per input unit")
+    figure.axes[0].set_title("Sensitivity")
+    return Plot("sensitivity", "", caption, figure)
 
 
-def _radius(audit: Audit) -> tuple[bytes, str] | None:
+def _radius(audit: Audit) -> Plot | None:
     if not any(item.name == "radius_found" for item in audit.quantities):
         return None
     epsilon = float(audit.threat["epsilon"])
     figure, axis = _axes()
-    found = find(audit.quantities, "radius_found").values
-    certified = find(audit.quantities, "radius_certified").values
-    for values, label, look in (
-        (found, "no attack changed the action", "found"),
-        (certified, "proven: no δ can change it", "certified"),
+    for name, label, look in (
+        ("radius_found", "no attack changed the action", "found"),
+        ("radius_certified", "proven: no δ can change it", "certified"),
     ):
-        if values:
+        if values := find(audit.quantities, name).values:
             _stairs(axis, _surviving(values, epsilon), label, look)
     axis.set(title="States whose action stands", xlim=(0, epsilon), ylim=(0, 1.02))
     axis.set_xlabel(f"size of the perturbation ‖δ/s‖, {audit.threat['unit']}")
+    _legend(figure)
     caption = (
         "Share of states whose action no attack changed, above, and provably cannot change, "
         "below, against the size of the perturbation. Between the lines nothing is known."
     )
-    return _svg(figure), caption
+    return Plot("radius", "", caption, figure)
 
 
-def _cumulative(
-    audit: Audit, lines: Sequence[tuple[str, str, str]], title: str, label: str
-) -> bytes:
+def _cumulative(audit: Audit, lines: Sequence[tuple[str, str, str]], label: str) -> Any:
     figure, axis = _axes()
     for name, text, look in lines:
         values = sorted(v for v in find(audit.quantities, name).values if math.isfinite(v))
@@ -118,9 +94,10 @@ def _cumulative(
             count = len(values)
             points = [(value, (rank + 1) / count) for rank, value in enumerate(values)]
             _stairs(axis, [(values[0], 0.0), *points], text, look)
-    axis.set(title=title, xlabel=label, ylabel="share of states", ylim=(0, 1.02))
+    axis.set(xlabel=label, ylim=(0, 1.02))
     axis.set_xlim(left=0)
-    return _svg(figure)
+    _legend(figure)
+    return figure
 
 
 def _surviving(radii: Sequence[float], largest: float) -> list[tuple[float, float]]:
@@ -138,16 +115,11 @@ def _stairs(axis: Any, points: Sequence[tuple[float, float]], label: str, look: 
 
 
 def _axes() -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 3.5), layout="constrained")
+    figure = blank_figure(6.4, 3.5)
     axis = figure.add_subplot()
     axis.set_ylabel("share of states")
     return figure, axis
 
 
-def _svg(figure: Any) -> bytes:
+def _legend(figure: Any) -> None:
     figure.legend(loc="outside lower center", ncols=2, fontsize=8.5)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()

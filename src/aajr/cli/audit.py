@@ -120,7 +120,7 @@ def _table(audit: Audit) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from aajr.certification._page import comparison
+    from aajr.certification import comparison_rows
 
     title = f"{audit.states} states, ε = {audit.threat['epsilon']:g}"
     if audit.not_certified:
@@ -129,6 +129,6 @@ def _table(audit: Audit) -> Table:
     table.add_column("")
     table.add_column("measured", justify="right")
     table.add_column("certified", justify="right")
-    for row in comparison(audit):
+    for row in comparison_rows(audit):
         table.add_row(*row)
     return table

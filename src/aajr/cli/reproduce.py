@@ -47,7 +47,7 @@ def reproduce(
     from rich.console import Console
 
     from aajr.hide_and_seek.replay import read_replay
-    from aajr.studies.comparison.page import write_report
+    from aajr.studies.comparison.page import Chapter, write_report
     from aajr.studies.comparison.reproduce import reproduce as run_comparison
     from aajr.studies.comparison.reproduce import workspace
     from aajr.studies.comparison.tables import render_table
@@ -57,9 +57,10 @@ def reproduce(
     work = work if ray is None else work.resolve()
     results = run_comparison(chosen, work, _pool(workers, ray, work))
     replay = read_replay(workspace(chosen, work).directory / "replay.json")
-    write_report(results, directory, replay)
+    chapter = Chapter(results, replay)
+    write_report(chapter, directory)
     console = Console()
-    console.print(render_table(results))
+    console.print(render_table(results, chapter.analyses))
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True)
 
 

@@ -58,8 +58,7 @@ def watch(
 
     from aajr.arena.checkpoints import load_checkpoint
     from aajr.arena.episodes import Match
-    from aajr.hide_and_seek.replay import frame_text, record_episode, write_gif
-    from aajr.hide_and_seek.replay._record import game_facts
+    from aajr.hide_and_seek.replay import frame_text, game_facts, record_episode, write_gif
     from aajr.hide_and_seek.training.trained_teams import game_of
     from aajr.hide_and_seek.training.trainer import load_actor
 

@@ -6,10 +6,12 @@ bytes.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,7 +20,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullFormatter
 
 from aajr.report.style import STYLE
-from aajr.statistics.intervals import Interval
+
+if TYPE_CHECKING:
+    from aajr.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,22 @@ class Plot:
     threat: str
     caption: str
     figure: Any
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure as SVG; the bytes hold neither date nor version."""
+        return self._drawn("svg", {"Date": None})
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as PNG."""
+        return self._drawn("png", {"Software": None})
+
+    def _drawn(self, kind: str, metadata: dict[str, None]) -> bytes:
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(STYLE):
+            self.figure.savefig(buffer, format=kind, metadata={**metadata, "Creator": None})
+        return buffer.getvalue()
 
 
 def blank_figure(width: float, height: float) -> Any:
@@ -61,15 +81,13 @@ def settle(plots: Sequence[Plot]) -> None:
 
 
 def save(plots: Sequence[Plot], directory: Path) -> list[Path]:
-    """Write each plot as PNG and SVG; the bytes hold neither date nor version."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write each plot as PNG and SVG; without plots nothing is made."""
     paths = []
-    with matplotlib.rc_context(STYLE):
-        for plot in plots:
-            for kind, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
-                path = directory / f"{plot.name}.{kind}"
-                plot.figure.savefig(path, format=kind, metadata=facts | {"Creator": None})
-                paths.append(path)
+    for plot in plots:
+        directory.mkdir(parents=True, exist_ok=True)
+        for kind, data in (("png", plot.png), ("svg", plot.svg)):
+            paths.append(directory / f"{plot.name}.{kind}")
+            paths[-1].write_bytes(data)
     return paths
 
 

@@ -74,7 +74,7 @@ def test_the_page_is_well_formed_and_self_contained(example, tmp_path):
 def test_every_string_is_escaped(example, tmp_path):
     page = page_of(example, tmp_path)
     assert HOSTILE not in page
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
 
 
 def test_it_says_what_is_proven_and_what_is_measured(example, tmp_path):

@@ -14,14 +14,14 @@ from aajr.report.figures import Plot, arms, blank_figure, settle
 from aajr.report.style import STYLE, look
 from aajr.statistics.frontiers import Comparison, mean_points, pareto
 from aajr.studies.comparison import verdicts
-from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary, analyse
+from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary
 from aajr.studies.comparison.attack_and_training_plots import heatmap_plot, learning_plot
 from aajr.studies.comparison.families import SHARED_METHOD, family_points
 from aajr.studies.comparison.records import Results, Run
 from aajr.studies.comparison.worst_cases import worst_case
 
 
-def draw(results: Results) -> list[Plot]:
+def draw(results: Results, analyses: Sequence[Analysis]) -> list[Plot]:
     """Every plot for which the results hold data, threat by threat."""
     drawers: Sequence[Callable[[Results, Analysis], Plot | None]] = (
         frontier_plot,
@@ -32,7 +32,6 @@ def draw(results: Results) -> list[Plot]:
         sensitivity_plot,
         cost_plot,
     )
-    analyses = analyse(results)
     found = []
     with matplotlib.rc_context(STYLE):
         for analysis in analyses:

@@ -14,22 +14,23 @@ from aajr.report.tables import Sheet, rich_table
 from aajr.statistics.frontiers import Verdict, verdict_of
 from aajr.statistics.intervals import Interval
 from aajr.studies.comparison import verdicts
-from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary, analyse
+from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary
 from aajr.studies.comparison.records import Results, Run
 from aajr.studies.comparison.worst_cases import worst_attack, worst_case
 
 
-def render_table(results: Results) -> RenderableType:
+def render_table(results: Results, analyses: Sequence[Analysis]) -> RenderableType:
     """Everything that the results say, for a terminal of 100 columns.
 
     Args:
         results: the results; they may be empty or hold a single seed.
+        analyses: what they say, threat by threat.
 
     Returns:
         A renderable for ``rich.print``.
     """
     parts: list[RenderableType] = [Text(heading(results), style="bold")]
-    for analysis in analyse(results):
+    for analysis in analyses:
         parts += [Text(""), Text(verdicts.epsilon_sentence(analysis))]
         for sheet in sheets(results, analysis):
             parts += [Text(""), rich_table(sheet), *(Text(note, "dim") for note in sheet.notes)]

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from aajr.studies.comparison.page import write_report
+from aajr.studies.comparison.page import Chapter, write_report
 from aajr.studies.comparison.records import Results, read_results
 from tests.unit.studies.comparison.synthetic_results import make_results, make_run
 
@@ -44,7 +44,7 @@ def parse(path):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     directory = tmp_path_factory.mktemp("report")
-    write_report(make_results(), directory)
+    write_report(Chapter(make_results()), directory)
     return directory
 
 
@@ -83,7 +83,7 @@ def test_the_page_tells_all(report):
 
 
 def test_the_same_results_give_the_same_bytes(report, tmp_path):
-    write_report(read_results(report / "results.json"), tmp_path)
+    write_report(Chapter(read_results(report / "results.json")), tmp_path)
     for path in report.rglob("*.*"):
         assert (tmp_path / path.relative_to(report)).read_bytes() == path.read_bytes(), path
 
@@ -100,7 +100,7 @@ def test_hostile_text_is_escaped(tmp_path):
         machine={"cpu": HOSTILE},
         versions={HOSTILE: HOSTILE},
     )
-    write_report(results, tmp_path)
+    write_report(Chapter(results), tmp_path)
     page = (tmp_path / "report.html").read_text()
     reader = parse(tmp_path / "report.html")
     assert "script" not in reader.tags
@@ -110,7 +110,7 @@ def test_hostile_text_is_escaped(tmp_path):
 
 @pytest.mark.parametrize("results", [Results(preset="smoke"), make_results(seeds=1)])
 def test_little_data_gives_a_page(results, tmp_path):
-    write_report(results, tmp_path / "new" / "folder")
+    write_report(Chapter(results), tmp_path / "new" / "folder")
     text = "".join(parse(tmp_path / "new" / "folder" / "report.html").words)
     assert ("No run was finished" in text) == (not results.runs)
     assert re.search(r"Preset '(smoke|synthetic)'", text)

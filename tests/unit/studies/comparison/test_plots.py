@@ -8,11 +8,16 @@ from PIL import Image
 
 from aajr.report.figures import save
 from aajr.report.style import LOOKS
-from aajr.studies.comparison.plots import draw
+from aajr.studies.comparison import plots as drawing
+from aajr.studies.comparison.analysis import analyse
 from aajr.studies.comparison.records import Results
 from tests.unit.studies.comparison.synthetic_results import make_results, make_run
 
 KINDS = ("frontier", "success", "heatmap", "gradients", "sensitivity", "cost")
+
+
+def draw(results):
+    return drawing.draw(results, analyse(results))
 
 
 @pytest.fixture(scope="module")

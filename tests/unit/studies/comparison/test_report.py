@@ -15,7 +15,7 @@ from aajr.hide_and_seek.replay import record_replay
 from aajr.hide_and_seek.training import TrainConfig, Trainer
 from aajr.studies.comparison.analysis import analyse
 from aajr.studies.comparison.attack_and_training_plots import heatmap_plot, learning_plot
-from aajr.studies.comparison.page import read_chapter, write_report
+from aajr.studies.comparison.page import Chapter, read_chapter, write_report
 from aajr.studies.comparison.records import read_results
 from tests.unit.hide_and_seek.replay.parts import make_actor
 from tests.unit.studies.comparison.synthetic_results import make_results
@@ -41,7 +41,7 @@ def finished(tmp_path_factory):
     match = Match(GAME, [make_actor(GAME, "seeker", 1)], 2, 5)
     actors = {name: make_actor(GAME, "hider", seed) for seed, name in enumerate(("aajr", "global"))}
     replay = record_replay(match, actors, "others", 0.2, steps=1)
-    write_report(with_history(make_results(seeds=2)), directory, replay)
+    write_report(Chapter(with_history(make_results(seeds=2)), replay), directory)
     return directory
 
 

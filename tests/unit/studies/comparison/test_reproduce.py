@@ -10,7 +10,7 @@ from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import AttackBudget
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.studies.comparison import jobs
-from aajr.studies.comparison.page import write_report
+from aajr.studies.comparison.page import Chapter, write_report
 from aajr.studies.comparison.presets import PRESETS, Method, preset
 from aajr.studies.comparison.records import read_results
 from aajr.studies.comparison.reproduce import reproduce
@@ -71,7 +71,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(finished, here, tmp_path):
 
 def test_the_report_is_written_and_read_back(finished, tmp_path):
     _, results = finished
-    write_report(results, tmp_path)
+    write_report(Chapter(results), tmp_path)
     assert read_results(tmp_path / "results.json") == results
     assert "<html" in (tmp_path / "report.html").read_text()
     assert json.loads((tmp_path / "results.json").read_text())["preset"] == "smoke"

@@ -28,7 +28,7 @@ METHODS = (
 def text_of(results):
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
-        console.print(render_table(results))
+        console.print(render_table(results, analyse(results)))
         return console.export_text()
 
 
