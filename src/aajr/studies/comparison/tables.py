@@ -83,7 +83,7 @@ def sheets(results: Results, analysis: Analysis) -> tuple[Sheet, ...]:
 
 
 def success_sheet(results: Results, analysis: Analysis) -> Sheet:
-    """Clean and worst-case success of each method, floors, and the write-up's claims."""
+    """Clean and worst-case success of each method, floors, and what a digest of the paper says."""
     radii = [radius for radius in analysis.radii if radius > 0]
     columns = ("method", "λ", "seeds", "clean", *(f"ε={radius:g}" for radius in radii), "median")
     rows = [
@@ -109,7 +109,7 @@ def success_sheet(results: Results, analysis: Analysis) -> Sheet:
         notes=(
             f"Interquartile mean over {analysis.split} seeds, 95 % bootstrap interval beneath. "
             f"median: the median agent at ε = {analysis.epsilon:g}.",
-            f"† {verdicts.THEIRS} figures; it names no seeds and no definition of success.",
+            f"† {verdicts.THEIRS}. The digest names no seeds and no definition of success.",
         ),
         rules=tuple(sorted({methods, theirs})),
     )

@@ -24,11 +24,17 @@ EPSILON_UNITS = {
 }
 
 
-THEIRS = "theirs: claimed by the write-up, arXiv 2603.04378, another environment, not reproduced"
+THEIRS = (
+    "theirs: reported in a digest of the paper; no experiment in the paper's abstract "
+    "(arXiv 2603.04378); another environment, not reproduced"
+)
 
 
 CLAIMS = (("baseline", 62), ("global", 68), ("AAJR", 78))
-"""Success in per cent that the write-up prints for ten-agent hide-and-seek."""
+"""Success in per cent at ten-agent hide-and-seek, as reported in a digest of the paper.
+
+There is no experiment in the paper's abstract, https://arxiv.org/abs/2603.04378.
+"""
 
 
 FALSE_ALARMS = {3: 25, 4: 20, 5: 16, 6: 14, 8: 11, 10: 10, 15: 8}

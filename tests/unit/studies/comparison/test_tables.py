@@ -60,14 +60,13 @@ def test_legible_at_a_hundred_columns(everything):
         assert wording.title(name) in text
 
 
-def test_the_write_ups_figures_are_marked_as_theirs(printed):
+def test_figures_of_the_digest_are_marked_as_theirs(printed):
     for figure in ("62†", "68†", "78†"):
         assert figure in printed
     joined = " ".join(printed.split())
-    assert (
-        "theirs: claimed by the write-up, arXiv 2603.04378, another environment, "
-        "not reproduced figures" in joined
-    )
+    assert "reported in a digest of the paper; no experiment in the paper's abstract" in joined
+    assert "arXiv 2603.04378" in joined
+    assert "not reproduced" in joined
 
 
 def test_figures_of_a_row_by_hand():
