@@ -18,7 +18,7 @@ COMMANDS = {
     "watch": "Play one episode in the terminal, or write it as a GIF.",
     "stability": "Train with ‖Jv‖ ≤ γ at three γ and with every step rule; print tables, write "
     "plots.",
-    "theory": "Check every statement on random networks, step sizes, and the price of robustness.",
+    "study": "Run one of the studies, print its tables and write results.json, table.md and plots.",
     "yardstick": "Train vanilla and robust PPO on a MuJoCo task, attack all, print returns beside "
     "others'.",
     "language": "Fine-tune tiny language models on a negotiation and on tool calls, then attack "

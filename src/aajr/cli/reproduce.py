@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
+from aajr.cli._pools import Ray, pool_of
 from aajr.studies.comparison.presets import PresetName
 from aajr.studies.comparison.presets import preset as find_preset
-
-if TYPE_CHECKING:
-    from aajr.studies.workers import Pool
 
 
 def reproduce(
@@ -19,7 +14,7 @@ def reproduce(
     output: Path | None = None,
     work: Path = Path("runs"),
     workers: int | None = None,
-    ray: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[ADDRESS]")] = None,
+    ray: Ray = None,
 ) -> None:
     """Train, attack and compare; print the table and write the report.
 
@@ -55,22 +50,10 @@ def reproduce(
     directory = output or Path("results") / preset
     chosen = find_preset(preset)
     work = work if ray is None else work.resolve()
-    results = run_comparison(chosen, work, _pool(workers, ray, work))
+    results = run_comparison(chosen, work, pool_of(workers, ray, work))
     replay = read_replay(workspace(chosen, work).directory / "replay.json")
     chapter = Chapter(results, replay)
     write_report(chapter, directory)
     console = Console()
     console.print(render_table(results, chapter.analyses))
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True)
-
-
-def _pool(workers: int | None, ray: tuple[str, ...] | None, work: Path) -> Pool:
-    if ray is None:
-        from aajr.studies.workers import Workers
-
-        return Workers(workers)
-    if len(ray) > 1:
-        raise ValueError(f"--ray {' '.join(ray)} names {len(ray)} addresses; give one or none")
-    from aajr.studies.ray_workers import RayWorkers  # only here: Ray is an extra
-
-    return RayWorkers(work, address=ray[0] if ray else None, count=workers)

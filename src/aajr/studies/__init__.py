@@ -1,1 +1,45 @@
-"""Studies: from trained policies to tables and figures, a room for each question."""
+"""Studies: from trained policies to tables and figures, a room for each question.
+
+A study's package holds ``STUDY``, a :class:`Study`, which ``aajr study NAME`` runs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aajr._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from aajr.studies._ray_workers import RayWorkers
+    from aajr.studies._store import Cell, Store
+    from aajr.studies._study import Study, tuned
+    from aajr.studies._workers import InProcess, Pool, Workers
+
+__all__ = [
+    "Cell",
+    "InProcess",
+    "Pool",
+    "RayWorkers",
+    "Store",
+    "Study",
+    "Workers",
+    "find_study",
+    "tuned",
+]
+
+_NAMES = {
+    "_ray_workers": ("RayWorkers",),
+    "_store": ("Cell", "Store"),
+    "_study": ("Study", "tuned"),
+    "_workers": ("InProcess", "Pool", "Workers"),
+}
+
+if not TYPE_CHECKING:  # or else every attribute would seem to exist
+    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
+
+
+def find_study(name: str) -> Study[Any]:
+    """The study of a package of this one, such as ``theory``."""
+    study: Study[Any] = import_module(f"{__name__}.{name.replace('-', '_')}").STUDY
+    return study

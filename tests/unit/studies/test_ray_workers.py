@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from aajr.studies import RayWorkers, Workers
 from aajr.studies.comparison import jobs
 from aajr.studies.comparison import reproduce as study
 from aajr.studies.comparison.reproduce import reproduce
-from aajr.studies.ray_workers import RayWorkers
-from aajr.studies.workers import Workers
 from tests.unit.studies.comparison.test_reproduce import TINY, scores_of
 
 pytestmark = [
@@ -90,8 +89,8 @@ def test_without_the_option_ray_is_not_asked_for():
     code = (
         "import sys; sys.modules['ray'] = None\n"
         "from pathlib import Path\n"
-        "from aajr.cli.reproduce import _pool\n"
-        "_pool(1, None, Path('.'))\n"
-        "assert 'aajr.studies.ray_workers' not in sys.modules"
+        "from aajr.cli._pools import pool_of\n"
+        "pool_of(1, None, Path('.'))\n"
+        "assert 'aajr.studies._ray_workers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

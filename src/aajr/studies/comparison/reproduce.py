@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aajr.report.provenance import machine_facts, version_facts
+from aajr.studies._workers import Job, Pool, Workers
 from aajr.studies.comparison import jobs
 from aajr.studies.comparison.presets import Method, Preset
 from aajr.studies.comparison.records import Results, Run
-from aajr.studies.workers import Job, Pool, Workers
 
 Cell = tuple[Method, "float | None"]
 

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from aajr.report.files import write_json
 from aajr.report.provenance import PACKAGES, machine_facts, version_facts
+from aajr.studies._workers import Job, Workers
 from aajr.studies.language._play import Attack, play
 from aajr.studies.language._protocol import ATTACKS, THOROUGH, Candidate, Method, Protocol, label
 from aajr.studies.language._tasks import TASKS
 from aajr.studies.language._tokens import tiny_llama
 from aajr.studies.language._training import cost, train
-from aajr.studies.workers import Job, Workers
 
 Record = dict[str, Any]
 CLEAN_SHARE = 0.95

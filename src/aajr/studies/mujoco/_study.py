@@ -12,10 +12,10 @@ import numpy as np
 from aajr.integrations.sb3 import load_agent
 from aajr.report.files import write_json
 from aajr.report.provenance import PACKAGES, machine_facts, version_facts
+from aajr.studies._workers import Job, Workers
 from aajr.studies.mujoco._attacks import FIVE, attacks, play, worst
 from aajr.studies.mujoco._protocol import PUBLISHED, Method, Protocol
 from aajr.studies.mujoco._training import reference_method, train
-from aajr.studies.workers import Job, Workers
 
 Record = dict[str, Any]
 VALIDATION = ("mad", "critic", "push", "steer")

@@ -14,10 +14,10 @@ import torch
 from aajr.hide_and_seek.training.trainer import Trainer
 from aajr.report.files import write_json
 from aajr.report.provenance import machine_facts, version_facts
+from aajr.studies._workers import Job, Workers
 from aajr.studies.comparison import jobs
 from aajr.studies.comparison.jobs import TEST_LEAGUE, TRAIN_LEAGUE, Workspace
 from aajr.studies.stability._protocol import Cell, Protocol
-from aajr.studies.workers import Job, Workers
 
 Record = dict[str, Any]
 

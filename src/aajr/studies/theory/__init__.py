@@ -1,6 +1,19 @@
-"""The theory held against random problems: ``aajr theory``."""
+"""The theory held against random problems: ``aajr study theory``."""
 
+from aajr.studies._study import Study
 from aajr.studies.theory._report import render, write
-from aajr.studies.theory._study import PRESETS, TheoryConfig, study, violations
+from aajr.studies.theory._study import PRESETS, TheoryConfig, gather, stages, violations
 
-__all__ = ["PRESETS", "TheoryConfig", "render", "study", "violations", "write"]
+STUDY = Study(
+    name="theory",
+    presets=PRESETS,
+    stages=stages,
+    gather=gather,
+    write=write,
+    render=render,
+    output="theory",
+    source=True,  # minutes: no value of other code need be kept
+    failed=lambda results: violations(results) > 0,
+)
+
+__all__ = ["PRESETS", "STUDY", "TheoryConfig", "render", "violations", "write"]

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import aajr
 from aajr._checks import check_count
 from aajr.adversaries import MaskedGradientWarning, ProjectedGradientAscent
 from aajr.geometry import Ball
-from aajr.report.files import write_json
-from aajr.report.provenance import machine_facts, version_facts
+from aajr.studies._store import Cell, Store
+from aajr.studies._study import Stage
 from aajr.studies.theory._clipping import clipped_example, clipped_steps
 from aajr.studies.theory._gather import RULES, Record, bins, kinds, raw, statements
 from aajr.studies.theory._price import CONSTRAINTS, Constraint, PriceConfig, as_json, fit
@@ -27,7 +23,6 @@ from aajr.studies.theory._problems import describe, random_problem
 from aajr.studies.theory._step_sizes import EDGES, step_sizes
 from aajr.studies.theory._tasks import TASKS, Task, global_optimum
 from aajr.studies.theory._verdicts import Verdict, check
-from aajr.studies.workers import Workers
 from aajr.theory import anisotropic_policy, membership
 
 _FACTS = ("index", "kind", "network", "ball")
@@ -56,17 +51,6 @@ class TheoryConfig:
             check_count(name, getattr(self, name))
         check_count("seed", self.seed, minimum=0)
 
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that change with the sizes and with the library's code.
-
-        The study takes minutes, so that no partial result of other code need be kept.
-        """
-        found = hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode())
-        for path in sorted(Path(aajr.__file__).parent.rglob("*.py")):
-            found.update(path.read_bytes())
-        return found.hexdigest()[:8]
-
 
 PRESETS: dict[str, TheoryConfig] = {
     "smoke": TheoryConfig(
@@ -79,35 +63,25 @@ PRESETS: dict[str, TheoryConfig] = {
 }
 
 
-def study(config: TheoryConfig, work: Path, workers: int | None = None) -> Record:
-    """Run whatever of the study is not yet done, and gather its results.
+def stages(config: TheoryConfig, store: Store) -> list[Stage]:
+    """The price of robustness, the statements, and steps of many sizes."""
+    return [
+        ("price of robustness", _fits(config, store)),
+        ("statements", _checks(config, store)),
+        ("step sizes", _steps(config, store)),
+    ]
 
-    Args:
-        config: the sizes.
-        work: directory of partial results; a second call goes on from there.
-        workers: processes; as many as cores by default.
+
+def gather(config: TheoryConfig, store: Store, facts: Record) -> Record:
+    """The raw results.
 
     Returns:
         ``statements``, ``kinds``, ``problems`` and ``raw`` (columns over the problems),
-        ``clipping``, ``steps``, ``price``, the configuration, and facts about machine and versions.
+        ``clipping``, ``steps``, ``price``, the configuration, and the facts.
     """
-    directory = work / f"theory-{config.fingerprint}"
-    directory.mkdir(parents=True, exist_ok=True)
-    checked = [directory / f"checked_{i}.json" for i in _chunks(config.problems, config.chunk)]
-    stepped = [directory / f"stepped_{i}.json" for i in _chunks(config.stepped, config.chunk)]
-    cells = [(task, constraint) for task in TASKS for constraint in CONSTRAINTS]
-    fitted = [directory / f"fitted_{task}_{constraint}.json" for task, constraint in cells]
-    with Workers(workers) as pool:
-        fits = [
-            (fit_class, (config, *cell, path)) for cell, path in zip(cells, fitted, strict=True)
-        ]
-        pool.run("price of robustness", fits)
-        pool.run("statements", [(check_problems, (config, path)) for path in checked])
-        pool.run("step sizes", [(step_problems, (config, path)) for path in stepped])
-    parts = [json.loads(path.read_text()) for path in checked]
+    parts = [cell.value() for cell in _checks(config, store)]
     problems = [problem for part in parts for problem in part["problems"]]
     return {
-        "command": f"aajr theory --problems {config.problems} --seed {config.seed}",
         "statements": statements(parts),
         "kinds": kinds(parts),
         "problems": [{name: problem[name] for name in _FACTS} for problem in problems],
@@ -117,13 +91,34 @@ def study(config: TheoryConfig, work: Path, workers: int | None = None) -> Recor
             "steps": sum(problem["clipped"][0] for problem in problems),
             "falls": sum(problem["clipped"][1] for problem in problems),
         },
-        "steps": bins([json.loads(path.read_text()) for path in stepped]),
-        "price": [item for path in fitted for item in json.loads(path.read_text())],
+        "steps": bins([cell.value() for cell in _steps(config, store)]),
+        "price": [item for cell in _fits(config, store) for item in cell.value()],
         "global_optimum": [global_optimum(gamma) for gamma in config.price.gammas],
         "config": dataclasses.asdict(config),
-        "machine": machine_facts(),
-        "versions": version_facts(),
+        **facts,
     }
+
+
+def _fits(config: TheoryConfig, store: Store) -> list[Cell]:
+    return [
+        store.cell(f"fitted_{task}_{constraint}", fit_class, config.price, task, constraint)
+        for task in TASKS
+        for constraint in CONSTRAINTS
+    ]
+
+
+def _checks(config: TheoryConfig, store: Store) -> list[Cell]:
+    return [
+        store.cell(f"checked_{chunk.start}", check_problems, config.seed, chunk)
+        for chunk in _chunks(config.problems, config.chunk)
+    ]
+
+
+def _steps(config: TheoryConfig, store: Store) -> list[Cell]:
+    return [
+        store.cell(f"stepped_{chunk.start}", step_problems, config.seed, chunk)
+        for chunk in _chunks(config.stepped, config.chunk)
+    ]
 
 
 def violations(results: Record) -> int:
@@ -137,15 +132,13 @@ def violations(results: Record) -> int:
     return int(steps + sum(item["violations"] for item in results["statements"]))
 
 
-def check_problems(config: TheoryConfig, path: Path) -> None:
+def check_problems(seed: int, chunk: range) -> Record:
     """Check every statement on a chunk of problems."""
-    if path.exists():
-        return
     ratios: dict[str, list[float]] = defaultdict(list)
     problems = []
-    for index in _members(path, config.problems, config.chunk):
-        problem = random_problem(config.seed, index)
-        verdicts = [*_quietly(check, problem), _strictness(config.seed, index)]
+    for index in chunk:
+        problem = random_problem(seed, index)
+        verdicts = [*_quietly(check, problem), _strictness(seed, index)]
         entry: Record = {
             "index": index,
             "kind": problem.kind,
@@ -160,17 +153,13 @@ def check_problems(config: TheoryConfig, path: Path) -> None:
             ratios[f"{problem.kind}|{name}"] += [float(f"{value:.4g}") for value in found.tolist()]
             entry["statements"][name] = _summary(verdict, found)
         problems.append(entry)
-    write_json(path, {"problems": problems, "ratios": ratios})
+    return {"problems": problems, "ratios": ratios}
 
 
-def step_problems(config: TheoryConfig, path: Path) -> None:
+def step_problems(seed: int, chunk: range) -> Record:
     """Steps of many sizes on a chunk of problems, counted in bins of their ratio to the limit."""
-    if path.exists():
-        return
     found = [
-        steps
-        for index in _members(path, config.stepped, config.chunk)
-        for steps in _quietly(step_sizes, random_problem(config.seed, index))
+        steps for index in chunk for steps in _quietly(step_sizes, random_problem(seed, index))
     ]
     edges = torch.tensor(EDGES, dtype=torch.float64)
 
@@ -187,17 +176,15 @@ def step_problems(config: TheoryConfig, path: Path) -> None:
         ]
 
     ratios = ("to_bound", "to_curvature")
-    tables = {
+    return {
         ratio: {"steps": counts(ratio, None)} | {rule: counts(ratio, rule) for rule in RULES}
         for ratio in ratios
     }
-    write_json(path, tables)
 
 
-def fit_class(config: TheoryConfig, task: Task, constraint: Constraint, path: Path) -> None:
+def fit_class(config: PriceConfig, task: Task, constraint: Constraint) -> list[Record]:
     """Fit one class on one task."""
-    if not path.exists():
-        write_json(path, [as_json(item) for item in fit(config.price, task, constraint)])
+    return [as_json(item) for item in fit(config, task, constraint)]
 
 
 def _strictness(seed: int, index: int) -> Verdict:
@@ -228,10 +215,5 @@ def _summary(verdict: Verdict, tightness: Tensor) -> Record:
     }
 
 
-def _chunks(count: int, chunk: int) -> list[int]:
-    return list(range(0, count, chunk))
-
-
-def _members(path: Path, count: int, chunk: int) -> range:
-    first = int(path.stem.rpartition("_")[2])
-    return range(first, min(first + chunk, count))
+def _chunks(count: int, chunk: int) -> list[range]:
+    return [range(first, min(first + chunk, count)) for first in range(0, count, chunk)]

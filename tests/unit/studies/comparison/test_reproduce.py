@@ -9,12 +9,12 @@ import pytest
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import AttackBudget
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.studies import InProcess, Workers
 from aajr.studies.comparison import jobs
 from aajr.studies.comparison.page import Chapter, write_report
 from aajr.studies.comparison.presets import PRESETS, Method, preset
 from aajr.studies.comparison.records import read_results
 from aajr.studies.comparison.reproduce import reproduce
-from aajr.studies.workers import Workers
 
 TINY = dataclasses.replace(
     PRESETS["smoke"],
@@ -59,14 +59,14 @@ def test_every_cell_is_there(finished):
     assert {run.method for run in results.floors} == {"motionless", "random"}
 
 
-def test_a_killed_run_goes_on_to_the_same_numbers(finished, here, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path):
     work, results = finished
     copy = tmp_path / "work"
     shutil.copytree(work, copy)
     space = jobs.Workspace(TINY, copy / f"smoke-{TINY.fingerprint}")
     shutil.rmtree(space.run(TINY.methods[2], 0.1, 0))
     (space.run(TINY.methods[0], None, 0) / "curve.json").unlink()
-    assert scores_of(reproduce(TINY, copy, here())) == scores_of(results)
+    assert scores_of(reproduce(TINY, copy, InProcess())) == scores_of(results)
 
 
 def test_the_report_is_written_and_read_back(finished, tmp_path):

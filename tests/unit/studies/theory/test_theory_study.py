@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.optimize import lsq_linear
 
-from aajr.studies.theory import PRESETS, TheoryConfig, study, violations, write
+from aajr.studies import InProcess, Workers
+from aajr.studies.theory import PRESETS, STUDY, TheoryConfig, violations, write
 from aajr.studies.theory import _price as price
 from aajr.studies.theory._clipping import clipped_example, clipped_steps
 from aajr.studies.theory._problems import KINDS, Draw, Loss, random_problem
@@ -177,16 +178,16 @@ def test_a_clipped_sign_step_within_the_limit_may_lower_the_objective():
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return study(TINY, tmp_path_factory.mktemp("theory"), workers=1)
+    return STUDY.run(TINY, tmp_path_factory.mktemp("theory"), InProcess())
 
 
-def test_the_study_is_whole_and_repeats(results, here, tmp_path):
+def test_the_study_is_whole_and_repeats(results, tmp_path):
     assert violations(results) == 0
     assert [p["index"] for p in results["problems"]] == list(range(10))
     for item in results["statements"]:
         column = results["raw"][f"{item['statement']}|{item['constants']}"]
         assert sum(n or 0 for n in column["checked"]) == item["checked"]
-    again = study(TINY, tmp_path, workers=1)
+    again = STUDY.run(TINY, tmp_path, Workers(1))
     assert json.dumps(again) == json.dumps(results)
 
 
@@ -208,10 +209,6 @@ def test_presets_and_bad_input():
     assert 6 <= len(full.price.gammas) <= 8
     with pytest.raises(ValueError, match="problems=0 is not allowed"):
         TheoryConfig(problems=0)
-
-
-def test_sizes_change_the_directory_of_partial_results():
-    assert TINY.fingerprint != dataclasses.replace(TINY, seed=1).fingerprint
 
 
 def test_a_loss_names_its_centre():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
 
 import aajr
 from aajr.integrations._hosts import tested_range
-from aajr.studies.workers import Job, stage_progress
+from aajr.studies._workers import Pool
 
 tested_range("ray", "2.60", "2.61", extra="ray")
 
@@ -25,11 +24,11 @@ RETRIES = 3
 """Times that a job is begun again after its process died."""
 
 
-class RayWorkers:
+class RayWorkers(Pool):
     """Runs stages of independent jobs as Ray tasks of one core and one thread.
 
     A job whose process dies is begun again and goes on from its own checkpoint; an error of the
-    job itself is raised. The figures are those of :class:`aajr.studies.workers.Workers`, bit
+    job itself is raised. The figures are those of :class:`aajr.studies.Workers`, bit
     for bit on processors of one kind.
 
     Args:
@@ -57,12 +56,12 @@ class RayWorkers:
                 f"workers={count} with the cluster {address!r}, which has cores of its own; leave "
                 "it out, or leave the address out"
             )
+        super().__init__()
         self._directory = directory.resolve()
         self._address = address
         self._count = count
-        self._progress = stage_progress()
 
-    def __enter__(self) -> RayWorkers:
+    def _open(self) -> None:
         settings: dict[str, Any] = {"address": self._address}
         if self._address is None:
             settings = {
@@ -79,33 +78,23 @@ class RayWorkers:
         except BaseException:
             ray.shutdown()
             raise
-        self._progress.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
+    def _close(self) -> None:
         ray.shutdown()
 
-    def run(self, title: str, batch: Sequence[Job]) -> None:
-        """Run every job; the first error cancels the others and is raised."""
-        task = self._progress.add_task(title, total=len(batch))
+    def _begin(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> Any:
         remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_single_threaded)
-        pending = [remote.remote(function, arguments) for function, arguments in batch]
-        try:
-            while pending:
-                done, pending = ray.wait(pending, timeout=1.0)
-                for reference in done:
-                    _result(title, reference)
-                    self._progress.advance(task)
-        except BaseException:
-            for reference in pending:
-                ray.cancel(reference, force=True)
-            raise
+        return remote.remote(function, arguments)
+
+    def _wait(self, pending: list[Any]) -> tuple[list[Any], list[Any]]:
+        ended, others = ray.wait(pending, timeout=1.0)
+        return ended, others
+
+    def _end(self, title: str, job: Any) -> None:
+        _result(title, job)
+
+    def _cancel(self, job: Any) -> None:
+        ray.cancel(job, force=True)
 
     def _check_nodes(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)

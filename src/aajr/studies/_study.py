@@ -1,0 +1,172 @@
+"""A study: presets, stages of cells, what is gathered from them and how it is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from rich.console import RenderableType
+
+from aajr._settings import check_choice
+from aajr.report.provenance import PACKAGES
+from aajr.studies._store import Cell, Record, Store, digest
+from aajr.studies._workers import InProcess, Pool, Workers
+
+Settings = TypeVar("Settings")
+Candidate = TypeVar("Candidate")
+Stage = tuple[str, Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Study(Generic[Settings]):
+    """What ``aajr study NAME`` runs.
+
+    Attributes:
+        name: of the study.
+        presets: its settings, frozen dataclasses, by name.
+        stages: from settings and store to titles and cells, stage after stage; a later stage may
+            read the values of an earlier one.
+        gather: from settings, store and facts (``command``, ``machine``, ``versions``) to the raw
+            results.
+        write: writes ``results.json``, tables and plots to a directory.
+        render: the tables for a terminal.
+        output: directory below ``results``; ``{preset}`` is filled in.
+        decisive: all that decides the cells' values, as JSON holds it; the settings by default.
+        packages: whose versions decide them too.
+        source: whether any change of aajr's source does.
+        timed: whether times are measured, so that the jobs run alone, one after another.
+        failed: whether the results are such that the command must end with status 1.
+    """
+
+    name: str
+    presets: Mapping[str, Settings]
+    stages: Callable[[Settings, Store], Iterable[Stage]]
+    gather: Callable[[Settings, Store, Record], Record]
+    write: Callable[[Record, Path], None]
+    render: Callable[[Record], RenderableType]
+    output: str
+    decisive: Callable[[Any], Any] = dataclasses.asdict
+    packages: tuple[str, ...] = PACKAGES
+    source: bool = False
+    timed: bool = False
+    failed: Callable[[Record], bool] = lambda results: False
+
+    def preset(self, name: str, changes: Sequence[str] = ()) -> Settings:
+        """The settings of a preset.
+
+        Args:
+            name: of the preset.
+            changes: ``NAME=VALUE`` each, for a number or word of the settings.
+
+        Raises:
+            ValueError: an unknown preset or name, or a value that does not fit.
+        """
+        check_choice("preset", name, tuple(self.presets))
+        settings = self.presets[name]
+        return dataclasses.replace(settings, **_parsed(settings, changes))  # type: ignore[type-var]
+
+    def store(self, settings: Settings, work: Path) -> Store:
+        """Where the cells of these settings lie."""
+        decisive = self.decisive(settings)
+        directory = work / f"{self.name}-{digest(decisive)}"
+        return Store(directory, decisive, self.packages, self.source)
+
+    def command(self, settings: Settings) -> str:
+        """The command that runs these settings: the nearest preset and what differs from it."""
+        changes = {name: _changes(preset, settings) for name, preset in self.presets.items()}
+        name = min(changes, key=lambda name: len(changes[name]))
+        words = ["aajr", "study", self.name, "--preset", name]
+        return shlex.join(words + (["--set", *changes[name]] if changes[name] else []))
+
+    def run(self, settings: Settings, work: Path, pool: Pool | None = None) -> Record:
+        """Run whatever of the study is not yet done, and gather its raw results.
+
+        Args:
+            settings: of the study.
+            work: directory of cells; a second call goes on from there.
+            pool: where the cells are filled; by default as many processes as cores, or this process
+                where times are measured.
+        """
+        store = self.store(settings, work)
+        with pool or (InProcess(threads=None) if self.timed else Workers()) as pool:
+            run_stages(pool, self.stages(settings, store))
+        facts = {"command": self.command(settings), **store.facts()}
+        return self.gather(settings, store, facts)
+
+
+def run_stages(pool: Pool, stages: Iterable[Stage]) -> None:
+    """Fill the cells of every stage; those that are done are left alone."""
+    for title, cells in stages:
+        left = [cell for cell in cells if not cell.done]
+        pool.run(title, [(cell.fill, ()) for cell in left], done=len(cells) - len(left))
+
+
+def tuned(
+    candidates: Sequence[Candidate],
+    records: Callable[[Candidate], Sequence[Any]],
+    measures: Mapping[str, Callable[[Any], float]],
+    aim: Sequence[str],
+    able: str | None = None,
+    share: float = 0.95,
+) -> tuple[Candidate, list[dict[str, float]]]:
+    """The candidate of the greatest aim on the validation seeds.
+
+    Args:
+        candidates: what is tried.
+        records: of a candidate, one for every validation seed.
+        measures: of a record, by name; the mean over the seeds counts.
+        aim: measures whose sum is to be greatest.
+        able: a candidate counts only with ``share`` of the greatest mean of this measure, so that
+            what no longer does its task is not chosen.
+        share: see ``able``.
+
+    Returns:
+        The first of the best, and the means of every candidate.
+    """
+    tried = [
+        {name: float(np.mean([measure(r) for r in found])) for name, measure in measures.items()}
+        for found in map(records, candidates)
+    ]
+    pairs = list(zip(candidates, tried, strict=True))
+    if able is not None:
+        most = max(means[able] for means in tried)
+        enough = most - (1 - share) * abs(most)  # a measure may be below zero
+        pairs = [(candidate, means) for candidate, means in pairs if means[able] >= enough]
+    best, _ = max(pairs, key=lambda pair: sum(pair[1][name] for name in aim))
+    return best, tried
+
+
+def _parsed(settings: Any, changes: Sequence[str]) -> Record:
+    found: Record = {}
+    plain = [f.name for f in dataclasses.fields(settings) if _is_plain(getattr(settings, f.name))]
+    for change in changes:
+        name, _, text = change.partition("=")
+        check_choice("set", name, plain)
+        kind = type(getattr(settings, name))
+        try:
+            found[name] = kind(json.loads(text)) if kind is bool else kind(text)
+        except ValueError as error:
+            raise ValueError(
+                f"set={change!r} is not allowed; {name} takes a value like "
+                f"{getattr(settings, name)!r}"
+            ) from error
+    return found
+
+
+def _changes(preset: Any, settings: Any) -> list[str]:
+    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    return [
+        f"{name}={value}"
+        for name, value in values.items()
+        if _is_plain(value) and value != getattr(preset, name)
+    ]
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, bool | int | float | str)
