@@ -21,7 +21,7 @@ LEFT = {
     # the running scale of gradients is kept by the penalty
     ("aajr.minimax", "aajr.penalties._running_mean.RunningMean"),
     # versions of hosts
-    ("aajr.studies.ray_workers", "aajr.integrations._hosts.tested_range"),
+    ("aajr.studies._ray_workers", "aajr.integrations._hosts.tested_range"),
     # the study of cost measures with the trainer's own parts
     *(
         ("aajr.studies.language_cost._accuracy", f"aajr.integrations.trl.{name}")
