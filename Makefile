@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
+WORKERS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help reproduce test test-core test-benchmarl lint docs results bench bench-peers clean
 
 help:
 	@echo "make reproduce   train, attack, compare; table and report under results/ (PRESET=smoke|quick|full)"
-	@echo "make test        unit, contract, parity and invariant tests"
+	@echo "make test        unit, contract, parity and invariant tests, by WORKERS=2 processes"
 	@echo "make test-core   the core with torch and nothing else, in .venv-core"
 	@echo "make test-benchmarl  the BenchMARL adapter, in .venv-benchmarl with the TorchRL that BenchMARL pins"
 	@echo "make lint        ruff, mypy, import-linter"
@@ -26,7 +27,7 @@ reproduce: .venv/.ready
 	$(BIN)/aajr reproduce --preset $(PRESET)
 
 test: .venv/.ready
-	OMP_NUM_THREADS=2 HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .venv-core/.ready: pyproject.toml
 	rm -rf .venv-core
