@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number, check_tensor
 from aajr._modes import Policy
-from aajr.adversaries import Adversary
+from aajr.adversaries import Adversary, with_epsilon
 from aajr.diagnostics import diagnose
 from aajr.penalties import AAJR, Penalty
-from aajr.penalties._running_mean import RunningMean
-from aajr.schedules import DualAscent
+from aajr.schedules import FixedWeight, Schedule, Weight, value_at
 from aajr.trajectory import Trajectory
 
 Placement = Literal["clean", "adversarial", "mixed"]
@@ -49,8 +48,8 @@ class Minimax:
     Args:
         adversary: the inner maximisation.
         penalty: the sensitivity to pay for; None for adversarial training alone.
-        weight: λ, a number, a schedule of the update, or :class:`aajr.DualAscent` for a constraint
-            ‖Jv‖ ≤ γ instead of a λ.
+        weight: λ, a number, a schedule of the update, or a :class:`aajr.schedules.Weight`, as
+            :class:`aajr.DualAscent` for a constraint ‖Jv‖ ≤ γ instead of a λ.
         placement: where the task loss is taken: at x + δ* (``adversarial``), at x (``clean``), or
             the mean of both (``mixed``).
         attack_fraction: share of the rows that are attacked, drawn anew at every update. Below 1
@@ -59,10 +58,15 @@ class Minimax:
         seed: seed of all randomness of the adversary, the penalty and the diagnostics.
         diagnostics_interval: updates between Jacobian diagnostics, which cost extra passes; 0
             for never. They draw from a source of their own and never change the training.
+        epsilon: ε in place of the ball's own, a number or a schedule of the update; see
+            :func:`aajr.adversaries.with_epsilon`.
+
+    ``update`` and ``gradient_scale``, the running mean of ‖g‖² of penalties that have one, are its
+    state, with that of the generator and of the weight.
 
     Raises:
-        ValueError: a negative weight, an unknown placement, a constraint on a hinge or on no
-            penalty.
+        ValueError: a negative weight or radius, an unknown placement, a constraint on a hinge or
+            on no penalty, a radius for an adversary without a ball.
 
     Example:
         >>> import torch, aajr
@@ -78,11 +82,12 @@ class Minimax:
         adversary: Adversary,
         penalty: Penalty | None = None,
         *,
-        weight: float | Callable[[int], float] = 1.0,
+        weight: float | Schedule = 1.0,
         placement: Placement = "adversarial",
         attack_fraction: float = 1.0,
         seed: int = 0,
         diagnostics_interval: int = 0,
+        epsilon: float | Schedule | None = None,
     ) -> None:
         check_choice("placement", placement, ("clean", "adversarial", "mixed"))
         check_number("attack_fraction", attack_fraction, exclusive=True, maximum=1.0)
@@ -95,15 +100,19 @@ class Minimax:
         check_count("seed", seed, minimum=0)
         if not callable(weight):
             check_number("weight", weight)
-        if isinstance(weight, DualAscent):
-            _check_constraint(penalty)
+        if isinstance(weight, Weight):
+            _check_constraint(weight, penalty)
+        if epsilon is not None:
+            with_epsilon(adversary, 0.0 if callable(epsilon) else epsilon)
         self.adversary = adversary
         self.penalty = penalty
         self.weight = weight
         self.placement = placement
         self.attack_fraction = attack_fraction
         self.diagnostics_interval = diagnostics_interval
+        self.epsilon = epsilon
         self.update = 0
+        self.gradient_scale: float | None = None
         self._seed = seed
         self._generator: torch.Generator | None = None
 
@@ -127,7 +136,7 @@ class Minimax:
 
         Raises:
             ValueError: bad input, see :class:`aajr.Adversary`; a loss that is NaN, infinite or
-                no scalar; a schedule that gives a negative weight; a total that no parameter can
+                no scalar; a schedule that gives a negative value; a total that no parameter can
                 learn from: under ``torch.no_grad()``, or with all parameters frozen.
         """
         regularised = self.regularise(policy, x, data)
@@ -161,17 +170,18 @@ class Minimax:
             )
         generator = self._random_source(x.device)
         attacked, attacked_data = self._attacked_rows(x, data or {}, generator)
-        trajectory = self.adversary(policy, attacked, generator, attacked_data)
+        trajectory = self._attack()(policy, attacked, generator, attacked_data)
         penalty, diagnostics = x.new_zeros(()), self._diagnostics(policy, trajectory)
-        weight = self.weight(self.update) if callable(self.weight) else self.weight
+        weight = self._weight(self.update)
         check_number("weight", weight)
         if self.penalty is not None:
-            values = self.penalty.values(policy, trajectory, generator, self.update)
+            values = self._penalty_values(self.penalty, policy, trajectory, generator)
             penalty = self.penalty.reduce(values, self.update)
             _check_loss("penalty", penalty)
             diagnostics["weight"] = weight
-            if isinstance(self.weight, DualAscent) and len(values):
-                diagnostics["sensitivity_quantile"] = self.weight.observe(values)
+            level = self._weight.observe(values) if len(values) else None
+            if level is not None:
+                diagnostics["sensitivity_quantile"] = level
         self.update += 1
         total = weight * penalty
         if not total.requires_grad:  # between intervals; a loop may call backward all the same
@@ -184,19 +194,15 @@ class Minimax:
 
         Returns:
             ``update``; once there are any, ``random_state`` of the generator,
-            ``gradient_scale``, the penalty's running mean of ‖g‖², and ``dual``, λ and the
-            last excess of a constraint.
+            ``gradient_scale``, the running mean of ‖g‖², and what the weight keeps, as ``dual``
+            of :class:`aajr.DualAscent`.
         """
         state = {"update": torch.tensor(self.update)}
         if self._generator is not None:
             state["random_state"] = self._generator.get_state()
-        scale = self._gradient_scale()
-        if scale is not None and scale.value is not None:
-            state["gradient_scale"] = torch.tensor(scale.value, dtype=torch.float64)
-        if isinstance(self.weight, DualAscent):
-            excess = math.nan if self.weight.excess is None else self.weight.excess
-            state["dual"] = torch.tensor([self.weight.weight, excess], dtype=torch.float64)
-        return state
+        if self.gradient_scale is not None:
+            state["gradient_scale"] = torch.tensor(self.gradient_scale, dtype=torch.float64)
+        return state | self._weight.state_dict()
 
     def load_state_dict(
         self, state: Mapping[str, Tensor], device: torch.device | str = "cpu"
@@ -218,20 +224,35 @@ class Minimax:
         self._generator = None
         if "random_state" in state:
             self._random_source(torch.device(device)).set_state(state["random_state"].cpu())
-        scale = self._gradient_scale()
-        if scale is not None:
-            scale.value = float(state["gradient_scale"]) if "gradient_scale" in state else None
-        if isinstance(self.weight, DualAscent) and "dual" in state:
-            weight, excess = state["dual"].tolist()
-            self.weight.weight, self.weight.excess = weight, None if math.isnan(excess) else excess
+        scale = state.get("gradient_scale")
+        self.gradient_scale = None if scale is None else float(scale)
+        self._weight.load_state_dict(state)
+
+    @property
+    def _weight(self) -> Weight:
+        return self.weight if isinstance(self.weight, Weight) else FixedWeight(self.weight)
+
+    def _attack(self) -> Adversary:
+        if self.epsilon is None:
+            return self.adversary
+        return with_epsilon(self.adversary, value_at(self.epsilon, self.update))
 
     def _random_source(self, device: torch.device) -> torch.Generator:
         if self._generator is None:
             self._generator = torch.Generator(device=device).manual_seed(self._seed)
         return self._generator
 
-    def _gradient_scale(self) -> RunningMean | None:
-        return getattr(self.penalty, "gradient_scale", None)
+    def _penalty_values(
+        self, penalty: Any, policy: Policy, trajectory: Trajectory, generator: torch.Generator
+    ) -> Tensor:
+        """The penalty of the rows drawn, by the running mean of ‖g‖², which it moves."""
+        if self.gradient_scale is not None and hasattr(penalty, "gradient_scale"):
+            scale = replace(penalty.gradient_scale, value=self.gradient_scale)
+            penalty = replace(penalty, gradient_scale=scale)
+        values: Tensor = penalty.values(policy, trajectory, generator, self.update)
+        if len(values) and hasattr(penalty, "gradient_scale"):
+            self.gradient_scale = penalty.observe(trajectory).gradient_scale.value
+        return values
 
     def _attacked_rows(
         self, x: Tensor, data: Mapping[str, Tensor], generator: torch.Generator
@@ -274,12 +295,13 @@ class Minimax:
         return result
 
 
-def _check_constraint(penalty: Penalty | None) -> None:
+def _check_constraint(weight: Weight, penalty: Penalty | None) -> None:
+    name = type(weight).__name__
     if penalty is None:
-        raise ValueError("weight=DualAscent(...) bounds a penalty; give one, for instance AAJR()")
+        raise ValueError(f"weight={name}(...) follows a penalty; give one, for instance AAJR()")
     if isinstance(penalty, AAJR) and penalty.gamma is not None:
         raise ValueError(
-            f"weight=DualAscent(...) needs ‖Jv‖² but gamma={penalty.gamma} makes a hinge of it; "
+            f"weight={name}(...) needs ‖Jv‖² but gamma={penalty.gamma} makes a hinge of it; "
             "leave gamma=None"
         )
 

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from aajr._checks import check_count, check_number
+
+Schedule = Callable[[int], float]
+"""A value for every update."""
+
+
+def value_at(value: float | Schedule, update: int) -> float:
+    """A number as it is; a schedule's value at the update.
+
+    Example:
+        >>> value_at(0.2, 5), value_at(Linear(0.0, 0.2, updates=10), 5)
+        (0.2, 0.1)
+    """
+    return value(update) if callable(value) else value
 
 
 @dataclass(frozen=True)
@@ -167,3 +182,62 @@ class DualAscent:
         self.weight = min(self.greatest, max(self.least, moved))
         self.excess = excess
         return level
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """``dual``: λ and the last excess, NaN for none."""
+        excess = math.nan if self.excess is None else self.excess
+        return {"dual": torch.tensor([self.weight, excess], dtype=torch.float64)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over ``dual`` of a state that has it."""
+        if "dual" in state:
+            self.weight, excess = state["dual"].tolist()
+            self.excess = None if math.isnan(excess) else excess
+
+
+@runtime_checkable
+class Weight(Protocol):
+    """λ of a training run that may follow what the penalty measures; :class:`DualAscent` is one."""
+
+    def __call__(self, update: int) -> float:
+        """λ at an update."""
+        ...
+
+    def observe(self, squared: Tensor) -> float | None:
+        """Take in ‖Jv‖² of some rows; returns the quantile of ‖Jv‖ that was measured, if any."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Its state by name; empty if there is none."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over its own part of a state."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedWeight:
+    """A number or a schedule as a :class:`Weight`: whatever is measured, it stays.
+
+    Example:
+        >>> weight = FixedWeight(Linear(0.0, 0.2, updates=10))
+        >>> weight.observe(torch.ones(3)), weight(10)
+        (None, 0.2)
+    """
+
+    value: float | Schedule
+
+    def __call__(self, update: int) -> float:
+        """λ at an update."""
+        return value_at(self.value, update)
+
+    def observe(self, squared: Tensor) -> None:
+        """Nothing to learn."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """No state."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """No state."""

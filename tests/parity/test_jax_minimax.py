@@ -33,16 +33,25 @@ def squares(output):
     return (output**2).mean()
 
 
-@pytest.mark.parametrize("placement", ["clean", "adversarial", "mixed"])
+@pytest.mark.parametrize(
+    ("placement", "epsilon"),
+    [("clean", None), ("adversarial", lambda update: 0.1 * update), ("mixed", 0.2)],
+    ids=["clean", "adversarial, growing", "mixed, another"],
+)
 @pytest.mark.parametrize(("name", "settings"), PENALTIES.values(), ids=PENALTIES)
-def test_three_updates(name, settings, placement):
+def test_three_updates(name, settings, placement, epsilon):
     """Steepest ascent from x itself, so that neither side draws anything."""
     net = dense.tanh_net()
-    common = {"weight": lambda update: 0.5 + 0.25 * update, "placement": placement}
+    weight = lambda update: 0.5 + 0.25 * update  # noqa: E731
+    common = {"weight": weight, "placement": placement, "epsilon": epsilon}
     sides = [
         side.Minimax(
             side.ProjectedGradientAscent(
-                side.Ball("linf", 0.3), side.LeastValue(), steps=2, random_start=False
+                side.Ball("linf", 0.3),
+                side.LeastValue(),
+                steps=2,
+                step_size=0.2,
+                random_start=False,
             ),
             None if name is None else getattr(side, name)(**settings),
             **common,

@@ -123,7 +123,7 @@ def test_what_was_measured_is_reported():
         (lambda: DualAscent(1.0, weight=0.0), r"weight=0\.0 is not allowed"),
         (
             lambda: Minimax(ProjectedGradientAscent(Ball("l2", 0.1)), weight=DualAscent(1.0)),
-            "bounds a penalty; give one",
+            "follows a penalty; give one",
         ),
         (
             lambda: Minimax(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from aajr import (
     AAJR,
+    AttackOn,
     Ball,
     Categorical,
+    Cosine,
     Divergence,
+    DualAscent,
     Frobenius,
     Linear,
     Minimax,
@@ -21,6 +24,7 @@ from aajr import (
     UniformNoise,
     diagnose,
 )
+from aajr.adversaries import with_epsilon
 from tests import dense
 
 BALL = Ball("l2", 0.3)
@@ -213,15 +217,89 @@ def test_diagnostics_do_not_change_the_training():
     assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))
 
 
-def test_epsilon_may_follow_a_schedule():
-    robust, schedule = make(), Linear(0.0, 0.4, 2)
-    sizes = []
-    for update in range(3):
-        ball = robust.adversary.ball.with_epsilon(schedule(update))
-        robust.adversary = dataclasses.replace(robust.adversary, ball=ball)
-        trajectory = robust(dense.tanh_net(), dense.inputs(), task).trajectory
-        sizes.append(float((trajectory.worst - trajectory.origin).norm(dim=1).max()))
-    assert sizes == pytest.approx([0.0, 0.2, 0.4], rel=0.01)
+@pytest.mark.parametrize("step_size", [None, 0.2])
+def test_epsilon_may_follow_a_schedule(step_size):
+    """A given step keeps its share of ε, so that a whole run is made of searches by hand."""
+    policy, x, schedule = dense.tanh_net(), dense.inputs(), Linear(0.0, 0.4, 2)
+    attack = ProjectedGradientAscent(BALL, step_size=step_size)
+    robust, generator = Minimax(attack, epsilon=schedule), torch.Generator().manual_seed(0)
+    for update, radius in enumerate((0.0, 0.2, 0.4, 0.4)):
+        step = None if step_size is None or radius == 0 else radius * (step_size / BALL.epsilon)
+        ball = BALL.with_epsilon(radius)
+        expected = ProjectedGradientAscent(ball, step_size=step)(policy, x, generator)
+        assert torch.equal(robust(policy, x, task).trajectory.points, expected.points), update
+    assert robust.adversary is attack
+
+
+def test_the_radius_of_an_inner_search_follows_too():
+    x, generator = dense.inputs(), torch.Generator().manual_seed(0)
+    attack = AttackOn(dense.tanh_net(), ProjectedGradientAscent(BALL))
+    assert with_epsilon(attack, BALL.epsilon) is attack
+    assert with_epsilon(attack, 0.1).adversary.ball.epsilon == 0.1
+    worst = with_epsilon(attack, 0.1)(dense.tanh_net(), x, generator).worst
+    assert 0.05 < float((worst - x).norm(dim=1).max()) <= 0.1 * (1 + 1e-6)
+
+
+WEIGHTS = {
+    "number": lambda: 0.7,
+    "linear": lambda: Linear(0.2, 1.0, 4),
+    "function": lambda: lambda update: 0.5 / (1 + update),
+    "dual": lambda: DualAscent(0.1, weight=0.5),
+}
+RADII = {
+    "own": lambda: None,
+    "number": lambda: 0.2,
+    "linear": lambda: Linear(0.1, 0.4, 4),
+    "cosine": lambda: Cosine(0.05, 0.3, 5),
+    "function": lambda: lambda update: 0.1 * (1 + update % 2),
+}
+PENALTIES = {
+    "gradient": lambda: AAJR(direction="gradient", interval=2, fraction=0.5),
+    "random": lambda: RandomDirection(weight="gradient", interval=1),
+    "frobenius": lambda: Frobenius(interval=3),
+}
+
+
+@given(
+    *(st.sampled_from(list(kinds)) for kinds in (WEIGHTS, RADII, PENALTIES)),
+    st.sampled_from([1.0, 0.5]),
+    st.integers(0, 5),
+    st.integers(0, 3),
+    st.integers(0, 2**31),
+)
+def test_a_saved_run_goes_on_as_if_it_had_not_stopped(
+    weight, radius, penalty, share, stop, before, seed
+):
+    """Saved at any update and loaded into one that is fresh or has a past: losses, draws, state."""
+
+    def one(seed: int) -> Minimax:
+        return make(
+            PENALTIES[penalty](),
+            weight=WEIGHTS[weight](),
+            epsilon=RADII[radius](),
+            placement="clean",
+            attack_fraction=share,
+            seed=seed,
+        )
+
+    def run(robust: Minimax, updates: int) -> list[tuple[float, float, Tensor]]:
+        found = [robust(policy, dense.inputs(6, 5), task) for _ in range(updates)]
+        return [
+            (float(f.total.detach()), float(f.penalty.detach()), f.trajectory.worst) for f in found
+        ]
+
+    policy, whole, other = dense.tanh_net(), one(seed), one(seed + (stop > 0))
+    run(whole, stop)
+    state = {name: value.clone() for name, value in whole.state_dict().items()}
+    run(other, before)
+    other.load_state_dict(state)
+    for (a, b, c), (d, e, f) in zip(run(whole, 3), run(other, 3), strict=True):
+        assert (a, b) == (d, e)
+        assert torch.equal(c, f)
+    first, second = whole.state_dict(), other.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert first.keys() <= {"update", "random_state", "gradient_scale", "dual"}
 
 
 @pytest.mark.parametrize(
@@ -265,11 +343,20 @@ def test_broken_parameters_stop_the_run():
         ),
         ({"diagnostics_interval": -1}, "diagnostics_interval=-1 is not allowed"),
         ({"seed": 0.5}, r"seed=0\.5 is not allowed"),
+        ({"epsilon": -0.1}, r"epsilon=-0\.1 is not allowed"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Minimax(UniformNoise(BALL), **settings)
+
+
+def test_a_radius_needs_a_ball():
+    class Still:
+        """No dataclass and no ball."""
+
+    with pytest.raises(ValueError, match=r"adversary=Still has no ball whose radius epsilon=0\.0"):
+        Minimax(Still(), epsilon=Linear(0.1, 0.2, 3))
 
 
 def test_a_schedule_that_turns_negative_is_refused():

@@ -24,6 +24,7 @@ from aajr.adversaries._objectives import (
 )
 from aajr.adversaries._paired import NES, SPSA
 from aajr.adversaries._pgd import ProjectedGradientAscent, fgsm
+from aajr.adversaries._radius import with_ball, with_epsilon
 from aajr.adversaries._search import RandomSearch, Search, Square
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.adversaries._structured import StructuredAdversary
@@ -79,4 +80,6 @@ __all__ = [
     "masked_gradients",
     "objective_scale",
     "rows_at_once",
+    "with_ball",
+    "with_epsilon",
 ]

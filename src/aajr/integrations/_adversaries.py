@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from aajr.adversaries import Adversary
+from aajr.adversaries import with_ball
 from aajr.geometry import Ball
 from aajr.minimax import Minimax
 from aajr.penalties import Frobenius, RandomDirection, Spectral
-
-
-def with_ball(adversary: Adversary, change: Callable[[Ball], Ball]) -> Adversary:
-    """The adversary with another ball; itself if it has none or the ball stays."""
-    ball = getattr(adversary, "ball", None)
-    if not isinstance(ball, Ball) or not is_dataclass(adversary):
-        return adversary
-    changed = change(ball)
-    return adversary if changed is ball else replace(adversary, ball=changed)
 
 
 def one_budget(ball: Ball, dims: int) -> Ball:

@@ -27,7 +27,7 @@ from aajr.jax._objectives import (
     objective_scale,
 )
 from aajr.jax._penalty import JacobianPenalty, Penalty
-from aajr.jax._pgd import ProjectedGradientAscent, fgsm
+from aajr.jax._pgd import ProjectedGradientAscent, fgsm, with_epsilon
 from aajr.jax._random_direction import RandomDirection
 from aajr.jax._rows import rows_at_once
 from aajr.jax._running_mean import RunningMean
@@ -83,4 +83,5 @@ __all__ = [
     "objective_scale",
     "rows_at_once",
     "spectral_squared",
+    "with_epsilon",
 ]

@@ -27,6 +27,7 @@ from aajr.jax._functions import Policy, draw_rows, limits, wide
 from aajr.jax._metrics import Euclidean, Metric
 from aajr.jax._norms import frobenius_squared, spectral_squared
 from aajr.jax._penalty import Penalty
+from aajr.jax._pgd import with_epsilon
 from aajr.jax._pytree import pytree
 from aajr.jax._running_mean import RunningMean
 from aajr.jax._trajectory import Trajectory, check_trajectory
@@ -88,9 +89,11 @@ class Minimax:
         attack_fraction: share of the rows that are attacked, drawn anew at every update. Below 1
             only with ``clean``, where the attack serves the penalty alone; the penalty's own
             fraction is then of those rows.
+        epsilon: ε in place of the ball's own, a number or a schedule of the update; see
+            :func:`aajr.jax.with_epsilon`.
 
     Raises:
-        ValueError: a negative weight, an unknown placement.
+        ValueError: a negative weight or radius, an unknown placement.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -110,6 +113,7 @@ class Minimax:
     weight: float | Callable[[Array], Any] = 1.0
     placement: Placement = "adversarial"
     attack_fraction: float = 1.0
+    epsilon: float | Callable[[Array], Any] | None = None
 
     def __post_init__(self) -> None:
         remedy = "an adversary of aajr.jax, for instance ProjectedGradientAscent(ball)"
@@ -126,6 +130,8 @@ class Minimax:
             )
         if not callable(self.weight):
             check_number("weight", self.weight)
+        if self.epsilon is not None and not callable(self.epsilon):
+            check_number("epsilon", self.epsilon)
 
     def init(self, key: Array) -> MinimaxState:
         """The state before the first update."""
@@ -166,7 +172,7 @@ class Minimax:
         data = check_data(data, x)
         keys = jax.random.split(state.key, 4)
         attacked, attacked_data = self._attacked_rows(x, data, keys[1])
-        trajectory = self.adversary(policy, attacked, keys[2], attacked_data)
+        trajectory = self._attack(state)(policy, attacked, keys[2], attacked_data)
         task_loss = _checked("task", self._task_loss(policy, x, trajectory, task))
         penalty, scale = self._penalty(policy, trajectory, keys[3], state)
         weight = self.weight(state.update) if callable(self.weight) else self.weight
@@ -179,6 +185,12 @@ class Minimax:
             diagnostics=_diagnostics(trajectory) | {"weight": jnp.asarray(weight)},
             state=MinimaxState(state.update + 1, keys[0], scale),
         )
+
+    def _attack(self, state: MinimaxState) -> Adversary:
+        if self.epsilon is None:
+            return self.adversary
+        epsilon = self.epsilon(state.update) if callable(self.epsilon) else self.epsilon
+        return with_epsilon(self.adversary, epsilon)
 
     def _penalty(
         self, policy: Policy, trajectory: Trajectory, key: Array, state: MinimaxState

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -265,3 +265,32 @@ def _worse(first: Trajectory, second: Trajectory) -> Trajectory:
         curvature_passes=first.curvature_passes + second.curvature_passes,
         outputs=outputs,
     )
+
+
+def with_epsilon(adversary: Adversary, epsilon: float | Array) -> Adversary:
+    """The same search within another radius; a given ``step_size`` keeps its share of ε.
+
+    Args:
+        adversary: any of :mod:`aajr.jax`.
+        epsilon: the radius, under jit an array ``[]``.
+
+    Returns:
+        A new adversary.
+
+    Raises:
+        ValueError: a negative radius, outside jit.
+
+    Example:
+        >>> half = with_epsilon(ProjectedGradientAscent(Ball("linf", 0.25), step_size=0.5), 0.125)
+        >>> half.ball.epsilon, float(half.step_size)
+        (0.125, 0.25)
+    """
+    known: Any = adversary
+    moved = replace(known, ball=adversary.ball.with_epsilon(epsilon))
+    step = getattr(adversary, "step_size", None)
+    if step is None:
+        return moved
+    own = adversary.ball.epsilon
+    follows = jnp.logical_and(jnp.asarray(epsilon) > 0, jnp.asarray(own) > 0)
+    scaled = epsilon * (step / jnp.where(follows, own, 1.0))
+    return replace(moved, step_size=jnp.where(follows, scaled, step))

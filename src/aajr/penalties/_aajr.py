@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -30,7 +30,7 @@ class AAJR(JacobianPenalty):
             projection and sign included; ``gradient`` is g_k itself, the write-up's formula,
             which weights samples by how much they can be hurt. Its penalty is divided by a
             running mean of ‖g‖² over whole batches, so that one λ means the same as with
-            ``unit``.
+            ``unit``; :class:`aajr.Minimax` carries that mean to the next update.
         gamma: if given, the hinge (max(0, ‖Jv‖ - γ))², zero inside the admissible class.
         estimator: of J v. ``secant`` reads the whole step and needs ``direction="step"``.
         gradient_scale: the running mean for ``gradient``.
@@ -72,10 +72,12 @@ class AAJR(JacobianPenalty):
                 "use direction='step'"
             )
 
-    def observe(self, trajectory: Trajectory) -> None:
-        """Update the running mean of ‖g‖²."""
-        if self.direction == "gradient":
-            self.gradient_scale.update(self._squared_gradients(trajectory))
+    def observe(self, trajectory: Trajectory) -> AAJR:
+        """The penalty with the running mean of ‖g‖² updated."""
+        if self.direction != "gradient":
+            return self
+        scale = self.gradient_scale.update(self._squared_gradients(trajectory))
+        return replace(self, gradient_scale=scale)
 
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator

@@ -51,8 +51,9 @@ class Penalty(ABC):
     ) -> Tensor:
         """The sensitivity of every sample, ``[batch]``, differentiable in the parameters."""
 
-    def observe(self, trajectory: Trajectory) -> None:  # noqa: B027 - optional for a subclass
-        """Take in statistics of the whole batch before rows are drawn; nothing by default."""
+    def observe(self, trajectory: Trajectory) -> Penalty:
+        """The penalty after it saw the whole batch, before rows are drawn; by default as it is."""
+        return self
 
     @final
     def __call__(
@@ -96,7 +97,7 @@ class Penalty(ABC):
         if update is not None and update % self.interval:
             return trajectory.origin.new_zeros(0)
         inspect(policy, trajectory.origin)
-        self.observe(trajectory)
+        observed = self.observe(trajectory)
         batch = trajectory.origin.shape[0]
         if self.fraction < 1:
             count = max(1, round(self.fraction * batch))
@@ -105,7 +106,7 @@ class Penalty(ABC):
         if torch.is_autocast_enabled(trajectory.origin.device.type):
             trajectory = replace(trajectory, outputs=None)  # they have half precision
         with evaluating(policy), full_precision(trajectory.origin):
-            return self.per_sample(policy, trajectory, generator)
+            return observed.per_sample(policy, trajectory, generator)
 
     @final
     def reduce(self, values: Tensor, update: int | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -58,10 +58,12 @@ class RandomDirection(JacobianPenalty):
         if self.weight == "gradient" and self.points == "origin":
             raise ValueError("points='origin' has no gradient to weight by; use 'last'")
 
-    def observe(self, trajectory: Trajectory) -> None:
-        """Update the running mean of ‖g‖²."""
-        if self.weight == "gradient":
-            self.gradient_scale.update(self._squared_gradients(trajectory))
+    def observe(self, trajectory: Trajectory) -> RandomDirection:
+        """The penalty with the running mean of ‖g‖² updated."""
+        if self.weight != "gradient":
+            return self
+        scale = self.gradient_scale.update(self._squared_gradients(trajectory))
+        return replace(self, gradient_scale=scale)
 
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator

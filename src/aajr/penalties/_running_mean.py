@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from aajr._checks import check_number
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunningMean:
     """Exponential running mean of a positive quantity, started at its first value.
 
@@ -19,9 +19,9 @@ class RunningMean:
 
     Example:
         >>> import torch
-        >>> mean = RunningMean(decay=0.5)
-        >>> mean.update(torch.tensor([2.0])), mean.update(torch.tensor([4.0]))
-        (2.0, 3.0)
+        >>> mean = RunningMean(decay=0.5).update(torch.tensor([2.0]))
+        >>> mean.update(torch.tensor([4.0])).value
+        3.0
     """
 
     decay: float = 0.99
@@ -30,12 +30,11 @@ class RunningMean:
     def __post_init__(self) -> None:
         check_number("decay", self.decay, maximum=1.0)
 
-    def update(self, sample: Tensor) -> float:
-        """Take in the mean of a batch and return the running mean."""
+    def update(self, sample: Tensor) -> RunningMean:
+        """The mean after taking in the mean of a batch."""
         new = float(sample.mean())
         old = new if self.value is None else self.value
-        self.value = self.decay * old + (1 - self.decay) * new
-        return self.value
+        return replace(self, value=self.decay * old + (1 - self.decay) * new)
 
     def normalized(self, value: Tensor) -> Tensor:
         """``value`` over the mean, or as it is while the mean is zero or unknown."""

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from aajr import AAJR, Ball, Divergence, ProjectedGradientAscent, RandomDirection
+from aajr import AAJR, Ball, Divergence, Minimax, ProjectedGradientAscent, RandomDirection
 from aajr._inspection import inspect
 from aajr.penalties import RunningMean
 from tests import dense
@@ -111,14 +111,20 @@ def test_the_running_mean_takes_in_whole_batches_once_per_update(make, points, g
     trajectory = trajectory_of(policy)
     gradients = trajectory.gradients[-1:] if points == "last" else trajectory.gradients
     mean = float(gradients.square().sum(-1).mean())
-    penalty = make(points=points, interval=2)
-    penalty(policy, trajectory, generator, 0)
-    assert penalty.gradient_scale.value == pytest.approx(mean)
     double = dataclasses.replace(trajectory, gradients=2 * trajectory.gradients)
-    penalty(policy, double, generator, 1)
-    assert penalty.gradient_scale.value == pytest.approx(mean)
-    penalty(policy, double, generator, 2)
-    assert penalty.gradient_scale.value == pytest.approx(0.99 * mean + 0.01 * 4 * mean)
+    found = iter([trajectory, double, double])
+    penalty = make(points=points, interval=2, fraction=1.0, estimator="forward_mode")
+    robust = Minimax(lambda *given: next(found), penalty)
+    x = trajectory.origin
+    values = [float(robust.regularise(policy, x).penalty.detach())]
+    assert robust.gradient_scale == pytest.approx(mean)
+    values += [float(robust.regularise(policy, x).penalty.detach())]
+    assert robust.gradient_scale == pytest.approx(mean)
+    values += [float(robust.regularise(policy, x).penalty.detach())]
+    assert robust.gradient_scale == pytest.approx(0.99 * mean + 0.01 * 4 * mean)
+    assert penalty.gradient_scale.value is None
+    if isinstance(penalty, AAJR):  # whose direction does not change; 4 times g² over 1.03 its mean
+        assert values == pytest.approx([values[0], 0.0, values[0] * 4 / 1.03])
 
 
 def test_the_scale_of_gradients_cancels(generator):
@@ -153,9 +159,9 @@ def test_zero_gradients_give_zero(generator):
 
 
 def test_running_mean():
-    mean = RunningMean(decay=0.9)
-    values = [mean.update(torch.tensor([float(v), float(v) + 2])) for v in (1, 5)]
-    assert values == pytest.approx([2.0, 0.9 * 2 + 0.1 * 6])
+    first = RunningMean(decay=0.9).update(torch.tensor([1.0, 3.0]))
+    mean = first.update(torch.tensor([5.0, 7.0]))
+    assert [first.value, mean.value] == pytest.approx([2.0, 0.9 * 2 + 0.1 * 6])
     assert float(mean.normalized(torch.tensor(4.8))) == pytest.approx(2.0)
     assert float(RunningMean().normalized(torch.tensor(4.8))) == pytest.approx(4.8)
     with pytest.raises(ValueError, match=r"decay=1\.1 is not allowed"):

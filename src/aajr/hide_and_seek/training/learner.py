@@ -162,9 +162,8 @@ class Learner:
         ramp = max(1, round(adversary.ramp * self.config.iterations))
         return Linear(0.0, adversary.epsilon, ramp)(iteration + 1)
 
-    def update(self, rows: TensorDict, iteration: int, generator: torch.Generator) -> UpdateLog:
+    def update(self, rows: TensorDict, generator: torch.Generator) -> UpdateLog:
         """PPO epochs on rows ``[samples]`` of one collection."""
-        self._set_epsilon(self.epsilon(iteration))
         log = UpdateLog()
         ppo = self.config.ppo
         count = rows.shape[0]
@@ -236,6 +235,7 @@ class Learner:
         if serves_penalty and not penalty.fraction:
             penalty = replace(penalty, fraction=1.0)
         attack = build_adversary(adversary, self.objective, self.mask, adversary.epsilon)
+        updates = self.config.ppo.epochs * self.config.ppo.minibatches
         return Minimax(
             attack,
             build_penalty(penalty, attack.ball, self.objective, self.actor.heads),
@@ -243,13 +243,8 @@ class Learner:
             placement=_PLACEMENTS[adversary.placement],
             attack_fraction=_PENALISED_SHARE if serves_penalty else 1.0,
             seed=seed,
+            epsilon=lambda update: self.epsilon(update // updates),
         )
-
-    def _set_epsilon(self, epsilon: float) -> None:
-        if self.minimax is not None:
-            self.minimax.adversary = build_adversary(
-                self.config.adversary, self.objective, self.mask, epsilon
-            )
 
 
 def _weight(penalty: PenaltyConfig) -> float | DualAscent:

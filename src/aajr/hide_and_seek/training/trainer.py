@@ -170,7 +170,7 @@ class Trainer:
         self, team: str, learner: Learner, rows: TensorDict, generator: torch.Generator
     ) -> Metrics:
         try:
-            log = learner.update(rows, self.iteration, generator)
+            log = learner.update(rows, generator)
         except (FloatingPointError, ValueError) as error:
             raise TrainingDivergedError(
                 f"iteration {self.iteration + 1} of {team}: {error}. "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from aajr.geometry import Ball, Categorical, DiagonalGaussian, Euclidean, Metric
 from aajr.integrations._adversaries import apart, beside, only_allowed, protect_mask
 from aajr.minimax import Minimax
 from aajr.penalties import Penalty
+from aajr.schedules import Schedule
 
 ACTOR_LOSSES = {
     "Mappo": "loss_objective",
@@ -41,6 +41,7 @@ class Robustness:
         penalty: the sensitivity to pay for; a class stands for its instance in the metric of the
             actor's distribution.
         weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
+        epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update.
         groups: names of the groups; all by default.
         seed: of the adversary and the penalty.
 
@@ -52,7 +53,8 @@ class Robustness:
 
     adversary: Adversary | Ball
     penalty: Penalty | type[Penalty]
-    weight: float | Callable[[int], float] = 1.0
+    weight: float | Schedule = 1.0
+    epsilon: float | Schedule | None = None
     groups: tuple[str, ...] | None = None
     seed: int = 0
 
@@ -63,7 +65,14 @@ class Robustness:
             adversary = ProjectedGradientAscent(adversary, Divergence(metric))
         if isinstance(penalty, type):
             penalty = penalty(metric=metric)
-        return Minimax(adversary, penalty, weight=self.weight, placement="clean", seed=self.seed)
+        return Minimax(
+            adversary,
+            penalty,
+            weight=self.weight,
+            epsilon=self.epsilon,
+            placement="clean",
+            seed=self.seed,
+        )
 
 
 @dataclass

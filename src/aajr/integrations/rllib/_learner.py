@@ -10,7 +10,8 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
-from aajr.integrations._adversaries import one_budget, protect_mask, with_ball
+from aajr.adversaries import with_ball
+from aajr.integrations._adversaries import one_budget, protect_mask
 from aajr.integrations.rllib._settings import (
     ActionMap,
     Robustness,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from aajr.geometry import Ball, Categorical, DiagonalGaussian, Metric
 from aajr.integrations._adversaries import apart, beside, only_allowed
 from aajr.minimax import Minimax
 from aajr.penalties import Penalty
+from aajr.schedules import Schedule
 
 OBSERVATIONS, MASK = "observations", "action_mask"
 """The keys of an observation with a mask of actions, as RLlib's own module names them."""
@@ -34,6 +35,7 @@ class Robustness:
         penalty: the sensitivity to pay for; a class stands for its instance in the Fisher metric
             of the module's actions; None for adversarial training alone.
         weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
+        epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update.
         placement: where the surrogate is taken: at x + δ* (``adversarial``) or x (``clean``).
         seed: of the adversary and the penalty.
 
@@ -45,7 +47,8 @@ class Robustness:
 
     adversary: Adversary | Ball
     penalty: Penalty | type[Penalty] | None = None
-    weight: float | Callable[[int], float] = 1.0
+    weight: float | Schedule = 1.0
+    epsilon: float | Schedule | None = None
     placement: Literal["adversarial", "clean"] = "adversarial"
     seed: int = 0
 
@@ -64,7 +67,14 @@ class Robustness:
             adversary = ProjectedGradientAscent(adversary, Divergence(metric))
         if isinstance(penalty, type):
             penalty = penalty(metric=metric)
-        return Minimax(adversary, penalty, weight=self.weight, placement="clean", seed=self.seed)
+        return Minimax(
+            adversary,
+            penalty,
+            weight=self.weight,
+            epsilon=self.epsilon,
+            placement="clean",
+            seed=self.seed,
+        )
 
 
 Settings = Robustness | Mapping[str, Robustness | None] | None

@@ -29,6 +29,7 @@ class RobustPPO(RobustAlgorithm, PPO):  # type: ignore[misc]
         metric
     :param penalty_weight: λ, a number, a schedule of the minibatch update, or
         :class:`aajr.DualAscent`
+    :param epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update
     :param placement: where the surrogate is taken: at x + δ* (``adversarial``) or x (``clean``)
     :param host: PPO's own arguments
 
@@ -96,6 +97,7 @@ class RobustSAC(RobustAlgorithm, SAC):  # type: ignore[misc]
     :param adversary: see :class:`RobustPPO`
     :param penalty: see :class:`RobustPPO`
     :param penalty_weight: λ, see :class:`RobustPPO`
+    :param epsilon: see :class:`RobustPPO`
     :param placement: where the actor's loss is taken: ``adversarial`` or ``clean``
     :param host: SAC's own arguments
 
@@ -139,6 +141,7 @@ class RobustTD3(RobustAlgorithm, TD3):  # type: ignore[misc]
     :param adversary: see :class:`RobustPPO`
     :param penalty: see :class:`RobustPPO`
     :param penalty_weight: λ, see :class:`RobustPPO`
+    :param epsilon: see :class:`RobustPPO`
     :param placement: where the actor's loss is taken: ``adversarial`` or ``clean``
     :param host: TD3's own arguments
 

@@ -17,13 +17,14 @@ from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor, nn
 
 from aajr._checks import check_choice, check_finite
-from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
+from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent, with_ball
 from aajr.geometry import Ball
-from aajr.integrations._adversaries import one_budget, with_ball
+from aajr.integrations._adversaries import one_budget
 from aajr.integrations.sb3._maps import PolicyMap, check_supported, policy_map
 from aajr.integrations.sb3._preprocessing import lost_statistics, normalises
 from aajr.minimax import Minimax, RobustLoss
 from aajr.penalties import Penalty
+from aajr.schedules import Schedule, value_at
 
 Placement = Literal["adversarial", "clean"]
 Seam = tuple[Any, str, Callable[..., Any]]
@@ -36,8 +37,8 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
     SB3's ``train`` runs as it is. For its time, the method through which it reaches the policy is
     replaced by one that evaluates the policy at x + δ* and hangs λ · penalty on the result.
 
-    ``adversary``, ``penalty``, ``penalty_weight`` and ``placement`` are plain attributes, which a
-    callback may set between updates and SB3's zip file keeps.
+    ``adversary``, ``penalty``, ``penalty_weight``, ``epsilon`` and ``placement`` are plain
+    attributes, which a callback may set between updates and SB3's zip file keeps.
     """
 
     def __init__(
@@ -47,13 +48,15 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         *,
         adversary: Adversary | Ball | None = None,
         penalty: Penalty | type[Penalty] | None = None,
-        penalty_weight: float | Callable[[int], float] = 0.0,
+        penalty_weight: float | Schedule = 0.0,
+        epsilon: float | Schedule | None = None,
         placement: Placement = "adversarial",
         **host: Any,
     ) -> None:
         self.adversary = adversary
         self.penalty = penalty
         self.penalty_weight = penalty_weight
+        self.epsilon = epsilon
         self.placement = placement
         self.trained_normalised = False
         self._minimax: Minimax | None = None
@@ -66,7 +69,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         return {
             "adversary": _name(self.adversary),
             "norm": getattr(ball, "norm", None),
-            "epsilon": getattr(ball, "epsilon", None),
+            "epsilon": getattr(ball, "epsilon", None) if self.epsilon is None else self._radius,
             "epsilon_unit": epsilon_unit(self),
             "penalty": _name(self.penalty),
             "penalty_weight": _number(self.penalty_weight),
@@ -76,6 +79,11 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
     @abstractmethod
     def _seams(self, attack: Attack) -> list[Seam]:
         """Where the attack enters SB3's update."""
+
+    @property
+    def _radius(self) -> float:
+        update = self._minimax.update if self._minimax is not None else 0
+        return value_at(self.epsilon or 0.0, max(0, update - 1))
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -105,12 +113,13 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
             self.adversary,
             self.penalty,
             weight=self.penalty_weight,
+            epsilon=self.epsilon,
             placement=self.placement,
             seed=self.seed or 0,
         )
         if self._minimax is None:
             self._minimax = present
-        for name in ("adversary", "penalty", "weight", "placement"):
+        for name in ("adversary", "penalty", "weight", "epsilon", "placement"):
             setattr(self._minimax, name, getattr(present, name))
         return self._minimax, mapped
 
@@ -249,5 +258,5 @@ def _name(value: Any) -> str | None:
     return None if value is None else type(value).__name__
 
 
-def _number(weight: float | Callable[[int], float]) -> float | str:
+def _number(weight: float | Schedule) -> float | str:
     return type(weight).__name__ if callable(weight) else float(weight)

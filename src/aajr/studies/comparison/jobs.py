@@ -143,7 +143,7 @@ def measure_overheads(space: Workspace, rounds: int = 7) -> None:
     for turn in range(rounds):
         for name, learner in learners.items():
             began = time.perf_counter()
-            learner.update(rows.clone(), preset.iterations, torch.Generator().manual_seed(turn))
+            learner.update(rows.clone(), torch.Generator().manual_seed(turn))
             seconds[name].append(time.perf_counter() - began)
     base = statistics.median(seconds["adversarial"][1:])
     write_json(path, {name: statistics.median(times[1:]) / base for name, times in seconds.items()})
