@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number
-from aajr.adversaries import MaskedGradientWarning
+from aajr.adversaries import Adversary, MaskedGradientWarning
 from aajr.arena.agents import Actor
-from aajr.arena.episodes import AttackedHiders, Match, contest
+from aajr.arena.episodes import AttackedHiders, Match, Outcome, contest
 from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
 from aajr.arena.suites import EPSILON_UNITS, AttackSpec, Suite
 from aajr.arena.threats import Threat
@@ -133,11 +133,7 @@ class Subject:
         with _masked_gradients_noted() as masked:
             adversary = None if spec is None else spec.build(victim.ball(epsilon), victim)
             ready = time.perf_counter()
-            size = 0.0 if adversary is None else float(adversary.ball.epsilon)
-            on_logits = victim.on_logits or (spec is not None and spec.on_logits)
-            source = torch.Generator().manual_seed(self.examination.seed + 3)
-            hiders = AttackedHiders(victim.actor, adversary, source, on_logits)
-            outcome = contest(victim.match, hiders, CLEAN if spec is None else spec.name, size)
+            outcome = attacked_match(victim, spec, adversary)
         fixed = spec is not None and spec.fixed
         return Trial(
             score=outcome.score,
@@ -157,6 +153,17 @@ class Subject:
         name = CLEAN if spec is None else spec.name
         size = "" if spec is None or spec.fixed else f"_{epsilon!r}"
         return self.directory / f"{name}{size}.json"
+
+
+def attacked_match(
+    victim: Victim, spec: AttackSpec | None = None, adversary: Adversary | None = None
+) -> Outcome:
+    """The victim's match under an attack, which ``spec`` built; without one the clean match."""
+    size = 0.0 if adversary is None else float(adversary.ball.epsilon)
+    on_logits = victim.on_logits or (spec is not None and spec.on_logits)
+    source = torch.Generator().manual_seed(victim.match.seed + 3)
+    hiders = AttackedHiders(victim.actor, adversary, source, on_logits)
+    return contest(victim.match, hiders, CLEAN if spec is None else spec.name, size)
 
 
 def evaluation_of(

@@ -11,23 +11,31 @@ SuiteName = Literal["quick", "standard", "thorough"]
 
 
 @dataclass(frozen=True)
-class AttackBudget:
-    """How hard the attacks try.
+class Effort:
+    """How hard the attacks of a suite try; a part of the suite, under its version.
 
     Attributes:
-        steps: of projected gradient ascent; the step size 2.5 ε / steps crosses the ball.
+        steps: of gradient ascent; steps are long enough to cross the ball.
         restarts: independent searches per decision, the worst kept.
-        critics: freshly fitted critics, each attacked on its own.
-        critic_episodes: episodes each critic is fitted on.
+        queries: evaluations of the victim per decision, of attacks without gradients.
+        generations: of CMA-ES, which costs half a millisecond per decision and generation.
+        sweeps: over all features, of the search on a grid of perturbations.
+        critic_episodes: episodes that each critic, and the imitation, is fitted on.
+        attacker_iterations: collections that a learned attacker trains on, for each ε.
+        attacker_environments: episodes in a collection.
     """
 
     steps: int = 10
     restarts: int = 2
-    critics: int = 2
+    queries: int = 100
+    generations: int = 8
+    sweeps: int = 1
     critic_episodes: int = 256
+    attacker_iterations: int = 20
+    attacker_environments: int = 64
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        check_count("restarts", self.restarts)
-        check_count("critics", self.critics, minimum=0)
+        for name in self.__dataclass_fields__:
+            check_count(name, getattr(self, name))
+        check_count("queries", self.queries, minimum=4)
         check_count("critic_episodes", self.critic_episodes, minimum=10)

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from aajr._checks import check_choice
 from aajr.adversaries import Adversary
 from aajr.arena import attacks as build
+from aajr.arena.settings import Effort
 from aajr.arena.threats import Threat
-from aajr.arena.victim import Effort, Victim
+from aajr.arena.victim import Victim
 from aajr.geometry import Ball
 
 Kind = Literal["noise", "gradient", "black_box", "structured", "learned"]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from aajr._checks import check_choice, check_count
+from aajr._checks import check_choice
 from aajr.adversaries import (
     Adversary,
     Critic,
@@ -25,6 +25,7 @@ from aajr.arena.critics import Experience, OnlineValue, fit_critic, fit_robust_s
 from aajr.arena.episodes import Match, explore
 from aajr.arena.learned import AttackerConfig, Kind, train_attacker
 from aajr.arena.ppo import PPOConfig
+from aajr.arena.settings import Effort
 from aajr.arena.threats import Threat
 from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game import observation_layout
@@ -32,37 +33,6 @@ from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.trajectory import Objective
 
 _Fitted = TypeVar("_Fitted")
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How hard the attacks of a suite try; a part of the suite, under its version.
-
-    Attributes:
-        steps: of gradient ascent; steps are long enough to cross the ball.
-        restarts: independent searches per decision, the worst kept.
-        queries: evaluations of the victim per decision, of attacks without gradients.
-        generations: of CMA-ES, which costs half a millisecond per decision and generation.
-        sweeps: over all features, of the search on a grid of perturbations.
-        critic_episodes: episodes that each critic, and the imitation, is fitted on.
-        attacker_iterations: collections that a learned attacker trains on, for each ε.
-        attacker_environments: episodes in a collection.
-    """
-
-    steps: int = 10
-    restarts: int = 2
-    queries: int = 100
-    generations: int = 8
-    sweeps: int = 1
-    critic_episodes: int = 256
-    attacker_iterations: int = 20
-    attacker_environments: int = 64
-
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            check_count(name, getattr(self, name))
-        check_count("queries", self.queries, minimum=4)
-        check_count("critic_episodes", self.critic_episodes, minimum=10)
 
 
 @dataclass(frozen=True, eq=False)

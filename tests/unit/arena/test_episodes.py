@@ -9,13 +9,16 @@ from aajr import Adversary, Ball, Divergence, ProjectedGradientAscent, Trajector
 from aajr.arena.agents import Actor
 from aajr.arena.critics import Experience, fit_critic, one_hot, r_squared, returns_to_go
 from aajr.arena.episodes import AttackedHiders, Match, contest, floors, play, score
-from aajr.arena.settings import AttackBudget
+from aajr.arena.settings import Effort
+from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game import HideAndSeekConfig, hiders_success
 from aajr.hide_and_seek.game.threats import attackable_features
-from aajr.studies.comparison.attacks import prepare_suite
+from aajr.studies.comparison.attacks import scores_of, sensitivity, suite_of
+from aajr.studies.comparison.presets import PRESETS
 
 GAME = HideAndSeekConfig(max_steps=8)
-BUDGET = AttackBudget(steps=2, restarts=1, critics=1, critic_episodes=16)
+EFFORT = Effort(steps=2, restarts=1, critic_episodes=16)
+SUITE = suite_of(dataclasses.replace(PRESETS["smoke"], effort=EFFORT, critics=1))
 
 
 def random_actor(seed: int, features: int = 60) -> Actor:
@@ -164,22 +167,23 @@ def test_mad_changes_more_actions_than_noise(match):
 
 
 def test_the_suite_scores_every_attack_at_every_radius(match):
-    suite = prepare_suite(random_actor(5), match, "others", BUDGET)
-    scores = suite.scores([0.0, 0.1, 0.2])
+    victim = Victim(random_actor(5), match, "others", EFFORT)
+    scores = scores_of(victim, SUITE, [0.0, 0.1, 0.2])
     cells = [(s.attack, s.epsilon) for s in scores]
     assert cells == [
         ("none", 0.0),
         *((name, e) for name in ("noise", "mad", "critic_0") for e in (0.1, 0.2)),
     ]
-    assert suite.scores([0.0, 0.1, 0.2]) == scores
-    facts = suite.sensitivity(0.1)
+    assert scores_of(victim, SUITE, [0.0, 0.1, 0.2]) == scores
+    assert list(victim.preparation) == ["critic_0_r2"]
+    facts = sensitivity(victim, 0.1)
     assert 1 <= facts["stable_rank"] <= 26
     assert 0 < facts["alignment"] <= 1
 
 
 def test_the_actions_threat_moves_logits(match):
-    suite = prepare_suite(random_actor(5), match, "actions", BUDGET)
-    result = {s.attack: s for s in suite.scores([2.0])}
+    victim = Victim(random_actor(5), match, "actions", EFFORT)
+    result = {s.attack: s for s in scores_of(victim, SUITE, [2.0])}
     assert result["mad"].changed_actions > 0
     assert result["critic_0"].largest_perturbation <= 2.0 + 1e-5
 
@@ -224,20 +228,14 @@ def test_a_fitted_critic_ranks_actions():
     [
         (lambda m: Match(GAME, [], 16, 0), "opponents is empty"),
         (lambda m: dataclasses.replace(m, episodes=0), "episodes=0"),
-        (lambda m: prepare_suite(random_actor(0, 59), m, "full", BUDGET), "59 features"),
+        (lambda m: Victim(random_actor(0, 59), m, "full", EFFORT), "59 features"),
+        (lambda m: Victim(random_actor(0), m, "everything", EFFORT), "threat="),
         (
-            lambda m: prepare_suite(random_actor(0), m, "everything", BUDGET).scores([0.1]),
-            "threat=",
-        ),
-        (
-            lambda m: prepare_suite(random_actor(0), m, "full", BUDGET).scores([-0.1]),
+            lambda m: scores_of(Victim(random_actor(0), m, "full", EFFORT), SUITE, [-0.1]),
             "epsilon=-0.1",
         ),
-        (
-            lambda m: prepare_suite(random_actor(0), m, "full", BUDGET).scores([0.1], ["best"]),
-            "attack='best' is unknown",
-        ),
-        (lambda m: AttackBudget(critic_episodes=3), "critic_episodes=3"),
+        (lambda m: dataclasses.replace(PRESETS["smoke"], critics=-1), "critics=-1"),
+        (lambda m: Effort(critic_episodes=3), "critic_episodes=3"),
     ],
 )
 def test_bad_input_is_named(match, call, message):

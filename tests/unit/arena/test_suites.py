@@ -19,8 +19,9 @@ from aajr.arena.records import (
     read_evaluation,
     write_evaluation,
 )
+from aajr.arena.settings import Effort
 from aajr.arena.suites import QUICK, STANDARD, SUITES, THOROUGH, AttackSpec, Suite, suite_of
-from aajr.arena.victim import Effort, Victim
+from aajr.arena.victim import Victim
 from aajr.hide_and_seek.training.trained_teams import contenders
 from tests.unit.arena.teams import FEATURES, GAME, random_actor, save_team
 

@@ -19,14 +19,15 @@ from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import load_checkpoint
 from aajr.arena.collection import FrozenTeam, LearningTeam, Player, collect
 from aajr.arena.episodes import Match, floors
-from aajr.arena.records import Score
+from aajr.arena.records import CLEAN, Score
+from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game import make_torchrl_env
 from aajr.hide_and_seek.replay import record_replay, write_replay
 from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner
 from aajr.hide_and_seek.training.trainer import Trainer, load_actor
 from aajr.report.files import write_json
-from aajr.studies.comparison.attacks import AttackSuite, prepare_suite
+from aajr.studies.comparison.attacks import scores_of, sensitivity, suite_of
 from aajr.studies.comparison.presets import Method, Preset
 from aajr.studies.comparison.records import Run
 
@@ -106,13 +107,14 @@ def train_method(space: Workspace, method: Method, weight: float | None, seed: i
         initial=pretrained_weights(space, seed),
     )
     seconds = [metrics["update_seconds"] for metrics in trainer.run()]
-    suite = attack_suite(space, directory, seed)
+    victim = victim_of(space, directory, seed)
     reference = space.preset.reference_epsilon
+    suite = suite_of(space.preset)
     norms = trainer.gradient_norms["hider"]
     facts = {
-        "scores": [dataclasses.asdict(s) for s in suite.scores([reference])],
-        "diagnostics": suite.sensitivity(reference),
-        "critic_r2": [r2 for _, r2 in suite.critics],
+        "scores": [dataclasses.asdict(s) for s in scores_of(victim, suite, [reference])],
+        "diagnostics": sensitivity(victim, reference),
+        "critic_r2": list(victim.preparation.values()),
         "gradient_norm": _norm_facts(norms["outer"]),
         "inner_gradient_norm": _norm_facts(norms["inner"]),
         "seconds_per_update": statistics.median(seconds) if seconds else None,
@@ -125,9 +127,9 @@ def score_curve(space: Workspace, method: Method, weight: float | None, seed: in
     directory = space.run(method, weight, seed)
     if (directory / "curve.json").exists():
         return
-    suite = attack_suite(space, directory, seed)
     epsilons = [e for e in space.preset.epsilons if e != space.preset.reference_epsilon]
-    scores = [dataclasses.asdict(s) for s in suite.scores(epsilons) if s.attack != "none"]
+    found = scores_of(victim_of(space, directory, seed), suite_of(space.preset), epsilons)
+    scores = [dataclasses.asdict(score) for score in found if score.attack != CLEAN]
     write_json(directory / "curve.json", {"scores": scores})
 
 
@@ -165,7 +167,7 @@ def record_replays(
     }
     match = dataclasses.replace(space.match(seed), episodes=min(episodes, preset.episodes))
     replay = record_replay(
-        match, actors, preset.threat, preset.reference_epsilon, preset.budget.steps
+        match, actors, preset.threat, preset.reference_epsilon, preset.effort.steps
     )
     write_replay(replay, path)
 
@@ -232,10 +234,11 @@ def pretrained_weights(space: Workspace, seed: int) -> dict[str, dict[str, torch
     return {"hider": weights}
 
 
-def attack_suite(space: Workspace, directory: Path, seed: int) -> AttackSuite:
-    """The preset's attacks on a trained run."""
+def victim_of(space: Workspace, directory: Path, seed: int) -> Victim:
+    """The hiders of a trained run, to be attacked as hard as the preset says."""
+    preset = space.preset
     actor = load_actor(directory / "checkpoint.safetensors", "hider")
-    return prepare_suite(actor, space.match(seed), space.preset.threat, space.preset.budget)
+    return Victim(actor, space.match(seed), preset.threat, preset.effort)
 
 
 def sample_rows(

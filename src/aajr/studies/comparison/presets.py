@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
-from aajr._settings import check_choice
+from aajr._settings import check_choice, check_count
 from aajr.arena.ppo import PPOConfig
-from aajr.arena.settings import AttackBudget
+from aajr.arena.settings import Effort
 from aajr.arena.threats import Threat
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.training.config import (
@@ -68,7 +68,8 @@ class Preset:
         epsilons: radii of the curves.
         reference_epsilon: radius of the frontiers.
         episodes: per score.
-        budget: of the attacks.
+        effort: of the attacks; steps, restarts and critic_episodes are all they use.
+        critics: freshly fitted critics, each attacked on its own.
     """
 
     name: PresetName
@@ -89,13 +90,25 @@ class Preset:
     epsilons: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3)
     reference_epsilon: float = 0.2
     episodes: int = 512
-    budget: AttackBudget = field(default_factory=AttackBudget)
+    effort: Effort = field(default_factory=Effort)
+    critics: int = 2
+
+    def __post_init__(self) -> None:
+        check_count("critics", self.critics, minimum=0)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Every choice that changes the results, as JSON values."""
+        facts = dataclasses.asdict(self)
+        effort = facts.pop("effort") | {"critics": facts.pop("critics")}
+        used = ("steps", "restarts", "critics", "critic_episodes")
+        return facts | {"budget": {name: effort[name] for name in used}}
 
     @property
     def fingerprint(self) -> str:
         """Eight letters that change with anything that changes the results."""
         # the defaults count too: a preset names only what differs from them
-        choices = [dataclasses.asdict(self), dataclasses.asdict(TrainConfig())]
+        choices = [self.facts, dataclasses.asdict(TrainConfig())]
         text = json.dumps(choices, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -159,7 +172,8 @@ PRESETS: dict[str, Preset] = {
         epsilons=(0.2,),
         episodes=64,
         ppo=PPOConfig(environments=64),
-        budget=AttackBudget(steps=3, restarts=1, critics=1, critic_episodes=64),
+        effort=Effort(steps=3, restarts=1, critic_episodes=64),
+        critics=1,
     ),
     "quick": Preset(
         name="quick",
@@ -175,7 +189,8 @@ PRESETS: dict[str, Preset] = {
         league_iterations=30,
         pretrain_iterations=30,
         iterations=10,
-        budget=AttackBudget(steps=3, restarts=1, critics=1),
+        effort=Effort(steps=3, restarts=1),
+        critics=1,
     ),
     "full": Preset(
         name="full",
@@ -192,7 +207,8 @@ PRESETS: dict[str, Preset] = {
         iterations=100,
         opponents=2,
         ppo=PPOConfig(environments=256),
-        budget=AttackBudget(steps=10, restarts=2, critics=3, critic_episodes=1024),
+        effort=Effort(steps=10, restarts=2, critic_episodes=1024),
+        critics=3,
     ),
 }
 

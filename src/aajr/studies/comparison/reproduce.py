@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -110,9 +109,7 @@ def _results(space: jobs.Workspace, runs: tuple[Run, ...]) -> Results:
         for name, score in jobs.floor_scores(space, seed).items()
     )
     protocol = {
-        name: value
-        for name, value in dataclasses.asdict(preset).items()
-        if name not in ("name", "scope")
+        name: value for name, value in preset.facts.items() if name not in ("name", "scope")
     }
     return Results(
         preset=preset.name,

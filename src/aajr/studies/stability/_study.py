@@ -16,6 +16,7 @@ from aajr.report.files import write_json
 from aajr.report.provenance import machine_facts, version_facts
 from aajr.studies._workers import Job, Workers
 from aajr.studies.comparison import jobs
+from aajr.studies.comparison.attacks import scores_of, suite_of
 from aajr.studies.comparison.jobs import TEST_LEAGUE, TRAIN_LEAGUE, Workspace
 from aajr.studies.stability._protocol import Cell, Protocol
 
@@ -86,13 +87,14 @@ def train_cell(
     )
     for _ in trainer.run():
         pass
-    suite = jobs.attack_suite(space, path.parent, seed)
+    victim, suite = jobs.victim_of(space, path.parent, seed), suite_of(space.preset)
+    reference = space.preset.reference_epsilon
     record = {
         "cell": cell.name,
         "seed": seed,
         "history": trainer.history,
         "fresh_quantile": None if cell.harsh else fresh_quantile(space, protocol, trainer),
-        "scores": [dataclasses.asdict(s) for s in suite.scores([space.preset.reference_epsilon])],
+        "scores": [dataclasses.asdict(s) for s in scores_of(victim, suite, [reference])],
     }
     write_json(path, record)
 

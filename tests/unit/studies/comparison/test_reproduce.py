@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from aajr.arena.ppo import PPOConfig
-from aajr.arena.settings import AttackBudget
+from aajr.arena.settings import Effort
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.studies import InProcess, Workers
 from aajr.studies.comparison import jobs
@@ -31,7 +31,8 @@ TINY = dataclasses.replace(
     episodes=10,
     env=HideAndSeekConfig(max_steps=6),
     ppo=PPOConfig(environments=10, hidden=(8,)),
-    budget=AttackBudget(steps=1, restarts=1, critics=1, critic_episodes=10),
+    effort=Effort(steps=1, restarts=1, critic_episodes=10),
+    critics=1,
 )
 
 
@@ -85,6 +86,11 @@ def test_presets_are_fair():
         assert chosen.reference_epsilon in chosen.epsilons
     assert PRESETS["full"].episodes >= 500
     assert len(PRESETS["full"].final_seeds) >= 10
+
+
+def test_the_presets_keep_their_fingerprints():
+    found = {name: preset.fingerprint for name, preset in PRESETS.items()}
+    assert found == {"smoke": "58a5834b", "quick": "5c41a092", "full": "bd6de990"}
 
 
 def test_a_changed_preset_has_another_fingerprint():

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from aajr.arena.ppo import PPOConfig
-from aajr.arena.settings import AttackBudget
+from aajr.arena.settings import Effort
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.studies.comparison.presets import PRESETS
 from aajr.studies.stability import PROTOCOLS, Protocol, study, write
@@ -22,7 +22,8 @@ BASE = dataclasses.replace(
     episodes=10,
     env=HideAndSeekConfig(max_steps=6),
     ppo=PPOConfig(environments=10, hidden=(8,), minibatches=2),
-    budget=AttackBudget(steps=1, restarts=1, critics=1, critic_episodes=10),
+    effort=Effort(steps=1, restarts=1, critic_episodes=10),
+    critics=1,
 )
 TINY = Protocol(BASE, shares=(0.5,), iterations=3, harsh_iterations=1)
 
