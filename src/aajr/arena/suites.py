@@ -98,7 +98,7 @@ def _critic(index: int) -> AttackSpec:
 
 QUICK = Suite(
     "quick",
-    version=1,
+    version=2,  # Square's schedule of block sizes follows its budget of queries
     effort=Effort(steps=5, restarts=1, queries=50),
     attacks=(
         AttackSpec("noise", "noise", build.noise),
@@ -110,7 +110,7 @@ QUICK = Suite(
 
 STANDARD = Suite(
     "standard",
-    version=1,
+    version=2,  # Square's schedule of block sizes follows its budget of queries
     effort=Effort(),
     attacks=(
         *QUICK.attacks,
@@ -127,7 +127,7 @@ STANDARD = Suite(
 
 THOROUGH = Suite(
     "thorough",
-    version=1,
+    version=2,  # Square's schedule of block sizes follows its budget of queries
     effort=Effort(
         steps=20,
         restarts=5,
@@ -172,7 +172,7 @@ def suite_of(name: str) -> Suite:
 
     Example:
         >>> suite_of("quick").version
-        1
+        2
     """
     check_choice("suite", name, tuple(SUITES))
     return SUITES[name]

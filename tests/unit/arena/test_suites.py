@@ -197,7 +197,7 @@ def test_anything_that_changes_a_trial_changes_its_place(subject):
         subject(dataclasses.replace(plan, episodes=9)).directory,
         subject(dataclasses.replace(plan, threat="full")).directory,
         subject(dataclasses.replace(plan, suite=small(STANDARD))).directory,
-        subject(dataclasses.replace(plan, suite=dataclasses.replace(QUICK, version=2))).directory,
+        subject(dataclasses.replace(plan, suite=dataclasses.replace(QUICK, version=9))).directory,
     }
     assert len(places) == 7
     assert subject(dataclasses.replace(plan, epsilons=(0.1,))).directory in places
@@ -295,7 +295,7 @@ def test_an_evaluation_survives_its_file(subject, league, tmp_path):
     write_evaluation(found, path, {"any": 1})
     assert read_evaluation(path) == found
     facts = json.loads(path.read_text())
-    assert (facts["suite"]["name"], facts["suite"]["version"]) == ("standard", 1)
+    assert (facts["suite"]["name"], facts["suite"]["version"]) == ("standard", 2)
     assert "arena" in facts["unit"]
     (worst,) = facts["worst"]
     assert worst["epsilons"][0]["worst"] <= worst["epsilons"][0]["worst_in_ball"]
