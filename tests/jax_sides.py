@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import aajr.jax as aj
 from aajr import Trajectory
-from tests import dense
+from aajr.testing import dense
 
 METRICS: dict[str, aj.Metric] = {
     "euclidean": aj.Euclidean(),
@@ -60,7 +60,7 @@ def parameters(net: nn.Sequential) -> Parameters:
 
 
 def apply(params: Parameters, x: Array) -> Array:
-    """The network of :func:`tests.dense.tanh_net`."""
+    """The network of :func:`aajr.testing.dense.tanh_net`."""
     first, first_bias, second, second_bias = params
     return jnp.tanh(x @ first.T + first_bias) @ second.T + second_bias
 
@@ -90,7 +90,7 @@ def trajectory_of(trajectory: Trajectory) -> aj.Trajectory:
 
 
 def flat(gradient: Parameters) -> np.ndarray:
-    """A gradient in the order of :func:`tests.dense.parameter_gradient`."""
+    """A gradient in the order of :func:`aajr.testing.dense.parameter_gradient`."""
     return np.concatenate([np.ravel(part) for part in gradient])
 
 

@@ -28,8 +28,7 @@ from aajr import (
     VertexSearch,
     fgsm,
 )
-from tests import dense
-from tests.contracts.adversary_contract import AdversaryContract
+from aajr.testing import AdversaryContract, dense
 
 
 def total(output: Tensor, reference) -> Tensor:

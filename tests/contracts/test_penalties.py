@@ -12,7 +12,7 @@ from aajr import (
     Spectral,
     StateAdversarial,
 )
-from tests.contracts.penalty_contract import PenaltyContract, weighted_output
+from aajr.testing.penalties import PenaltyContract, weighted_output
 
 
 class TestAAJR(PenaltyContract):

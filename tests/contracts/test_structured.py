@@ -21,8 +21,8 @@ from aajr.adversaries import (
 )
 from aajr.arena.learned import DirectedAdversary, LearnedAdversary
 from aajr.geometry import Dropped, Quantised, Sparse
-from tests import dense
-from tests.contracts.adversary_contract import (
+from aajr.testing import dense
+from aajr.testing.adversaries import (
     BALLS,
     AdversaryContract,
     attack,

@@ -17,7 +17,7 @@ from aajr import (
     Spectral,
     StateAdversarial,
 )
-from tests import dense
+from aajr.testing import dense
 
 BALL = Ball("linf", 0.1)
 PENALTIES = {

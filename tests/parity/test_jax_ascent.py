@@ -8,7 +8,8 @@ import torch
 
 import aajr
 import aajr.jax as aj
-from tests import dense, jax_sides
+from aajr.testing import dense
+from tests import jax_sides
 from tests.jax_sides import close, to_jax
 
 TIGHT = 1e-10

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aajr.jax as aj
-from tests import dense, exact, jax_sides
+from aajr.testing import dense
+from tests import exact, jax_sides
 from tests.jax_sides import close, to_jax
 
 FAMILIES = [(aj.Categorical(), exact.categorical), (aj.DiagonalGaussian(), exact.gaussian)]

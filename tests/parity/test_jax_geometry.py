@@ -10,7 +10,8 @@ import torch
 import aajr
 import aajr.jax as aj
 from aajr.jacobian import directional_curvature, directional_derivative
-from tests import dense, jax_sides
+from aajr.testing import dense
+from tests import jax_sides
 from tests.jax_sides import close, same_with_gradient, to_jax
 
 TIGHT = 1e-10

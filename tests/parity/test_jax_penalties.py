@@ -13,7 +13,8 @@ import torch
 import aajr
 import aajr.jax as aj
 from aajr.penalties import RunningMean
-from tests import dense, jax_sides
+from aajr.testing import dense
+from tests import jax_sides
 from tests.jax_sides import same_with_gradient, to_jax
 
 MASK = torch.tensor([True, True, False, True, True])

@@ -22,7 +22,7 @@ from aajr import (
     Trajectory,
 )
 from aajr.penalties import RunningMean
-from tests import dense
+from aajr.testing import dense
 
 MASK = torch.tensor([True, True, False, True, True])
 # exact to rounding; h + ε/h at h = 2√ε; h² + ε/h at h = 2ε^(1/3)

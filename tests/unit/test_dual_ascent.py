@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aajr import AAJR, Ball, DualAscent, Frobenius, Minimax, ProjectedGradientAscent
-from tests import dense
+from aajr.testing import dense
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(0.01, 1.0))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aajr import AAJR, AutoPGD, Ball, Minimax, ProjectedGradientAscent, UniformNoise
 from aajr._inspection import inspect
-from tests import dense
+from aajr.testing import dense
 
 X = dense.inputs(8, 5).float()
 

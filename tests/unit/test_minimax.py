@@ -25,7 +25,7 @@ from aajr import (
     diagnose,
 )
 from aajr.adversaries import with_epsilon
-from tests import dense
+from aajr.testing import dense
 
 BALL = Ball("l2", 0.3)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aajr import AAJR, AutoPGD, Ball, ProjectedGradientAscent
 from aajr._modes import evaluating
 from aajr._modules import modules_behind
-from tests import dense
+from aajr.testing import dense
 
 X = dense.inputs(32, 5).float()
 BODY = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3), nn.Dropout(0.1))

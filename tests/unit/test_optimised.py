@@ -54,7 +54,7 @@ def test_no_promise_of_the_library_is_an_assert():
         f"{path.relative_to(root)}:{node.lineno}"
         for path in sorted(root.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Assert)
+        if isinstance(node, ast.Assert) and path.relative_to(root).parts[0] != "testing"
     ]
     assert not found, "raise a named error: python -O drops asserts"
 

@@ -8,7 +8,7 @@ import torch
 from aajr import Ball, ProjectedGradientAscent
 from aajr._modes import evaluating
 from aajr._vectors import length, unit
-from tests import dense
+from aajr.testing import dense
 
 
 def trajectory():

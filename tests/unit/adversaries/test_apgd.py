@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from aajr import AutoPGD, Ball, MaskedGradientWarning
-from tests import dense
+from aajr.testing import dense
 
 
 def curved(output: Tensor, reference) -> Tensor:

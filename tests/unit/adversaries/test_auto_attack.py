@@ -21,7 +21,7 @@ from aajr import (
 )
 from aajr import auto_attack as attack
 from aajr.adversaries._fab import _Box
-from tests import dense
+from aajr.testing import dense
 
 FEATURES, CLASSES = 6, 5
 SCALE = torch.tensor([0.5, 2.0, 1.0, 1.5, 1.0, 0.3], dtype=torch.float64)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aajr import Adversary, AutoPGD, Ball, Trajectory, Transfer, UniformNoise, fgsm
 from aajr._errors import ContractError
-from tests import dense
+from aajr.testing import dense
 
 BALL = Ball("linf", 0.3)
 

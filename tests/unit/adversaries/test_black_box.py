@@ -20,7 +20,7 @@ from aajr import (
     SmoothedAscent,
     Square,
 )
-from tests import dense
+from aajr.testing import dense
 
 SCALE = torch.tensor([0.5, 2.0, 1.0, 0.1, 1.0], dtype=torch.float64)
 MASK = torch.tensor([True, True, False, True, True])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from aajr import DLR, CrossEntropy, Margin, Reference
-from tests import dense
+from aajr.testing import dense
 
 INF = torch.inf
 

@@ -17,8 +17,7 @@ from aajr import (
     Transfer,
     imitate,
 )
-from tests import dense
-from tests.contracts import doubles
+from aajr.testing import dense, doubles
 
 BALL = Ball("linf", 0.3)
 

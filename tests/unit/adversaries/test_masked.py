@@ -16,7 +16,7 @@ from aajr import (
     Square,
     masked_gradients,
 )
-from tests import dense
+from aajr.testing import dense
 
 BALL = Ball("linf", 0.3)
 

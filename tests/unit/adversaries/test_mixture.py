@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from aajr import Ball, Divergence, LeastValue, Mixture, Reference, Targeted, objective_scale
-from tests import dense
+from aajr.testing import dense
 
 REFERENCE = Reference(dense.inputs(), dense.inputs(4, 6, seed=2))
 OUTPUT = dense.inputs(4, 6, seed=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from aajr import Ball, UniformNoise
-from tests import dense
+from aajr.testing import dense
 
 
 def test_it_is_one_draw_and_one_pass(generator):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from aajr import Ball, Critic, Divergence, ProjectedGradientAscent, Reference, Surrogate, Targeted
-from tests import dense
+from aajr.testing import dense
 
 
 def reference(**data: torch.Tensor) -> Reference:

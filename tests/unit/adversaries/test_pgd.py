@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aajr import Ball, Divergence, MaskedGradientWarning, ProjectedGradientAscent
 from aajr._inspection import inspect
-from tests import dense
+from aajr.testing import dense
 
 COST = torch.tensor([3.0, -4.0, 0.5, 2.0, -1.0], dtype=torch.float64)
 SCALE = torch.tensor([0.5, 2.0, 1.0, 0.1, 1.0], dtype=torch.float64)

@@ -9,8 +9,7 @@ from aajr import AutoPGD, Ball, Divergence, ProjectedGradientAscent
 from aajr._inspection import inspect
 from aajr.adversaries._record import Record
 from aajr.adversaries._restarts import worse
-from tests import dense
-from tests.contracts import doubles
+from aajr.testing import dense, doubles
 
 
 def summed(output, reference):

@@ -9,7 +9,7 @@ from torch import Tensor
 from aajr import AutoPGD, Ball, Divergence, ProjectedGradientAscent, RandomSearch, Square
 from aajr.adversaries import FAB, NES, SmoothedAscent, VertexSearch, objective_scale, rows_at_once
 from aajr.certification import BlackBoxSearch
-from tests import dense
+from aajr.testing import dense
 
 BALL = Ball("linf", 0.3)
 ATTACKS = {

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from aajr import Ball, Divergence, ProjectedGradientAscent
 from aajr.geometry import Categorical
+from aajr.testing import dense
 from aajr.theory import measure_ascent
-from tests import dense
 
 BATCH, STEPS = 64, 5
 BALLS = {

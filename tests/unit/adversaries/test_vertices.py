@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aajr import AutoPGD, Ball, RandomSearch, VertexSearch
-from tests import dense
+from aajr.testing import dense
 
 EPSILON = 0.3
 

@@ -29,7 +29,7 @@ from aajr.hide_and_seek.game import HideAndSeekConfig, make_torchrl_env, observa
 from aajr.hide_and_seek.game.items import lying_teammates, observed_items
 from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.hide_and_seek.training import TrainConfig, Trainer
-from tests import dense
+from aajr.testing import dense
 
 GAME = HideAndSeekConfig(n_hiders=2, n_seekers=1, n_boxes=1, max_steps=6)
 PPO = PPOConfig(environments=4, epochs=1, minibatches=2, hidden=(8,), entropy=0.0)

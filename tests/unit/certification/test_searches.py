@@ -8,7 +8,7 @@ import torch
 from aajr import Ball, Divergence, RandomSearch
 from aajr._inspection import inspect
 from aajr.certification import BlackBoxSearch
-from tests.contracts.adversary_contract import AdversaryContract
+from aajr.testing import AdversaryContract
 from tests.unit.certification.networks import linear
 
 

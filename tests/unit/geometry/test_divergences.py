@@ -24,7 +24,8 @@ from aajr import (
     StateAdversarial,
     Targeted,
 )
-from tests import dense, exact
+from aajr.testing import dense
+from tests import exact
 
 INF = math.inf
 seeds = st.integers(0, 2**32 - 1)

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from aajr import Ball
 from aajr.geometry._lens import Lens, project_two_spheres
-from tests import dense
+from aajr.testing import dense
 
 SCALE = torch.tensor([0.5, 2.0, 1.0, 0.7], dtype=torch.float64)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aajr import Categorical, DiagonalGaussian, Euclidean
-from tests import dense
+from aajr.testing import dense
 
 every_metric = pytest.mark.parametrize("metric", dense.METRICS.values(), ids=dense.METRICS)
 

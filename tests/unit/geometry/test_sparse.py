@@ -9,7 +9,7 @@ import torch
 
 from aajr import Ball
 from aajr.geometry import Delayed, Dropped, Frozen, Quantised, Sparse
-from tests import dense
+from aajr.testing import dense
 
 SCALE = torch.tensor([0.5, 2.0, 1.0, 0.1, 1.0], dtype=torch.float64)
 MASK = torch.tensor([True, False, True, True, True])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aajr import directional_curvature
-from tests import dense
+from aajr.testing import dense
 
 
 def hessians(policy, x):

@@ -6,11 +6,13 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from aajr import directional_derivative
 from aajr.jacobian import ESTIMATORS
-from tests import dense
+from aajr.testing import dense
 
 TOLERANCES = {
     "forward_mode": 1e-12,
@@ -176,3 +178,14 @@ def test_a_piecewise_constant_policy_has_no_derivative():
 def test_bad_input_is_refused(policy, v, estimator, message):
     with pytest.raises(ValueError, match=message):
         directional_derivative(policy, torch.ones(2, 3), v, estimator)
+
+
+@pytest.mark.parametrize("estimator", TOLERANCES)
+@given(factor=st.floats(1e-3, 1e3), sign=st.sampled_from([1, -1]))
+def test_the_squared_length_is_homogeneous_in_the_direction(estimator, factor, sign):
+    """‖J (c v)‖² = c² ‖J v‖², in every metric."""
+    policy, x, v = dense.tanh_net().requires_grad_(False), dense.inputs(), dense.inputs(seed=2)
+    pairs = [directional_derivative(policy, x, w, estimator) for w in (v, sign * factor * v)]
+    for metric in dense.METRICS.values():
+        once, scaled = (metric.squared_norm(*pair) for pair in pairs)
+        torch.testing.assert_close(scaled, factor**2 * once, rtol=1e-4, atol=0)

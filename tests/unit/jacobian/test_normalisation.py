@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aajr import directional_curvature, directional_derivative
-from tests import dense
+from aajr.testing import dense
 
 WIDTH = 8
 

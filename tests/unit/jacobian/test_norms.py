@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aajr import frobenius_squared, spectral_squared
-from tests import dense
+from aajr.testing import dense
 
 
 def test_frobenius_and_spectral_norms_of_a_linear_policy(generator):

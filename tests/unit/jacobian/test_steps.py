@@ -19,7 +19,7 @@ from aajr import (
     directional_derivative,
 )
 from aajr.adversaries import UniformNoise
-from tests import dense
+from aajr.testing import dense
 
 DIFFERENCES = ("forward_difference", "central_difference")
 every_difference = pytest.mark.parametrize("estimator", DIFFERENCES)

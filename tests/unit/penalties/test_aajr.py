@@ -10,7 +10,7 @@ import torch
 from aajr import AAJR, Ball, Divergence, Minimax, ProjectedGradientAscent, RandomDirection
 from aajr._inspection import inspect
 from aajr.penalties import RunningMean
-from tests import dense
+from aajr.testing import dense
 
 
 def trajectory_of(policy, **settings):

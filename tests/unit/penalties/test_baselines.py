@@ -16,7 +16,7 @@ from aajr import (
     StateAdversarial,
     UniformNoise,
 )
-from tests import dense
+from aajr.testing import dense
 
 COST = torch.tensor([3.0, -4.0, 0.0, 1.0, 2.0], dtype=torch.float64)
 WEIGHT = dense.inputs(6, 5, seed=4)

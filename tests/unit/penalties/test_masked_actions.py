@@ -22,7 +22,7 @@ from aajr import (
     diagnose,
 )
 from aajr.jacobian import ESTIMATORS
-from tests import dense
+from aajr.testing import dense
 
 ALLOWED = [0, 1, 3, 4]
 MASK = torch.tensor([True, True, False, True, True, False])

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from aajr import Ball, ProjectedGradientAscent
+from aajr.testing import dense
 from aajr.theory import anisotropic_policy, membership, top_singular
-from tests import dense
 
 
 def first_output(output, reference):

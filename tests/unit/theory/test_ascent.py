@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from aajr import Ball, ProjectedGradientAscent
+from aajr.testing import dense
 from aajr.theory import loss_of, measure_ascent
-from tests import dense
 
 
 def task(output, reference):

@@ -11,9 +11,9 @@ from torch import nn
 from aajr import directional_curvature, theory
 from aajr.adversaries import Critic, Divergence, Surrogate, Targeted
 from aajr.geometry import Categorical, DiagonalGaussian, Euclidean, Metric
+from aajr.testing import dense
 from aajr.theory import Constants
 from aajr.trajectory import Reference
-from tests import dense
 
 RADIUS = 0.7
 CASES = [*dense.METRICS.values()]

@@ -9,7 +9,7 @@ from aajr import Ball, Trajectory
 from aajr._errors import ContractError
 from aajr.adversaries import StructuredAdversary, SubsetSearch
 from aajr.geometry import Delayed, Dropped, Frozen, Quantised, Sparse
-from tests import dense
+from aajr.testing import dense
 
 
 class Cheat(StructuredAdversary):

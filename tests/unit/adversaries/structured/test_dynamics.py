@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 
 from aajr import Ball
 from aajr.adversaries import Dynamics, ThroughDynamics
-from tests import dense
+from aajr.testing import dense
 
 HORIZON, SIZE = 5, 3
 

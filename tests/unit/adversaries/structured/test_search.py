@@ -10,7 +10,7 @@ import torch
 from aajr import Ball
 from aajr.adversaries import CoordinateAscent, SparseAscent, SubsetSearch
 from aajr.geometry import Delayed, Dropped, Frozen, Quantised, Sparse
-from tests import dense
+from aajr.testing import dense
 
 GROUPS = torch.tensor([0, 0, 1, 2, -1])
 

@@ -20,7 +20,7 @@ from aajr.adversaries import (
     TemporallyCoupled,
 )
 from aajr.geometry import Dropped
-from tests import dense
+from aajr.testing import dense
 
 
 def total(output, reference):

@@ -1,9 +1,10 @@
-"""What every adversary must do. Inherit and write :meth:`make`; the suite comes along."""
+"""What every adversary must do."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,8 +12,7 @@ from torch import Tensor
 
 from aajr import Adversary, Ball, Trajectory
 from aajr.geometry import ThreatSet
-from tests import dense
-from tests.contracts import doubles
+from aajr.testing import dense, doubles
 
 SCALE = torch.tensor([0.5, 2.0, 1.0, 1e-3, 1.0], dtype=torch.float64)
 MASK = torch.tensor([True, False, True, True, True])
@@ -34,7 +34,12 @@ def attack(
     adversary: Adversary, policy: Callable[[Tensor], Tensor], x: Tensor, seed: int = 0
 ) -> Trajectory:
     """One call with a fresh generator."""
-    return adversary(policy, x, torch.Generator().manual_seed(seed))
+    return adversary(policy, x, seeded(seed))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    """A fresh generator."""
+    return torch.Generator().manual_seed(seed)
 
 
 def tensors(trajectory: Trajectory) -> list[Tensor]:
@@ -44,18 +49,28 @@ def tensors(trajectory: Trajectory) -> list[Tensor]:
 
 def norm_ball(threat: ThreatSet) -> Ball:
     """The ball that holds a threat set."""
-    return threat if isinstance(threat, Ball) else threat.ball
+    return threat if isinstance(threat, Ball) else cast(Any, threat).ball
 
 
 class AdversaryContract:
-    """Suite of an adversary."""
+    """What every adversary must do: a subclass named ``Test...`` writes :meth:`make`.
+
+    An adversary on a set that is no norm ball replaces the tests that read a ball's own budget.
+
+    Example:
+        >>> from aajr import ProjectedGradientAscent
+        >>> class TestAscent(AdversaryContract):
+        ...     def make(self, ball: Ball) -> Adversary:
+        ...         return ProjectedGradientAscent(ball)
+    """
 
     def make(self, ball: Ball) -> Adversary:
-        """The adversary under test on a ball."""
-        raise NotImplementedError
+        """The adversary under test, on one of the suite's balls."""
+        raise NotImplementedError("write make(self, ball), which returns your adversary")
 
     @every_ball
-    def test_points_are_inside_ball_box_and_mask(self, ball):
+    def test_points_are_inside_ball_box_and_mask(self, ball: Ball) -> None:
+        """Every point is in the ball and in the box, and protected features stay as they are."""
         x = clean()
         trajectory = attack(self.make(ball), dense.tanh_net(), x)
         allowed = ball.attackable(x)
@@ -65,7 +80,8 @@ class AdversaryContract:
             if ball.low is not None:
                 assert bool((point.abs() <= 1 + 1e-12).all())
 
-    def test_the_trajectory_is_complete(self):
+    def test_the_trajectory_is_complete(self) -> None:
+        """Shapes and dtypes are right, it starts at x, and nothing hangs on a graph."""
         x = clean()
         trajectory = attack(self.make(BALLS["l2"]), dense.tanh_net(), x)
         steps = len(trajectory.gradients)
@@ -79,13 +95,15 @@ class AdversaryContract:
         assert all(t.dtype == x.dtype for t in tensors(trajectory))
         assert not any(t.requires_grad for t in tensors(trajectory))
 
-    def test_passes_are_counted(self):
+    def test_passes_are_counted(self) -> None:
+        """The passes it reports are those that the policy saw."""
         policy = doubles.CountingPolicy()
         trajectory = attack(self.make(BALLS["l2"]), policy, clean())
         counted = trajectory.forward_passes + trajectory.curvature_passes
         assert counted == policy.rows / dense.BATCH
 
-    def test_only_the_generator_decides(self):
+    def test_only_the_generator_decides(self) -> None:
+        """The same generator gives the same points under any global seed."""
         adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
         results = []
         for global_seed in (1, 2):
@@ -93,13 +111,15 @@ class AdversaryContract:
             results.append(tensors(attack(adversary, policy, clean())))
         assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
-    def test_the_global_random_state_is_left_alone(self):
+    def test_the_global_random_state_is_left_alone(self) -> None:
+        """It draws from the given generator alone."""
         policy = dense.tanh_net()
         before = torch.get_rng_state()
         attack(self.make(BALLS["linf"]), policy, clean())
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_rows_do_not_see_one_another(self):
+    def test_rows_do_not_see_one_another(self) -> None:
+        """Other rows in the batch change nothing for a row."""
         adversary, policy, x = self.make(BALLS["linf"]), dense.tanh_net(), clean()
         others = torch.cat([x[:1], dense.inputs(3, dense.INPUTS, seed=5)])
         for one, two in zip(
@@ -110,7 +130,8 @@ class AdversaryContract:
             batch_dim = one.ndim - (2 if one.shape[-1] == dense.INPUTS else 1)
             torch.testing.assert_close(one.select(batch_dim, 0), two.select(batch_dim, 0))
 
-    def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch):
+    def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the same noise, a row alone takes the path that it takes in a batch."""
         adversary, policy, x = self.make(BALLS["l2"]), dense.tanh_net(), clean()
         doubles.identical_noise(monkeypatch)
         whole = attack(adversary, policy, x)
@@ -120,27 +141,44 @@ class AdversaryContract:
             for one, two in zip(tensors(alone), tensors(rows), strict=True):
                 torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
-    def test_the_gradients_of_the_parameters_are_untouched(self):
+    def test_rows_in_another_order_take_the_same_paths(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the same noise, permuted inputs give the permuted trajectory."""
+        adversary, policy, x = self.make(BALLS["linf"]), dense.tanh_net(), clean()
+        doubles.identical_noise(monkeypatch)
+        order = torch.tensor([2, 0, 3, 1])
+        permuted = tensors(attack(adversary, policy, x[order]))
+        whole = tensors(attack(adversary, policy, x).rows(order))
+        for one, two in zip(permuted, whole, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+
+    def test_the_gradients_of_the_parameters_are_untouched(self) -> None:
+        """``.grad`` and ``requires_grad`` of the parameters are left alone."""
         policy = dense.tanh_net()
-        policy[0].weight.grad = torch.ones_like(policy[0].weight)
+        first, last = doubles.linear(policy, 0), doubles.linear(policy, 2)
+        first.weight.grad = torch.ones_like(first.weight)
         attack(self.make(BALLS["l2"]), policy, clean())
-        assert bool((policy[0].weight.grad == 1).all())
-        assert policy[2].weight.grad is None
+        assert bool((first.weight.grad == 1).all())
+        assert last.weight.grad is None
         assert all(p.requires_grad for p in policy.parameters())
 
-    def test_dropout_and_batch_statistics_do_not_disturb(self):
+    def test_dropout_and_batch_statistics_do_not_disturb(self) -> None:
+        """The policy is attacked in evaluation mode and left in its own."""
         net = dense.tanh_net()
         policy = doubles.with_dropout(net)
-        mean = policy[1].running_mean.clone()
+        norm = cast(Any, policy[1])
+        mean = norm.running_mean.clone()
         noisy = attack(self.make(BALLS["l2"]), policy, clean())
         plain = attack(self.make(BALLS["l2"]), net, clean())
         for one, two in zip(tensors(noisy), tensors(plain), strict=True):
             torch.testing.assert_close(one, two)
-        assert torch.equal(policy[1].running_mean, mean)
+        assert torch.equal(norm.running_mean, mean)
         assert all(doubles.modes(policy))
 
     @pytest.mark.parametrize("calls", [0, 1])
-    def test_modes_are_restored_after_an_error(self, calls):
+    def test_modes_are_restored_after_an_error(self, calls: int) -> None:
+        """The modes come back even where the policy raises."""
         policy = doubles.FailingPolicy(calls)
         policy.net[1].eval()
         before = doubles.modes(policy)
@@ -148,25 +186,28 @@ class AdversaryContract:
             attack(self.make(BALLS["l2"]), policy, clean())
         assert doubles.modes(policy) == before
 
-    def test_it_works_where_gradients_are_off(self):
+    def test_it_works_where_gradients_are_off(self) -> None:
+        """``torch.no_grad()`` around it changes nothing."""
         adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
         with torch.no_grad():
             off = tensors(attack(adversary, policy, clean()))
         on = tensors(attack(adversary, policy, clean()))
         assert all(torch.equal(a, b) for a, b in zip(off, on, strict=True))
 
-    def test_it_leaves_the_input_alone(self):
+    def test_it_leaves_the_input_alone(self) -> None:
+        """Neither x nor its gradient is written to."""
         x = clean().requires_grad_()
         before = x.detach().clone()
         attack(self.make(BALLS["l2"]), dense.tanh_net(), x)
         assert torch.equal(x.detach(), before)
         assert x.grad is None
 
-    def test_a_ball_of_radius_zero_changes_nothing(self):
+    def test_a_ball_of_radius_zero_changes_nothing(self) -> None:
+        """With ε = 0 the worst point is x."""
         trajectory = attack(self.make(Ball("l2", 0.0)), dense.tanh_net(), clean())
         assert torch.equal(trajectory.worst, clean())
 
-    def test_large_inputs_of_small_scale_are_no_error(self):
+    def test_large_inputs_of_small_scale_are_no_error(self) -> None:
         """x + δ - x rounds by far more than ε s here, which is not the adversary's fault."""
         ball = Ball("linf", 0.1, scale=torch.full((5,), 1e-2))
         x = dense.inputs(dtype=torch.float32) + 1000
@@ -175,7 +216,7 @@ class AdversaryContract:
     @pytest.mark.filterwarnings("ignore::aajr.ResolutionWarning")
     @pytest.mark.parametrize("norm", ["l2", "linf"])
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-    def test_the_promise_holds_to_the_last_bit(self, norm, dtype):
+    def test_the_promise_holds_to_the_last_bit(self, norm: Any, dtype: torch.dtype) -> None:
         """‖(x + δ) - x‖ of the rounded x + δ, and the box, computed exactly."""
         scale = torch.tensor([1.0, 1.0, 0.3, 2.0, 300.0])
         box = torch.tensor([0.4, 2e3, 1.1, 1e-3, 2e4])
@@ -193,7 +234,8 @@ class AdversaryContract:
             assert bool(((point.abs() <= box.double()) | (point == exact[2])).all())
 
     @pytest.mark.parametrize("event_dims", [1, 2])
-    def test_agents_have_their_own_ball_or_one_for_the_team(self, event_dims):
+    def test_agents_have_their_own_ball_or_one_for_the_team(self, event_dims: int) -> None:
+        """A coalition moves its own members alone."""
         flat, x = dense.tanh_net(6, 4), dense.inputs(3, 2, 3)
         coalition = torch.tensor([[True, True], [True, False], [False, True]])
         ball = Ball("l2", 0.3, coalition=coalition, event_dims=event_dims)
@@ -212,9 +254,10 @@ class AdversaryContract:
             ([[0.0] * 5], "x is a list; give a torch.Tensor"),
         ],
     )
-    def test_bad_inputs_are_refused(self, x, message, generator):
+    def test_bad_inputs_are_refused(self, x: Any, message: str) -> None:
+        """NaN, whole numbers, empty batches and lists are a ValueError."""
         with pytest.raises(ValueError, match=message):
-            self.make(BALLS["l2"])(dense.tanh_net(), x, generator)
+            self.make(BALLS["l2"])(dense.tanh_net(), x, seeded())
 
     @pytest.mark.parametrize(
         ("policy", "message"),
@@ -225,17 +268,20 @@ class AdversaryContract:
             (lambda x: (x, x), "the policy returned a tuple; wrap it to return one tensor"),
         ],
     )
-    def test_bad_policies_are_refused(self, policy, message, generator):
+    def test_bad_policies_are_refused(self, policy: Any, message: str) -> None:
+        """NaN, a lost batch dimension and tuples are a ValueError."""
         with pytest.raises(ValueError, match=message):
-            self.make(BALLS["l2"])(policy, clean(), generator)
+            self.make(BALLS["l2"])(policy, clean(), seeded())
 
-    def test_bad_data_are_refused(self, generator):
+    def test_bad_data_are_refused(self) -> None:
+        """Data that are no tensors with a row per sample are a ValueError."""
         adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
         with pytest.raises(ValueError, match=r"data\['action'\] has shape \(3,\); its first dim"):
-            adversary(policy, clean(), generator, {"action": torch.zeros(3)})
+            adversary(policy, clean(), seeded(), {"action": torch.zeros(3)})
         with pytest.raises(ValueError, match=r"data\['action'\] is a list; give a tensor"):
-            adversary(policy, clean(), generator, {"action": [0] * 4})
+            adversary(policy, clean(), seeded(), {"action": [0] * 4})  # type: ignore[dict-item]
 
-    def test_a_missing_generator_is_refused(self):
+    def test_a_missing_generator_is_refused(self) -> None:
+        """The generator is never optional."""
         with pytest.raises(ValueError, match=r"generator is a NoneType; give torch\.Generator"):
-            self.make(BALLS["l2"])(dense.tanh_net(), clean(), None)
+            self.make(BALLS["l2"])(dense.tanh_net(), clean(), None)  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ def factor_matrix(metric: Metric, u: Tensor) -> Tensor:
         size = u.shape[-1] // 2
         inverse = (-u[:, size:]).exp()
         return torch.diag_embed(torch.cat([inverse, torch.full_like(inverse, 2**0.5)], -1))
-    heads = metric.heads or (u.shape[-1],)
+    heads = _heads(metric, u)
     blocks, start = torch.zeros(*u.shape, u.shape[-1], dtype=u.dtype), 0
     for size in heads:
         part = slice(start, start + size)
@@ -68,6 +68,10 @@ def factor_matrix(metric: Metric, u: Tensor) -> Tensor:
         blocks = blocks + nn.functional.pad(block, padding)
         start += size
     return blocks
+
+
+def _heads(metric: Metric, u: Tensor) -> tuple[int, ...]:
+    return (isinstance(metric, Categorical) and metric.heads) or (u.shape[-1],)
 
 
 def metric_matrix(metric: Metric, u: Tensor) -> Tensor:
@@ -88,13 +92,13 @@ def divergence(metric: Metric, u: Tensor, w: Tensor) -> Tensor:
         return ((u - w) ** 2).sum(-1) / 2
     if isinstance(metric, DiagonalGaussian):
         size = u.shape[-1] // 2
-        first, second = (
+        normals = [
             torch.distributions.Normal(t[..., :size], t[..., size:].exp(), validate_args=False)
             for t in (u, w)
-        )
-        return torch.distributions.kl_divergence(first, second).sum(-1)
+        ]
+        return torch.distributions.kl_divergence(*normals).sum(-1)
     total, start = u.new_zeros(u.shape[:-1]), 0
-    for size in metric.heads or (u.shape[-1],):
+    for size in _heads(metric, u):
         first, second = (
             torch.distributions.Categorical(
                 logits=t[..., start : start + size], validate_args=False

@@ -1,14 +1,16 @@
-"""Stand-ins that the contracts share."""
+"""Policies that count, fail or disturb, and noise that is the same for every row."""
 
 from __future__ import annotations
 
 import math
+from typing import cast
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from aajr._inspection import inspect
-from tests import dense
+from aajr.testing import dense
 
 
 class FailingPolicy(nn.Module):
@@ -20,10 +22,11 @@ class FailingPolicy(nn.Module):
         self.calls = calls
 
     def forward(self, x: Tensor) -> Tensor:
+        """The network's output, or RuntimeError."""
         self.calls -= 1
         if self.calls < 0:
             raise RuntimeError("out of calls")
-        return self.net(x)
+        return cast(Tensor, self.net(x))
 
 
 class CountingPolicy(nn.Module):
@@ -37,14 +40,19 @@ class CountingPolicy(nn.Module):
         self.rows = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """The network's output."""
         self.rows += len(x)
-        return self.net(x)
+        return cast(Tensor, self.net(x))
+
+
+def linear(net: nn.Sequential, index: int) -> nn.Linear:
+    """A linear layer of a network."""
+    return cast(nn.Linear, net[index])
 
 
 def with_dropout(net: nn.Sequential) -> nn.Sequential:
     """The same network with dropout and batch statistics, which matter in training mode only."""
-    width = net[0].out_features
-    norm = nn.BatchNorm1d(width, affine=False, eps=0.0).double()
+    norm = nn.BatchNorm1d(linear(net, 0).out_features, affine=False, eps=0.0).double()
     return nn.Sequential(net[0], norm, net[1], nn.Dropout(0.5), net[2]).train()
 
 
@@ -53,15 +61,19 @@ def modes(policy: nn.Module) -> list[bool]:
     return [module.training for module in policy.modules()]
 
 
-def identical_noise(monkeypatch) -> None:
+def identical_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every row the same noise, so that a row's value cannot depend on the batch."""
     randn = torch.randn
 
-    def normal(size, *, generator, device, dtype):
+    def normal(
+        size: tuple[int, ...], *, generator: torch.Generator, device: object, dtype: torch.dtype
+    ) -> Tensor:
         base = randn(size[-1], generator=torch.Generator().manual_seed(11), dtype=torch.float64)
         return base.to(dtype).expand(size).clone()
 
-    def uniform(size, *, generator, device, dtype):
+    def uniform(
+        size: tuple[int, ...], *, generator: torch.Generator, device: object, dtype: torch.dtype
+    ) -> Tensor:
         return torch.full(size, math.sqrt(0.5), dtype=dtype)
 
     monkeypatch.setattr(torch, "randn", normal)

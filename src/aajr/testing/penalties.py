@@ -1,4 +1,4 @@
-"""What every penalty must do. Inherit and write :meth:`make`; the suite comes along."""
+"""What every penalty must do."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aajr import Ball, Divergence, Penalty, ProjectedGradientAscent, Trajectory
-from tests import dense
-from tests.contracts import doubles
+from aajr import Ball, Divergence, Metric, Penalty, ProjectedGradientAscent, Trajectory
+from aajr.testing import dense, doubles
 
 every_metric = pytest.mark.parametrize("metric", dense.METRICS.values(), ids=dense.METRICS)
 
@@ -33,19 +32,30 @@ def value_of(
 
 
 class PenaltyContract:
-    """Suite of a penalty."""
+    """What every penalty must do: a subclass named ``Test...`` writes :meth:`make`.
 
-    #: what the penalty gives where the policy is constant, at most
+    Attributes:
+        zero: what the penalty gives where the policy is constant, at most.
+        gradient_of_value: whether its gradient is that of its value; not so if it holds an inner
+            search constant.
+
+    Example:
+        >>> from aajr import AAJR
+        >>> class TestAlongTheStep(PenaltyContract):
+        ...     def make(self, **common) -> Penalty:
+        ...         return AAJR(direction="step", **common)
+    """
+
     zero: float = 0.0
-    #: whether its gradient is that of its value; not so if it holds an inner search constant
     gradient_of_value: bool = True
 
     def make(self, **common: Any) -> Penalty:
         """The penalty under test with ``metric``, ``fraction`` or ``interval`` as given."""
-        raise NotImplementedError
+        raise NotImplementedError("write make(self, **common), which returns your penalty")
 
     @every_metric
-    def test_it_is_a_positive_scalar_with_a_gradient(self, metric):
+    def test_it_is_a_positive_scalar_with_a_gradient(self, metric: Metric) -> None:
+        """A curved policy has a price, and the price a gradient."""
         policy = dense.tanh_net()
         value = value_of(self.make(metric=metric), policy, trajectory_of(policy))
         assert value.shape == ()
@@ -56,7 +66,8 @@ class PenaltyContract:
         assert float(gradient.norm()) > 1e-6
 
     @every_metric
-    def test_its_gradient_is_the_slope_of_its_value(self, metric):
+    def test_its_gradient_is_the_slope_of_its_value(self, metric: Metric) -> None:
+        """The parameters' gradient is the slope of central differences."""
         if not self.gradient_of_value:
             pytest.skip("an inner search is held constant")
         policy = dense.tanh_net()
@@ -76,16 +87,19 @@ class PenaltyContract:
         slope = (moved(1e-4) - moved(-1e-4)) / 2e-4
         torch.testing.assert_close(slope, gradient @ direction, rtol=1e-4, atol=1e-6)
 
-    def test_a_constant_policy_costs_nothing(self):
+    def test_a_constant_policy_costs_nothing(self) -> None:
+        """Where J = 0, value and gradient are finite and the value is ``zero`` at most."""
         policy = dense.tanh_net()
         trajectory = trajectory_of(policy)
-        nn.init.zeros_(policy[2].weight)
+        nn.init.zeros_(doubles.linear(policy, 2).weight)
         value = value_of(self.make(), policy, trajectory)
         assert float(value.detach()) <= self.zero
         assert bool(dense.parameter_gradient(value, policy).isfinite().all())
 
     @every_metric
-    def test_a_fraction_of_the_rows_is_unbiased(self, metric, monkeypatch):
+    def test_a_fraction_of_the_rows_is_unbiased(
+        self, metric: Metric, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The mean over all pairs out of four rows is the mean over the rows."""
         policy = dense.tanh_net()
         trajectory = trajectory_of(policy)
@@ -100,12 +114,14 @@ class PenaltyContract:
         assert len({float(half.detach()) for half in halves}) == math.comb(dense.BATCH, 2)
         dense.assert_matches(torch.stack(halves).mean(), full, policy, tolerance=1e-7)
 
-    def test_a_tiny_fraction_still_takes_a_row(self):
+    def test_a_tiny_fraction_still_takes_a_row(self) -> None:
+        """A fraction never rounds to no row."""
         policy = dense.tanh_net()
         value = value_of(self.make(fraction=1e-3), policy, trajectory_of(policy))
         assert float(value.detach()) > 0
 
-    def test_an_interval_is_unbiased(self):
+    def test_an_interval_is_unbiased(self) -> None:
+        """Updates left out are made good by those that count."""
         policy = dense.tanh_net()
         trajectory = trajectory_of(policy)
         every = value_of(self.make(interval=1), policy, trajectory).detach()
@@ -116,7 +132,8 @@ class PenaltyContract:
         torch.testing.assert_close(torch.stack(values).sum(), 6 * every)
         assert [float(v) > 0 for v in values] == [True, False, False] * 2
 
-    def test_rows_do_not_see_one_another(self):
+    def test_rows_do_not_see_one_another(self) -> None:
+        """Other rows in the batch change nothing for a row."""
         policy = dense.tanh_net()
         first = dense.inputs()
         second = torch.cat([first[:1], dense.inputs(3, dense.INPUTS, seed=5)])
@@ -129,17 +146,29 @@ class PenaltyContract:
         assert values[0].shape == (dense.BATCH,)
         torch.testing.assert_close(values[0][0], values[1][0], rtol=1e-9, atol=0)
 
-    def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch, generator):
+    def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the same noise, a row alone costs what it costs in a batch."""
         policy = dense.tanh_net()
         trajectory = trajectory_of(policy)
         doubles.identical_noise(monkeypatch)
-        whole = self.make(fraction=1.0).per_sample(policy, trajectory, generator)
+        whole = self.make(fraction=1.0).per_sample(policy, trajectory, torch.Generator())
         for row in range(dense.BATCH):
             part = trajectory.rows(torch.tensor([row]))
-            alone = self.make(fraction=1.0).per_sample(policy, part, generator)
+            alone = self.make(fraction=1.0).per_sample(policy, part, torch.Generator())
             torch.testing.assert_close(alone, whole[row : row + 1], rtol=1e-6, atol=0)
 
-    def test_only_the_generator_decides(self):
+    def test_rows_in_another_order_cost_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the same noise, a permuted trajectory gives the permuted costs."""
+        policy = dense.tanh_net()
+        trajectory, penalty = trajectory_of(policy), self.make(fraction=1.0)
+        doubles.identical_noise(monkeypatch)
+        order = torch.tensor([2, 0, 3, 1])
+        whole = penalty.per_sample(policy, trajectory, torch.Generator())
+        permuted = penalty.per_sample(policy, trajectory.rows(order), torch.Generator())
+        torch.testing.assert_close(permuted, whole[order], rtol=1e-6, atol=0)
+
+    def test_only_the_generator_decides(self) -> None:
+        """The same generator gives the same value under any global seed."""
         policy = dense.tanh_net()
         trajectory, values = trajectory_of(policy), []
         for global_seed in (1, 2):
@@ -149,14 +178,17 @@ class PenaltyContract:
             assert torch.equal(torch.get_rng_state(), before)
         assert torch.equal(*values)
 
-    def test_the_gradients_of_the_parameters_are_untouched(self):
+    def test_the_gradients_of_the_parameters_are_untouched(self) -> None:
+        """``.grad`` of the parameters is left alone."""
         policy = dense.tanh_net()
-        policy[0].weight.grad = torch.ones_like(policy[0].weight)
+        first, last = doubles.linear(policy, 0), doubles.linear(policy, 2)
+        first.weight.grad = torch.ones_like(first.weight)
         value_of(self.make(), policy, trajectory_of(policy))
-        assert bool((policy[0].weight.grad == 1).all())
-        assert policy[2].weight.grad is None
+        assert bool((first.weight.grad == 1).all())
+        assert last.weight.grad is None
 
-    def test_dropout_and_batch_statistics_do_not_disturb(self):
+    def test_dropout_and_batch_statistics_do_not_disturb(self) -> None:
+        """The policy is penalised in evaluation mode and left in its own."""
         net = dense.tanh_net()
         policy = doubles.with_dropout(net)
         trajectory = trajectory_of(net)
@@ -164,7 +196,8 @@ class PenaltyContract:
         torch.testing.assert_close(noisy, value_of(self.make(), net, trajectory))
         assert all(doubles.modes(policy))
 
-    def test_modes_are_restored_after_an_error(self):
+    def test_modes_are_restored_after_an_error(self) -> None:
+        """The modes come back even where the policy raises."""
         policy = doubles.FailingPolicy(0)
         policy.net[1].eval()
         before = doubles.modes(policy)
@@ -172,7 +205,8 @@ class PenaltyContract:
             value_of(self.make(), policy, trajectory_of(policy.net))
         assert doubles.modes(policy) == before
 
-    def test_agents_and_features(self):
+    def test_agents_and_features(self) -> None:
+        """A sample may be a team of agents with features."""
         flat = dense.tanh_net(6, 6)
         policy = nn.Sequential(nn.Flatten(1), flat, nn.Unflatten(1, (2, 3)))
         attack = ProjectedGradientAscent(Ball("l2", 0.5, event_dims=2))
@@ -180,7 +214,8 @@ class PenaltyContract:
         trajectory = attack(policy, dense.inputs(4, 2, 3), torch.Generator().manual_seed(0), data)
         assert float(value_of(self.make(), policy, trajectory).detach()) > 0
 
-    def test_float32_agrees_with_float64(self, monkeypatch):
+    def test_float32_agrees_with_float64(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Single precision is good for three digits."""
         values = []
         policies = {dtype: dense.tanh_net(dtype=dtype) for dtype in (torch.float32, torch.float64)}
         places = {dtype: dense.inputs(dtype=dtype) for dtype in policies}
@@ -206,14 +241,16 @@ class PenaltyContract:
             ({"metric": "fisher"}, "metric='fisher' is no Metric; give for instance aajr.Euclid"),
         ],
     )
-    def test_bad_settings_are_refused(self, common, message):
+    def test_bad_settings_are_refused(self, common: dict[str, Any], message: str) -> None:
+        """Settings out of range are a ValueError that names them."""
         with pytest.raises(ValueError, match=message):
             self.make(**common)
 
-    def test_a_missing_generator_is_refused(self):
+    def test_a_missing_generator_is_refused(self) -> None:
+        """The generator is never optional."""
         policy = dense.tanh_net()
         with pytest.raises(ValueError, match="generator is a NoneType"):
-            self.make()(policy, trajectory_of(policy), None)
+            self.make()(policy, trajectory_of(policy), None)  # type: ignore[arg-type]
 
 
 def weighted_output(output: Tensor, reference: Any) -> Tensor:
