@@ -10,10 +10,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from aajr.report import wording
-from aajr.report.tables import markdown
 from aajr.studies.comparison.analysis import Analysis, analyse
 from aajr.studies.comparison.records import Results, read_results
-from aajr.studies.comparison.tables import paragraphs, success_sheet
+from aajr.studies.comparison.tables import paragraphs, success_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -32,7 +31,7 @@ def section(path: str, title: str) -> str:
 def comparison(path: str) -> str:
     """Success of the methods, and what the comparison says in words."""
     results, analysis = _compared(path)
-    parts = ["#" + markdown(success_sheet(results, analysis)).rstrip()]
+    parts = ["#" + success_table(results, analysis).markdown().rstrip()]
     for title, sentences in paragraphs(analysis):
         parts.append(f"**{title}.**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     return "\n\n".join(parts)
@@ -55,7 +54,7 @@ def headline() -> str:
     radii = [radius for radius in analysis.radii if radius in (0.1, 0.2, 0.3)]
     rows = [
         [
-            wording.title(one.method),
+            wording.method_title(one.method),
             *(_percent(asdict(one.worst[radius])) for radius in (0.0, *radii)),
             f"{one.average('diagnostics', 'stable_rank'):.1f}",
         ]

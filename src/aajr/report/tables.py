@@ -1,4 +1,4 @@
-"""A table without a medium, and its forms for the terminal and for Markdown."""
+"""Table data, and its forms for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.console import JustifyMethod
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A table without a medium.
+class Table:
+    """Table data, which is shown in the terminal, in Markdown and on a page.
 
     Attributes:
         title: heading.
@@ -28,41 +28,43 @@ class Sheet:
     notes: tuple[str, ...] = ()
     rules: tuple[int, ...] = ()
 
+    def rich(self) -> RichTable:
+        """The table for a terminal, without its notes."""
+        table = RichTable(
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE,
+            padding=(0, 1),
+        )
+        for index, name in enumerate(self.columns):
+            # the names may wrap but not vanish on a narrow terminal
+            least = None if index else 16
+            side: JustifyMethod = "right" if index else "left"
+            table.add_column(name, justify=side, no_wrap=index > 0, min_width=least)
+        for index, row in enumerate(self.rows):
+            if index in self.rules:
+                table.add_section()
+            table.add_row(*map(_cell, row))
+        return table
 
-def rich_table(sheet: Sheet) -> Table:
-    """The sheet for a terminal."""
-    table = Table(
-        title=sheet.title, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1)
-    )
-    for index, name in enumerate(sheet.columns):
-        # the names may wrap but not vanish on a narrow terminal
-        least = None if index else 16
-        side: JustifyMethod = "right" if index else "left"
-        table.add_column(name, justify=side, no_wrap=index > 0, min_width=least)
-    for index, row in enumerate(sheet.rows):
-        if index in sheet.rules:
-            table.add_section()
-        table.add_row(*(_cell(cell) for cell in row))
-    return table
+    def markdown(self) -> str:
+        """The table as a section of a Markdown file, with its notes.
 
-
-def markdown(sheet: Sheet) -> str:
-    """The sheet as a section with a Markdown table and its notes.
-
-    Example:
-        >>> print(markdown(Sheet("Heights", ("name", "metres"), (("Ada", "1.6"),))))
-        ## Heights
-        <BLANKLINE>
-        | name | metres |
-        |---|---:|
-        | Ada | 1.6 |
-        <BLANKLINE>
-    """
-    ruler = "|---|" + "---:|" * (len(sheet.columns) - 1)
-    lines = [f"## {sheet.title}", "", _line(sheet.columns), ruler, *map(_line, sheet.rows), ""]
-    for note in sheet.notes:
-        lines += [note, ""]
-    return "\n".join(lines)
+        Example:
+            >>> print(Table("Heights", ("name", "metres"), (("Ada", "1.6"),)).markdown())
+            ## Heights
+            <BLANKLINE>
+            | name | metres |
+            |---|---:|
+            | Ada | 1.6 |
+            <BLANKLINE>
+        """
+        ruler = "|---|" + "---:|" * (len(self.columns) - 1)
+        lines = [f"## {self.title}", "", _line(self.columns), ruler, *map(_line, self.rows), ""]
+        for note in self.notes:
+            lines += [note, ""]
+        return "\n".join(lines)
 
 
 def _line(cells: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ MISSING = "–"
 NAMES = {"aajr": "AAJR", "sa": "SA", "ernie": "ERNIE"}
 
 
-def title(name: str) -> str:
+def method_title(name: str) -> str:
     """Name of a method as it is printed: ``aajr_gradient`` becomes ``AAJR gradient``."""
     head, *rest = name.split("_")
     return " ".join([NAMES.get(head, head), *rest])
@@ -23,13 +23,13 @@ def percent(value: float | None) -> str:
     return MISSING if value is None else f"{100 * value:.0f}"
 
 
-def points(value: float) -> str:
+def in_points(value: float) -> str:
     """A difference of shares in points with one decimal and its sign."""
     text = f"{100 * value:+.1f}"
     return "0.0" if float(text) == 0 else text.replace("-", "−")
 
 
-def ends(interval: Interval | None) -> str:
+def interval_ends(interval: Interval | None) -> str:
     """The interval of a share in per cent, such as ``55–66``; empty if it was not estimated."""
     if interval is None or interval.low is None or interval.high is None:
         return ""
@@ -41,9 +41,17 @@ def difference(interval: Interval | None, between: str = " ") -> str:
     if interval is None:
         return MISSING
     if interval.low is None or interval.high is None:
-        return f"{points(interval.estimate)}{between}[not estimated]"
-    low, high = points(interval.low), points(interval.high)
-    return f"{points(interval.estimate)}{between}[{low}, {high}]"
+        return f"{in_points(interval.estimate)}{between}[not estimated]"
+    low, high = in_points(interval.low), in_points(interval.high)
+    return f"{in_points(interval.estimate)}{between}[{low}, {high}]"
+
+
+def with_interval(interval: Interval, form: str, between: str = " to ") -> str:
+    """A figure and its interval, each in a format such as ``{:.2f}``: ``0.61 (0.55 to 0.66)``."""
+    text = form.format(interval.estimate)
+    if interval.low is None or interval.high is None:
+        return text
+    return f"{text} ({form.format(interval.low)}{between}{form.format(interval.high)})"
 
 
 def plural(count: int, noun: str) -> str:

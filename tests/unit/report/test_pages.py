@@ -8,7 +8,7 @@ import pytest
 
 import aajr
 from aajr.report import pages
-from aajr.report.tables import Sheet
+from aajr.report.tables import Table
 
 HOSTILE = "<script>\"'&"
 PACKAGE = Path(aajr.__file__).parent
@@ -30,10 +30,10 @@ def test_what_is_not_given_is_an_error():
 
 
 def test_a_table_escapes_every_part():
-    sheet = Sheet(
+    table = Table(
         HOSTILE, (HOSTILE, f"a\n{HOSTILE}"), ((HOSTILE, f"1\n{HOSTILE}"),), (HOSTILE,), (0,)
     )
-    html = macros().table(sheet)
+    html = macros().table(table)
     assert html.count("&lt;script&gt;&#34;&#39;&amp;") == 6
     assert "script>" not in html
     assert f"<td>1<br><small>{'&lt;script&gt;&#34;&#39;&amp;'}</small></td>" in html

@@ -25,7 +25,7 @@ def replay_section(replay: Replay) -> Markup:
     return render(
         "hide_and_seek/replay/replay.html",
         replay=replay,
-        methods={wording.title(m): [e for e in episodes if e.method == m] for m in methods},
+        methods={wording.method_title(m): [e for e in episodes if e.method == m] for m in methods},
         attacked=[episode for episode in episodes if episode.attack != "none"],
         views={episode.attack: episode.epsilon for episode in episodes},
         colours=json.dumps(COLOURS),

@@ -76,7 +76,7 @@ def _heat_panel(axis: Any, summary: Summary, attacks: list[str], radii: list[flo
         axis.annotate(
             f"{value:.0f}", (column, row), ha="center", va="center", color=colour, fontsize=8
         )
-    axis.set_title(wording.title(summary.method))
+    axis.set_title(wording.method_title(summary.method))
     axis.set_xticks(range(len(radii)), [f"{radius:g}" for radius in radii])
     axis.set_yticks(range(len(attacks)), attacks)
     axis.tick_params(labelbottom=True, labelleft=True)
@@ -134,5 +134,5 @@ def _course(axis: Any, summary: Summary, name: str) -> None:
         marker=marker,
         markersize=4,
         markevery=max(1, length // 8),
-        label=wording.title(summary.method),
+        label=wording.method_title(summary.method),
     )

@@ -15,7 +15,7 @@ from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import Analysis, analyse
 from aajr.studies.comparison.plots import draw
 from aajr.studies.comparison.records import Results, read_results, write_results
-from aajr.studies.comparison.tables import heading, paragraphs, sheets
+from aajr.studies.comparison.tables import heading, paragraphs, tables
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _threat(results: Results, analysis: Analysis, plots: Sequence[Plot]) -> dict
         "name": analysis.threat,
         "introduction": verdicts.epsilon_sentence(analysis),
         "paragraphs": paragraphs(analysis),
-        "sheets": sheets(results, analysis),
+        "tables": tables(results, analysis),
         "plots": [plot for plot in plots if plot.threat == analysis.threat],
     }
 

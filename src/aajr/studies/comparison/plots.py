@@ -187,14 +187,12 @@ def _frontier_panel(axis: Any, analysis: Analysis, comparison: Comparison) -> No
             markersize=7.5,
             markeredgecolor="white",
             zorder=4,
-            label=wording.title(family),
+            label=wording.method_title(family),
         )
     _shared_end(axis, analysis)
     verdict = f"{comparison.verdict.value}, {wording.difference(comparison.difference)}"
-    axis.set_title(
-        f"{wording.title(comparison.first)} − {wording.title(comparison.second)}\n{verdict}",
-        fontsize=9,
-    )
+    names = [wording.method_title(family) for family in (comparison.first, comparison.second)]
+    axis.set_title(f"{' − '.join(names)}\n{verdict}", fontsize=9)
     axis.tick_params(labelbottom=True, labelleft=True)
     axis.legend(loc="best", fontsize=8.5, handletextpad=0.3)
 
@@ -229,7 +227,7 @@ def _success_line(axis: Any, summary: Summary, shift: float) -> None:
         np.array(radii) + shift,
         heights,
         yerr=100 * spread,
-        label=wording.title(summary.method),
+        label=wording.method_title(summary.method),
         color=colour,
         marker=marker,
         linestyle=line,
@@ -293,6 +291,8 @@ def _widen(axis: Any) -> None:
 
 
 def _name_rows(axis: Any, summaries: Sequence[Summary]) -> None:
-    axis.set_yticks(range(len(summaries)), [wording.title(item.method) for item in summaries])
+    axis.set_yticks(
+        range(len(summaries)), [wording.method_title(item.method) for item in summaries]
+    )
     axis.set_ylim(len(summaries) - 0.4, -0.6)
     axis.grid(False, axis="y")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from aajr.arena.records import Score
 from aajr.report import wording
-from aajr.report.tables import Sheet, rich_table
+from aajr.report.tables import Table
 from aajr.statistics.frontiers import Verdict, verdict_of
 from aajr.statistics.intervals import Interval
 from aajr.studies.comparison import verdicts
@@ -32,8 +32,8 @@ def render_table(results: Results, analyses: Sequence[Analysis]) -> RenderableTy
     parts: list[RenderableType] = [Text(heading(results), style="bold")]
     for analysis in analyses:
         parts += [Text(""), Text(verdicts.epsilon_sentence(analysis))]
-        for sheet in sheets(results, analysis):
-            parts += [Text(""), rich_table(sheet), *(Text(note, "dim") for note in sheet.notes)]
+        for table in tables(results, analysis):
+            parts += [Text(""), table.rich(), *(Text(note, "dim") for note in table.notes)]
         for name, sentences in paragraphs(analysis):
             parts += [Text(""), Text(name, style="bold")]
             parts.append(_bullets(sentences))
@@ -70,25 +70,25 @@ def paragraphs(analysis: Analysis) -> list[tuple[str, list[str]]]:
     return [(name, sentences) for name, sentences in found if sentences]
 
 
-def sheets(results: Results, analysis: Analysis) -> tuple[Sheet, ...]:
+def tables(results: Results, analysis: Analysis) -> tuple[Table, ...]:
     """The tables of one threat: success, paired differences, sensitivity, gradients, cost."""
     found = (
-        success_sheet(results, analysis),
-        duel_sheet(analysis),
-        sensitivity_sheet(analysis),
-        gradient_sheet(analysis),
-        cost_sheet(analysis),
+        success_table(results, analysis),
+        duel_table(analysis),
+        sensitivity_table(analysis),
+        gradient_table(analysis),
+        cost_table(analysis),
     )
-    return tuple(sheet for sheet in found if sheet.rows)
+    return tuple(table for table in found if table.rows)
 
 
-def success_sheet(results: Results, analysis: Analysis) -> Sheet:
+def success_table(results: Results, analysis: Analysis) -> Table:
     """Clean and worst-case success of each method, floors, and what a digest of the paper says."""
     radii = [radius for radius in analysis.radii if radius > 0]
     columns = ("method", "λ", "seeds", "clean", *(f"ε={radius:g}" for radius in radii), "median")
     rows = [
         (
-            wording.title(summary.method),
+            wording.method_title(summary.method),
             wording.weight(summary.weight),
             str(len(summary.runs)),
             *(_with_ends(summary.worst.get(radius)) for radius in (0.0, *radii)),
@@ -102,7 +102,7 @@ def success_sheet(results: Results, analysis: Analysis) -> Sheet:
     theirs = len(rows)
     blank = ("",) * (len(radii) + 1)
     rows += [(f"theirs†: {name}", "", "", f"{claim}†", *blank) for name, claim in verdicts.CLAIMS]
-    return Sheet(
+    return Table(
         title="Success of the protected team in %, lowest over the attacks",
         columns=columns,
         rows=tuple(rows) if methods else (),
@@ -115,18 +115,18 @@ def success_sheet(results: Results, analysis: Analysis) -> Sheet:
     )
 
 
-def duel_sheet(analysis: Analysis) -> Sheet:
+def duel_table(analysis: Analysis) -> Table:
     """Chosen weight of AAJR against that of each other method, paired by seed."""
     rows = tuple(
         (
-            wording.title(duel.rival),
+            wording.method_title(duel.rival),
             *(wording.difference(item, "\n") for item in (duel.clean, duel.worst, duel.area)),
             _STANDING[verdict_of(duel.worst)],
         )
         for duel in analysis.duels
     )
-    return Sheet(
-        title=f"{wording.title(SUBJECT)} minus each other method, chosen weights, in points",
+    return Table(
+        title=f"{wording.method_title(SUBJECT)} minus each other method, chosen weights, in points",
         columns=("minus", "clean", f"ε={analysis.epsilon:g}", "mean over ε", "AAJR\nunder attack"),
         rows=rows,
         notes=(
@@ -136,10 +136,10 @@ def duel_sheet(analysis: Analysis) -> Sheet:
     )
 
 
-def sensitivity_sheet(analysis: Analysis) -> Sheet:
+def sensitivity_table(analysis: Analysis) -> Table:
     """Norms of the Jacobian, and how much of it lies along the adversary's direction."""
     keys = [(_DIAGNOSTICS, name) for name in _DIAGNOSTIC_COLUMNS]
-    return Sheet(
+    return Table(
         title="Sensitivity of the policy",
         columns=("method", *_DIAGNOSTIC_COLUMNS.values()),
         rows=_averages(analysis, keys),
@@ -150,12 +150,12 @@ def sensitivity_sheet(analysis: Analysis) -> Sheet:
     )
 
 
-def gradient_sheet(analysis: Analysis) -> Sheet:
+def gradient_table(analysis: Analysis) -> Table:
     """Norms of the gradients over the updates of the training."""
     groups = (("gradient_norm", "outer"), ("inner_gradient_norm", "inner"))
     names = {"mean": "mean", "variance": "variance", "largest_over_median": "max/median"}
     keys = [(group, name) for group, _ in groups for name in names]
-    return Sheet(
+    return Table(
         title="Norms of the gradients in training",
         columns=("method", *(f"{side}\n{word}" for _, side in groups for word in names.values())),
         rows=_averages(analysis, keys),
@@ -163,10 +163,10 @@ def gradient_sheet(analysis: Analysis) -> Sheet:
     )
 
 
-def cost_sheet(analysis: Analysis) -> Sheet:
+def cost_table(analysis: Analysis) -> Table:
     """Time of an update, and evidence that the attacks reached the policy."""
     rows = tuple(_cost_row(summary, analysis.epsilon) for summary in analysis.summaries)
-    return Sheet(
+    return Table(
         title="Cost, and whether the attacks bite",
         columns=(
             "method",
@@ -207,7 +207,7 @@ _DIAGNOSTIC_COLUMNS = {
 def _averages(analysis: Analysis, keys: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
-            wording.title(summary.method),
+            wording.method_title(summary.method),
             *(wording.number(summary.average(group, name)) for group, name in keys),
         )
         for summary in analysis.summaries
@@ -217,7 +217,7 @@ def _averages(analysis: Analysis, keys: Sequence[tuple[str, str]]) -> tuple[tupl
 def _with_ends(interval: Interval | None) -> str:
     if interval is None:
         return wording.MISSING
-    return f"{wording.percent(interval.estimate)}\n{wording.ends(interval)}".rstrip()
+    return f"{wording.percent(interval.estimate)}\n{wording.interval_ends(interval)}".rstrip()
 
 
 def _floor_row(name: str, floors: Sequence[Run], radii: Sequence[float]) -> tuple[str, ...]:
@@ -237,7 +237,7 @@ def _cost_row(summary: Summary, epsilon: float) -> tuple[str, ...]:
     steps = summary.average_of("environment_steps")
     fits = [fit for run in summary.runs for fit in run.critic_r2]
     return (
-        wording.title(summary.method),
+        wording.method_title(summary.method),
         wording.number(None if seconds is None else 1000 * seconds),
         wording.MISSING if overhead is None else f"{100 * (overhead - 1):+.1f} %".replace("-", "−"),
         wording.number(steps / 1e6 if steps else None),
@@ -252,8 +252,8 @@ def _extreme(scores: Sequence[Score], measure: Callable[[Score], float], form: s
     return form.format(max(map(measure, scores))) if scores else wording.MISSING
 
 
-def _bullets(sentences: Sequence[str]) -> Table:
-    grid = Table.grid(padding=(0, 1))
+def _bullets(sentences: Sequence[str]) -> Grid:
+    grid = Grid.grid(padding=(0, 1))
     for sentence in sentences:
         grid.add_row("•", Text(sentence))
     return grid

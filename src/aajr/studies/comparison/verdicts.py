@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aajr.report.wording import difference, listed, percent, plural, title
+from aajr.report.wording import difference, listed, method_title, percent, plural
 from aajr.statistics.frontiers import Comparison, Verdict, verdict_of
 from aajr.statistics.intervals import MINIMUM_SEEDS
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, without_penalty
@@ -54,7 +54,7 @@ def epsilon_sentence(analysis: Analysis) -> str:
 
 def comparison_sentence(comparison: Comparison, epsilon: float) -> str:
     """Frontier verdict with its numbers, in a sentence."""
-    names = f"{title(comparison.first)} against {title(comparison.second)}"
+    names = f"{method_title(comparison.first)} against {method_title(comparison.second)}"
     text = f"{names}: {comparison.verdict.value}"
     if comparison.reason:
         text += f" ({comparison.reason})"
@@ -92,7 +92,7 @@ def _frontier_conclusion(comparisons: Sequence[Comparison]) -> str:
     if not about:
         return "No frontier of AAJR was compared, so nothing is said of it."
     grouped = {
-        verdict: [title(item.second) for item in about if item.verdict is verdict]
+        verdict: [method_title(item.second) for item in about if item.verdict is verdict]
         for verdict in Verdict
     }
     phrases = {

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from rich.console import Group, RenderableType
 
-from aajr.report.figures import Plot, arms, blank_figure, save, settle
-from aajr.report.files import write_json
-from aajr.report.style import STYLE
-from aajr.report.tables import Sheet, markdown, rich_table
+from aajr.report.figures import Plot, arms, blank_figure
+from aajr.report.study import write_study
+from aajr.report.tables import Table
+from aajr.report.wording import with_interval
 from aajr.statistics.comparisons import difference, probability_of_improvement
-from aajr.statistics.intervals import Interval, bootstrap
+from aajr.statistics.intervals import bootstrap
 from aajr.studies.language._protocol import label
 from aajr.studies.language._study import score
 from aajr.studies.language._tasks import TASKS
@@ -26,35 +25,28 @@ WAYS = {"clean": ("clean",), "words": ("words",), "embeddings": ("embeddings",)}
 
 
 def write(results: Record, directory: Path) -> None:
-    """Write ``results.json``, ``table.md`` and the plot."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "results.json", results)
-    head = f"# Language models\n\n`{results['command']}`\n\n"
-    (directory / "table.md").write_text(head + "\n".join(map(markdown, sheets(results))))
-    with matplotlib.rc_context(STYLE):
-        plots = [_plot(results)]
-        settle(plots)
-    save(plots, directory / "plots")
+    """Write ``results.json``, ``table.md`` and the plots."""
+    write_study(results, directory, ["Language models"], tables(results), (_plot,))
 
 
 def render(results: Record) -> RenderableType:
     """The tables for a terminal."""
-    return Group(*map(rich_table, sheets(results)))
+    return Group(*(table.rich() for table in tables(results)))
 
 
-def sheets(results: Record) -> list[Sheet]:
+def tables(results: Record) -> list[Table]:
     """Scores and differences for every task, strength of the attacks, compute and tuning."""
     tasks = results["protocol"]["tasks"]
     return [
-        *(_scores_sheet(results, task) for task in tasks),
-        *(_differences_sheet(results, task) for task in tasks),
-        _strength_sheet(results),
-        _compute_sheet(results),
-        _tuning_sheet(results),
+        *(_scores_table(results, task) for task in tasks),
+        *(_differences_table(results, task) for task in tasks),
+        _strength_table(results),
+        _compute_table(results),
+        _tuning_table(results),
     ]
 
 
-def _scores_sheet(results: Record, task: str) -> Sheet:
+def _scores_table(results: Record, task: str) -> Table:
     measure, rows = TASKS[task].measure, []
     for method in _methods(results):
         records = _of(results, task, method["name"])
@@ -74,7 +66,7 @@ def _scores_sheet(results: Record, task: str) -> Sheet:
         f"{second},\nclean",
         f"{second},\nwords",
     )
-    return Sheet(task.capitalize(), columns, tuple(rows), (note,))
+    return Table(task.capitalize(), columns, tuple(rows), (note,))
 
 
 def _secondary_name(results: Record, task: str) -> str:
@@ -90,7 +82,7 @@ def _secondary(records: list[Record], measure: str) -> tuple[str, str]:
     return mean("clean"), mean("words")
 
 
-def _differences_sheet(results: Record, task: str) -> Sheet:
+def _differences_table(results: Record, task: str) -> Table:
     rows = []
     for method in _methods(results):
         if method["name"] == "aajr":
@@ -100,17 +92,17 @@ def _differences_sheet(results: Record, task: str) -> Sheet:
             own, other = (_by_seed(results, task, n, names) for n in ("aajr", method["name"]))
             gap = difference(own, other)
             verdict = ("", " *", " *")[gap.sign]
-            cells.append(_between(gap, "{:+.2f}") + verdict)
+            cells.append(with_interval(gap, "{:+.2f}") + verdict)
         names = WAYS["words"]
         own, other = (_by_seed(results, task, n, names) for n in ("aajr", method["name"]))
         chance = probability_of_improvement([*own.values()], [*other.values()])
-        rows.append((method["title"], *cells, _between(chance, "{:.2f}")))
+        rows.append((method["title"], *cells, with_interval(chance, "{:.2f}")))
     note = "Paired over seeds; * where the interval excludes zero."
     columns = ("AAJR less", *WAYS, "probability of\nimprovement, words")
-    return Sheet(f"Differences, {task}", columns, tuple(rows), (note,))
+    return Table(f"Differences, {task}", columns, tuple(rows), (note,))
 
 
-def _strength_sheet(results: Record) -> Sheet:
+def _strength_table(results: Record) -> Table:
     rows, seed = [], results["protocol"]["final_seeds"][0]
     for task in results["protocol"]["tasks"]:
         for method in _methods(results):
@@ -139,10 +131,10 @@ def _strength_sheet(results: Record) -> Sheet:
         "most words\nchanged",
         "greatest\n‖δ‖/‖e‖",
     )
-    return Sheet("Strength of the attacks", columns, tuple(rows), (note,))
+    return Table("Strength of the attacks", columns, tuple(rows), (note,))
 
 
-def _compute_sheet(results: Record) -> Sheet:
+def _compute_table(results: Record) -> Table:
     costs, protocol = results["costs"], results["protocol"]
     rows = []
     for method in _methods(results):
@@ -153,10 +145,10 @@ def _compute_sheet(results: Record) -> Sheet:
         f"every {protocol['interval']}-nd step; steps of fine-tuning that cost as much as the "
         f"host's {protocol['steps']}."
     )
-    return Sheet("Equal compute", ("method", "step's FLOPs", "steps"), tuple(rows), (note,))
+    return Table("Equal compute", ("method", "step's FLOPs", "steps"), tuple(rows), (note,))
 
 
-def _tuning_sheet(results: Record) -> Sheet:
+def _tuning_table(results: Record) -> Table:
     rows = []
     for task, choices in results["choices"].items():
         for method in _methods(results):
@@ -168,7 +160,7 @@ def _tuning_sheet(results: Record) -> Sheet:
                 rows.append((f"{task}, {method['title']}", tried, *figures, mark))
     seeds = ", ".join(map(str, results["protocol"]["validation_seeds"]))
     note = f"Validation seed {seeds}, which no figure uses; as many candidates for all methods."
-    return Sheet("Tuning", ("method", "candidate", *WAYS, ""), tuple(rows), (note,))
+    return Table("Tuning", ("method", "candidate", *WAYS, ""), tuple(rows), (note,))
 
 
 def _plot(results: Record) -> Plot:
@@ -213,11 +205,4 @@ def _by_seed(results: Record, task: str, method: str, names: tuple[str, ...]) ->
 
 
 def _interval(values: Sequence[float]) -> str:
-    return _between(bootstrap(values), "{:.2f}")
-
-
-def _between(found: Interval, form: str) -> str:
-    text = form.format(found.estimate)
-    if found.low is None or found.high is None:
-        return text
-    return f"{text} ({form.format(found.low)} to {form.format(found.high)})"
+    return with_interval(bootstrap(values), "{:.2f}")

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from aajr.report.tables import Sheet
+from aajr.report.tables import Table
 from aajr.studies.language_cost._cost import amortised
 
 Record = dict[str, Any]
 
 
-def price_sheet(results: Record) -> Sheet:
+def price_table(results: Record) -> Table:
     """CPU time and peak memory of a penalised step beside those of the host's."""
     found, interval = results["measured"], results["defaults"]["interval"]
     names = [n.split(".")[1] for n in found if n.startswith("memory.") and n.endswith(".host")]
@@ -34,7 +34,7 @@ def price_sheet(results: Record) -> Sheet:
         "host's peak, MB",
         "peak of a\npenalised step",
     )
-    return Sheet("Time and memory as multiples of the host's", columns, rows, (note,))
+    return Table("Time and memory as multiples of the host's", columns, rows, (note,))
 
 
 def _row(name: str, found: Record, interval: int) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 
-from aajr.report.files import write_json
-from aajr.report.tables import Sheet, markdown, rich_table
+from aajr.report.study import write_study
+from aajr.report.tables import Table
 from aajr.studies.language_cost._cost import amortised
-from aajr.studies.language_cost._price import price_sheet
+from aajr.studies.language_cost._price import price_table
 from aajr.studies.language_cost._runs import INTERVAL
 
 Record = dict[str, Any]
@@ -21,33 +21,30 @@ INTERVALS = (1, 4, 8, 12)
 
 def write(results: Record, directory: Path) -> None:
     """Write ``results.json`` and ``table.md``."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "results.json", results)
-    head = f"# SmolLM2-135M\n\n`{results['command']}`\n\n"
-    (directory / "table.md").write_text(head + "\n".join(map(markdown, sheets(results))))
+    write_study(results, directory, ["SmolLM2-135M"], tables(results))
 
 
 def render(results: Record) -> RenderableType:
     """The tables for a terminal."""
-    return Group(*map(rich_table, sheets(results)))
+    return Group(*(table.rich() for table in tables(results)))
 
 
-def sheets(results: Record) -> list[Sheet]:
+def tables(results: Record) -> list[Table]:
     """Price, costs, accuracy, sensitivity, sketches and short trainings: what was measured."""
     found = results["measured"]
     kinds = {name.partition(".")[0] for name in found}
-    made: dict[str, Callable[[], Sheet]] = {
-        "time": lambda: price_sheet(results),
-        "cost": lambda: _cost_sheet(results),
-        "differences": lambda: _accuracy_sheet(found["differences"]),
-        "sensitivity": lambda: _sensitivity_sheet(found["sensitivity"]),
-        "sketches": lambda: _sketch_sheet(found["sketches"]),
-        "run": lambda: _run_sheet(results),
+    made: dict[str, Callable[[], Table]] = {
+        "time": lambda: price_table(results),
+        "cost": lambda: _cost_table(results),
+        "differences": lambda: _accuracy_table(found["differences"]),
+        "sensitivity": lambda: _sensitivity_table(found["sensitivity"]),
+        "sketches": lambda: _sketch_table(found["sketches"]),
+        "run": lambda: _run_table(results),
     }
-    return [sheet() for kind, sheet in made.items() if kind in kinds]
+    return [table() for kind, table in made.items() if kind in kinds]
 
 
-def _cost_sheet(results: Record) -> Sheet:
+def _cost_table(results: Record) -> Table:
     found, rows = results["measured"], []
     for name in found:
         kind, _, rest = name.partition(".")
@@ -68,10 +65,10 @@ def _cost_sheet(results: Record) -> Sheet:
         "parameters included."
     )
     columns = ("trainer", *(f"FLOPs,\nevery {k}" for k in INTERVALS), "peak\nmemory")
-    return Sheet("Cost as a multiple of the host's", columns, tuple(rows), (note,))
+    return Table("Cost as a multiple of the host's", columns, tuple(rows), (note,))
 
 
-def _accuracy_sheet(found: Record) -> Sheet:
+def _accuracy_table(found: Record) -> Table:
     rows = [
         (
             f"step {step}",
@@ -90,19 +87,19 @@ def _accuracy_sheet(found: Record) -> Sheet:
         f"{len(found['detached'])} prompts with answers, float32: the value's median relative "
         "error and the least cosine of its gradient with that of the exact penalty (forward mode)."
     )
-    return Sheet("Accuracy", ("finite difference", "error", "cosine"), tuple(rows), (note,))
+    return Table("Accuracy", ("finite difference", "error", "cosine"), tuple(rows), (note,))
 
 
-def _sensitivity_sheet(found: Record) -> Sheet:
+def _sensitivity_table(found: Record) -> Table:
     rows = []
     for layer, ratios in found.items():
         low, middle, high = np.percentile(ratios, [25, 50, 75])
         rows.append((layer, f"{middle:.0f}", f"{low:.0f} to {high:.0f}"))
     note = "R along the loss gradient over the mean R along random directions, per prompt."
-    return Sheet("Aligned over random", ("layer", "median", "quartiles"), tuple(rows), (note,))
+    return Table("Aligned over random", ("layer", "median", "quartiles"), tuple(rows), (note,))
 
 
-def _sketch_sheet(found: Record) -> Sheet:
+def _sketch_table(found: Record) -> Table:
     rows = []
     for size, rank in found["rank_correlation"].items():
         cosines = found["gradient_cosine"][size]
@@ -110,10 +107,10 @@ def _sketch_sheet(found: Record) -> Sheet:
         rows.append((name, f"{rank:.2f}", f"{np.mean(cosines):.2f}", f"{min(cosines):.2f}"))
     note = "metric='hidden' against the exact Fisher penalty."
     columns = ("metric", "rank correlation\nover prompts", "mean cosine\nof gradients", "least")
-    return Sheet("Sketches", columns, tuple(rows), (note,))
+    return Table("Sketches", columns, tuple(rows), (note,))
 
 
-def _run_sheet(results: Record) -> Sheet:
+def _run_table(results: Record) -> Table:
     rows = []
     for name, record in results["measured"].items():
         if not name.startswith("run."):
@@ -139,4 +136,4 @@ def _run_sheet(results: Record) -> Sheet:
         f"{settings['rows']} unseen prompts, and prose. {len(settings['seeds'])} seed: a check "
         "that training works, not a comparison."
     )
-    return Sheet("Short trainings", columns, tuple(rows), (note,))
+    return Table("Short trainings", columns, tuple(rows), (note,))

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from rich.console import Group, RenderableType
 
-from aajr.report.figures import Plot, arms, blank_figure, save, settle
-from aajr.report.files import write_json
-from aajr.report.style import STYLE, look
-from aajr.report.tables import Sheet, markdown, rich_table
+from aajr.report.figures import Plot, arms, blank_figure
+from aajr.report.study import write_study
+from aajr.report.style import look
+from aajr.report.tables import Table
+from aajr.report.wording import with_interval
 from aajr.statistics.comparisons import difference, probability_of_improvement
-from aajr.statistics.intervals import Interval, bootstrap
+from aajr.statistics.intervals import bootstrap
 from aajr.studies.mujoco._attacks import worst
 
 Record = dict[str, Any]
@@ -23,33 +23,32 @@ Record = dict[str, Any]
 
 def write(results: Record, directory: Path) -> None:
     """Write ``results.json``, ``table.md`` and the plots."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "results.json", results)
-    head = f"# {results['protocol']['environment']}\n\n`{results['command']}`\n\n"
-    (directory / "table.md").write_text(head + "\n".join(map(markdown, sheets(results))))
-    with matplotlib.rc_context(STYLE):
-        plots = [_agents_plot(results), _attacks_plot(results)]
-        settle(plots)
-    save(plots, directory / "plots")
+    write_study(
+        results,
+        directory,
+        [results["protocol"]["environment"]],
+        tables(results),
+        (_agents_plot, _attacks_plot),
+    )
 
 
 def render(results: Record) -> RenderableType:
     """The tables for a terminal."""
-    return Group(*map(rich_table, sheets(results)))
+    return Group(*(table.rich() for table in tables(results)))
 
 
-def sheets(results: Record) -> list[Sheet]:
+def tables(results: Record) -> list[Table]:
     """Returns, returns by attack, differences, strength of the attacks, and the tuning."""
     return [
-        _returns_sheet(results),
-        _attacks_sheet(results),
-        _differences_sheet(results),
-        _strength_sheet(results),
-        _tuning_sheet(results),
+        _returns_table(results),
+        _attacks_table(results),
+        _differences_table(results),
+        _strength_table(results),
+        _tuning_table(results),
     ]
 
 
-def _returns_sheet(results: Record) -> Sheet:
+def _returns_table(results: Record) -> Table:
     rows = []
     for method in _methods(results):
         agents = _agents(results, method["name"])
@@ -74,10 +73,10 @@ def _returns_sheet(results: Record) -> Sheet:
         + ": other code, other environment version, other networks.",
     )
     columns = ("method", "natural", "worst of\nthe five", "worst\nof all")
-    return Sheet("Returns", columns, tuple(rows), notes, rules=(len(_methods(results)),))
+    return Table("Returns", columns, tuple(rows), notes, rules=(len(_methods(results)),))
 
 
-def _attacks_sheet(results: Record) -> Sheet:
+def _attacks_table(results: Record) -> Table:
     names = list(results["agents"][0]["returns"])
     rows = []
     for method in _methods(results):
@@ -90,10 +89,10 @@ def _attacks_sheet(results: Record) -> Sheet:
         f"{results['protocol']['director_draws']} random ones and all signed features."
     )
     columns = ("method", *(name.replace("_", " ") for name in names))
-    return Sheet("Return by attack", columns, tuple(rows), (note,))
+    return Table("Return by attack", columns, tuple(rows), (note,))
 
 
-def _differences_sheet(results: Record) -> Sheet:
+def _differences_table(results: Record) -> Table:
     own = _by_seed(results, "aajr")
     rows = []
     for method in _methods(results):
@@ -103,14 +102,14 @@ def _differences_sheet(results: Record) -> Sheet:
         gap = difference(own, other)
         chance = probability_of_improvement([*own.values()], [*other.values()])
         verdict = ("not separated", "AAJR higher", "AAJR lower")[gap.sign]
-        cells = (_between(gap, "{:+.0f}"), _between(chance, "{:.2f}"))
+        cells = (with_interval(gap, "{:+.0f}"), with_interval(chance, "{:.2f}"))
         rows.append((method["title"], *cells, verdict))
     note = "Paired over seeds; different only where the interval excludes zero."
     columns = ("AAJR against", "difference of\nthe worst", "probability of\nimprovement", "verdict")
-    return Sheet("Differences of the worst of all", columns, tuple(rows), (note,))
+    return Table("Differences of the worst of all", columns, tuple(rows), (note,))
 
 
-def _strength_sheet(results: Record) -> Sheet:
+def _strength_table(results: Record) -> Table:
     rows = []
     for method in _methods(results):
         seed = results["protocol"]["final_seeds"][0]
@@ -142,10 +141,10 @@ def _strength_sheet(results: Record) -> Sheet:
         "all,\nthorough",
         "greatest ‖δ‖",
     )
-    return Sheet("Strength of the attacks", columns, tuple(rows), (note,))
+    return Table("Strength of the attacks", columns, tuple(rows), (note,))
 
 
-def _tuning_sheet(results: Record) -> Sheet:
+def _tuning_table(results: Record) -> Table:
     rows = []
     for method in _methods(results):
         choice = results["choices"][method["name"]]
@@ -157,7 +156,7 @@ def _tuning_sheet(results: Record) -> Sheet:
     note = (
         f"Validation seeds {seeds}, which no figure uses; as many candidates for all tuned methods."
     )
-    return Sheet(
+    return Table(
         "Tuning", ("method", "knob", "value", "natural", "worst", ""), tuple(rows), (note,)
     )
 
@@ -238,18 +237,11 @@ def _by_seed(results: Record, method: str) -> dict[int, float]:
 
 
 def _interval(values: Sequence[float]) -> str:
-    return _between(bootstrap(values), "{:.0f}")
+    return with_interval(bootstrap(values), "{:.0f}")
 
 
 def _estimate(values: Sequence[float]) -> str:
     return f"{bootstrap(values).estimate:.0f}"
-
-
-def _between(found: Interval, form: str) -> str:
-    text = form.format(found.estimate)
-    if found.low is None or found.high is None:
-        return text
-    return f"{text} ({form.format(found.low)} to {form.format(found.high)})"
 
 
 def _mean(values: Sequence[float]) -> float:

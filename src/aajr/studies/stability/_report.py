@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from rich.console import Group, RenderableType
 
-from aajr.report.figures import Plot, blank_figure, log_scale, save, settle
-from aajr.report.files import write_json
-from aajr.report.style import AMBER, BLUE, GREEN, GREY, ORANGE, STYLE
-from aajr.report.tables import Sheet, markdown, rich_table
+from aajr.report.figures import Plot, blank_figure, log_scale
+from aajr.report.study import write_study
+from aajr.report.style import AMBER, BLUE, GREEN, GREY, ORANGE
+from aajr.report.tables import Table
+from aajr.report.wording import with_interval
 from aajr.statistics.intervals import Interval, bootstrap
 from aajr.studies.stability._protocol import RULES
 from aajr.studies.stability._study import Record, settled
@@ -23,27 +23,26 @@ _COLOURS = (BLUE, ORANGE, GREEN, AMBER)
 
 def write(results: Record, directory: Path) -> None:
     """Write ``results.json``, ``table.md`` and the plots."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "results.json", results)
-    head = f"# Stability on the benchmark\n\n`{results['command']}`\n\n"
-    (directory / "table.md").write_text(head + "\n".join(map(markdown, sheets(results))))
-    with matplotlib.rc_context(STYLE):
-        plots = [_constraint_plot(results), _rules_plot(results)]
-        settle(plots)
-    save(plots, directory / "plots")
+    write_study(
+        results,
+        directory,
+        ["Stability on the benchmark"],
+        tables(results),
+        (_constraint_plot, _rules_plot),
+    )
 
 
 def render(results: Record) -> RenderableType:
     """The tables for a terminal."""
-    return Group(*map(rich_table, sheets(results)))
+    return Group(*(table.rich() for table in tables(results)))
 
 
-def sheets(results: Record) -> list[Sheet]:
+def tables(results: Record) -> list[Table]:
     """The constraint's table and the step rules' table."""
-    return [_constraint_sheet(results), _rules_sheet(results)]
+    return [_constraint_table(results), _rules_table(results)]
 
 
-def _constraint_sheet(results: Record) -> Sheet:
+def _constraint_table(results: Record) -> Table:
     rows = [_constraint_row(results, "unconstrained", "unconstrained", None)]
     for gamma, weight in zip(results["gammas"], results["weights"], strict=True):
         rows.append(_constraint_row(results, f"constraint_{gamma:g}", f"γ = {gamma:g}", gamma))
@@ -69,25 +68,26 @@ def _constraint_sheet(results: Record) -> Sheet:
         "The fixed λ of a γ is the geometric mean of what the constraint used on the validation "
         "seed; γ are shares of the unconstrained quantile there.",
     )
-    return Sheet("A constraint instead of a weight", columns, tuple(rows), notes)
+    return Table("A constraint instead of a weight", columns, tuple(rows), notes)
 
 
 def _constraint_row(results: Record, cell: str, title: str, gamma: float | None) -> tuple[str, ...]:
     runs = _runs(results, cell)
     level = _over_seeds(runs, lambda run: _mean(_settled(results, run, "sensitivity_quantile")))
     weight = _over_seeds(runs, lambda run: _mean(_settled(results, run, "weight")))
-    shown = [title, f"{weight.estimate:.2g}", _interval(level, "{:.3f}")]
+    shown = [title, f"{weight.estimate:.2g}", with_interval(level, "{:.3f}", "–")]
     if gamma is None:
         shown += ["", "", ""]
     else:
         ratio = _over_seeds(runs, lambda run: _level(results, run) / gamma)
         above = _over_seeds(runs, lambda run: _share_above(results, run, 1.05 * gamma))
         fresh = _over_seeds(runs, lambda run: run["fresh_quantile"] / gamma)
-        shown += [_interval(ratio, "{:.3f}"), f"{above.estimate:.0%}", _interval(fresh, "{:.2f}")]
+        shown += [with_interval(ratio, "{:.3f}", "–"), f"{above.estimate:.0%}"]
+        shown.append(with_interval(fresh, "{:.2f}", "–"))
     return (*shown, *_success(runs))
 
 
-def _rules_sheet(results: Record) -> Sheet:
+def _rules_table(results: Record) -> Table:
     rows = []
     for penalty, title in (("none", "no penalty"), ("aajr", "AAJR")):
         for rule in RULES:
@@ -110,7 +110,7 @@ def _rules_sheet(results: Record) -> Sheet:
         "Non-monotone: share of steps that lowered the objective, over all updates, on 64 rows "
         "each. η / limit: median length of a step over the largest stable one."
     )
-    return Sheet("Step rules in a harsh inner loop", columns, tuple(rows), (note,))
+    return Table("Step rules in a harsh inner loop", columns, tuple(rows), (note,))
 
 
 def _rule_figures(runs: Sequence[Record]) -> tuple[str, ...]:
@@ -120,11 +120,11 @@ def _rule_figures(runs: Sequence[Record]) -> tuple[str, ...]:
     inner = _over_seeds(runs, lambda run: max(_logged(run, _SPIKE.format("inner"))))
     outer = _over_seeds(runs, lambda run: max(_logged(run, _SPIKE.format("outer"))))
     return (
-        _interval(share, "{:.2f}"),
+        with_interval(share, "{:.2f}", "–"),
         f"{limit.estimate:.2f}",
         f"{smooth.estimate:.2g}",
-        _interval(inner, "{:.1f}"),
-        _interval(outer, "{:.1f}"),
+        with_interval(inner, "{:.1f}", "–"),
+        with_interval(outer, "{:.1f}", "–"),
     )
 
 
@@ -215,13 +215,6 @@ def _success(runs: Sequence[Record]) -> tuple[str, str]:
         return min(100 * s["success"] for s in run["scores"] if s["attack"] != "none")
 
     return (
-        _interval(_over_seeds(runs, clean), "{:.0f}"),
-        _interval(_over_seeds(runs, worst), "{:.0f}"),
+        with_interval(_over_seeds(runs, clean), "{:.0f}", "–"),
+        with_interval(_over_seeds(runs, worst), "{:.0f}", "–"),
     )
-
-
-def _interval(interval: Interval, form: str) -> str:
-    text = form.format(interval.estimate)
-    if interval.low is None or interval.high is None:
-        return text
-    return f"{text} ({form.format(interval.low)}–{form.format(interval.high)})"

@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from aajr.report.figures import Plot, blank_figure, log_scale, save, settle
-from aajr.report.files import write_json
-from aajr.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
-from aajr.report.tables import Sheet, markdown, rich_table
+from aajr.report.figures import Plot, blank_figure, log_scale
+from aajr.report.study import write_study
+from aajr.report.style import BLUE, GREEN, GREY, ORANGE
+from aajr.report.tables import Table
+from aajr.report.wording import with_interval
 from aajr.statistics.intervals import Interval, bootstrap
 from aajr.studies.theory._gather import QUANTILES, RULES, Record
 from aajr.studies.theory._segments import GRID
@@ -38,21 +38,16 @@ _REMARKS = {
 
 def write(results: Record, directory: Path) -> None:
     """Write ``results.json``, ``table.md`` and the plots."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "results.json", results)
-    head = f"# The theory on random problems\n\n`{results['command']}`\n\n{headline(results)}\n\n"
-    (directory / "table.md").write_text(head + "\n".join(map(markdown, sheets(results))))
-    with matplotlib.rc_context(STYLE):
-        plots = [_tightness_plot(results), _steps_plot(results), _price_plot(results)]
-        settle(plots)
-    save(plots, directory / "plots")
+    heading = ["The theory on random problems", headline(results)]
+    plots = (_tightness_plot, _steps_plot, _price_plot)
+    write_study(results, directory, heading, tables(results), plots)
 
 
 def render(results: Record) -> RenderableType:
     """The tables for a terminal."""
     broken = violations(results)
     style = "bold red" if broken else "bold"
-    return Group(Text(headline(results), style=style), *map(rich_table, sheets(results)))
+    return Group(Text(headline(results), style=style), *(table.rich() for table in tables(results)))
 
 
 def headline(results: Record) -> str:
@@ -64,13 +59,13 @@ def headline(results: Record) -> str:
     )
 
 
-def sheets(results: Record) -> list[Sheet]:
+def tables(results: Record) -> list[Table]:
     """Statements, step sizes, and the price of robustness on both tasks."""
-    prices = [_price_sheet(results, task) for task in _TASKS]
-    return [_statement_sheet(results), _step_sheet(results), *prices]
+    prices = [_price_table(results, task) for task in _TASKS]
+    return [_statement_table(results), _step_table(results), *prices]
 
 
-def _statement_sheet(results: Record) -> Sheet:
+def _statement_table(results: Record) -> Table:
     rows = []
     for item in results["statements"]:
         found = dict(zip(QUANTILES, item["tightness"], strict=False))
@@ -102,7 +97,7 @@ def _statement_sheet(results: Record) -> Sheet:
         "Certified: constants of the whole ball from the layers' norms.",
         _clipping_note(results["clipping"]),
     )
-    return Sheet("Every statement", columns, tuple(rows), notes)
+    return Table("Every statement", columns, tuple(rows), notes)
 
 
 def _clipping_note(clipping: Record) -> str:
@@ -117,7 +112,7 @@ def _clipping_note(clipping: Record) -> str:
     )
 
 
-def _step_sheet(results: Record) -> Sheet:
+def _step_table(results: Record) -> Table:
     bounds = ((0.0, 0.1), (0.1, 1.0), (1.0, 2.0), (2.0, 5.0), (5.0, 10.0), (10.0, math.inf))
     rows = []
     for table, title in (("falls", "bound"), ("falls_to_curvature", "curvature")):
@@ -131,7 +126,7 @@ def _step_sheet(results: Record) -> Sheet:
         "2/sup|dᵀ∇²F d| (curvature), on the step really made. The safe rules start from the same "
         "points with the same η."
     )
-    return Sheet("Steps that lower the objective", columns, tuple(rows), (note,), rules=(6,))
+    return Table("Steps that lower the objective", columns, tuple(rows), (note,), rules=(6,))
 
 
 def _share(bins: Sequence[Record], low: float, high: float) -> tuple[float | None, int]:
@@ -149,7 +144,7 @@ def _percent(found: tuple[float | None, int]) -> str:
     return "" if found[0] is None else f"{100 * found[0]:.2f}"
 
 
-def _price_sheet(results: Record, task: str) -> Sheet:
+def _price_table(results: Record, task: str) -> Table:
     rows = []
     for gamma in results["config"]["price"]["gammas"]:
         for constraint, (name, _, _) in _CLASSES.items():
@@ -181,7 +176,7 @@ def _price_sheet(results: Record, task: str) -> Sheet:
     )
     title = f"Price of robustness: {_TASKS[task]}"
     rules = tuple(range(2, len(rows), 2))
-    return Sheet(title, columns, tuple(rows), notes, rules)
+    return Table(title, columns, tuple(rows), notes, rules)
 
 
 def _optima(results: Record) -> str:
@@ -193,7 +188,7 @@ def _optima(results: Record) -> str:
 def _price_cells(fits: Sequence[Record], constraint: str, gamma: float | None) -> tuple[str, ...]:
     nominal, robust, other = (_over_seeds(fits, name) for name in ("nominal", "robust", "other"))
     least = min(item["nominal"] for item in fits)
-    shown = [_with_interval(nominal), f"{least:.4f}", *map(_with_interval, (robust, other))]
+    shown = [_figure(nominal), f"{least:.4f}", _figure(robust), _figure(other)]
     if gamma is None:
         return (*shown, "", "", "")
     which = 0 if constraint == "aligned" else 1
@@ -296,8 +291,5 @@ def _over_seeds(fits: Sequence[Record], name: str) -> Interval:
     return bootstrap([fit[name] for fit in fits])
 
 
-def _with_interval(found: Interval) -> str:
-    text = f"{found.estimate:.4f}"
-    if found.low is None or found.high is None:
-        return text
-    return f"{text} ({found.low:.4f}–{found.high:.4f})"
+def _figure(found: Interval) -> str:
+    return with_interval(found, "{:.4f}", "–")

@@ -11,7 +11,7 @@ from aajr.statistics.intervals import Interval
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import analyse
 from aajr.studies.comparison.records import Results, Run
-from aajr.studies.comparison.tables import render_table, sheets
+from aajr.studies.comparison.tables import render_table, tables
 from tests.unit.studies.comparison.synthetic_results import make_results, make_run
 
 METHODS = (
@@ -57,7 +57,7 @@ def test_legible_at_a_hundred_columns(everything):
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     for name in METHODS:
-        assert wording.title(name) in text
+        assert wording.method_title(name) in text
 
 
 def test_figures_of_the_digest_are_marked_as_theirs(printed):
@@ -106,7 +106,7 @@ def test_figures_of_a_row_by_hand():
     )
     results = Results(preset="smoke", runs=runs)
     (analysis,) = analyse(results)
-    success, *_, cost = sheets(results, analysis)
+    success, *_, cost = tables(results, analysis)
     assert success.rows[0] == ("AAJR", "0.1", "3", "60\n50–70", "30\n20–40", "30")
     assert cost.rows[0] == ("AAJR", "2.00", "+1.0 %", "–", "mad", "50 %", "1.00", "–")
 
@@ -250,7 +250,7 @@ def test_differences_and_verdicts():
     assert wording.difference(None) == "–"
     assert verdict_of(None) is Verdict.NOT_COMPARABLE
     assert verdict_of(Interval(0.1, 0.05, 0.2, 5)) is Verdict.ABOVE
-    assert wording.title("aajr_gradient") == "AAJR gradient"
+    assert wording.method_title("aajr_gradient") == "AAJR gradient"
 
 
 def test_runs_with_fewer_radii_are_attacked_alike_where_they_share_one():

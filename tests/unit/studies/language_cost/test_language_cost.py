@@ -10,7 +10,7 @@ from aajr.studies.language_cost import _cost
 from aajr.studies.language_cost import _weights as weights
 from aajr.studies.language_cost._cost import PeakMemory, amortised
 from aajr.studies.language_cost._data import PROSE, pairs
-from aajr.studies.language_cost._report import sheets
+from aajr.studies.language_cost._report import tables
 from aajr.studies.language_cost._study import PRESETS, setups
 from aajr.studies.language_cost._training import Setup
 from tests.unit.integrations.trl import hosts
@@ -77,7 +77,7 @@ def test_times_and_memory_become_ratios():
         "memory.sft_lora_plain.default": {"bytes": 1e9},
     }
     settings, defaults = {"batch": 8, "pairs": 3}, {"interval": 10, "fraction": 0.125}
-    (table,) = sheets({"measured": measured, "defaults": defaults, "settings": settings})
+    (table,) = tables({"measured": measured, "defaults": defaults, "settings": settings})
     first = ("sft lora", "10.00", "1.500", "1.100 to 1.500", "1.050", "2000", "1.100")
     assert table.rows[0] == first
     assert table.rows[1] == ("sft lora plain", "", "", "", "", "1000", "1.000")
@@ -121,6 +121,6 @@ def test_the_tables_are_made_from_raw_results():
     measured["run.sft.host.0"] = {"before": part, "after": part, "losses": [1.0]}
     defaults = {"interval": 12, "fraction": 0.125}
     settings = {"batch": 16, "weight": 0.1, "steps": 2, "rows": 8, "seeds": [0]}
-    tables = sheets({"measured": measured, "defaults": defaults, "settings": settings})
-    first = tables[0].rows[0]
+    shown = tables({"measured": measured, "defaults": defaults, "settings": settings})
+    first = shown[0].rows[0]
     assert first == ("sft lora, default", "1.400", "1.100", "1.050", "1.033", "1.100")

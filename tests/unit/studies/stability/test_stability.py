@@ -12,7 +12,7 @@ from aajr.arena.settings import Effort
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.studies.comparison.presets import PRESETS
 from aajr.studies.stability import PROTOCOLS, Protocol, study, write
-from aajr.studies.stability._report import sheets
+from aajr.studies.stability._report import tables
 from aajr.studies.stability._study import settled
 
 BASE = dataclasses.replace(
@@ -101,7 +101,7 @@ def test_figures_of_the_constraint_table():
         "runs": runs,
         "protocol": {**dataclasses.asdict(TINY), "warmup": 0.25},
     }
-    constraint, rules = sheets(results)
+    constraint, rules = tables(results)
     assert constraint.rows[1] == ("γ = 2", "0.1", "2.000", "1.000", "33%", "1.00", "80", "60")
     assert constraint.rows[2][3] == "1.500"
     assert rules.rows[0] == ("fixed, no penalty", "25.00", "1.50", "3", "7.0", "2.0", "80", "60")

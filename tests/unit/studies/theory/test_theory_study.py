@@ -14,7 +14,7 @@ from aajr.studies.theory import PRESETS, STUDY, TheoryConfig, violations, write
 from aajr.studies.theory import _price as price
 from aajr.studies.theory._clipping import clipped_example, clipped_steps
 from aajr.studies.theory._problems import KINDS, Draw, Loss, random_problem
-from aajr.studies.theory._report import sheets
+from aajr.studies.theory._report import tables
 from aajr.studies.theory._segments import measure
 from aajr.studies.theory._step_sizes import EDGES, step_sizes
 from aajr.studies.theory._tasks import INPUTS, SHARPNESS, global_optimum, targets
@@ -198,7 +198,7 @@ def test_the_report_counts_a_violation(results, tmp_path):
     broken = json.loads(json.dumps(results))
     broken["statements"][0]["violations"] = 2
     assert violations(broken) == 2
-    statement, *_ = sheets(broken)
+    statement, *_ = tables(broken)
     assert statement.rows[0][3] == "2"
 
 

@@ -1,0 +1,48 @@
+"""What a study leaves behind, and figures with their intervals."""
+
+import json
+
+import pytest
+
+from aajr.report.figures import Plot, blank_figure
+from aajr.report.study import write_study
+from aajr.report.tables import Table
+from aajr.report.wording import with_interval
+from aajr.statistics.intervals import Interval
+
+RESULTS = {"command": "aajr something", "value": 3}
+
+
+def dot(results):
+    figure = blank_figure(2, 2)
+    figure.subplots().plot([results["value"]], [0], "o")
+    return Plot("dot", "", "A dot.", figure)
+
+
+def test_it_writes_results_tables_and_plots(tmp_path):
+    table = Table("Heights", ("name", "metres\nof each"), (("A|da", "1.6\n1.5–1.7"),), ("A note.",))
+    write_study(RESULTS, tmp_path / "new", ["Title", "It stands."], [table, table], (dot,))
+    assert json.loads((tmp_path / "new/results.json").read_text()) == RESULTS
+    section = (
+        "## Heights\n\n| name | metres of each |\n|---|---:|\n| A\\|da | 1.6 1.5–1.7 |\n\nA note.\n"
+    )
+    expected = f"# Title\n\n`aajr something`\n\nIt stands.\n\n{section}\n{section}"
+    assert (tmp_path / "new/table.md").read_text() == expected
+    assert {path.name for path in (tmp_path / "new/plots").iterdir()} == {"dot.png", "dot.svg"}
+
+
+def test_without_plots_there_is_no_folder_for_them(tmp_path):
+    write_study(RESULTS, tmp_path, ["Title"], [])
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "table.md"}
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        (Interval(0.614, 0.55, 0.66, 5), "0.61 (0.55 to 0.66)"),
+        (Interval(0.614, None, None, 2), "0.61"),
+    ],
+)
+def test_a_figure_with_its_interval(interval, text):
+    assert with_interval(interval, "{:.2f}") == text
+    assert with_interval(interval, "{:.2f}", "–") == text.replace(" to ", "–")
