@@ -7,10 +7,11 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import pydantic.dataclasses
 import torch
@@ -19,13 +20,11 @@ from torch import Tensor
 from aajr._checks import check_choice, check_count, check_number
 from aajr.adversaries import Adversary, MaskedGradientWarning
 from aajr.arena.agents import Actor
-from aajr.arena.episodes import AttackedHiders, Match, Outcome, contest
+from aajr.arena.episodes import AttackedHiders, Match, Outcome, Record, contest
 from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
 from aajr.arena.suites import EPSILON_UNITS, AttackSpec, Suite
 from aajr.arena.threats import Threat
 from aajr.arena.victim import Victim
-from aajr.hide_and_seek.game.coordination import coordination
-from aajr.hide_and_seek.training.trained_teams import Contender, common_game
 from aajr.report.files import write_json
 from aajr.report.provenance import machine_facts, version_facts
 
@@ -73,32 +72,49 @@ class Examination:
         return tuple(attacks)
 
 
-class Subject:
-    """One checkpoint under examination.
+class Entry(Protocol):
+    """What names a trained policy."""
+
+    @property
+    def name(self) -> str:
+        """Short name, of its directory of trials."""
+
+    @property
+    def path(self) -> Path:
+        """Where it was read."""
+
+    @property
+    def method(self) -> str:
+        """What it was trained with, in a few words."""
+
+    @property
+    def seed(self) -> int:
+        """Of its training."""
+
+
+class Examinee:
+    """One policy under examination.
 
     Args:
-        contender: the hiders.
-        opponents: the frozen seekers.
+        entry: its name, file, method and seed.
+        actor: the policy.
+        match: what it plays, for as many episodes and from the seed that the examination says.
         examination: what it is put through.
         directory: where trials are kept.
-
-    Raises:
-        ValueError: hiders and seekers of different games.
+        measure: facts of its behaviour that every trial records, as JSON values.
     """
 
     def __init__(
         self,
-        contender: Contender,
-        opponents: Sequence[Contender],
+        entry: Entry,
+        actor: Actor,
+        match: Match,
         examination: Examination,
         directory: Path,
+        measure: Callable[[Record], Mapping[str, Any]],
     ) -> None:
-        self.contender, self.examination = contender, examination
-        game = common_game([contender, *opponents])
-        seekers = [opponent.actor("seeker") for opponent in opponents]
-        match = Match(game, seekers, examination.episodes, examination.seed)
-        actor = contender.actor("hider")
-        self.directory = directory / f"{contender.name}-{_fingerprint(actor, match, examination)}"
+        self.entry, self.examination, self.measure = entry, examination, measure
+        self.directory = directory / f"{entry.name}-{_fingerprint(actor, match, examination)}"
         effort = examination.suite.effort
         place = self.directory / "attackers"
         self.victim = Victim(actor, match, examination.threat, effort, place)
@@ -121,9 +137,9 @@ class Subject:
         for cell in self.examination.cells:
             preparation |= _read(self._path(*cell)).fits
         return Assessment(
-            checkpoint=str(self.contender.path),
-            method=self.contender.method,
-            seed=self.contender.seed,
+            checkpoint=str(self.entry.path),
+            method=self.entry.method,
+            seed=self.entry.seed,
             trials=trials,
             preparation=dict(sorted(preparation.items())),
         )
@@ -146,7 +162,7 @@ class Subject:
             seconds=time.perf_counter() - ready,
             preparation_seconds=ready - begin,
             zero_gradients=bool(masked),
-            coordination=coordination(outcome.record, victim.match.config),
+            coordination=self.measure(outcome.record),
         )
 
     def _path(self, spec: AttackSpec | None, epsilon: float) -> Path:
@@ -168,7 +184,7 @@ def attacked_match(
 
 def evaluation_of(
     examination: Examination,
-    opponents: Sequence[Contender],
+    opponents: Sequence[Entry],
     assessments: Sequence[Assessment],
 ) -> Evaluation:
     """The assessments with all that is needed to read them.

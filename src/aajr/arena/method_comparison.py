@@ -22,7 +22,7 @@ Values = Mapping[int, float]
 
 
 @dataclass(frozen=True)
-class Standing:
+class MethodSummary:
     """A method over its seeds.
 
     Attributes:
@@ -78,9 +78,9 @@ class Comparison:
         return ("not separated", "higher", "lower")[self.difference.sign]
 
 
-def standings(evaluation: Evaluation) -> tuple[Standing, ...]:
+def method_summaries(evaluation: Evaluation) -> tuple[MethodSummary, ...]:
     """Every method of an evaluation, in the order in which they appear."""
-    return tuple(_standing(name, runs) for name, runs in _by_method(evaluation).items())
+    return tuple(_summary(name, runs) for name, runs in _by_method(evaluation).items())
 
 
 def comparisons(evaluation: Evaluation) -> tuple[Comparison, ...]:
@@ -114,13 +114,13 @@ def _figures(runs: Sequence[Assessment]) -> dict[str, Values]:
     return figures | ({"area": known} if known else {})
 
 
-def _standing(method: str, runs: Sequence[Assessment]) -> Standing:
+def _summary(method: str, runs: Sequence[Assessment]) -> MethodSummary:
     epsilons = runs[0].epsilons
     worst = {e: {run.seed: run.worst(e).score.success for run in runs} for e in epsilons}
     medians = {epsilon: median_seed(values) for epsilon, values in worst.items()}
     areas = [run.area for run in runs if run.area is not None]
     last = [*worst[epsilons[-1]].values()] if epsilons else []
-    return Standing(
+    return MethodSummary(
         method=method,
         clean=bootstrap([run.clean.score.success for run in runs]),
         worst={e: bootstrap([*values.values()]) for e, values in worst.items()},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from aajr.arena.method_comparison import Comparison, Standing
+from aajr.arena.method_comparison import Comparison, MethodSummary
 from aajr.arena.records import Assessment, Evaluation, Trial
 from aajr.statistics.intervals import Interval
 
@@ -57,7 +57,7 @@ def coordination_table(assessment: Assessment, epsilon: float) -> Table:
     return table
 
 
-def standing_table(standings: Sequence[Standing]) -> Table:
+def method_table(summaries: Sequence[MethodSummary]) -> Table:
     """Methods over their seeds: interquartile mean with its interval, and the median agent."""
     table = Table(
         title="Methods over seeds",
@@ -67,10 +67,10 @@ def standing_table(standings: Sequence[Standing]) -> Table:
     table.add_column("method")
     table.add_column("seeds", justify="right")
     table.add_column("clean", justify="right")
-    for epsilon in standings[0].worst:
+    for epsilon in summaries[0].worst:
         table.add_column(f"worst at ε = {epsilon:g}", justify="right")
     table.add_column("area", justify="right")
-    for one in standings:
+    for one in summaries:
         worst = [f"{_interval(v)} [{one.median[e]:.1%}]" for e, v in one.worst.items()]
         area = "" if one.area is None else _interval(one.area)
         table.add_row(one.method, str(one.clean.seeds), _interval(one.clean), *worst, area)

@@ -9,16 +9,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from aajr.arena.examination import Examination, Subject
-from aajr.arena.method_comparison import THRESHOLDS, comparisons, standings
+from aajr.arena.examination import Examination
+from aajr.arena.method_comparison import THRESHOLDS, comparisons, method_summaries
 from aajr.arena.records import Assessment, Evaluation
-from aajr.arena.tables import attack_table, comparison_table, coordination_table, standing_table
-from aajr.hide_and_seek.training.trained_teams import Contender
+from aajr.arena.tables import attack_table, comparison_table, coordination_table, method_table
+from aajr.hide_and_seek.training.trained_teams import TrainedTeam, examinee
 
 
 def examine(
-    hiders: Sequence[Contender],
-    seekers: Sequence[Contender],
+    hiders: Sequence[TrainedTeam],
+    seekers: Sequence[TrainedTeam],
     plan: Examination,
     directory: Path,
     console: Console,
@@ -30,16 +30,16 @@ def examine(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    subjects = [Subject(one, seekers, plan, directory) for one in hiders]
+    examinees = [examinee(one, seekers, plan, directory) for one in hiders]
     found = []
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("attacking", total=len(hiders) * len(plan.cells))
-        for subject in subjects:
-            for trial in subject.trials():
+        for one in examinees:
+            for trial in one.trials():
                 name, size = trial.score.attack, trial.score.epsilon
-                text = f"{subject.contender.name}: {name} at {size:g}"
+                text = f"{one.entry.name}: {name} at {size:g}"
                 progress.update(task, advance=1, description=text)
-            found.append(subject.assessment())
+            found.append(one.assessment())
     return found
 
 
@@ -47,7 +47,7 @@ def conclusions(evaluation: Evaluation) -> dict[str, object]:
     """What the results say of methods, as JSON values."""
     return {
         "thresholds": THRESHOLDS,
-        "methods": [dataclasses.asdict(one) for one in standings(evaluation)],
+        "methods": [dataclasses.asdict(one) for one in method_summaries(evaluation)],
         "comparisons": [
             dataclasses.asdict(one) | {"verdict": one.verdict} for one in comparisons(evaluation)
         ],
@@ -63,6 +63,6 @@ def print_evaluation(evaluation: Evaluation, coordination: bool, console: Consol
         for epsilon in item.epsilons[-1:] if coordination else ():
             console.print(coordination_table(item, epsilon))
     if len(evaluation.assessments) > 1:
-        console.print(standing_table(standings(evaluation)))
+        console.print(method_table(method_summaries(evaluation)))
         if pairs := comparisons(evaluation):
             console.print(comparison_table(pairs))

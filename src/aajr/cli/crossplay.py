@@ -36,11 +36,11 @@ def crossplay(
         seed: of the starts, the same for all matches.
         output: directory of crossplay.json and of the heat-map.
     """
-    from aajr.hide_and_seek.training.trained_teams import contenders
+    from aajr.hide_and_seek.training.trained_teams import trained_teams
     from aajr.studies.crossplay import cross_play, crossplay_of, write_crossplay
 
-    hiders = contenders(checkpoints, "hider")
-    seekers = contenders(opponents or checkpoints, "seeker")
+    hiders = trained_teams(checkpoints, "hider")
+    seekers = trained_teams(opponents or checkpoints, "seeker")
     console = Console()
     matches = track(
         cross_play(hiders, seekers, episodes, seed),

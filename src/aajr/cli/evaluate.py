@@ -52,10 +52,10 @@ def evaluate(
     from aajr.arena.records import write_evaluation
     from aajr.arena.suites import suite_of
     from aajr.cli._examining import conclusions, examine, print_evaluation
-    from aajr.hide_and_seek.training.trained_teams import contenders
+    from aajr.hide_and_seek.training.trained_teams import trained_teams
 
     plan = Examination(suite_of(suite), threat, _radii(eps), episodes, seed)
-    hiders, seekers = contenders(checkpoints, "hider"), contenders(opponents, "seeker")
+    hiders, seekers = trained_teams(checkpoints, "hider"), trained_teams(opponents, "seeker")
     console = Console()
     assessments = examine(hiders, seekers, plan, output / "trials", console)
     evaluation = evaluation_of(plan, seekers, assessments)

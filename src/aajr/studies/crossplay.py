@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from aajr.arena.episodes import AttackedHiders, Match, contest
 from aajr.arena.records import CLOSED, Count, Facts, Real, Share
 from aajr.hide_and_seek.game.coordination import role_rates
-from aajr.hide_and_seek.training.trained_teams import Contender, common_game
+from aajr.hide_and_seek.training.trained_teams import TrainedTeam, common_game
 from aajr.report.figures import Plot, blank_figure, save
 from aajr.report.files import write_json
 from aajr.report.provenance import machine_facts, version_facts
@@ -128,7 +128,10 @@ class CrossPlay:
 
 
 def cross_play(
-    hiders: Sequence[Contender], seekers: Sequence[Contender], episodes: int = 256, seed: int = 0
+    hiders: Sequence[TrainedTeam],
+    seekers: Sequence[TrainedTeam],
+    episodes: int = 256,
+    seed: int = 0,
 ) -> Iterator[tuple[int, int, Pairing]]:
     """Play every match, without an attack, and say its row and column.
 
@@ -160,8 +163,8 @@ def cross_play(
 
 
 def crossplay_of(
-    hiders: Sequence[Contender],
-    seekers: Sequence[Contender],
+    hiders: Sequence[TrainedTeam],
+    seekers: Sequence[TrainedTeam],
     pairings: Mapping[tuple[int, int], Pairing],
     episodes: int,
     seed: int,

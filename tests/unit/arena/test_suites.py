@@ -9,8 +9,8 @@ import torch
 from aajr import Ball
 from aajr.arena.attacks import noise, pgd_mad, square
 from aajr.arena.episodes import AttackedHiders, Match, contest
-from aajr.arena.examination import Examination, Subject, evaluation_of
-from aajr.arena.method_comparison import comparisons, standings
+from aajr.arena.examination import Examination, Examinee, evaluation_of
+from aajr.arena.method_comparison import comparisons, method_summaries
 from aajr.arena.records import (
     Assessment,
     Evaluation,
@@ -22,7 +22,7 @@ from aajr.arena.records import (
 from aajr.arena.settings import Effort
 from aajr.arena.suites import QUICK, STANDARD, SUITES, THOROUGH, AttackSpec, Suite, suite_of
 from aajr.arena.victim import Victim
-from aajr.hide_and_seek.training.trained_teams import contenders
+from aajr.hide_and_seek.training.trained_teams import examinee, trained_teams
 from tests.unit.arena.teams import FEATURES, GAME, random_actor, save_team
 
 TINY = Effort(
@@ -50,15 +50,15 @@ def make_victim(threat="others", seed=2) -> Victim:
 @pytest.fixture
 def league(tmp_path):
     save_team(tmp_path / "league/checkpoint.safetensors", 9, teams=("hider", "seeker"))
-    return contenders([tmp_path / "league"], "seeker")
+    return trained_teams([tmp_path / "league"], "seeker")
 
 
 @pytest.fixture
 def subject(tmp_path, league):
-    def make(plan: Examination, seed: int = 1, weight: float = 0.0) -> Subject:
+    def make(plan: Examination, seed: int = 1, weight: float = 0.0) -> Examinee:
         path = tmp_path / f"hiders_{weight:g}_{seed}/checkpoint.safetensors"
         save_team(path, seed, weight=weight)
-        return Subject(contenders([path], "hider")[0], league, plan, tmp_path / "trials")
+        return examinee(trained_teams([path], "hider")[0], league, plan, tmp_path / "trials")
 
     return make
 
@@ -319,14 +319,14 @@ def evaluation(*parts: Assessment) -> Evaluation:
     )
 
 
-def test_standings_by_hand():
+def test_summaries_by_hand():
     rows = {"a": ("1110", "1100", "1111", "1000"), "b": ("0000", "1000", "0000", "0000")}
     parts = [
         assessment(trial("noise", 0.2, won), method=name, seed=seed)
         for name, column in rows.items()
         for seed, won in enumerate(column)
     ]
-    first, second = standings(evaluation(*parts))
+    first, second = method_summaries(evaluation(*parts))
     assert (first.method, first.clean.estimate, first.clean.seeds) == ("a", 1.0, 4)
     assert first.worst[0.2].estimate == pytest.approx((0.75 + 0.5) / 2)
     assert (first.median[0.2], first.median_seed[0.2]) == (0.5, 1)
@@ -344,7 +344,7 @@ def test_standings_by_hand():
 
 def test_one_seed_has_no_interval_and_no_verdict():
     parts = [assessment(trial("noise", 0.2, w), method=w) for w in ("1111", "0000")]
-    assert standings(evaluation(*parts))[0].worst[0.2].low is None
+    assert method_summaries(evaluation(*parts))[0].worst[0.2].low is None
     assert {one.verdict for one in comparisons(evaluation(*parts))} == {"not separated"}
 
 

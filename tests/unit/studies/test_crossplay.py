@@ -1,4 +1,4 @@
-"""Leagues of contenders and their matches."""
+"""Leagues of trained teams and their matches."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ import torch
 
 from aajr.arena.checkpoints import CheckpointError, save_checkpoint
 from aajr.arena.episodes import AttackedHiders, Match, play, score
-from aajr.hide_and_seek.training.trained_teams import contenders
+from aajr.hide_and_seek.training.trained_teams import trained_teams
 from aajr.studies.crossplay import (
     CrossPlay,
     Pairing,
@@ -42,7 +42,7 @@ def league(success, hiders, seekers) -> CrossPlay:
 def test_a_league_is_read_from_directories_and_files(runs):
     save_checkpoint(runs / "attackers/attacker.safetensors", {"a": torch.zeros(1)}, {"run": {}})
     (runs / "foreign.safetensors").write_bytes(b"nothing of ours")
-    teams = contenders([runs], "hider")
+    teams = trained_teams([runs], "hider")
     assert [(t.name, t.method, t.seed) for t in teams] == [
         ("aajr_0", "aajr 0.01", 0),
         ("aajr_1", "aajr 0.01", 1),
@@ -50,8 +50,8 @@ def test_a_league_is_read_from_directories_and_files(runs):
         ("league_7", "self-play", 7),
         ("league_8", "self-play", 8),
     ]
-    assert [t.name for t in contenders([runs], "seeker")] == ["league_7", "league_8"]
-    again = contenders([runs / "aajr_1/checkpoint.safetensors", runs / "aajr_1", runs], "hider")
+    assert [t.name for t in trained_teams([runs], "seeker")] == ["league_7", "league_8"]
+    again = trained_teams([runs / "aajr_1/checkpoint.safetensors", runs / "aajr_1", runs], "hider")
     assert [t.name for t in again] == ["aajr_1", "aajr_0", "aajr_2", "league_7", "league_8"]
     assert teams[0].game == GAME
 
@@ -59,13 +59,13 @@ def test_a_league_is_read_from_directories_and_files(runs):
 def test_recipes_of_one_name_are_told_apart(runs):
     other = dataclasses.replace(GAME, required_hidden=1)
     save_team(runs / "other/checkpoint.safetensors", 0, weight=0.01, game=other)
-    methods = {t.method for t in contenders([runs], "hider") if t.method.startswith("aajr")}
+    methods = {t.method for t in trained_teams([runs], "hider") if t.method.startswith("aajr")}
     assert len(methods) == 2
     assert all(method.startswith("aajr 0.01 (") for method in methods)
 
 
 def test_all_meet_all_on_the_same_starts(runs):
-    hiders, seekers = contenders([runs], "hider"), contenders([runs], "seeker")
+    hiders, seekers = trained_teams([runs], "hider"), trained_teams([runs], "seeker")
     found = {(row, column): pairing for row, column, pairing in cross_play(hiders, seekers, 12, 3)}
     assert set(found) == {(row, column) for row in range(5) for column in range(2)}
     match = Match(GAME, [seekers[1].actor("seeker")], 12, 3)
@@ -112,15 +112,15 @@ def test_results_are_written_with_a_heat_map(tmp_path):
 
 
 def test_bad_input_is_named(runs):
-    hiders, seekers = contenders([runs], "hider"), contenders([runs], "seeker")
+    hiders, seekers = trained_teams([runs], "hider"), trained_teams([runs], "seeker")
     with pytest.raises(ValueError, match="holds no checkpoint of seekers"):
-        contenders([runs / "aajr_0"], "seeker")
+        trained_teams([runs / "aajr_0"], "seeker")
     with pytest.raises(CheckpointError, match="holds no seeker actor"):
-        contenders([runs / "aajr_0/checkpoint.safetensors"], "seeker")
+        trained_teams([runs / "aajr_0/checkpoint.safetensors"], "seeker")
     with pytest.raises(CheckpointError, match="does not exist"):
-        contenders([runs / "nothing.safetensors"], "seeker")
+        trained_teams([runs / "nothing.safetensors"], "seeker")
     with pytest.raises(ValueError, match="no checkpoints of hiders"):
-        contenders([], "hider")
+        trained_teams([], "hider")
     with pytest.raises(ValueError, match="hiders or seekers is empty"):
         next(cross_play([], seekers))
     other = dataclasses.replace(hiders[0], game=dataclasses.replace(GAME, max_steps=7))

@@ -6,17 +6,21 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint
+from aajr.arena.episodes import Match
+from aajr.arena.examination import Examination, Examinee
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team
+from aajr.hide_and_seek.game.coordination import coordination
 from aajr.hide_and_seek.training.trainer import load_actor
 
 
 @dataclass(frozen=True)
-class Contender:
+class TrainedTeam:
     """A checkpoint with a trained team, or two.
 
     Attributes:
@@ -45,7 +49,7 @@ class Contender:
         return load_actor(self.path, team)
 
 
-def contenders(paths: Sequence[Path], team: Team) -> tuple[Contender, ...]:
+def trained_teams(paths: Sequence[Path], team: Team) -> tuple[TrainedTeam, ...]:
     """Every checkpoint with a trained team; directories are searched, others are taken as named.
 
     Methods of one name that were trained differently are told apart by four letters.
@@ -59,12 +63,12 @@ def contenders(paths: Sequence[Path], team: Team) -> tuple[Contender, ...]:
         CheckpointError: a named file that cannot be read or lacks the team.
 
     Example:
-        >>> contenders([], "seeker")
+        >>> trained_teams([], "seeker")
         Traceback (most recent call last):
         ...
         ValueError: no checkpoints of seekers were given; name files or directories
     """
-    found: dict[Path, Contender] = {}
+    found: dict[Path, TrainedTeam] = {}
     for path in paths:
         for one in _inside(path, team) if path.is_dir() else [_named(path, team)]:
             found.setdefault(one.path.resolve(), one)
@@ -73,7 +77,7 @@ def contenders(paths: Sequence[Path], team: Team) -> tuple[Contender, ...]:
     return _told_apart(list(found.values()))
 
 
-def common_game(teams: Sequence[Contender]) -> HideAndSeekConfig:
+def common_game(teams: Sequence[TrainedTeam]) -> HideAndSeekConfig:
     """The game that all teams were trained in.
 
     Raises:
@@ -87,6 +91,21 @@ def common_game(teams: Sequence[Contender]) -> HideAndSeekConfig:
                 "of one game"
             )
     return first.game
+
+
+def examinee(
+    team: TrainedTeam, opponents: Sequence[TrainedTeam], plan: Examination, directory: Path
+) -> Examinee:
+    """A team of hiders, to be examined against frozen seekers.
+
+    Raises:
+        ValueError: hiders and seekers of different games.
+    """
+    game = common_game([team, *opponents])
+    seekers = [opponent.actor("seeker") for opponent in opponents]
+    match = Match(game, seekers, plan.episodes, plan.seed)
+    measure = partial(coordination, config=game)
+    return Examinee(team, team.actor("hider"), match, plan, directory, measure)
 
 
 def game_of(fields: Mapping[str, Any]) -> HideAndSeekConfig:
@@ -114,14 +133,14 @@ def method_of(config: Mapping[str, Any]) -> str:
     return "plain" if config["adversary"]["placement"] == "none" else "adversarial"
 
 
-def _named(path: Path, team: Team) -> Contender:
+def _named(path: Path, team: Team) -> TrainedTeam:
     one = _read(path)
     if team not in one.teams:
         raise CheckpointError(f"checkpoint {path} holds no {team} actor; its team did not learn")
     return one
 
 
-def _inside(directory: Path, team: Team) -> list[Contender]:
+def _inside(directory: Path, team: Team) -> list[TrainedTeam]:
     """The policies of a directory; attackers and files of others are passed over."""
     found = []
     for path in sorted(directory.rglob("*.safetensors")):
@@ -134,14 +153,14 @@ def _inside(directory: Path, team: Team) -> list[Contender]:
     return found
 
 
-def _read(path: Path) -> Contender:
+def _read(path: Path) -> TrainedTeam:
     tensors, meta = load_checkpoint(path)
     config = meta.get("config")
     if config is None:
         raise CheckpointError(f"checkpoint {path} holds no policy; give one of `aajr train`")
     recipe = {name: value for name, value in config.items() if name != "seed"}
     teams: tuple[Team, ...] = ("hider", "seeker")
-    return Contender(
+    return TrainedTeam(
         path=path,
         method=method_of(config),
         seed=int(config["seed"]),
@@ -151,7 +170,7 @@ def _read(path: Path) -> Contender:
     )
 
 
-def _told_apart(found: list[Contender]) -> tuple[Contender, ...]:
+def _told_apart(found: list[TrainedTeam]) -> tuple[TrainedTeam, ...]:
     recipes: dict[str, set[str]] = {}
     for one in found:
         recipes.setdefault(one.method, set()).add(one.recipe)
