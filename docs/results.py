@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -80,6 +81,7 @@ def pages() -> dict[Path, str]:
     }
 
 
+@cache
 def _compared(path: str) -> tuple[Results, Analysis]:
     results = read_results(RESULTS / path / "results.json")
     return results, analyse(results)[0]

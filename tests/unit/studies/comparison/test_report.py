@@ -14,9 +14,10 @@ from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.replay import record_replay
 from aajr.hide_and_seek.training import TrainConfig, Trainer
 from aajr.studies.comparison.analysis import analyse
-from aajr.studies.comparison.attack_and_training_plots import heatmap_plot, learning_plot
 from aajr.studies.comparison.page import Chapter, read_chapter, write_report
 from aajr.studies.comparison.records import read_results
+from aajr.studies.comparison.success_plots import heatmap_plot
+from aajr.studies.comparison.training_plots import learning_plot
 from tests.unit.hide_and_seek.replay.parts import make_actor
 from tests.unit.studies.comparison.synthetic_results import make_results
 

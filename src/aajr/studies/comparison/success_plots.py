@@ -1,24 +1,82 @@
-"""Plots of the report: attack × ε × method, and the course of the training."""
+"""Success under attack: worst case against ε, and each attack on its own."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from aajr.report import wording
-from aajr.report.figures import Plot, blank_figure
+from aajr.report.figures import Plot, arms, blank_figure
 from aajr.report.style import look
-from aajr.studies.comparison.analysis import Analysis, Summary
+from aajr.studies.comparison import verdicts
+from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary
 from aajr.studies.comparison.records import Results
+from aajr.studies.comparison.worst_cases import worst_case
 
-_CURVES = {
-    "success": "success in training, %",
-    "return": "return",
-    "gradient_norm": "‖gradient‖ of the parameters",
-    "inner_gradient_norm": "‖gradient‖ of the adversary",
-}
+
+def success_plot(results: Results, analysis: Analysis) -> Plot | None:
+    """Worst-case success against the radius, with intervals, and the floors."""
+    summaries = [summary for summary in analysis.summaries if len(summary.worst) > 1]
+    if not summaries:
+        return None
+    figure = blank_figure(7.2, 4.2)
+    axis = figure.subplots()
+    span = max(analysis.radii) - min(analysis.radii)
+    for index, summary in enumerate(summaries):
+        shift = 0.008 * span * (index - (len(summaries) - 1) / 2)
+        _success_line(axis, summary, shift)
+    for run in results.floors:
+        if 0.0 in worst_case(run):
+            _floor_line(axis, run.method, 100 * worst_case(run)[0.0])
+    highest = max(interval.estimate for s in summaries for interval in s.worst.values())
+    axis.set(ylim=(0, min(100, 100 * highest + 8)), xlabel="ε", ylabel="worst-case success, %")
+    axis.set_xticks(analysis.radii, [f"{radius:g}" for radius in analysis.radii])
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=2.6)
+    return Plot(
+        f"success_{analysis.threat}",
+        analysis.threat,
+        "Success under the worst attack at each radius: interquartile mean over seeds with its "
+        f"95 % interval. {verdicts.epsilon_sentence(analysis)}",
+        figure,
+    )
+
+
+def _success_line(axis: Any, summary: Summary, shift: float) -> None:
+    colour, marker, line = look(summary.method)
+    radii = sorted(summary.worst)
+    intervals = [summary.worst[radius] for radius in radii]
+    heights = np.array([100 * interval.estimate for interval in intervals])
+    spread = np.array([arms(interval) for interval in intervals]).T
+    front = summary.method == SUBJECT
+    axis.errorbar(
+        np.array(radii) + shift,
+        heights,
+        yerr=100 * spread,
+        label=wording.method_title(summary.method),
+        color=colour,
+        marker=marker,
+        linestyle=line,
+        markersize=6,
+        markeredgecolor="white",
+        linewidth=2.4 if front else 1.4,
+        elinewidth=1,
+        capsize=0,
+        zorder=4 if front else 3,
+    )
+
+
+def _floor_line(axis: Any, name: str, height: float) -> None:
+    axis.axhline(height, color="#999999", linewidth=0.9, linestyle=(0, (1, 3)))
+    axis.annotate(
+        name,
+        (0.01, height),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        fontsize=8,
+        color="#666666",
+    )
 
 
 def heatmap_plot(_: Results, analysis: Analysis) -> Plot | None:
@@ -82,57 +140,3 @@ def _heat_panel(axis: Any, summary: Summary, attacks: list[str], radii: list[flo
     axis.tick_params(labelbottom=True, labelleft=True)
     axis.grid(False)
     return picture
-
-
-def learning_plot(_: Results, analysis: Analysis) -> Plot | None:
-    """Course of the training, one panel for each figure that was kept."""
-    found = [
-        name
-        for name in _CURVES
-        if any(run.history.get(name) for item in analysis.summaries for run in item.runs)
-    ]
-    if not found:
-        return None
-    rows = -(-len(found) // 2)
-    figure = blank_figure(8.2, 0.5 + 2.6 * rows)
-    axes = figure.subplots(rows, 2, squeeze=False, sharex=True).flatten()
-    for axis, name in zip(axes, found, strict=False):
-        for summary in analysis.summaries:
-            _course(axis, summary, name)
-        axis.set_title(_CURVES[name])
-        axis.tick_params(labelbottom=True)
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    for axis in axes[len(found) :]:
-        axis.set_visible(False)
-    figure.supxlabel("iteration", fontsize=9.5)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
-    return Plot(
-        f"learning_{analysis.threat}",
-        analysis.threat,
-        "Course of the training: mean over seeds, the band from the lowest to the highest seed. "
-        "Success is that of the training's own episodes: sampled actions, the training league, and "
-        "under attack where the method trains under attack. It does not compare methods.",
-        figure,
-    )
-
-
-def _course(axis: Any, summary: Summary, name: str) -> None:
-    curves = [run.history[name] for run in summary.runs if run.history.get(name)]
-    if not curves:
-        return
-    length = min(map(len, curves))
-    values = np.array([curve[:length] for curve in curves]) * (100 if name == "success" else 1)
-    steps = np.arange(1, length + 1)
-    colour, marker, line = look(summary.method)
-    axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.12, linewidth=0)
-    axis.plot(
-        steps,
-        values.mean(0),
-        color=colour,
-        linestyle=line,
-        marker=marker,
-        markersize=4,
-        markevery=max(1, length // 8),
-        label=wording.method_title(summary.method),
-    )
