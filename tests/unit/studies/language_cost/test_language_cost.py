@@ -15,17 +15,93 @@ from aajr.studies.language_cost._study import PRESETS, setups
 from aajr.studies.language_cost._training import Setup
 from tests.unit.integrations.trl import hosts
 
+NAMES = {
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+"""Names of a layer's matrices in llama.cpp."""
+OUTSIDE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
 
-@pytest.mark.parametrize(("heads", "size"), [(9, 8), (3, 4), (1, 6)])
-def test_llama_cpps_order_of_rows_is_undone(heads, size):
-    weight = torch.randn(heads * size, 5, generator=torch.Generator().manual_seed(0))
-    stored = weights.permuted(weight, heads)
-    assert torch.equal(weights.unpermuted(stored, heads), weight)
-    # row 2j + i of a stored head is row j + i·size/2 of the head
-    head = weight[:size]
-    for j in range(size // 2):
-        assert torch.equal(stored[2 * j], head[j])
-        assert torch.equal(stored[2 * j + 1], head[j + size // 2])
+
+def stored(name, weight, config):
+    """Name and value of a matrix as llama.cpp stores it: rotated pairs of rows side by side."""
+    _, _, layer, part = (*name.removesuffix(".weight").split(".", 3), "", "")[:4]
+    if not part:
+        return OUTSIDE[name.removesuffix(".weight")], weight
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    if part[-6:] in heads:
+        split = weight.unflatten(0, (heads[part[-6:]], 2, -1))
+        weight = split.transpose(1, 2).flatten(0, 2)
+    return f"blk.{layer}.{NAMES[part]}", weight
+
+
+def write_gguf(path, model, tokens, merges):
+    """A Llama with tied embeddings, byte by byte as the format asks, with a BPE tokenizer."""
+    gguf, config = pytest.importorskip("gguf"), model.config
+    file = gguf.GGUFWriter(path, "llama")
+    file.add_context_length(config.max_position_embeddings)
+    file.add_embedding_length(config.hidden_size)
+    file.add_feed_forward_length(config.intermediate_size)
+    file.add_block_count(config.num_hidden_layers)
+    file.add_head_count(config.num_attention_heads)
+    file.add_head_count_kv(config.num_key_value_heads)
+    file.add_layer_norm_rms_eps(config.rms_norm_eps)
+    file.add_rope_freq_base(1e4)
+    file.add_vocab_size(len(tokens))
+    file.add_tokenizer_model("gpt2")
+    file.add_token_list(tokens)
+    file.add_token_types([3] * 3 + [1] * (len(tokens) - 3))  # three control tokens
+    file.add_token_merges(merges)
+    file.add_unk_token_id(0)
+    file.add_bos_token_id(1)
+    file.add_eos_token_id(2)
+    file.add_pad_token_id(2)
+    file.add_chat_template("{{ messages }}")
+    for name, weight in model.state_dict().items():
+        if name != "lm_head.weight":
+            there, value = stored(name, weight, config)
+            file.add_tensor(f"{there}.weight", value.numpy())
+    file.write_header_to_file()
+    file.write_kv_data_to_file()
+    file.write_tensors_to_file()
+    file.close()
+
+
+def test_weights_and_tokens_of_a_gguf_file_are_read_to_the_last_bit(tmp_path):
+    from tokenizers import pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *letters, "he", "ll"]
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    config = LlamaConfig(
+        vocab_size=len(tokens), tie_word_embeddings=True, rms_norm_eps=1e-5, **sizes, **heads
+    )
+    with torch.random.fork_rng([]):
+        model = LlamaForCausalLM(config).eval()
+    write_gguf(tmp_path / "tiny.gguf", model, tokens, ["h e", "l l"])
+    found, words = weights.load(tmp_path / "tiny.gguf")
+    for name, weight in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], weight), name
+    ids = torch.arange(20).reshape(2, 10)
+    with torch.no_grad():
+        assert torch.equal(found(ids).logits, model(ids).logits)
+    assert not hasattr(found.config, "quantization_config")
+    assert words.convert_ids_to_tokens(words("hello 1<|im_end|>").input_ids) == [
+        *("he", "ll", "o", "Ġ", "1", "<|im_end|>")
+    ]
+    assert (words.bos_token, words.eos_token, words.pad_token) == (
+        *("<|im_start|>", "<|im_end|>", "<|im_end|>"),
+    )
+    assert words.chat_template == "{{ messages }}"
 
 
 def test_a_missing_package_is_explained(monkeypatch):
