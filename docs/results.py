@@ -10,10 +10,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from aajr.report import wording
 from aajr.studies.comparison.analysis import Analysis, analyse
 from aajr.studies.comparison.records import Results, read_results
 from aajr.studies.comparison.tables import paragraphs, success_table
+from aajr.studies.methods import method_title
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -55,7 +55,7 @@ def headline() -> str:
     radii = [radius for radius in analysis.radii if radius in (0.1, 0.2, 0.3)]
     rows = [
         [
-            wording.method_title(one.method),
+            method_title(one.method),
             *(_percent(asdict(one.worst[radius])) for radius in (0.0, *radii)),
             f"{one.average('diagnostics', 'stable_rank'):.1f}",
         ]

@@ -1,4 +1,4 @@
-"""Look of the plots: one colour, marker and line for each method, legible without colour."""
+"""Style of the plots, and a palette for them."""
 
 from __future__ import annotations
 
@@ -28,24 +28,3 @@ STYLE: dict[str, Any] = {
 # Okabe and Ito's palette, which readers of every kind of colour vision tell apart.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
 AMBER, GREY = "#E69F00", "#555555"
-
-LOOKS: dict[str, tuple[str, str, str]] = {
-    "aajr": (BLUE, "o", "-"),
-    "adversarial": (GREY, "s", "-"),
-    "plain": ("#999999", "X", ":"),
-    "recipe": ("#000000", "x", ":"),
-    "global": (ORANGE, "^", "-"),
-    "global_attackable": (ORANGE, "v", "--"),
-    "spectral": (AMBER, "P", "-."),
-    "random_direction": (GREEN, "D", "-"),
-    "random_weighted": (GREEN, "d", "--"),
-    "aajr_gradient": (SKY, "o", "--"),
-    "sa": (PURPLE, "h", "-"),
-    "ernie": (PURPLE, "p", "--"),
-}
-"""Colour, marker and line of each method, the same in every plot."""
-
-
-def look(method: str) -> tuple[str, str, str]:
-    """Colour, marker and line of a method; methods without a look of their own share one."""
-    return LOOKS.get(method, ("#000000", "*", "-."))

@@ -9,14 +9,6 @@ from aajr.statistics.intervals import Interval
 MISSING = "–"
 """Stands where nothing was measured."""
 
-NAMES = {"aajr": "AAJR", "sa": "SA", "ernie": "ERNIE"}
-
-
-def method_title(name: str) -> str:
-    """Name of a method as it is printed: ``aajr_gradient`` becomes ``AAJR gradient``."""
-    head, *rest = name.split("_")
-    return " ".join([NAMES.get(head, head), *rest])
-
 
 def percent(value: float | None) -> str:
     """A share in whole per cent, without the sign."""

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from markupsafe import Markup
 
 from aajr.hide_and_seek.replay._replay import Replay, replay_json
-from aajr.report import wording
 from aajr.report.pages import render
 from aajr.report.style import BLUE, ORANGE
 
 COLOURS = {"hider": BLUE, "seeker": ORANGE, "box": "#777777"}
 
 
-def replay_section(replay: Replay) -> Markup:
+def replay_section(replay: Replay, title: Callable[[str], str] = str) -> Markup:
     """HTML of one replay; the page includes ``replay.css`` and ``replay.js`` once.
 
     Args:
         replay: what was recorded. The first two methods are shown side by side.
+        title: the name that stands above the panel of a method.
     """
     episodes = replay.episodes
     methods = list(dict.fromkeys(episode.method for episode in episodes))[:2]
     return render(
         "hide_and_seek/replay/replay.html",
         replay=replay,
-        methods={wording.method_title(m): [e for e in episodes if e.method == m] for m in methods},
+        methods={title(m): [e for e in episodes if e.method == m] for m in methods},
         attacked=[episode for episode in episodes if episode.attack != "none"],
         views={episode.attack: episode.epsilon for episode in episodes},
         colours=json.dumps(COLOURS),

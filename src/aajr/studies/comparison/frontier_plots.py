@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from aajr.report import wording
 from aajr.report.figures import Plot, blank_figure
-from aajr.report.style import look
 from aajr.statistics.frontiers import Comparison, Point, mean_points, pareto
 from aajr.studies.comparison.analysis import Analysis
 from aajr.studies.comparison.families import SHARED_METHOD, family_points
 from aajr.studies.comparison.records import Results
 from aajr.studies.comparison.worst_cases import worst_case
+from aajr.studies.methods import look, method_title
 
 Array = NDArray[np.float64]
 
@@ -52,10 +52,10 @@ def _frontier_panel(axis: Any, analysis: Analysis, comparison: Comparison) -> No
         means = mean_points(found)
         _mark_seeds(axis, family, _shares([point for point in found if point.weight > 0]))
         axis.plot(*_shares(pareto(means)), color=look(family)[0], linewidth=1.8, zorder=3)
-        _mark_means(axis, family, _shares(means), wording.method_title(family), zorder=4)
+        _mark_means(axis, family, _shares(means), method_title(family), zorder=4)
     _shared_end(axis, analysis)
     verdict = f"{comparison.verdict.value}, {wording.difference(comparison.difference)}"
-    names = [wording.method_title(family) for family in (comparison.first, comparison.second)]
+    names = [method_title(family) for family in (comparison.first, comparison.second)]
     axis.set_title(f"{' − '.join(names)}\n{verdict}", fontsize=9)
     axis.tick_params(labelbottom=True, labelleft=True)
     axis.legend(loc="best", fontsize=8.5, handletextpad=0.3)

@@ -16,6 +16,7 @@ from aajr.studies.comparison.analysis import Analysis, analyse
 from aajr.studies.comparison.plots import draw
 from aajr.studies.comparison.records import Results, read_results, write_results
 from aajr.studies.comparison.tables import heading, paragraphs, tables
+from aajr.studies.methods import method_title
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _chapter(chapter: Chapter, plots: Sequence[Plot]) -> dict[str, Any]:
         "results": results,
         "heading": heading(results),
         "threats": [_threat(results, analysis, plots) for analysis in chapter.analyses],
-        "replay": "" if chapter.replay is None else replay_section(chapter.replay),
+        "replay": "" if chapter.replay is None else replay_section(chapter.replay, method_title),
         "facts": _facts(results),
     }
 

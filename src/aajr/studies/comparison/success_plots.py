@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from aajr.report import wording
 from aajr.report.figures import Plot, arms, blank_figure
-from aajr.report.style import look
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary
 from aajr.studies.comparison.records import Results
 from aajr.studies.comparison.worst_cases import worst_case
+from aajr.studies.methods import look, method_title
 
 
 def success_plot(results: Results, analysis: Analysis) -> Plot | None:
@@ -53,7 +52,7 @@ def _success_line(axis: Any, summary: Summary, shift: float) -> None:
         np.array(radii) + shift,
         heights,
         yerr=100 * spread,
-        label=wording.method_title(summary.method),
+        label=method_title(summary.method),
         color=colour,
         marker=marker,
         linestyle=line,
@@ -134,7 +133,7 @@ def _heat_panel(axis: Any, summary: Summary, attacks: list[str], radii: list[flo
         axis.annotate(
             f"{value:.0f}", (column, row), ha="center", va="center", color=colour, fontsize=8
         )
-    axis.set_title(wording.method_title(summary.method))
+    axis.set_title(method_title(summary.method))
     axis.set_xticks(range(len(radii)), [f"{radius:g}" for radius in radii])
     axis.set_yticks(range(len(attacks)), attacks)
     axis.tick_params(labelbottom=True, labelleft=True)

@@ -17,6 +17,7 @@ from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary
 from aajr.studies.comparison.records import Results, Run
 from aajr.studies.comparison.worst_cases import worst_attack, worst_case
+from aajr.studies.methods import method_title
 
 
 def render_table(results: Results, analyses: Sequence[Analysis]) -> RenderableType:
@@ -88,7 +89,7 @@ def success_table(results: Results, analysis: Analysis) -> Table:
     columns = ("method", "λ", "seeds", "clean", *(f"ε={radius:g}" for radius in radii), "median")
     rows = [
         (
-            wording.method_title(summary.method),
+            method_title(summary.method),
             wording.weight(summary.weight),
             str(len(summary.runs)),
             *(_with_ends(summary.worst.get(radius)) for radius in (0.0, *radii)),
@@ -119,14 +120,14 @@ def duel_table(analysis: Analysis) -> Table:
     """Chosen weight of AAJR against that of each other method, paired by seed."""
     rows = tuple(
         (
-            wording.method_title(duel.rival),
+            method_title(duel.rival),
             *(wording.difference(item, "\n") for item in (duel.clean, duel.worst, duel.area)),
             _STANDING[verdict_of(duel.worst)],
         )
         for duel in analysis.duels
     )
     return Table(
-        title=f"{wording.method_title(SUBJECT)} minus each other method, chosen weights, in points",
+        title=f"{method_title(SUBJECT)} minus each other method, chosen weights, in points",
         columns=("minus", "clean", f"ε={analysis.epsilon:g}", "mean over ε", "AAJR\nunder attack"),
         rows=rows,
         notes=(
@@ -207,7 +208,7 @@ _DIAGNOSTIC_COLUMNS = {
 def _averages(analysis: Analysis, keys: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
-            wording.method_title(summary.method),
+            method_title(summary.method),
             *(wording.number(summary.average(group, name)) for group, name in keys),
         )
         for summary in analysis.summaries
@@ -237,7 +238,7 @@ def _cost_row(summary: Summary, epsilon: float) -> tuple[str, ...]:
     steps = summary.average_of("environment_steps")
     fits = [fit for run in summary.runs for fit in run.critic_r2]
     return (
-        wording.method_title(summary.method),
+        method_title(summary.method),
         wording.number(None if seconds is None else 1000 * seconds),
         wording.MISSING if overhead is None else f"{100 * (overhead - 1):+.1f} %".replace("-", "−"),
         wording.number(steps / 1e6 if steps else None),

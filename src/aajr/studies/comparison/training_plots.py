@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from aajr.report import wording
 from aajr.report.figures import Plot, blank_figure
-from aajr.report.style import look
 from aajr.studies.comparison.analysis import Analysis, Summary
 from aajr.studies.comparison.records import Results, Run
+from aajr.studies.methods import look, method_title
 
 _CURVES = {
     "success": "success in training, %",
@@ -72,7 +71,7 @@ def _course(axis: Any, summary: Summary, name: str) -> None:
         marker=marker,
         markersize=4,
         markevery=max(1, length // 8),
-        label=wording.method_title(summary.method),
+        label=method_title(summary.method),
     )
 
 
@@ -178,8 +177,6 @@ def _widen(axis: Any) -> None:
 
 
 def _name_rows(axis: Any, summaries: Sequence[Summary]) -> None:
-    axis.set_yticks(
-        range(len(summaries)), [wording.method_title(item.method) for item in summaries]
-    )
+    axis.set_yticks(range(len(summaries)), [method_title(item.method) for item in summaries])
     axis.set_ylim(len(summaries) - 0.4, -0.6)
     axis.grid(False, axis="y")

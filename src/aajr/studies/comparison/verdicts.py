@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aajr.report.wording import difference, listed, method_title, percent, plural
+from aajr.report.wording import difference, listed, percent, plural
 from aajr.statistics.frontiers import Comparison, Verdict, verdict_of
 from aajr.statistics.intervals import MINIMUM_SEEDS
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, without_penalty
 from aajr.studies.comparison.families import SHARED_METHOD
+from aajr.studies.methods import method_title
 
 THREAT_WORDS = {
     "full": "every observed feature",

@@ -11,11 +11,11 @@ from rich.console import Group, RenderableType
 
 from aajr.report.figures import Plot, arms, blank_figure
 from aajr.report.study import write_study
-from aajr.report.style import look
 from aajr.report.tables import Table
 from aajr.report.wording import with_interval
 from aajr.statistics.comparisons import difference, probability_of_improvement
 from aajr.statistics.intervals import bootstrap
+from aajr.studies.methods import look
 from aajr.studies.mujoco._attacks import worst
 
 Record = dict[str, Any]

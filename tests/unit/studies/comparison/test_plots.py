@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from aajr.report.figures import save
-from aajr.report.style import LOOKS
 from aajr.studies.comparison import plots as drawing
 from aajr.studies.comparison.analysis import analyse
 from aajr.studies.comparison.records import Results
+from aajr.studies.methods import LOOKS
 from tests.unit.studies.comparison.synthetic_results import make_results, make_run
 
 KINDS = ("frontier", "success", "heatmap", "gradients", "sensitivity", "cost")

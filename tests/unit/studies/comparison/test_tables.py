@@ -12,6 +12,7 @@ from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import analyse
 from aajr.studies.comparison.records import Results, Run
 from aajr.studies.comparison.tables import render_table, tables
+from aajr.studies.methods import method_title
 from tests.unit.studies.comparison.synthetic_results import make_results, make_run
 
 METHODS = (
@@ -57,7 +58,7 @@ def test_legible_at_a_hundred_columns(everything):
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     for name in METHODS:
-        assert wording.method_title(name) in text
+        assert method_title(name) in text
 
 
 def test_figures_of_the_digest_are_marked_as_theirs(printed):
@@ -250,7 +251,7 @@ def test_differences_and_verdicts():
     assert wording.difference(None) == "–"
     assert verdict_of(None) is Verdict.NOT_COMPARABLE
     assert verdict_of(Interval(0.1, 0.05, 0.2, 5)) is Verdict.ABOVE
-    assert wording.method_title("aajr_gradient") == "AAJR gradient"
+    assert method_title("aajr_gradient") == "AAJR gradient"
 
 
 def test_runs_with_fewer_radii_are_attacked_alike_where_they_share_one():

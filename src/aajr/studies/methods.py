@@ -1,0 +1,34 @@
+"""Methods by the name and the look that they have in every table and plot."""
+
+from __future__ import annotations
+
+from aajr.report.style import AMBER, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
+
+NAMES = {"aajr": "AAJR", "sa": "SA", "ernie": "ERNIE"}
+
+LOOKS: dict[str, tuple[str, str, str]] = {
+    "aajr": (BLUE, "o", "-"),
+    "adversarial": (GREY, "s", "-"),
+    "plain": ("#999999", "X", ":"),
+    "recipe": ("#000000", "x", ":"),
+    "global": (ORANGE, "^", "-"),
+    "global_attackable": (ORANGE, "v", "--"),
+    "spectral": (AMBER, "P", "-."),
+    "random_direction": (GREEN, "D", "-"),
+    "random_weighted": (GREEN, "d", "--"),
+    "aajr_gradient": (SKY, "o", "--"),
+    "sa": (PURPLE, "h", "-"),
+    "ernie": (PURPLE, "p", "--"),
+}
+"""Colour, marker and line of each method, the same in every plot."""
+
+
+def look(method: str) -> tuple[str, str, str]:
+    """Colour, marker and line of a method; methods without a look of their own share one."""
+    return LOOKS.get(method, ("#000000", "*", "-."))
+
+
+def method_title(name: str) -> str:
+    """Name of a method as it is printed: ``aajr_gradient`` becomes ``AAJR gradient``."""
+    head, *rest = name.split("_")
+    return " ".join([NAMES.get(head, head), *rest])
