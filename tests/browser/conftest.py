@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from aajr.arena.agents import Actor
-from aajr.arena.episodes import Match
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.replay import record_replay
 from aajr.studies.comparison.page import Chapter, write_report
 from tests.browser.chromium import Browser, find_chromium

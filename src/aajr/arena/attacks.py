@@ -40,7 +40,6 @@ from aajr.adversaries import (
 from aajr.arena.learned import Kind
 from aajr.arena.victim import Victim
 from aajr.geometry import Ball, Delayed, Dropped, Frozen, Quantised, Sparse, ThreatSet
-from aajr.hide_and_seek.game.items import lying_teammates, observed_items
 from aajr.trajectory import Objective, Reference, Trajectory
 
 Builder = Callable[[Ball, Victim], Adversary]
@@ -176,19 +175,19 @@ def temporal(ball: Ball, victim: Victim) -> Adversary:
 
 def episode_budget(ball: Ball, victim: Victim) -> Adversary:
     """Perturbations that add up to a quarter of an episode's worth of ε."""
-    total = ball.epsilon * victim.match.config.max_steps / 4
+    total = ball.epsilon * victim.match.steps / 4
     return EpisodeBudget(_ascent(ball, victim, _task(victim)), total)
 
 
 def dropped(ball: Ball, victim: Victim) -> Adversary:
     """Items that are not perceived at all."""
-    lost = Dropped(observed_items(victim.match.config, "hider"), LOST_ITEMS)
+    lost = Dropped(victim.match.items, LOST_ITEMS)
     return SubsetSearch(lost, _task(victim))
 
 
 def frozen(ball: Ball, victim: Victim) -> Adversary:
     """Items that stay where they were a step ago."""
-    stale = Frozen(observed_items(victim.match.config, "hider"), LOST_ITEMS)
+    stale = Frozen(victim.match.items, LOST_ITEMS)
     return SubsetSearch(stale, _task(victim))
 
 
@@ -201,11 +200,10 @@ def delayed(ball: Ball, victim: Victim) -> Adversary:
 
 
 def lies(ball: Ball, victim: Victim) -> Adversary:
-    """Two fifths of the hiders tell the others any place in the arena."""
+    """Two fifths of the team tell the others any place in the arena."""
     match = victim.match
-    hiders = match.config.n_hiders
-    liars = range(hiders - max(1, 2 * hiders // 5), hiders)
-    told = lying_teammates(match.config, "hider", liars).repeat(match.episodes, 1)
+    liars = range(match.agents - max(1, 2 * match.agents // 5), match.agents)
+    told = match.told(liars).repeat(match.episodes, 1)
     return _ascent(Ball("linf", 4.0, mask=told, low=-2.0, high=2.0), victim, _task(victim))
 
 

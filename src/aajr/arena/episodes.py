@@ -1,130 +1,29 @@
-"""Whole episodes of the hiders under attack, against frozen seekers."""
+"""Whole episodes of a team under attack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import torch
-import vmas
 from torch import Tensor
 
-from aajr._checks import check_count
 from aajr.adversaries import Adversary
-from aajr.arena.agents import ACTION_HEADS, Actor, greedy_heads, sample_heads
+from aajr.arena.agents import Act, Actor, greedy_heads, sample_heads
 from aajr.arena.critics import Experience, one_hot
+from aajr.arena.environments import Environment, Played
 from aajr.arena.records import Score
-from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, hiders_success
 from aajr.trajectory import Trajectory
-
-Hiders = Callable[[Tensor], Tensor]
-"""Observations ``[episodes, hiders, features]`` to actions ``[episodes, hiders, heads]``."""
-
-
-@dataclass(frozen=True, eq=False)
-class Match:
-    """Who plays: the game, the frozen seekers, how many episodes, and the seed of their starts.
-
-    The same seed gives the same initial states to every policy, attack and ε.
-
-    Attributes:
-        config: the game.
-        opponents: frozen seekers; the episodes are split evenly among them.
-        episodes: number of episodes, played at once.
-        seed: of initial states and of the seekers' sampled actions.
-    """
-
-    config: HideAndSeekConfig
-    opponents: Sequence[Actor]
-    episodes: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        check_count("episodes", self.episodes)
-        if not self.opponents:
-            raise ValueError("opponents is empty; give at least one frozen seeker")
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One match as it was played.
-
-    Attributes:
-        observation: of the hiders, ``[episodes, steps, hiders, features]``.
-        action: of the hiders, ``[episodes, steps, hiders, heads]``.
-        reward: of the hiders, ``[episodes, steps, hiders]``.
-        sighted: 1 where a seeker sees the hider after a step, ``[episodes, steps, hiders]``.
-        sighting: 1 where the seeker sees a hider after a step, ``[episodes, steps, seekers]``.
-        opponent_action: of the seekers, ``[episodes, steps, seekers, heads]``.
-        agents: positions at the start and after every step, hiders first,
-            ``[episodes, steps + 1, agents, 2]``.
-        boxes: centres, likewise, ``[episodes, steps + 1, boxes, 2]``.
-        holder: index of the agent that holds a box, or -1, ``[episodes, steps + 1, boxes]``.
-        lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[episodes, steps + 1, boxes]``.
-    """
-
-    observation: Tensor
-    action: Tensor
-    reward: Tensor
-    sighted: Tensor
-    sighting: Tensor
-    opponent_action: Tensor
-    agents: Tensor
-    boxes: Tensor
-    holder: Tensor
-    lock: Tensor
-
-    @property
-    def seen(self) -> Tensor:
-        """Hiders seen at the last step, ``[episodes, hiders]``."""
-        return self.sighted[:, -1]
 
 
 @torch.no_grad()
-def play(match: Match, hiders: Hiders) -> Record:
-    """Play the match and keep what the hiders saw, did and earned, and where everything was."""
-    config, scenario = match.config, HideAndSeek(match.config)
-    generator = torch.Generator().manual_seed(match.seed)
-    env = vmas.make_env(
-        scenario,
-        num_envs=match.episodes,
-        seed=match.seed,
-        max_steps=config.max_steps,
-        continuous_actions=False,
-        multidiscrete_actions=True,
-    )
-    views = env.reset(seed=match.seed)
-    frames: dict[str, list[Tensor]] = {part.name: [] for part in fields(Record)}
-    _keep_places(frames, scenario)
-    for _ in range(config.max_steps):
-        mine = torch.stack(views[: config.n_hiders], 1)
-        theirs = torch.stack(views[config.n_hiders :], 1)
-        action, answer = hiders(mine), _seek(match, theirs, generator)
-        views, gains, _, infos = env.step(list(torch.cat([action, answer], 1).unbind(1)))
-        frames["observation"].append(mine)
-        frames["action"].append(action)
-        frames["opponent_action"].append(answer)
-        frames["reward"].append(torch.stack(gains[: config.n_hiders], 1))
-        seen = torch.stack([info["seen"] for info in infos], 1)
-        frames["sighted"].append(seen[:, : config.n_hiders])
-        frames["sighting"].append(seen[:, config.n_hiders :])
-        _keep_places(frames, scenario)
-    return Record(**{name: torch.stack(values, 1) for name, values in frames.items()})
-
-
-def _keep_places(frames: dict[str, list[Tensor]], scenario: HideAndSeek) -> None:
-    for name in ("agents", "boxes", "holder", "lock"):
-        frames[name].append(getattr(scenario.state, name))
-
-
-def _seek(match: Match, observation: Tensor, generator: torch.Generator) -> Tensor:
-    shares = observation.tensor_split(len(match.opponents))
-    return torch.cat(
-        [
-            sample_heads(actor(share), actor.heads, generator)
-            for actor, share in zip(match.opponents, shares, strict=True)
-        ]
-    )
+def play(environment: Environment[Played], team: Act) -> Played:
+    """Play all episodes to their end and return what was kept of them."""
+    running = environment.reset()
+    while not running.ended:
+        running.step(team(running.observation))
+    return running.record()
 
 
 class _Past:
@@ -223,36 +122,33 @@ class AttackedHiders:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(Generic[Played]):
     """One match, what came of it, and what the attack cost.
 
     Attributes:
         score: its summary.
         record: how it was played.
-        won: episodes that the hiders won, boolean ``[episodes]``.
         forward_passes: of the victim, mean per decision.
         backward_passes: likewise.
     """
 
     score: Score
-    record: Record
-    won: Tensor
+    record: Played
     forward_passes: float
     backward_passes: float
 
 
-def contest(match: Match, hiders: Hiders, attack: str, epsilon: float) -> Outcome:
+def contest(match: Environment[Played], team: Act, attack: str, epsilon: float) -> Outcome[Played]:
     """Play and summarise; an attacked team must have been reached within the budget.
 
     Raises:
         RuntimeError: the perturbation left its ball, or never reached the policy.
     """
-    record = play(match, hiders)
-    won = hiders_success(record.seen, match.config.hidden_for_success)
+    record = play(match, team)
     changed, largest, forward, backward = 0.0, 0.0, 1.0, 0.0
-    if isinstance(hiders, AttackedHiders) and hiders.adversary is not None:
-        changed, largest = _mean(hiders.changed), hiders.largest
-        forward, backward = _mean(hiders.forward_passes), _mean(hiders.backward_passes)
+    if isinstance(team, AttackedHiders) and team.adversary is not None:
+        changed, largest = _mean(team.changed), team.largest
+        forward, backward = _mean(team.forward_passes), _mean(team.backward_passes)
         if not 0 < largest <= epsilon * 1.001 + 1e-5:
             raise RuntimeError(
                 f"attack {attack!r} at ε={epsilon} perturbed by {largest}; the perturbation must "
@@ -261,25 +157,25 @@ def contest(match: Match, hiders: Hiders, attack: str, epsilon: float) -> Outcom
     summary = Score(
         attack=attack,
         epsilon=epsilon,
-        success=float(won.float().mean()),
+        success=float(record.won.float().mean()),
         episodes=match.episodes,
         mean_return=float(record.reward.sum(1).mean()),
         changed_actions=changed,
         largest_perturbation=largest,
     )
-    return Outcome(summary, record, won, forward, backward)
+    return Outcome(summary, record, forward, backward)
 
 
-def score(match: Match, hiders: Hiders, attack: str, epsilon: float) -> Score:
+def score(match: Environment[Played], team: Act, attack: str, epsilon: float) -> Score:
     """The summary of :func:`contest`."""
-    return contest(match, hiders, attack, epsilon).score
+    return contest(match, team, attack, epsilon).score
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def explore(match: Match, actor: Actor, share: float = 0.2) -> Experience:
+def explore(match: Environment[Any], actor: Actor, share: float = 0.2) -> Experience:
     """Rollouts of the victim in which a share of the actions is uniformly random.
 
     Args:
@@ -296,20 +192,3 @@ def explore(match: Match, actor: Actor, share: float = 0.2) -> Experience:
 
     record = play(match, act)
     return Experience(record.observation, one_hot(record.action, actor.heads), record.reward)
-
-
-def floors(match: Match) -> dict[str, Score]:
-    """Scores of hiders that do not move and of hiders that act at random."""
-    generator = torch.Generator().manual_seed(match.seed + 2)
-
-    def motionless(observation: Tensor) -> Tensor:
-        return torch.zeros(*observation.shape[:2], len(ACTION_HEADS), dtype=torch.long)
-
-    def random(observation: Tensor) -> Tensor:
-        logits = torch.zeros(*observation.shape[:2], sum(ACTION_HEADS))
-        return sample_heads(logits, ACTION_HEADS, generator)
-
-    return {
-        "motionless": score(match, motionless, "none", 0.0),
-        "random": score(match, random, "none", 0.0),
-    }

@@ -20,7 +20,8 @@ from torch import Tensor
 from aajr._checks import check_choice, check_count, check_number
 from aajr.adversaries import Adversary, MaskedGradientWarning
 from aajr.arena.agents import Actor
-from aajr.arena.episodes import AttackedHiders, Match, Outcome, Record, contest
+from aajr.arena.environments import Environment, Played
+from aajr.arena.episodes import AttackedHiders, Outcome, contest
 from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
 from aajr.arena.suites import EPSILON_UNITS, AttackSpec, Suite
 from aajr.arena.threats import Threat
@@ -108,10 +109,10 @@ class Examinee:
         self,
         entry: Entry,
         actor: Actor,
-        match: Match,
+        match: Environment[Played],
         examination: Examination,
         directory: Path,
-        measure: Callable[[Record], Mapping[str, Any]],
+        measure: Callable[[Played], Mapping[str, Any]],
     ) -> None:
         self.entry, self.examination, self.measure = entry, examination, measure
         self.directory = directory / f"{entry.name}-{_fingerprint(actor, match, examination)}"
@@ -156,7 +157,7 @@ class Examinee:
             kind=CLEAN if spec is None else spec.kind,
             unit=spec.unit if spec is not None and fixed else EPSILON_UNITS[victim.threat],
             fixed=fixed,
-            won="".join(str(int(won)) for won in outcome.won.tolist()),
+            won="".join(str(int(won)) for won in outcome.record.won.tolist()),
             forward_passes=outcome.forward_passes,
             backward_passes=outcome.backward_passes,
             seconds=time.perf_counter() - ready,
@@ -173,7 +174,7 @@ class Examinee:
 
 def attacked_match(
     victim: Victim, spec: AttackSpec | None = None, adversary: Adversary | None = None
-) -> Outcome:
+) -> Outcome[Any]:
     """The victim's match under an attack, which ``spec`` built; without one the clean match."""
     size = 0.0 if adversary is None else float(adversary.ball.epsilon)
     on_logits = victim.on_logits or (spec is not None and spec.on_logits)
@@ -240,13 +241,13 @@ def _read(path: Path) -> _Finished:
     return read_record(_Finished, path, "remove it")
 
 
-def _fingerprint(actor: Actor, match: Match, examination: Examination) -> str:
+def _fingerprint(actor: Actor, match: Environment[Any], examination: Examination) -> str:
     """Changes with anything that changes a trial but its attack and ε."""
     suite = examination.suite
     facts = {
         "actor": _digest(actor.state_dict()),
         "opponents": [_digest(opponent.state_dict()) for opponent in match.opponents],
-        "game": dataclasses.asdict(match.config),
+        "game": match.facts,
         "suite": [suite.name, suite.version, dataclasses.asdict(suite.effort)],
         "threat": examination.threat,
         "episodes": examination.episodes,

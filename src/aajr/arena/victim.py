@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,14 +22,13 @@ from aajr.adversaries import (
 )
 from aajr.arena.agents import Actor, greedy_heads
 from aajr.arena.critics import Experience, OnlineValue, fit_critic, fit_robust_sarsa, one_hot
-from aajr.arena.episodes import Match, explore
-from aajr.arena.learned import AttackerConfig, Kind, train_attacker
+from aajr.arena.environments import Environment
+from aajr.arena.episodes import explore
+from aajr.arena.learned import AttackerConfig, Kind, TrainingEnvironment, train_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.arena.threats import Threat
 from aajr.geometry import Ball, Categorical
-from aajr.hide_and_seek.game import observation_layout
-from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.trajectory import Objective
 
 _Fitted = TypeVar("_Fitted")
@@ -53,7 +52,7 @@ class Victim:
     """
 
     actor: Actor
-    match: Match
+    match: Environment[Any]
     threat: Threat
     effort: Effort
     directory: Path | None = None
@@ -61,7 +60,7 @@ class Victim:
 
     def __post_init__(self) -> None:
         check_choice("threat", self.threat, ("full", "others", "actions"))
-        features = observation_layout(self.match.config, "hider")["opponents"].stop
+        features = self.match.features
         if self.actor.features != features:
             raise ValueError(
                 f"the actor reads {self.actor.features} features, the game shows {features}; give "
@@ -78,7 +77,7 @@ class Victim:
         """Attackable features, ``[features]``; None for logits."""
         if self.on_logits:
             return None
-        return attackable_features(self.match.config, "hider", self.threat)
+        return self.match.attackable(self.threat)
 
     @cached_property
     def metric(self) -> Categorical:
@@ -182,13 +181,12 @@ class Victim:
         config = AttackerConfig(iterations=effort.attacker_iterations, ppo=ppo)
         place = None if self.directory is None else self.directory / f"{kind}_{ball.epsilon:g}"
         match, seed = self.match, self.match.seed + 700_000
-        return train_attacker(
-            self.actor, match.config, match.opponents, ball, kind, config, place, seed
-        )
+        if not isinstance(match, TrainingEnvironment):
+            raise ValueError(f"match={match!r} trains no attacker; leave learned attacks out")
+        return train_attacker(self.actor, match, ball, kind, config, place, seed)
 
     def _rollouts(self, seed: int) -> Experience:
-        training = replace(self.match, episodes=self.effort.critic_episodes, seed=seed)
-        return explore(training, self.actor)
+        return explore(self.match.resized(self.effort.critic_episodes, seed), self.actor)
 
     def _states(self) -> Tensor:
         seed = self.match.seed + 600_000

@@ -57,7 +57,7 @@ def watch(
     from rich.live import Live
 
     from aajr.arena.checkpoints import load_checkpoint
-    from aajr.arena.episodes import Match
+    from aajr.hide_and_seek.game.matches import Match
     from aajr.hide_and_seek.replay import frame_text, game_facts, record_episode, write_gif
     from aajr.hide_and_seek.training.trained_teams import game_of
     from aajr.hide_and_seek.training.trainer import load_actor

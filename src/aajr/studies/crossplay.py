@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
-from aajr.arena.episodes import AttackedHiders, Match, contest
+from aajr.arena.episodes import AttackedHiders, contest
 from aajr.arena.records import CLOSED, Count, Facts, Real, Share
 from aajr.hide_and_seek.game.coordination import role_rates
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import TrainedTeam, common_game
 from aajr.report.figures import Plot, blank_figure, save
 from aajr.report.files import write_json

@@ -8,10 +8,11 @@ import torch
 from aajr import Adversary, Ball, Divergence, ProjectedGradientAscent, Trajectory, UniformNoise
 from aajr.arena.agents import Actor
 from aajr.arena.critics import Experience, fit_critic, one_hot, r_squared, returns_to_go
-from aajr.arena.episodes import AttackedHiders, Match, contest, floors, play, score
+from aajr.arena.episodes import AttackedHiders, contest, play, score
 from aajr.arena.settings import Effort
 from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game import HideAndSeekConfig, hiders_success
+from aajr.hide_and_seek.game.matches import Match, floors
 from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.studies.comparison.attacks import scores_of, sensitivity, suite_of
 from aajr.studies.comparison.presets import PRESETS
@@ -151,9 +152,9 @@ def test_an_attack_on_logits_reads_logits_of_before(match):
 
 def test_the_outcome_tells_every_episode(match):
     outcome = contest(match, attacked(random_actor(5)), "none", 0.0)
-    assert outcome.won.dtype == torch.bool
-    assert outcome.score.success == pytest.approx(float(outcome.won.float().mean()))
-    assert torch.equal(outcome.won, hiders_success(outcome.record.seen, 2))
+    assert outcome.record.won.dtype == torch.bool
+    assert outcome.score.success == pytest.approx(float(outcome.record.won.float().mean()))
+    assert torch.equal(outcome.record.won, hiders_success(outcome.record.seen, 2))
     assert (outcome.forward_passes, outcome.backward_passes) == (1, 0)
 
 

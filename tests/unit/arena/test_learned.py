@@ -12,7 +12,7 @@ from aajr import Ball, UniformNoise
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, save_checkpoint
 from aajr.arena.collection import FrozenTeam, collect
-from aajr.arena.episodes import AttackedHiders, Match, score
+from aajr.arena.episodes import AttackedHiders, score
 from aajr.arena.learned import (
     Attacker,
     AttackerConfig,
@@ -27,6 +27,7 @@ from aajr.arena.learned._collection import AttackedVictim, as_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig, make_torchrl_env, observation_layout
 from aajr.hide_and_seek.game.items import lying_teammates, observed_items
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.hide_and_seek.training import TrainConfig, Trainer
 from aajr.testing import dense
@@ -53,9 +54,13 @@ def seeker():
     return Actor(layout["opponents"].stop, hidden=(8,)).requires_grad_(False).eval()
 
 
+def match():
+    return Match(GAME, [seeker()], 1, 0)
+
+
 def run(kind, iterations, directory=None, seed=0, **settings):
     config = AttackerConfig(iterations=iterations, ppo=PPO, **settings)
-    trainer = AttackerTrainer(victim(), GAME, [seeker()], BALL, kind, config, directory, seed)
+    trainer = AttackerTrainer(victim(), match(), BALL, kind, config, directory, seed)
     trainer.run()
     return trainer
 
@@ -182,7 +187,7 @@ def test_the_victim_acts_on_what_it_is_shown():
 
 def test_the_attacker_earns_what_the_hiders_lose():
     data, _ = collected()
-    own = as_attacker(data)
+    own = as_attacker(data, "hider")
     assert torch.equal(own["next", "hider", "reward"], -data["next", "hider", "reward"])
     assert torch.equal(own["hider", "action"], data["hider", "command"])
     assert torch.equal(own["hider", "perceived"], data["hider", "observation"])
@@ -204,7 +209,7 @@ def test_a_run_goes_on_bit_for_bit(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["sa_rl", "pa_ad"])
 def test_a_checkpoint_is_the_adversary(kind, tmp_path):
     config = AttackerConfig(iterations=1, ppo=PPO)
-    adversary = train_attacker(victim(), GAME, [seeker()], BALL, kind, config, tmp_path)
+    adversary = train_attacker(victim(), match(), BALL, kind, config, tmp_path)
     loaded = load_attacker(tmp_path / "attacker.safetensors", BALL)
     x = dense.inputs(8, len(MASK), dtype=torch.float32)
     one, two = (a(victim(), x, generator()).worst for a in (adversary, loaded))
@@ -214,11 +219,11 @@ def test_a_checkpoint_is_the_adversary(kind, tmp_path):
 
 
 def test_training_leaves_the_victim_and_the_global_state_alone():
-    actor, opponents = victim(), [seeker()]
+    actor, played = victim(), match()
     before = torch.get_rng_state()
     state = {k: v.clone() for k, v in actor.state_dict().items()}
     config = AttackerConfig(iterations=1, ppo=PPO)
-    train_attacker(actor, GAME, opponents, BALL, "sa_rl", config)
+    train_attacker(actor, played, BALL, "sa_rl", config)
     assert all(torch.equal(v, state[k]) for k, v in actor.state_dict().items())
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -242,7 +247,6 @@ def test_foreign_checkpoints_are_refused(tmp_path):
     ("change", "message"),
     [
         ({"kind": "dqn"}, "kind='dqn' is unknown"),
-        ({"opponents": []}, "opponents is empty; give at least one"),
         ({"victim": Actor(7)}, "the victim reads 7 features, the game shows"),
         ({"ball": Ball("linf", 0.1, mask=MASK[:5])}, "mask of shape"),
     ],
@@ -250,8 +254,7 @@ def test_foreign_checkpoints_are_refused(tmp_path):
 def test_bad_runs_are_refused(change, message):
     arguments = {
         "victim": victim(),
-        "env": GAME,
-        "opponents": [seeker()],
+        "match": match(),
         "ball": BALL,
         "kind": "sa_rl",
         "config": AttackerConfig(ppo=PPO),
@@ -334,6 +337,6 @@ def test_learned_attacks_hurt_more_than_noise():
     ppo = PPOConfig(environments=128, epochs=4, hidden=(32,), learning_rate=3e-3, entropy=0.0)
     for kind, iterations, margin in (("sa_rl", 30, 0.05), ("pa_ad", 10, 0.2)):
         config = AttackerConfig(iterations=iterations, ppo=ppo)
-        adversary = train_attacker(actor, game, opponents, ball, kind, config)
+        adversary = train_attacker(actor, match, ball, kind, config)
         found = mean_return(adversary, kind)
         assert found < noise - margin, kind

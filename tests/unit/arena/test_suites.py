@@ -8,7 +8,7 @@ import torch
 
 from aajr import Ball
 from aajr.arena.attacks import noise, pgd_mad, square
-from aajr.arena.episodes import AttackedHiders, Match, contest
+from aajr.arena.episodes import AttackedHiders, contest
 from aajr.arena.examination import Examination, Examinee, evaluation_of
 from aajr.arena.method_comparison import comparisons, method_summaries
 from aajr.arena.records import (
@@ -22,6 +22,7 @@ from aajr.arena.records import (
 from aajr.arena.settings import Effort
 from aajr.arena.suites import QUICK, STANDARD, SUITES, THOROUGH, AttackSpec, Suite, suite_of
 from aajr.arena.victim import Victim
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import examinee, trained_teams
 from tests.unit.arena.teams import FEATURES, GAME, random_actor, save_team
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from aajr.arena.checkpoints import CheckpointError, save_checkpoint
-from aajr.arena.episodes import AttackedHiders, Match, play, score
+from aajr.arena.episodes import AttackedHiders, play, score
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import trained_teams
 from aajr.studies.crossplay import (
     CrossPlay,

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor
+from torch import Tensor, nn
+from torchrl.envs import EnvBase
 
 from aajr.adversaries import Adversary
 from aajr.arena.agents import Actor, greedy_heads
+from aajr.arena.collection import Player
 from aajr.arena.learned._network import Attacker
+
+
+@runtime_checkable
+class TrainingEnvironment(Protocol):
+    """An :class:`~aajr.arena.environments.Environment` in which an attacker can be trained."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Its settings as JSON values."""
+
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """Frozen networks of the others."""
+
+    @property
+    def steps(self) -> int:
+        """Length of an episode."""
+
+    @property
+    def team(self) -> str:
+        """Group of the protected team in the TorchRL environment."""
+
+    def torchrl(self, episodes: int, seed: int, device: torch.device) -> EnvBase:
+        """The game as a TorchRL environment of so many episodes."""
+
+    def others(self, generator: torch.Generator) -> Mapping[str, Player]:
+        """Who plays the other groups."""
+
+    def wins(self, data: TensorDict) -> Tensor:
+        """Episodes of a collection that the protected team won, boolean ``[episodes]``."""
 
 
 @dataclass(frozen=True, eq=False)
 class AttackedVictim:
-    """Hiders that see what the attacker shows them, and act greedily.
+    """A team that sees what the attacker shows it, and acts greedily.
 
     Attributes:
-        victim: frozen actor of the hiders.
+        victim: its frozen actor.
         attacker: whose commands are sampled.
         adversary: carries a command out.
         generator: source of the commands.
@@ -30,7 +64,7 @@ class AttackedVictim:
     generator: torch.Generator
 
     def __call__(self, observation: Tensor) -> dict[str, Tensor]:
-        """Command, perturb, act; ``[environments, hiders, ...]``."""
+        """Command, perturb, act; ``[environments, agents, ...]``."""
         flat = observation.flatten(0, 1)
         command, log_prob = self.attacker.sample(flat, self.generator)
         shown = self.adversary(self.victim, flat, self.generator, {"command": command}).worst
@@ -44,9 +78,9 @@ class AttackedVictim:
         }
 
 
-def as_attacker(data: TensorDict) -> TensorDict:
-    """The hiders' collection ``[environments, steps]`` as its attacker lived it."""
-    team = data["hider"]
+def as_attacker(data: TensorDict, group: str) -> TensorDict:
+    """A team's collection ``[environments, steps]`` as its attacker lived it."""
+    team = data[group]
     own = {
         "observation": team["observation"],
         "perceived": team["observation"],
@@ -55,8 +89,8 @@ def as_attacker(data: TensorDict) -> TensorDict:
         "action_log_prob": team["action_log_prob"],
     }
     following = {
-        "observation": data["next", "hider", "observation"],
-        "reward": -data["next", "hider", "reward"],
+        "observation": data["next", group, "observation"],
+        "reward": -data["next", group, "reward"],
     }
-    after = {"hider": following, "done": data["next", "done"]}
-    return TensorDict({"hider": own, "next": after}, data.batch_size)
+    after = {group: following, "done": data["next", "done"]}
+    return TensorDict({group: own, "next": after}, data.batch_size)

@@ -18,14 +18,13 @@ from aajr.adversaries import Adversary
 from aajr.arena.advantages import critic_input, rows_of
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from aajr.arena.collection import FrozenTeam, Player, collect
+from aajr.arena.collection import collect
 from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary, commanded
-from aajr.arena.learned._collection import AttackedVictim, as_attacker
+from aajr.arena.learned._collection import AttackedVictim, TrainingEnvironment, as_attacker
 from aajr.arena.learned._learner import AttackLearner
 from aajr.arena.learned._network import Attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.geometry import Ball
-from aajr.hide_and_seek.game import HideAndSeekConfig, hiders_success, make_torchrl_env
 
 Kind = Literal["sa_rl", "pa_ad"]
 """Whether the attacker chooses perturbations (SA-RL) or directions of the output (PA-AD)."""
@@ -63,14 +62,13 @@ class AttackerConfig:
 class AttackerTrainer:
     """A run that can be stopped and goes on exactly where it was.
 
-    The attacker sees every hider's true observation and earns what the hider loses. Iteration t
+    The attacker sees every agent's true observation and earns what the agent loses. Iteration t
     draws all its randomness from (seed, t).
 
     Args:
-        victim: actor of the hiders; its parameters are left alone.
-        env: the game.
-        opponents: frozen seekers.
-        ball: the threat set; its mask is the same for every hider.
+        victim: actor of the protected team; its parameters are left alone.
+        match: the environment with its opponents; the configuration says how many episodes.
+        ball: the threat set; its mask is the same for every agent.
         kind: ``sa_rl``, a perturbation within the ball, or ``pa_ad``, a direction in the victim's
             logits that a gradient step realises.
         config: the run.
@@ -78,15 +76,14 @@ class AttackerTrainer:
         seed: of everything.
 
     Raises:
-        ValueError: unknown kind, no opponents, a victim of another game.
+        ValueError: unknown kind, a victim of another game.
         CheckpointError: the directory holds the checkpoint of another run.
     """
 
     def __init__(
         self,
         victim: Actor,
-        env: HideAndSeekConfig,
-        opponents: Sequence[Actor],
+        match: TrainingEnvironment,
         ball: Ball,
         kind: Kind,
         config: AttackerConfig,
@@ -94,13 +91,11 @@ class AttackerTrainer:
         seed: int = 0,
     ) -> None:
         check_choice("kind", kind, ("sa_rl", "pa_ad"))
-        if not opponents:
-            raise ValueError("opponents is empty; give at least one frozen seeker")
-        self.victim, self.opponents, self.ball = victim, opponents, ball
-        self.kind, self.config, self.seed, self.game = kind, config, seed, env
+        self.victim, self.match, self.ball = victim, match, ball
+        self.kind, self.config, self.seed = kind, config, seed
         self.device = next(victim.parameters()).device
         with torch.random.fork_rng(devices=_cuda(self.device)):
-            self.env = make_torchrl_env(env, config.ppo.environments, seed, self.device)
+            self.env = match.torchrl(config.ppo.environments, seed, self.device)
             self.learner = self._learner()
         self.iteration = 0
         self.history: list[Metrics] = []
@@ -125,17 +120,14 @@ class AttackerTrainer:
 
     def step(self) -> Metrics:
         """One collection and its updates; returns the victim's success and return."""
-        seed = _seed_of(self.seed, self.iteration)
+        seed, team = _seed_of(self.seed, self.iteration), self.match.team
         with torch.random.fork_rng(devices=_cuda(self.device)):
             torch.manual_seed(seed)
             generator = torch.Generator(self.device).manual_seed(seed)
             player = AttackedVictim(self.victim, self.learner.attacker, self.adversary, generator)
-            players: dict[str, Player] = {
-                "hider": player,
-                "seeker": FrozenTeam(self.opponents, generator),
-            }
-            data = collect(self.env, players, self.game.max_steps, seed)
-            rows = rows_of(as_attacker(data), "hider", self.learner.critic, self.config.ppo)
+            players = {team: player, **self.match.others(generator)}
+            data = collect(self.env, players, self.match.steps, seed)
+            rows = rows_of(as_attacker(data, team), team, self.learner.critic, self.config.ppo)
             self.learner.update(rows, generator)
         metrics = self._metrics(data)
         self.iteration += 1
@@ -149,7 +141,7 @@ class AttackerTrainer:
 
     def _learner(self) -> AttackLearner:
         victim, ppo = self.victim, self.config.ppo
-        example = self.env.observation_spec["hider", "observation"].zero()[:1]
+        example = self.env.observation_spec[self.match.team, "observation"].zero()[:1]
         if example.shape[-1] != victim.features:
             raise ValueError(
                 f"the victim reads {victim.features} features, the game shows {example.shape[-1]}; "
@@ -190,26 +182,26 @@ class AttackerTrainer:
                     "kind": self.kind,
                     "seed": self.seed,
                     "config": settings,
-                    "game": asdict(self.game),
+                    "game": self.match.facts,
                     "ball": [*ball, _digest([torch.as_tensor(p) for p in parts if p is not None])],
                     "victim": _digest(list(self.victim.state_dict().values())),
-                    "opponents": [_digest(list(o.state_dict().values())) for o in self.opponents],
+                    "opponents": [
+                        _digest(list(o.state_dict().values())) for o in self.match.opponents
+                    ],
                 }
             )
         )
         return plain
 
     def _metrics(self, data: TensorDict) -> Metrics:
-        seen = data["next", "hider", "info", "seen"][:, -1, :, 0]
-        success = hiders_success(seen, self.game.hidden_for_success).float().mean()
-        returns = data["next", "hider", "reward"].sum(1).mean()
-        return {"hiders_success": float(success), "hiders_return": float(returns)}
+        success = self.match.wins(data).float().mean()
+        returns = data["next", self.match.team, "reward"].sum(1).mean()
+        return {"success": float(success), "return": float(returns)}
 
 
 def train_attacker(
     victim: Actor,
-    env: HideAndSeekConfig,
-    opponents: Sequence[Actor],
+    match: TrainingEnvironment,
     ball: Ball,
     kind: Kind,
     config: AttackerConfig,
@@ -226,7 +218,7 @@ def train_attacker(
     Source: Zhang et al., 2021, https://arxiv.org/abs/2101.08452 (SA-RL); Sun et al., 2022,
     https://arxiv.org/abs/2106.05087 (PA-AD).
     """
-    trainer = AttackerTrainer(victim, env, opponents, ball, kind, config, directory, seed)
+    trainer = AttackerTrainer(victim, match, ball, kind, config, directory, seed)
     trainer.run()
     trainer.learner.attacker.requires_grad_(False).eval()
     return trainer.adversary

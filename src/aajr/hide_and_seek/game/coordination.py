@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_count, check_finite
-from aajr.arena.episodes import Record
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.game.matches import Record
 from aajr.hide_and_seek.game.state import BY_HIDERS
 
 GRID = 10

@@ -12,10 +12,11 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.arena.agents import Actor, greedy_heads, sample_heads
-from aajr.arena.episodes import AttackedHiders, Match
+from aajr.arena.episodes import AttackedHiders
 from aajr.arena.threats import Threat
 from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, hiders_success
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.game.observation import observation_layout
 from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.hide_and_seek.game.visibility import in_cone, line_of_sight

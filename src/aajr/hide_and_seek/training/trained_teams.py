@@ -12,10 +12,10 @@ from typing import Any
 
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint
-from aajr.arena.episodes import Match
 from aajr.arena.examination import Examination, Examinee
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team
 from aajr.hide_and_seek.game.coordination import coordination
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trainer import load_actor
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -19,7 +18,6 @@ from aajr.arena.threats import Threat
 from aajr.arena.victim import Victim
 from aajr.diagnostics import diagnose
 from aajr.geometry import Ball
-from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.studies.comparison.presets import Preset
 
 
@@ -57,13 +55,13 @@ def scores_of(victim: Victim, suite: Suite, epsilons: Sequence[float]) -> list[S
 def sensitivity(victim: Victim, epsilon: float, rows: int = 2048) -> dict[str, float]:
     """Jacobian diagnostics on visited states, along the MAD attack; see ``aajr.diagnose``."""
     actor, match = victim.actor, victim.match
-    few = replace(match, episodes=min(match.episodes, 64))
+    few = match.resized(min(match.episodes, 64), match.seed)
     record = play(few, lambda x: greedy_heads(actor(x), actor.heads))
     states = record.observation.flatten(0, 2)
     generator = torch.Generator().manual_seed(match.seed + 3)
     states = states[torch.randperm(len(states), generator=generator)[:rows]]
     threat: Threat = "full" if victim.on_logits else victim.threat
-    mask = attackable_features(match.config, "hider", threat)
+    mask = match.attackable(threat)
     adversary = ProjectedGradientAscent(
         Ball("linf", epsilon, mask=mask), victim.divergence, steps=victim.effort.steps
     )

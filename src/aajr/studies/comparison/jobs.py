@@ -18,10 +18,10 @@ from aajr.arena.advantages import rows_of
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import load_checkpoint
 from aajr.arena.collection import FrozenTeam, LearningTeam, Player, collect
-from aajr.arena.episodes import Match, floors
 from aajr.arena.records import CLEAN, Score
 from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game import make_torchrl_env
+from aajr.hide_and_seek.game.matches import Match, floors
 from aajr.hide_and_seek.replay import record_replay, write_replay
 from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aajr.arena.episodes import AttackedHiders, Match, play
+from aajr.arena.episodes import AttackedHiders, play
 from aajr.hide_and_seek.game.coordination import (
     action_symbols,
     box_use,
@@ -19,6 +19,7 @@ from aajr.hide_and_seek.game.coordination import (
     role_separation,
     team_information,
 )
+from aajr.hide_and_seek.game.matches import Match
 from tests.unit.arena.teams import FEATURES, GAME, random_actor
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from aajr.arena.episodes import AttackedHiders, Match, play
+from aajr.arena.episodes import AttackedHiders, play
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.hide_and_seek.replay import (
     frame_text,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from aajr import cli
-from aajr.arena.episodes import Match
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.replay import record_replay
 from aajr.hide_and_seek.training import TrainConfig, Trainer
 from aajr.studies.comparison.analysis import analyse

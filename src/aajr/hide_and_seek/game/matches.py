@@ -1,0 +1,241 @@
+"""Hide-and-seek as an environment of the arena: hiders under attack, against frozen seekers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import vmas
+from torch import Tensor
+
+from aajr._checks import check_count
+from aajr.arena.agents import ACTION_HEADS, Actor, sample_heads
+from aajr.arena.episodes import score
+from aajr.arena.records import Score
+from aajr.arena.threats import Threat
+from aajr.hide_and_seek.game import (
+    HideAndSeek,
+    HideAndSeekConfig,
+    hiders_success,
+    observation_layout,
+)
+from aajr.hide_and_seek.game.items import lying_teammates, observed_items
+from aajr.hide_and_seek.game.threats import attackable_features
+
+if TYPE_CHECKING:
+    from tensordict import TensorDict
+    from torchrl.envs import EnvBase
+
+    from aajr.arena.collection import Player
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """Who plays: the game, the frozen seekers, how many episodes, and the seed of their starts.
+
+    It is an :class:`aajr.arena.environments.Environment`, and attackers can be trained in it. The
+    same seed gives the same initial states to every policy, attack and ε.
+
+    Attributes:
+        config: the game.
+        opponents: frozen seekers; the episodes are split evenly among them.
+        episodes: number of episodes, played at once.
+        seed: of initial states and of the seekers' sampled actions.
+    """
+
+    config: HideAndSeekConfig
+    opponents: Sequence[Actor]
+    episodes: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_count("episodes", self.episodes)
+        if not self.opponents:
+            raise ValueError("opponents is empty; give at least one frozen seeker")
+
+    @property
+    def features(self) -> int:
+        """Size of a hider's observation."""
+        return observation_layout(self.config, "hider")["opponents"].stop
+
+    @property
+    def agents(self) -> int:
+        """Number of hiders."""
+        return self.config.n_hiders
+
+    @property
+    def steps(self) -> int:
+        """Length of an episode."""
+        return self.config.max_steps
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The game, as JSON values."""
+        return asdict(self.config)
+
+    @property
+    def items(self) -> Tensor:
+        """What a hider perceives as one, see :func:`~.items.observed_items`."""
+        return observed_items(self.config, "hider")
+
+    def attackable(self, threat: Threat) -> Tensor:
+        """Features of a hider's observation that the adversary may change."""
+        return attackable_features(self.config, "hider", threat)
+
+    def told(self, liars: Sequence[int]) -> Tensor:
+        """What liars tell each hider, see :func:`~.items.lying_teammates`."""
+        return lying_teammates(self.config, "hider", liars)
+
+    def resized(self, episodes: int, seed: int) -> Match:
+        """The same match with another number of episodes, from other starts."""
+        return replace(self, episodes=episodes, seed=seed)
+
+    @property
+    def team(self) -> str:
+        """Group of the hiders in the TorchRL environment."""
+        return "hider"
+
+    def torchrl(self, episodes: int, seed: int, device: torch.device) -> EnvBase:
+        """The game as a TorchRL environment."""
+        from aajr.hide_and_seek.game import make_torchrl_env
+
+        return make_torchrl_env(self.config, episodes, seed, device)
+
+    def others(self, generator: torch.Generator) -> dict[str, Player]:
+        """The frozen seekers."""
+        from aajr.arena.collection import FrozenTeam
+
+        return {"seeker": FrozenTeam(self.opponents, generator)}
+
+    def wins(self, data: TensorDict) -> Tensor:
+        """Episodes of a collection that the hiders won, boolean ``[episodes]``."""
+        seen = data["next", "hider", "info", "seen"][:, -1, :, 0]
+        return hiders_success(seen, self.config.hidden_for_success)
+
+    def reset(self) -> RunningMatch:
+        """All episodes at their starts."""
+        return RunningMatch(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One match as it was played.
+
+    Attributes:
+        won: episodes that the hiders won, boolean ``[episodes]``.
+        observation: of the hiders, ``[episodes, steps, hiders, features]``.
+        action: of the hiders, ``[episodes, steps, hiders, heads]``.
+        reward: of the hiders, ``[episodes, steps, hiders]``.
+        sighted: 1 where a seeker sees the hider after a step, ``[episodes, steps, hiders]``.
+        sighting: 1 where the seeker sees a hider after a step, ``[episodes, steps, seekers]``.
+        opponent_action: of the seekers, ``[episodes, steps, seekers, heads]``.
+        agents: positions at the start and after every step, hiders first,
+            ``[episodes, steps + 1, agents, 2]``.
+        boxes: centres, likewise, ``[episodes, steps + 1, boxes, 2]``.
+        holder: index of the agent that holds a box, or -1, ``[episodes, steps + 1, boxes]``.
+        lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[episodes, steps + 1, boxes]``.
+    """
+
+    won: Tensor
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    sighted: Tensor
+    sighting: Tensor
+    opponent_action: Tensor
+    agents: Tensor
+    boxes: Tensor
+    holder: Tensor
+    lock: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """Hiders seen at the last step, ``[episodes, hiders]``."""
+        return self.sighted[:, -1]
+
+
+class RunningMatch:
+    """A match that is being played; it keeps what the hiders saw, did and earned, and where
+    everything was.
+    """
+
+    def __init__(self, match: Match) -> None:
+        self.match, self._scenario = match, HideAndSeek(match.config)
+        self._generator = torch.Generator().manual_seed(match.seed)
+        self._env = vmas.make_env(
+            self._scenario,
+            num_envs=match.episodes,
+            seed=match.seed,
+            max_steps=match.steps,
+            continuous_actions=False,
+            multidiscrete_actions=True,
+        )
+        self._views = self._env.reset(seed=match.seed)
+        names = [part.name for part in fields(Record) if part.name != "won"]
+        self._frames: dict[str, list[Tensor]] = {name: [] for name in names}
+        self._keep_places()
+
+    @property
+    def observation(self) -> Tensor:
+        """Of the hiders, ``[episodes, hiders, features]``."""
+        return torch.stack(self._views[: self.match.agents], 1)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all episodes are over."""
+        return len(self._frames["action"]) == self.match.steps
+
+    def step(self, action: Tensor) -> None:
+        """The hiders act, ``[episodes, hiders, heads]``, and the seekers answer."""
+        hiders, frames = self.match.agents, self._frames
+        frames["observation"].append(self.observation)
+        theirs = torch.stack(self._views[hiders:], 1)
+        answer = _seek(self.match, theirs, self._generator)
+        both = list(torch.cat([action, answer], 1).unbind(1))
+        self._views, gains, _, infos = self._env.step(both)
+        frames["action"].append(action)
+        frames["opponent_action"].append(answer)
+        frames["reward"].append(torch.stack(gains[:hiders], 1))
+        seen = torch.stack([info["seen"] for info in infos], 1)
+        frames["sighted"].append(seen[:, :hiders])
+        frames["sighting"].append(seen[:, hiders:])
+        self._keep_places()
+
+    def record(self) -> Record:
+        """The match as it was played."""
+        played = {name: torch.stack(values, 1) for name, values in self._frames.items()}
+        required = self.match.config.hidden_for_success
+        return Record(won=hiders_success(played["sighted"][:, -1], required), **played)
+
+    def _keep_places(self) -> None:
+        for name in ("agents", "boxes", "holder", "lock"):
+            self._frames[name].append(getattr(self._scenario.state, name))
+
+
+def _seek(match: Match, observation: Tensor, generator: torch.Generator) -> Tensor:
+    shares = observation.tensor_split(len(match.opponents))
+    return torch.cat(
+        [
+            sample_heads(actor(share), actor.heads, generator)
+            for actor, share in zip(match.opponents, shares, strict=True)
+        ]
+    )
+
+
+def floors(match: Match) -> dict[str, Score]:
+    """Scores of hiders that do not move and of hiders that act at random."""
+    generator = torch.Generator().manual_seed(match.seed + 2)
+
+    def motionless(observation: Tensor) -> Tensor:
+        return torch.zeros(*observation.shape[:2], len(ACTION_HEADS), dtype=torch.long)
+
+    def random(observation: Tensor) -> Tensor:
+        logits = torch.zeros(*observation.shape[:2], sum(ACTION_HEADS))
+        return sample_heads(logits, ACTION_HEADS, generator)
+
+    return {
+        "motionless": score(match, motionless, "none", 0.0),
+        "random": score(match, random, "none", 0.0),
+    }
