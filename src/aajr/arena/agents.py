@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_count
+from aajr.geometry import Categorical
 
 ACTION_HEADS = (11, 11, 2, 2)
 """Sizes of the discrete heads: movement in x and y, grab, lock."""
@@ -57,6 +58,24 @@ class Actor(nn.Module):
         logits: Tensor = self.network(observation)
         return logits
 
+    @property
+    def metric(self) -> Categorical:
+        """Geometry of the heads."""
+        return Categorical(self.heads)
+
+    def act(self, outputs: Tensor) -> Tensor:
+        """The most likely actions, ``[..., heads]``."""
+        return greedy_heads(outputs, self.heads)
+
+    def explore(self, outputs: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        """Actions from the agent's own distribution, a share of them uniformly random."""
+        random = torch.rand(outputs.shape[:-1], generator=generator).unsqueeze(-1) < share
+        return sample_heads(outputs.masked_fill(random, 0.0), self.heads, generator)
+
+    def encode(self, action: Tensor) -> Tensor:
+        """Actions as a Q reads them: one-hot ``[..., sum(heads)]``."""
+        return one_hot(action, self.heads)
+
     def as_sequential(self) -> nn.Sequential:
         """The same as layers, for bounds."""
         return nn.Sequential(self.network)
@@ -75,3 +94,9 @@ def sample_heads(logits: Tensor, heads: Sequence[int], generator: torch.Generato
 def greedy_heads(logits: Tensor, heads: Sequence[int]) -> Tensor:
     """The most likely entry of every head: ``[..., sum(heads)]`` to ``[..., heads]``."""
     return torch.stack([part.argmax(-1) for part in torch.split(logits, list(heads), -1)], -1)
+
+
+def one_hot(action: Tensor, heads: Sequence[int]) -> Tensor:
+    """Actions ``[..., heads]`` as one-hot ``[..., sum(heads)]``."""
+    parts = [nn.functional.one_hot(action[..., i], size) for i, size in enumerate(heads)]
+    return torch.cat(parts, -1).float()

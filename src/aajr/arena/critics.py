@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -123,6 +123,7 @@ def fit_robust_sarsa(
 
     Example:
         >>> g = torch.Generator().manual_seed(0)
+        >>> from aajr.arena.agents import one_hot
         >>> action = one_hot(torch.randint(2, (40, 5, 1, 1), generator=g), (2,))
         >>> experience = Experience(torch.zeros(40, 5, 1, 3), action, action[..., 0])
         >>> critic, fit = fit_robust_sarsa(experience, g, discount=0.0, weight=0.0, batch=10)
@@ -323,9 +324,3 @@ def r_squared(predicted: Tensor, target: Tensor) -> float:
     residual = (predicted - target).square().sum()
     total = (target - target.mean()).square().sum().clamp_min(1e-12)
     return float(1 - residual / total)
-
-
-def one_hot(action: Tensor, heads: Sequence[int]) -> Tensor:
-    """Actions ``[..., heads]`` as one-hot ``[..., sum(heads)]``."""
-    parts = [nn.functional.one_hot(action[..., i], size) for i, size in enumerate(heads)]
-    return torch.cat(parts, -1).float()

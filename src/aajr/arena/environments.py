@@ -1,13 +1,38 @@
-"""What the arena asks of an environment; a game or a simulator implements it."""
+"""What the arena asks of an agent and of an environment; a game or a simulator implements it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from aajr.arena.threats import Threat
+from aajr.geometry import Metric
+
+
+class Agent(Protocol):
+    """A policy: from what it sees to the parameters of a distribution, and from these to actions.
+
+    :class:`aajr.arena.agents.Actor` is one, of categorical heads.
+    """
+
+    @property
+    def metric(self) -> Metric:
+        """Geometry of the outputs."""
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Outputs ``[..., outputs]`` at observations ``[..., features]``, differentiable."""
+
+    def act(self, outputs: Tensor) -> Tensor:
+        """Its choice, ``[..., heads]``."""
+
+    def explore(self, outputs: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        """Draws from its distribution, a share of them from a much wider one."""
+
+    def encode(self, action: Tensor) -> Tensor:
+        """Actions as a Q reads them."""
 
 
 class Recorded(Protocol):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from aajr.adversaries import Adversary
-from aajr.arena.agents import Act, Actor, greedy_heads, sample_heads
-from aajr.arena.critics import Experience, one_hot
-from aajr.arena.environments import Environment, Played
+from aajr.arena.agents import Act
+from aajr.arena.critics import Experience
+from aajr.arena.environments import Agent, Environment, Played
 from aajr.arena.records import Score
 from aajr.trajectory import Trajectory
 
@@ -54,16 +54,16 @@ class _Past:
         self._history = [*self._history, x][1:]
 
 
-class AttackedHiders:
-    """The most likely actions of an actor that sees what the adversary shows it, for one match.
+class AttackedTeam:
+    """The most likely actions of an agent that sees what the adversary shows it, for one match.
 
-    The adversary is given, one row per hider of every episode: ``time`` the step, ``previous``
+    The adversary is given, one row per agent of every episode: ``time`` the step, ``previous``
     δ_{t-1} (zero at first), ``spent`` Σ‖δ‖ of earlier steps, and ``history`` the clean inputs of
     the last steps, as many as its ``memory``, most recent last and the first one repeated.
 
     Args:
         actor: the victim.
-        adversary: attacks every hider's observation at every step; None for a clean match.
+        adversary: attacks every agent's observation at every step; None for a clean match.
         generator: source of the attack's randomness.
         on_logits: the adversary shifts the action's logits instead of the observation.
 
@@ -76,7 +76,7 @@ class AttackedHiders:
 
     def __init__(
         self,
-        actor: Actor,
+        actor: Agent,
         adversary: Adversary | None,
         generator: torch.Generator,
         on_logits: bool = False,
@@ -94,13 +94,12 @@ class AttackedHiders:
     def __call__(self, observation: Tensor) -> Tensor:
         """Actions under attack; records how far the attack reached and what it cost."""
         if self.adversary is None:
-            return greedy_heads(self.actor(observation), self.actor.heads)
+            return self.actor.act(self.actor(observation))
         flat = observation.flatten(0, 1)
         trajectory = self._attack(self.adversary, flat)
         worst = trajectory.worst
-        attacked = worst if self.on_logits else self.actor(worst)
-        action = greedy_heads(attacked, self.actor.heads)
-        clean = greedy_heads(trajectory.reference.outputs, self.actor.heads)
+        action = self.actor.act(worst if self.on_logits else self.actor(worst))
+        clean = self.actor.act(trajectory.reference.outputs)
         self.changed.append(float((action != clean).any(-1).float().mean()))
         self.forward_passes.append(float(trajectory.forward_passes))
         self.backward_passes.append(float(trajectory.backward_passes))
@@ -146,7 +145,7 @@ def contest(match: Environment[Played], team: Act, attack: str, epsilon: float) 
     """
     record = play(match, team)
     changed, largest, forward, backward = 0.0, 0.0, 1.0, 0.0
-    if isinstance(team, AttackedHiders) and team.adversary is not None:
+    if isinstance(team, AttackedTeam) and team.adversary is not None:
         changed, largest = _mean(team.changed), team.largest
         forward, backward = _mean(team.forward_passes), _mean(team.backward_passes)
         if not 0 < largest <= epsilon * 1.001 + 1e-5:
@@ -175,7 +174,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def explore(match: Environment[Any], actor: Actor, share: float = 0.2) -> Experience:
+def explore(match: Environment[Any], actor: Agent, share: float = 0.2) -> Experience:
     """Rollouts of the victim in which a share of the actions is uniformly random.
 
     Args:
@@ -186,9 +185,7 @@ def explore(match: Environment[Any], actor: Actor, share: float = 0.2) -> Experi
     generator = torch.Generator().manual_seed(match.seed + 1)
 
     def act(observation: Tensor) -> Tensor:
-        logits = actor(observation)
-        random = torch.rand(logits.shape[:-1], generator=generator).unsqueeze(-1) < share
-        return sample_heads(logits.masked_fill(random, 0.0), actor.heads, generator)
+        return actor.explore(actor(observation), share, generator)
 
     record = play(match, act)
-    return Experience(record.observation, one_hot(record.action, actor.heads), record.reward)
+    return Experience(record.observation, actor.encode(record.action), record.reward)

@@ -21,7 +21,7 @@ from aajr._checks import check_choice, check_count, check_number
 from aajr.adversaries import Adversary, MaskedGradientWarning
 from aajr.arena.agents import Actor
 from aajr.arena.environments import Environment, Played
-from aajr.arena.episodes import AttackedHiders, Outcome, contest
+from aajr.arena.episodes import AttackedTeam, Outcome, contest
 from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
 from aajr.arena.suites import EPSILON_UNITS, AttackSpec, Suite
 from aajr.arena.threats import Threat
@@ -179,8 +179,8 @@ def attacked_match(
     size = 0.0 if adversary is None else float(adversary.ball.epsilon)
     on_logits = victim.on_logits or (spec is not None and spec.on_logits)
     source = torch.Generator().manual_seed(victim.match.seed + 3)
-    hiders = AttackedHiders(victim.actor, adversary, source, on_logits)
-    return contest(victim.match, hiders, CLEAN if spec is None else spec.name, size)
+    team = AttackedTeam(victim.actor, adversary, source, on_logits)
+    return contest(victim.match, team, CLEAN if spec is None else spec.name, size)
 
 
 def evaluation_of(

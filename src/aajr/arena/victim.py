@@ -20,8 +20,8 @@ from aajr.adversaries import (
     imitate,
     objective_scale,
 )
-from aajr.arena.agents import Actor, greedy_heads
-from aajr.arena.critics import Experience, OnlineValue, fit_critic, fit_robust_sarsa, one_hot
+from aajr.arena.agents import Actor, one_hot
+from aajr.arena.critics import Experience, OnlineValue, fit_critic, fit_robust_sarsa
 from aajr.arena.environments import Environment
 from aajr.arena.episodes import explore
 from aajr.arena.learned import AttackerConfig, Kind, TrainingEnvironment, train_attacker
@@ -135,7 +135,7 @@ class Victim:
         """
         heads, critic = self.actor.heads, self.critic(0)
         with torch.no_grad():
-            chosen = one_hot(greedy_heads(self.actor(observation), heads), heads)
+            chosen = one_hot(self.actor.act(self.actor(observation)), heads)
             start, target = 0, torch.zeros_like(chosen)
             for size in heads:
                 part = slice(start, start + size)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
-from aajr.arena.episodes import AttackedHiders, contest
+from aajr.arena.episodes import AttackedTeam, contest
 from aajr.arena.records import CLOSED, Count, Facts, Real, Share
 from aajr.hide_and_seek.game.coordination import role_rates
 from aajr.hide_and_seek.game.matches import Match
@@ -153,7 +153,7 @@ def cross_play(
         actor = team.actor("hider")
         for column, opponent in enumerate(opponents):
             match = Match(game, [opponent], episodes, seed)
-            outcome = contest(match, AttackedHiders(actor, None, torch.Generator()), "none", 0.0)
+            outcome = contest(match, AttackedTeam(actor, None, torch.Generator()), "none", 0.0)
             roles = {
                 name: rates
                 for name, rates in role_rates(outcome.record, game).items()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aajr.arena.agents import Actor
-from aajr.arena.episodes import AttackedHiders, play
+from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.examination import attacked_match
 from aajr.arena.settings import Effort
 from aajr.arena.suites import STANDARD
@@ -103,5 +103,5 @@ def test_an_environment_without_training_has_no_learned_attacker(victim):
 
 
 def test_a_clean_team_plays_its_own_actions(victim):
-    team = AttackedHiders(victim.actor, None, torch.Generator())
+    team = AttackedTeam(victim.actor, None, torch.Generator())
     assert bool(play(victim.match, team).won.all())

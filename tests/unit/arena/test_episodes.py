@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from aajr import Adversary, Ball, Divergence, ProjectedGradientAscent, Trajectory, UniformNoise
-from aajr.arena.agents import Actor
-from aajr.arena.critics import Experience, fit_critic, one_hot, r_squared, returns_to_go
-from aajr.arena.episodes import AttackedHiders, contest, play, score
+from aajr.arena.agents import Actor, one_hot
+from aajr.arena.critics import Experience, fit_critic, r_squared, returns_to_go
+from aajr.arena.episodes import AttackedTeam, contest, play, score
 from aajr.arena.settings import Effort
 from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game import HideAndSeekConfig, hiders_success
@@ -34,8 +34,8 @@ def match() -> Match:
     return Match(GAME, [random_actor(1), random_actor(2)], episodes=16, seed=3)
 
 
-def attacked(actor: Actor, adversary=None, seed: int = 0) -> AttackedHiders:
-    return AttackedHiders(actor, adversary, torch.Generator().manual_seed(seed))
+def attacked(actor: Actor, adversary=None, seed: int = 0) -> AttackedTeam:
+    return AttackedTeam(actor, adversary, torch.Generator().manual_seed(seed))
 
 
 def test_every_policy_meets_the_same_starts(match):
@@ -143,7 +143,7 @@ def test_without_memory_no_history_is_kept(match):
 def test_an_attack_on_logits_reads_logits_of_before(match):
     adversary = Reading(Ball("linf", 0.25), memory=1)
     actor = random_actor(5)
-    hiders = AttackedHiders(actor, adversary, torch.Generator(), on_logits=True)
+    hiders = AttackedTeam(actor, adversary, torch.Generator(), on_logits=True)
     score(match, hiders, "reading", 0.25)
     (first, _), (_, second) = adversary.given[:2]
     assert torch.equal(second["history"][:, 0], first)

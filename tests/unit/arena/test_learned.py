@@ -12,7 +12,7 @@ from aajr import Ball, UniformNoise
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, save_checkpoint
 from aajr.arena.collection import FrozenTeam, collect
-from aajr.arena.episodes import AttackedHiders, score
+from aajr.arena.episodes import AttackedTeam, score
 from aajr.arena.learned import (
     Attacker,
     AttackerConfig,
@@ -331,7 +331,7 @@ def test_learned_attacks_hurt_more_than_noise():
     ball, match = Ball("linf", 0.4), Match(game, opponents, 256, seed=5)
 
     def mean_return(adversary, name):
-        return score(match, AttackedHiders(actor, adversary, generator()), name, 0.4).mean_return
+        return score(match, AttackedTeam(actor, adversary, generator()), name, 0.4).mean_return
 
     noise = mean_return(UniformNoise(ball), "noise")
     ppo = PPOConfig(environments=128, epochs=4, hidden=(32,), learning_rate=3e-3, entropy=0.0)

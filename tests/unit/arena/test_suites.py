@@ -8,7 +8,7 @@ import torch
 
 from aajr import Ball
 from aajr.arena.attacks import noise, pgd_mad, square
-from aajr.arena.episodes import AttackedHiders, contest
+from aajr.arena.episodes import AttackedTeam, contest
 from aajr.arena.examination import Examination, Examinee, evaluation_of
 from aajr.arena.method_comparison import comparisons, method_summaries
 from aajr.arena.records import (
@@ -105,7 +105,7 @@ def test_every_attack_of_every_threat_plays_within_its_budget(threat):
         adversary = spec.build(victim.ball(0.3), victim)
         on_logits = victim.on_logits or spec.on_logits
         source = torch.Generator().manual_seed(0)
-        hiders = AttackedHiders(victim.actor, adversary, source, on_logits)
+        hiders = AttackedTeam(victim.actor, adversary, source, on_logits)
         outcome = contest(victim.match, hiders, spec.name, adversary.ball.epsilon)
         assert outcome.forward_passes >= 1
         assert spec.fixed or outcome.score.largest_perturbation <= 0.3 + 1e-5
@@ -272,6 +272,7 @@ def test_zero_gradients_are_a_finding(subject, monkeypatch):
         def __init__(self, actor):
             super().__init__()
             self.actor, self.heads, self.features = actor, actor.heads, actor.features
+            self.act, self.explore, self.encode = actor.act, actor.explore, actor.encode
 
         def forward(self, x):
             return self.actor(x.round(decimals=1)) + 0 * x.sum(-1, keepdim=True)

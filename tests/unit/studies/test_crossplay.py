@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aajr.arena.checkpoints import CheckpointError, save_checkpoint
-from aajr.arena.episodes import AttackedHiders, play, score
+from aajr.arena.episodes import AttackedTeam, play, score
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import trained_teams
 from aajr.studies.crossplay import (
@@ -70,7 +70,7 @@ def test_all_meet_all_on_the_same_starts(runs):
     found = {(row, column): pairing for row, column, pairing in cross_play(hiders, seekers, 12, 3)}
     assert set(found) == {(row, column) for row in range(5) for column in range(2)}
     match = Match(GAME, [seekers[1].actor("seeker")], 12, 3)
-    team = AttackedHiders(hiders[2].actor("hider"), None, torch.Generator())
+    team = AttackedTeam(hiders[2].actor("hider"), None, torch.Generator())
     alone = score(match, team, "none", 0.0)
     assert (found[2, 1].success, found[2, 1].mean_return) == (alone.success, alone.mean_return)
     hidden = (1 - play(match, team).seen).mean(0).tolist()

@@ -12,7 +12,7 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.arena.agents import Actor, greedy_heads, sample_heads
-from aajr.arena.episodes import AttackedHiders
+from aajr.arena.episodes import AttackedTeam
 from aajr.arena.threats import Threat
 from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, hiders_success
@@ -96,7 +96,7 @@ def record_episode(
     if episode >= match.episodes:
         raise ValueError(f"episode={episode} is beyond the match's {match.episodes} episodes")
     witness = None if adversary is None else _Witness(adversary)
-    team: Any = AttackedHiders(actor, witness, _generator(match, 3), on_logits)  # type: ignore[arg-type]
+    team: Any = AttackedTeam(actor, witness, _generator(match, 3), on_logits)  # type: ignore[arg-type]
     frames, scenario = _play(match, actor, team, None if on_logits else witness, episode)
     seen = scenario.views("hider")["seen"]
     won = hiders_success(seen.reshape(match.episodes, -1), match.config.hidden_for_success)

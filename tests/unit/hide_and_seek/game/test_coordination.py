@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aajr.arena.episodes import AttackedHiders, play
+from aajr.arena.episodes import AttackedTeam, play
 from aajr.hide_and_seek.game.coordination import (
     action_symbols,
     box_use,
@@ -26,7 +26,7 @@ from tests.unit.arena.teams import FEATURES, GAME, random_actor
 @pytest.fixture(scope="module")
 def record():
     match = Match(GAME, [random_actor(1, FEATURES["seeker"])], episodes=24, seed=5)
-    team = AttackedHiders(random_actor(2, FEATURES["hider"]), None, torch.Generator())
+    team = AttackedTeam(random_actor(2, FEATURES["hider"]), None, torch.Generator())
     return play(match, team)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aajr.arena.episodes import AttackedHiders, play
+from aajr.arena.episodes import AttackedTeam, play
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.game.threats import attackable_features
@@ -52,7 +52,7 @@ def test_it_is_the_match_that_is_played(match, actors, attacked, episode):
     adversary = strongest_change(actor, GAME, "others", EPSILON, 2) if attacked else None
     kept = record_episode(match, actor, adversary, episode)
     generator = torch.Generator().manual_seed(match.seed + 3)
-    record = play(match, AttackedHiders(actor, adversary, generator))
+    record = play(match, AttackedTeam(actor, adversary, generator))
     truth = torch.tensor(kept.observation[:-1])
     torch.testing.assert_close(truth, record.observation[episode], atol=5.1e-4, rtol=0)
     assert kept.action == record.action[episode].tolist()
