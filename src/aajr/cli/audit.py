@@ -17,7 +17,7 @@ from aajr.certification import AuditBudget
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from aajr.certification import Audit
 
@@ -116,19 +116,11 @@ def _description(
     }
 
 
-def _table(audit: Audit) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
+def _table(audit: Audit) -> RenderableType:
     from aajr.certification import comparison_rows
+    from aajr.report.tables import Table
 
     title = f"{audit.states} states, ε = {audit.threat['epsilon']:g}"
     if audit.not_certified:
-        title += f"\nnothing is certified: {escape(audit.not_certified)}"
-    table = Table(title=title)
-    table.add_column("")
-    table.add_column("measured", justify="right")
-    table.add_column("certified", justify="right")
-    for row in comparison_rows(audit):
-        table.add_row(*row)
-    return table
+        title += f"\nnothing is certified: {audit.not_certified}"
+    return Table(title, ("", "measured", "certified"), tuple(comparison_rows(audit))).rich()

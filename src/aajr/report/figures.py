@@ -7,17 +7,19 @@ bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullFormatter
+from numpy.typing import NDArray
 
 from aajr.report.style import STYLE
 
@@ -71,6 +73,45 @@ def log_scale(axis: Any) -> None:
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
+
+
+def heat_map(
+    axis: Any,
+    values: NDArray[np.float64],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    largest: float = 100.0,
+    bright: float = 55.0,
+    rotation: float = 0.0,
+    mark: Callable[[int, int], str] = lambda row, column: "",
+) -> Any:
+    """Draw a grid of whole numbers, coloured from dark (zero) to light.
+
+    Args:
+        axis: where to draw.
+        values: ``[rows, columns]``; a cell of NaN stays empty.
+        rows: labels of the rows.
+        columns: labels of the columns.
+        largest: value of the lightest colour.
+        bright: from this value on the numbers are black.
+        rotation: of the columns' labels, in degrees.
+        mark: what stands behind the number of a cell.
+
+    Returns:
+        The image, for a colour bar.
+    """
+    picture = axis.imshow(values, cmap="cividis", vmin=0, vmax=largest, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            colour = "white" if value < bright else "black"
+            text = f"{value:.0f}{mark(row, column)}"
+            axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    side = "right" if rotation else "center"
+    axis.set_xticks(range(len(columns)), columns, rotation=rotation, ha=side)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.grid(False)
+    return picture
 
 
 def settle(plots: Sequence[Plot]) -> None:

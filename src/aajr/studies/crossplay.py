@@ -25,7 +25,7 @@ from aajr.arena.records import CLOSED, Count, Facts, Real, Share
 from aajr.hide_and_seek.game.coordination import role_rates
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import TrainedTeam, common_game
-from aajr.report.figures import Plot, blank_figure, save
+from aajr.report.figures import Plot, blank_figure, heat_map, save
 from aajr.report.files import write_json
 from aajr.report.provenance import machine_facts, version_facts
 from aajr.report.style import STYLE
@@ -212,18 +212,16 @@ def crossplay_plot(league: CrossPlay) -> Plot:
     with matplotlib.rc_context(STYLE):
         figure = blank_figure(3.2 + 0.6 * columns, 1.8 + 0.32 * rows)
         axis = figure.subplots()
-        table = 100 * league.success()
-        picture = axis.imshow(table, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-        for (row, column), value in np.ndenumerate(table):
-            mark = "" if league.foreign()[row, column] else "*"
-            colour = "white" if value < 55 else "black"
-            text = f"{value:.0f}{mark}"
-            axis.annotate(text, (column, row), ha="center", va="center", color=colour, fontsize=8)
-        labels = [f"{side.method}, {side.seed}" for side in league.seekers]
-        axis.set_xticks(range(columns), labels, rotation=60, ha="right")
-        axis.set_yticks(range(rows), [f"{side.method}, {side.seed}" for side in league.hiders])
+        foreign = league.foreign()
+        picture = heat_map(
+            axis,
+            100 * league.success(),
+            [f"{side.method}, {side.seed}" for side in league.hiders],
+            [f"{side.method}, {side.seed}" for side in league.seekers],
+            rotation=60,
+            mark=lambda row, column: "" if foreign[row, column] else "*",
+        )
         axis.set(xlabel="seekers", ylabel="hiders")
-        axis.grid(False)
         figure.colorbar(picture, ax=axis, label="hiders' success, %", shrink=0.8)
     caption = "Success of each team of hiders (method, seed) against each team of seekers."
     return Plot("crossplay", "none", f"{caption} A star: both come from one training run.", figure)

@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from aajr.report.figures import Plot, blank_figure
+from aajr.report.figures import Plot, blank_figure, heat_map
 from aajr.report.study import write_study
 from aajr.report.tables import Table
 from aajr.report.wording import with_interval
@@ -46,3 +47,17 @@ def test_without_plots_there_is_no_folder_for_them(tmp_path):
 def test_a_figure_with_its_interval(interval, text):
     assert with_interval(interval, "{:.2f}") == text
     assert with_interval(interval, "{:.2f}", "–") == text.replace(" to ", "–")
+
+
+def test_a_heat_map_writes_each_number_in_its_cell():
+    axis = blank_figure(3, 3).subplots()
+    values = np.array([[10.0, 60.0], [np.nan, 99.6]])
+    marks = {(0, 1): "*"}
+    image = heat_map(
+        axis, values, ["a", "b"], ["c", "d"], mark=lambda *cell: marks.get(cell, ""), rotation=30
+    )
+    written = {text.get_position(): (text.get_text(), text.get_color()) for text in axis.texts}
+    assert written == {(0, 0): ("10", "white"), (1, 0): ("60*", "black"), (1, 1): ("100", "black")}
+    assert image.get_clim() == (0, 100)
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["c", "d"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]

@@ -59,7 +59,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairedDifferences:
     """Chosen weight of the subject against that of a rival, paired by seed; None: not measured."""
 
     rival: str
@@ -81,7 +81,7 @@ class Analysis:
         summaries: one for each method, in the order of the results.
         comparisons: frontier of the subject against that of each other family; of every family
             against the next ones if the subject has none.
-        duels: chosen weight of the subject against each other method.
+        differences: chosen weight of the subject against each other method.
         runs: runs behind the frontiers.
         warnings: what speaks against trusting the figures, in sentences.
     """
@@ -93,7 +93,7 @@ class Analysis:
     radii: tuple[float, ...]
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...]
-    duels: tuple[Duel, ...]
+    differences: tuple[PairedDifferences, ...]
     runs: tuple[Run, ...]
     warnings: tuple[str, ...]
 
@@ -142,7 +142,7 @@ def _analyse_threat(results: Results, threat: str) -> Analysis:
         comparisons=tuple(
             compare_families(first, second, families) for first, second in _pairs([*families])
         ),
-        duels=_duels(summaries, epsilon),
+        differences=_differences(summaries, epsilon),
         runs=tuple(frontier_runs),
         warnings=tuple(_warnings(split, summaries, epsilon)),
     )
@@ -192,12 +192,12 @@ def _summary(method: str, runs: Sequence[Run], epsilon: float) -> Summary:
     )
 
 
-def _duels(summaries: Sequence[Summary], epsilon: float) -> tuple[Duel, ...]:
+def _differences(summaries: Sequence[Summary], epsilon: float) -> tuple[PairedDifferences, ...]:
     subject = next((item for item in summaries if item.method == SUBJECT), None)
     if subject is None:
         return ()
     return tuple(
-        Duel(
+        PairedDifferences(
             rival.method,
             clean=paired_difference(_at(subject, 0.0), _at(rival, 0.0)),
             worst=paired_difference(_at(subject, epsilon), _at(rival, epsilon)),
@@ -278,6 +278,6 @@ def _unreached(run: Run) -> bool:
     return bool(attacked) and all(score.changed_actions == 0 for score in attacked)
 
 
-def without_penalty(analysis: Analysis) -> Duel | None:
-    """The duel of the subject with the method that has no penalty."""
-    return next((duel for duel in analysis.duels if duel.rival == SHARED_METHOD), None)
+def without_penalty(analysis: Analysis) -> PairedDifferences | None:
+    """Differences of the subject from the method that has no penalty."""
+    return next((pair for pair in analysis.differences if pair.rival == SHARED_METHOD), None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aajr.report.figures import Plot, arms, blank_figure
+from aajr.report.figures import Plot, arms, blank_figure, heat_map
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary
 from aajr.studies.comparison.records import Results
@@ -126,16 +126,7 @@ def _heat_panel(axis: Any, summary: Summary, attacks: list[str], radii: list[flo
             ]
             if values:
                 table[row, column] = 100 * np.mean(values)
-    picture = axis.imshow(table, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-    for row, column in zip(*np.nonzero(~np.isnan(table)), strict=True):
-        value = table[row, column]
-        colour = "white" if value < 55 else "black"
-        axis.annotate(
-            f"{value:.0f}", (column, row), ha="center", va="center", color=colour, fontsize=8
-        )
+    picture = heat_map(axis, table, attacks, [f"{radius:g}" for radius in radii])
     axis.set_title(method_title(summary.method))
-    axis.set_xticks(range(len(radii)), [f"{radius:g}" for radius in radii])
-    axis.set_yticks(range(len(attacks)), attacks)
     axis.tick_params(labelbottom=True, labelleft=True)
-    axis.grid(False)
     return picture

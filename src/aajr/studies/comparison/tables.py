@@ -75,7 +75,7 @@ def tables(results: Results, analysis: Analysis) -> tuple[Table, ...]:
     """The tables of one threat: success, paired differences, sensitivity, gradients, cost."""
     found = (
         success_table(results, analysis),
-        duel_table(analysis),
+        differences_table(analysis),
         sensitivity_table(analysis),
         gradient_table(analysis),
         cost_table(analysis),
@@ -116,15 +116,15 @@ def success_table(results: Results, analysis: Analysis) -> Table:
     )
 
 
-def duel_table(analysis: Analysis) -> Table:
+def differences_table(analysis: Analysis) -> Table:
     """Chosen weight of AAJR against that of each other method, paired by seed."""
     rows = tuple(
         (
-            method_title(duel.rival),
-            *(wording.difference(item, "\n") for item in (duel.clean, duel.worst, duel.area)),
-            _STANDING[verdict_of(duel.worst)],
+            method_title(pair.rival),
+            *(wording.difference(item, "\n") for item in (pair.clean, pair.worst, pair.area)),
+            _STANDING[verdict_of(pair.worst)],
         )
-        for duel in analysis.duels
+        for pair in analysis.differences
     )
     return Table(
         title=f"{method_title(SUBJECT)} minus each other method, chosen weights, in points",

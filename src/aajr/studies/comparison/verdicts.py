@@ -117,10 +117,10 @@ def _headline(about: Sequence[Comparison]) -> str:
 
 
 def _attack_conclusion(analysis: Analysis) -> str:
-    duel = without_penalty(analysis)
-    if duel is None or duel.worst is None:
+    found = without_penalty(analysis)
+    if found is None or found.worst is None:
         return ""
-    verdict = verdict_of(duel.worst)
+    verdict = verdict_of(found.worst)
     claim = {
         Verdict.ABOVE: "withstands attack better than",
         Verdict.BELOW: "withstands attack worse than",
@@ -128,14 +128,14 @@ def _attack_conclusion(analysis: Analysis) -> str:
     }[verdict]
     return (
         f"At its chosen weight AAJR {claim} the {SHARED_METHOD} method without a penalty: "
-        f"{difference(duel.worst)} points at ε = {analysis.epsilon:g}, "
-        f"and {difference(duel.clean)} points of clean success."
+        f"{difference(found.worst)} points at ε = {analysis.epsilon:g}, "
+        f"and {difference(found.clean)} points of clean success."
     )
 
 
 def _chance_caveat(analysis: Analysis) -> str:
     intervals = [item.difference for item in analysis.comparisons]
-    intervals += [duel.worst for duel in analysis.duels]
+    intervals += [found.worst for found in analysis.differences]
     seeds = [item.seeds for item in intervals if item is not None and item.low is not None]
     if not seeds or min(seeds) >= 20:
         return ""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 
-from aajr.report.figures import Plot, arms, blank_figure
+from aajr.report.figures import Plot, arms, blank_figure, heat_map
 from aajr.report.study import write_study
 from aajr.report.tables import Table
 from aajr.report.wording import with_interval
@@ -199,15 +199,17 @@ def _attacks_plot(results: Record) -> Plot:
     )
     figure = blank_figure(8.4, 3.4)
     axis = figure.subplots()
-    axis.imshow(grid, cmap="cividis", vmin=0, vmax=max(results["protocol"]["solved"], grid.max()))
-    for (row, column), value in np.ndenumerate(grid):
-        shade = "black" if value > 0.6 * results["protocol"]["solved"] else "white"
-        axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=shade, fontsize=8)
-    axis.set_xticks(
-        range(len(names)), [n.replace("_", " ") for n in names], rotation=35, ha="right"
+    solved = results["protocol"]["solved"]
+    heat_map(
+        axis,
+        grid,
+        [method["title"] for method in methods],
+        [name.replace("_", " ") for name in names],
+        largest=max(solved, grid.max()),
+        bright=0.6 * solved,
+        rotation=35,
     )
-    axis.set_yticks(range(len(methods)), [method["title"] for method in methods])
-    axis.grid(visible=False)
+    axis.set_aspect("equal")
     return Plot("attacks", "", "Interquartile mean of the return by method and attack.", figure)
 
 
