@@ -22,9 +22,9 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def browser():
-    path, reason = find_chromium()
+    path = find_chromium()
     if path is None:
-        pytest.skip(reason)
+        pytest.skip("no Chromium on the PATH; on Debian: apt-get install chromium")
     with Browser(path) as found:
         yield found
 

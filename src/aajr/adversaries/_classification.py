@@ -44,9 +44,8 @@ class CrossEntropy:
     def __call__(self, output: Tensor, reference: Reference) -> Tensor:
         """Negative log-probability of the true class, or log-probability of the target."""
         index = classes_of(reference, "target_class" if self.targeted else "label", output)
-        place = index[:, None]
-        others = output.scatter(1, place, -math.inf).logsumexp(1)
-        loss = softplus(others - output.gather(1, place)[:, 0])
+        chosen, others = _apart(output, index)
+        loss = softplus(others.logsumexp(1) - chosen)
         return -loss if self.targeted else loss
 
 

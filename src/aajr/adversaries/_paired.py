@@ -73,16 +73,8 @@ class NES(PairedQueries):
 class SPSA(PairedQueries):
     """Simultaneous perturbation: NES with ξ of independent signs.
 
-    The signs have the least variance of all ξ for which ĝ is unbiased on linear F.
-
-    Attributes:
-        ball: the threat set.
-        objective: ℓ, (output, reference) to losses ``[batch]``.
-        steps: number K of steps, each of 2n + 1 queries.
-        samples: n, antithetic pairs per step.
-        radius: σ in units of ε.
-        step_size: η of the first step, ε by default; step k has η/√(k+1).
-        restarts: searches, the first from δ = 0 and the others from uniform points.
+    The signs have the least variance of all ξ for which ĝ is unbiased on linear F. The attributes
+    are those of :class:`NES`.
 
     Example:
         >>> import torch

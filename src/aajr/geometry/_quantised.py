@@ -13,12 +13,12 @@ from torch import Tensor
 from aajr._checks import check_count, check_number
 from aajr.geometry._ball import Ball
 from aajr.geometry._finite import FiniteSet
-from aajr.geometry._sparse import rounding
+from aajr.geometry._sparse import InsideCube, rounding
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Quantised(FiniteSet):
+class Quantised(InsideCube, FiniteSet):
     """Δ = {δ : δ_i is a multiple of q s_i of size at most ε s_i}, within the ball's valid box.
 
     q = ε leaves the levels -ε, 0 and ε.
@@ -44,10 +44,7 @@ class Quantised(FiniteSet):
     groups = None
 
     def __post_init__(self) -> None:
-        if self.ball.norm != "linf":
-            raise ValueError(
-                f"ball.norm={self.ball.norm!r} couples the features; give an L∞ ball, 'linf'"
-            )
+        self.check_norm()
         check_number("quantum", self.quantum, exclusive=True)
         if 0 < self.epsilon < self.quantum:
             raise ValueError(
@@ -56,16 +53,6 @@ class Quantised(FiniteSet):
             )
         if self.budget is not None:
             check_count("budget", self.budget)
-
-    @property
-    def epsilon(self) -> float:
-        """ε, greatest change of a feature in units of the ball's scale."""
-        return self.ball.epsilon
-
-    @property
-    def budget_dims(self) -> int:
-        """Dimensions of one sample."""
-        return self.ball.budget_dims
 
     def with_epsilon(self, epsilon: float) -> Quantised:
         """The same grid with another ε."""

@@ -21,8 +21,31 @@ from aajr.geometry.groups import (
 )
 
 
+class InsideCube:
+    """What sets inside an L∞ ball share."""
+
+    ball: Ball
+
+    def check_norm(self) -> None:
+        """Raise ValueError unless the ball leaves the features independent."""
+        if self.ball.norm != "linf":
+            raise ValueError(
+                f"ball.norm={self.ball.norm!r} couples the features; give an L∞ ball, 'linf'"
+            )
+
+    @property
+    def epsilon(self) -> float:
+        """ε, greatest change of a feature in units of the ball's scale."""
+        return self.ball.epsilon
+
+    @property
+    def budget_dims(self) -> int:
+        """Dimensions of one sample, which share the budget."""
+        return self.ball.budget_dims
+
+
 @dataclass(frozen=True, eq=False)
-class Sparse:
+class Sparse(InsideCube):
     """Δ = {δ : at most k groups of features change, each feature by at most ε s}.
 
     The size of δ is the gauge of the set: ‖δ/s‖_∞, or infinity if too many groups change.
@@ -51,22 +74,9 @@ class Sparse:
     groups: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.ball.norm != "linf":
-            raise ValueError(
-                f"ball.norm={self.ball.norm!r} couples the features; give an L∞ ball, 'linf'"
-            )
+        self.check_norm()
         check_count("budget", self.budget)
         check_groups(self.groups)
-
-    @property
-    def epsilon(self) -> float:
-        """ε, greatest change of a feature in units of the ball's scale."""
-        return self.ball.epsilon
-
-    @property
-    def budget_dims(self) -> int:
-        """Dimensions of one sample, which share the budget."""
-        return self.ball.budget_dims
 
     def with_epsilon(self, epsilon: float) -> Sparse:
         """The same set with another ε."""
