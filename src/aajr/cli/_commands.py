@@ -16,17 +16,18 @@ COMMANDS = {
     "reproduce": "Train, attack and compare; print the table and write the report.",
     "report": "Write report.html, one file that works offline, and the plots as PNG and SVG.",
     "watch": "Play one episode in the terminal, or write it as a GIF.",
-    "stability": "Train with ‖Jv‖ ≤ γ at three γ and with every step rule; print tables, write "
-    "plots.",
     "study": "Run one of the studies, print its tables and write results.json, table.md and plots.",
-    "yardstick": "Train vanilla and robust PPO on a MuJoCo task, attack all, print returns beside "
-    "others'.",
-    "language": "Fine-tune tiny language models on a negotiation and on tool calls, then attack "
-    "the words.",
-    "language-cost": "Measure price and accuracy of the penalty in TRL's trainers on a "
-    "pretrained model.",
 }
 """First line of every command's docstring, by its name."""
+
+FORMER = {
+    "theory": "theory",
+    "stability": "stability",
+    "yardstick": "mujoco",
+    "language": "language",
+    "language-cost": "language-cost",
+}
+"""Studies by the commands that some results.json name."""
 
 
 def load_command(name: str) -> Callable[..., Any]:

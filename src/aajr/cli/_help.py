@@ -6,7 +6,7 @@ import difflib
 import shutil
 import textwrap
 
-from aajr.cli._commands import COMMANDS
+from aajr.cli._commands import COMMANDS, FORMER
 
 _HEAD = """usage: aajr [-h] [--version] COMMAND ...
 
@@ -42,4 +42,6 @@ def unknown(word: str) -> str:
     """One line on a word that is no command, with the nearest one."""
     near = difflib.get_close_matches(word, COMMANDS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}"
+    if word in FORMER:
+        hint = f"use `aajr study {FORMER[word]}`"
     return f"unknown command {word!r}; {hint}"

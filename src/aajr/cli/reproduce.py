@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aajr.cli._pools import Ray, pool_of
+from aajr.cli._running import Changes, Ray, run_study
 from aajr.studies.comparison.presets import PresetName
-from aajr.studies.comparison.presets import preset as find_preset
 
 
 def reproduce(
     preset: PresetName = "quick",
+    changes: Changes = (),
     output: Path | None = None,
     work: Path = Path("runs"),
     workers: int | None = None,
@@ -32,6 +32,7 @@ def reproduce(
 
     Args:
         preset: smoke (about a minute), quick (minutes) or full (hours).
+        changes: numbers and words of the preset to replace.
         output: directory of results.json, replay.json, plots and report.html; by default
             results/PRESET.
         work: directory of checkpoints and partial results.
@@ -39,21 +40,4 @@ def reproduce(
         ray: run on Ray: on the cluster at ADDRESS (auto: the one started on this machine), or on
             a local one without ADDRESS. The work directory must then be shared by its nodes.
     """
-    from rich.console import Console
-
-    from aajr.hide_and_seek.replay import read_replay
-    from aajr.studies.comparison.page import Chapter, write_report
-    from aajr.studies.comparison.reproduce import reproduce as run_comparison
-    from aajr.studies.comparison.reproduce import workspace
-    from aajr.studies.comparison.tables import render_table
-
-    directory = output or Path("results") / preset
-    chosen = find_preset(preset)
-    work = work if ray is None else work.resolve()
-    results = run_comparison(chosen, work, pool_of(workers, ray, work))
-    replay = read_replay(workspace(chosen, work).directory / "replay.json")
-    chapter = Chapter(results, replay)
-    write_report(chapter, directory)
-    console = Console()
-    console.print(render_table(results, chapter.analyses))
-    console.print(f"Report: {directory / 'report.html'}", soft_wrap=True)
+    run_study("comparison", preset, changes, output, work, workers, ray)

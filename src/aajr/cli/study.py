@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from aajr.cli._pools import Ray, pool_of
-
-_FILE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
+from aajr.cli._running import Changes, Ray, run_study
 
 
 def study(
     name: Annotated[
-        Literal["theory", "stability", "mujoco", "language", "language-cost"],
+        Literal["comparison", "theory", "stability", "mujoco", "language", "language-cost"],
         tyro.conf.Positional,
     ],
     preset: str | None = None,
-    changes: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="NAME=VALUE")] = (),
+    changes: Changes = (),
     output: Path | None = None,
     work: Path = Path("runs"),
     workers: int | None = None,
@@ -29,6 +25,8 @@ def study(
     """Run one of the studies, print its tables and write results.json, table.md and plots.
 
     A killed run goes on where it was with the same command.
+
+    comparison: what `aajr reproduce` runs.
 
     theory: every statement on random networks, step sizes, the price of robustness. Status 1 if a
     statement is violated. Presets smoke (half a minute), full (minutes).
@@ -67,22 +65,4 @@ def study(
         ray: run on Ray: on the cluster at ADDRESS (auto: the one started on this machine), or on
             a local one without ADDRESS. The work directory must then be shared by its nodes.
     """
-    from rich.console import Console
-
-    from aajr.studies import find_study
-
-    found = find_study(name)
-    chosen = preset or next(p for p in ("quick", "standard", "full") if p in found.presets)
-    settings = found.preset(chosen, changes)
-    directory = output or Path("results") / found.output.format(preset=chosen)
-    work = work if ray is None else work.resolve()
-    pool = None if found.timed else pool_of(workers, ray, work)
-    results = found.run(settings, work, pool)
-    found.write(results, directory)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_FILE_WIDTH)
-    console.print(found.render(results))
-    console.print(f"Tables and plots: {directory}", soft_wrap=True)
-    if found.failed(results):
-        sys.exit(1)
+    run_study(name, preset, changes, output, work, workers, ray)

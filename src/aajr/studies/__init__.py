@@ -39,7 +39,7 @@ if not TYPE_CHECKING:  # or else every attribute would seem to exist
     __getattr__, __dir__ = lazy_names(__name__, _NAMES)
 
 
-def find_study(name: str) -> Study[Any]:
+def find_study(name: str) -> Study[Any, Any]:
     """The study of a package of this one, such as ``theory``."""
-    study: Study[Any] = import_module(f"{__name__}.{name.replace('-', '_')}").STUDY
+    study: Study[Any, Any] = import_module(f"{__name__}.{name.replace('-', '_')}").STUDY
     return study

@@ -19,12 +19,13 @@ from aajr.studies._store import Cell, Record, Store, digest
 from aajr.studies._workers import InProcess, Pool, Workers
 
 Settings = TypeVar("Settings")
+Found = TypeVar("Found")
 Candidate = TypeVar("Candidate")
 Stage = tuple[str, Sequence[Cell]]
 
 
 @dataclass(frozen=True)
-class Study(Generic[Settings]):
+class Study(Generic[Settings, Found]):
     """What ``aajr study NAME`` runs.
 
     Attributes:
@@ -45,17 +46,17 @@ class Study(Generic[Settings]):
     """
 
     name: str
-    presets: Mapping[str, Settings]
+    presets: Mapping[Any, Settings]
     stages: Callable[[Settings, Store], Iterable[Stage]]
-    gather: Callable[[Settings, Store, Record], Record]
-    write: Callable[[Record, Path], None]
-    render: Callable[[Record], RenderableType]
+    gather: Callable[[Settings, Store, Record], Found]
+    write: Callable[[Found, Path], None]
+    render: Callable[[Found], RenderableType]
     output: str
     decisive: Callable[[Any], Any] = dataclasses.asdict
     packages: tuple[str, ...] = PACKAGES
     source: bool = False
     timed: bool = False
-    failed: Callable[[Record], bool] = lambda results: False
+    failed: Callable[[Found], bool] = lambda results: False
 
     def preset(self, name: str, changes: Sequence[str] = ()) -> Settings:
         """The settings of a preset.
@@ -81,10 +82,13 @@ class Study(Generic[Settings]):
         """The command that runs these settings: the nearest preset and what differs from it."""
         changes = {name: _changes(preset, settings) for name, preset in self.presets.items()}
         name = min(changes, key=lambda name: len(changes[name]))
-        words = ["aajr", "study", self.name, "--preset", name]
-        return shlex.join(words + (["--set", *changes[name]] if changes[name] else []))
+        command = shlex.join(["aajr", "study", self.name, "--preset", name])
+        if not all(map(_is_plain, changes[name].values())):
+            return f"settings of no preset, close to those of {command}"
+        words = [f"{field}={value}" for field, value in changes[name].items()]
+        return shlex.join([*shlex.split(command), *(["--set", *words] if words else [])])
 
-    def run(self, settings: Settings, work: Path, pool: Pool | None = None) -> Record:
+    def run(self, settings: Settings, work: Path, pool: Pool | None = None) -> Found:
         """Run whatever of the study is not yet done, and gather its raw results.
 
         Args:
@@ -159,13 +163,9 @@ def _parsed(settings: Any, changes: Sequence[str]) -> Record:
     return found
 
 
-def _changes(preset: Any, settings: Any) -> list[str]:
+def _changes(preset: Any, settings: Any) -> Record:
     values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    return [
-        f"{name}={value}"
-        for name, value in values.items()
-        if _is_plain(value) and value != getattr(preset, name)
-    ]
+    return {name: value for name, value in values.items() if value != getattr(preset, name)}
 
 
 def _is_plain(value: object) -> bool:

@@ -63,7 +63,7 @@ def test_version(aajr):
     ("arguments", "message"),
     [
         (["trian"], "unknown command 'trian'; did you mean 'train'?"),
-        (["language_cost"], "unknown command 'language_cost'; did you mean 'language-cost'?"),
+        (["yardstick"], "unknown command 'yardstick'; use `aajr study mujoco`"),
         (["zzz"], "unknown command 'zzz'; choose one of train, evaluate, "),
         (["--verbose", "train"], "unknown command '--verbose'; choose one of"),
         ([], "no command is given; see aajr --help"),

@@ -1,5 +1,6 @@
 """Studies on Ray: a killed worker is replaced, and the figures are those of plain processes."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -9,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from aajr.studies import RayWorkers, Workers
-from aajr.studies.comparison import jobs
-from aajr.studies.comparison import reproduce as study
-from aajr.studies.comparison.reproduce import reproduce
+from aajr.studies.comparison import STUDY, jobs
 from tests.unit.studies.comparison.test_reproduce import TINY, scores_of
 
 pytestmark = [
@@ -38,12 +37,12 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train_and_die_once(space, method, weight, seed, marker) -> None:
+def train_and_die_once(space, method, weight, seed, marker):
     """The real training job, killed once after it has begun."""
     if not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    jobs.train_method(space, method, weight, seed)
+    return jobs.train_method(space, method, weight, seed)
 
 
 def test_a_killed_worker_is_replaced_and_goes_on_from_its_checkpoint(tmp_path):
@@ -61,22 +60,24 @@ def test_errors_of_a_job_are_raised_as_they_are_and_deaths_without_end_with_a_re
             pool.run("doomed", [(die, ())])
 
 
-def test_the_study_on_ray_with_a_killed_worker_equals_plain_processes(tmp_path, monkeypatch):
-    plain = reproduce(TINY, tmp_path / "plain", Workers(2))
-    marker, original = tmp_path / "killed", study._training_stages
+def test_the_study_on_ray_with_a_killed_worker_equals_plain_processes(tmp_path):
+    plain = STUDY.run(TINY, tmp_path / "plain", Workers(2))
+    marker = tmp_path / "killed"
 
-    def with_a_death(job):
-        function, arguments = job
-        return (train_and_die_once, (*arguments, marker)) if function is jobs.train_method else job
+    def mortal(cell):
+        if cell.function is not jobs.train_method:
+            return cell
+        arguments = (*cell.arguments, marker)
+        return dataclasses.replace(cell, function=train_and_die_once, arguments=arguments)
 
     def stages(*arguments):
-        for title, batch in original(*arguments):
-            yield title, [with_a_death(job) for job in batch]
+        for title, cells in STUDY.stages(*arguments):
+            yield title, [mortal(cell) for cell in cells]
 
-    monkeypatch.setattr(study, "_training_stages", stages)
-    on_ray = reproduce(TINY, tmp_path / "ray", RayWorkers(tmp_path / "ray", count=2))
+    doomed = dataclasses.replace(STUDY, stages=stages)
+    on_ray = doomed.run(TINY, tmp_path / "ray", RayWorkers(tmp_path / "ray", count=2))
     assert marker.exists()
-    assert scores_of(on_ray) == scores_of(plain)
+    assert scores_of(on_ray.results) == scores_of(plain.results)
 
 
 def test_a_cluster_has_cores_of_its_own(tmp_path):
@@ -89,7 +90,7 @@ def test_without_the_option_ray_is_not_asked_for():
     code = (
         "import sys; sys.modules['ray'] = None\n"
         "from pathlib import Path\n"
-        "from aajr.cli._pools import pool_of\n"
+        "from aajr.cli._running import pool_of\n"
         "pool_of(1, None, Path('.'))\n"
         "assert 'aajr.studies._ray_workers' not in sys.modules"
     )

@@ -187,6 +187,11 @@ def test_the_named_command_gives_the_same_settings():
     assert STUDY.preset(words[4], words[6:]) == settings
 
 
+def test_settings_that_no_command_gives_are_said_to_be_so():
+    found = STUDY.command(Sizes(seeds=(0, 1)))
+    assert found == "settings of no preset, close to those of aajr study squares --preset small"
+
+
 @pytest.mark.parametrize("change", ["seeds=1", "size=1", "count=1.5", "rate=fast", "fast=maybe"])
 def test_a_bad_change_is_named(change):
     with pytest.raises(ValueError, match=r"set='"):

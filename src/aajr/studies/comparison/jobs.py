@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tensordict import TensorDict
@@ -26,44 +25,60 @@ from aajr.hide_and_seek.replay import record_replay, write_replay
 from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner
 from aajr.hide_and_seek.training.trainer import Trainer, load_actor
-from aajr.report.files import write_json
+from aajr.studies._store import Cell, Store
 from aajr.studies.comparison.attacks import scores_of, sensitivity, suite_of
 from aajr.studies.comparison.presets import Method, Preset
 from aajr.studies.comparison.records import Run
 
 TRAIN_LEAGUE, TEST_LEAGUE = 7000, 8000
 _EVALUATION_SEED = 900_000
+CHECKPOINT, REPLAY = "checkpoint.safetensors", "replay.json"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where the pieces of one comparison lie.
+    """The cells of one comparison.
 
     Attributes:
         preset: the comparison.
-        directory: its working directory.
+        store: of its cells.
     """
 
     preset: Preset
-    directory: Path
+    store: Store
 
-    def league(self, base: int, index: int) -> Path:
-        """Directory of a self-play run."""
-        return self.directory / f"league_{base + index}"
+    def leagues(self, base: int) -> list[Cell]:
+        """The self-play runs of a league."""
+        return [
+            self.store.cell(f"league_{base + index}", train_league, self, base, index)
+            for index in range(self.preset.opponents)
+        ]
 
-    def pretrained(self, seed: int) -> Path:
-        """Directory of the plain policy that all methods of a seed start from."""
-        return self.directory / f"pretrained_{seed}"
+    def pretrained(self, seed: int) -> Cell:
+        """The plain policy that all methods of a seed start from."""
+        return self.store.cell(f"pretrained_{seed}", pretrain, self, seed)
 
-    def run(self, method: Method, weight: float | None, seed: int) -> Path:
-        """Directory of a training run."""
-        label = method.name if weight is None else f"{method.name}_{weight:g}"
-        return self.directory / f"{label}_{seed}"
+    def trained(self, method: Method, weight: float | None, seed: int) -> Cell:
+        """A training run and its scores at the reference radius."""
+        name = _label(method, weight, seed)
+        return self.store.cell(name, train_method, self, method, weight, seed)
+
+    def curve(self, method: Method, weight: float | None, seed: int) -> Cell:
+        """The scores of a training run at the other radii."""
+        name = f"curves/{_label(method, weight, seed)}"
+        return self.store.cell(name, score_curve, self, method, weight, seed)
+
+    def overheads(self) -> Cell:
+        """Times of updates."""
+        return self.store.cell("overheads", measure_overheads, self)
+
+    def replay(self, chosen: Sequence[tuple[Method, float | None]]) -> Cell:
+        """The recorded episodes, a file ``replay.json``."""
+        return self.store.cell("replay", record_replays, self, chosen)
 
     def seekers(self, base: int) -> list[Actor]:
         """The frozen seekers of a league."""
-        paths = [self.league(base, index) for index in range(self.preset.opponents)]
-        return [load_actor(path / "checkpoint.safetensors", "seeker") for path in paths]
+        return [load_actor(cell.directory / CHECKPOINT, "seeker") for cell in self.leagues(base)]
 
     def match(self, seed: int) -> Match:
         """The evaluation's match against the test league, on starts of the seed's own."""
@@ -81,7 +96,8 @@ def train_league(space: Workspace, base: int, index: int) -> None:
         env=space.preset.env,
         ppo=space.preset.ppo,
     )
-    _exhaust(Trainer(config, directory=space.league(base, index)))
+    directory = space.leagues(base)[index].directory
+    _exhaust(Trainer(config, directory=directory))
 
 
 def pretrain(space: Workspace, seed: int) -> None:
@@ -92,14 +108,15 @@ def pretrain(space: Workspace, seed: int) -> None:
         env=space.preset.env,
         ppo=space.preset.ppo,
     )
-    _exhaust(Trainer(config, space.seekers(TRAIN_LEAGUE), space.pretrained(seed)))
+    directory = space.pretrained(seed).directory
+    _exhaust(Trainer(config, space.seekers(TRAIN_LEAGUE), directory))
 
 
-def train_method(space: Workspace, method: Method, weight: float | None, seed: int) -> None:
+def train_method(
+    space: Workspace, method: Method, weight: float | None, seed: int
+) -> dict[str, Any]:
     """Further training by a method, and its scores at the reference radius."""
-    directory = space.run(method, weight, seed)
-    if (directory / "reference.json").exists():
-        return
+    directory = space.trained(method, weight, seed).directory
     trainer = Trainer(
         space.preset.train_config(method, weight, seed),
         space.seekers(TRAIN_LEAGUE),
@@ -111,7 +128,7 @@ def train_method(space: Workspace, method: Method, weight: float | None, seed: i
     reference = space.preset.reference_epsilon
     suite = suite_of(space.preset)
     norms = trainer.gradient_norms["hider"]
-    facts = {
+    return {
         "scores": [dataclasses.asdict(s) for s in scores_of(victim, suite, [reference])],
         "diagnostics": sensitivity(victim, reference),
         "critic_r2": list(victim.preparation.values()),
@@ -119,25 +136,20 @@ def train_method(space: Workspace, method: Method, weight: float | None, seed: i
         "inner_gradient_norm": _norm_facts(norms["inner"]),
         "seconds_per_update": statistics.median(seconds) if seconds else None,
     }
-    write_json(directory / "reference.json", facts)
 
 
-def score_curve(space: Workspace, method: Method, weight: float | None, seed: int) -> None:
+def score_curve(
+    space: Workspace, method: Method, weight: float | None, seed: int
+) -> list[dict[str, Any]]:
     """Scores of a run at all radii but the reference."""
-    directory = space.run(method, weight, seed)
-    if (directory / "curve.json").exists():
-        return
+    victim = victim_of(space, space.trained(method, weight, seed).directory, seed)
     epsilons = [e for e in space.preset.epsilons if e != space.preset.reference_epsilon]
-    found = scores_of(victim_of(space, directory, seed), suite_of(space.preset), epsilons)
-    scores = [dataclasses.asdict(score) for score in found if score.attack != CLEAN]
-    write_json(directory / "curve.json", {"scores": scores})
+    found = scores_of(victim, suite_of(space.preset), epsilons)
+    return [dataclasses.asdict(score) for score in found if score.attack != CLEAN]
 
 
-def measure_overheads(space: Workspace, rounds: int = 7) -> None:
+def measure_overheads(space: Workspace, rounds: int = 7) -> dict[str, float]:
     """Time of every method's update over the adversarial one's, interleaved on the same rows."""
-    path = space.directory / "overheads.json"
-    if path.exists():
-        return
     preset = space.preset
     learners = {m.name: _learner(space, m) for m in preset.methods if m.placement != "none"}
     rows = sample_rows(space, next(iter(learners.values())), TRAIN_LEAGUE, seed=0)
@@ -148,28 +160,25 @@ def measure_overheads(space: Workspace, rounds: int = 7) -> None:
             learner.update(rows.clone(), torch.Generator().manual_seed(turn))
             seconds[name].append(time.perf_counter() - began)
     base = statistics.median(seconds["adversarial"][1:])
-    write_json(path, {name: statistics.median(times[1:]) / base for name, times in seconds.items()})
+    return {name: statistics.median(times[1:]) / base for name, times in seconds.items()}
 
 
 def record_replays(
     space: Workspace, chosen: Sequence[tuple[Method, float | None]], episodes: int = 8
 ) -> None:
     """The first start of a small match, played by AAJR's and a rival's chosen policies."""
-    path = space.directory / "replay.json"
-    if path.exists():
-        return
     preset = space.preset
     seed = preset.final_seeds[0]
     shown = {method.name: (method, weight) for method, weight in _two_of(chosen)}
     actors = {
-        name: load_actor(space.run(*cell, seed) / "checkpoint.safetensors", "hider")
+        name: load_actor(space.trained(*cell, seed).directory / CHECKPOINT, "hider")
         for name, cell in shown.items()
     }
     match = dataclasses.replace(space.match(seed), episodes=min(episodes, preset.episodes))
     replay = record_replay(
         match, actors, preset.threat, preset.reference_epsilon, preset.effort.steps
     )
-    write_replay(replay, path)
+    write_replay(replay, space.replay(chosen).directory / REPLAY)
 
 
 def _two_of(
@@ -189,43 +198,32 @@ def read_run(
     space: Workspace, method: Method, weight: float | None, seed: int, *, selected: bool
 ) -> Run:
     """The record of a finished run."""
-    directory = space.run(method, weight, seed)
-    facts = json.loads((directory / "reference.json").read_text())
-    curve = directory / "curve.json"
-    scores = facts.pop("scores") + (
-        json.loads(curve.read_text())["scores"] if curve.exists() else []
-    )
-    overheads = json.loads((space.directory / "overheads.json").read_text())
-    preset = space.preset
+    preset, cell = space.preset, space.trained(method, weight, seed)
+    split: Literal["final", "validation"] = "final" if seed in preset.final_seeds else "validation"
+    facts = cell.value()
+    scores = facts.pop("scores")
+    if selected and split == "final":
+        scores += space.curve(method, weight, seed).value()
     steps = preset.iterations * preset.ppo.environments * preset.env.max_steps
     return Run(
         method=method.name,
         seed=seed,
-        split="final" if seed in preset.final_seeds else "validation",
+        split=split,
         threat=preset.threat,
         scores=tuple(Score(**score) for score in scores),
         family=method.family,
         weight=weight,
         selected=selected,
-        overhead=overheads.get(method.name),
+        overhead=space.overheads().value().get(method.name),
         environment_steps=steps,
-        history=_history(directory),
+        history=_history(cell.directory),
         **{**facts, "critic_r2": tuple(facts["critic_r2"])},
     )
 
 
-def read_scores(
-    space: Workspace, method: Method, weight: float | None, seed: int
-) -> list[dict[str, Any]]:
-    """Clean and attacked scores of a run at the reference radius."""
-    facts = json.loads((space.run(method, weight, seed) / "reference.json").read_text())
-    scores: list[dict[str, Any]] = facts["scores"]
-    return scores
-
-
 def pretrained_weights(space: Workspace, seed: int) -> dict[str, dict[str, torch.Tensor]]:
     """Weights of the plain policy that all methods of a seed start from, by team."""
-    tensors, _ = load_checkpoint(space.pretrained(seed) / "checkpoint.safetensors")
+    tensors, _ = load_checkpoint(space.pretrained(seed).directory / CHECKPOINT)
     weights = {
         name.removeprefix("hider."): value
         for name, value in tensors.items()
@@ -237,7 +235,7 @@ def pretrained_weights(space: Workspace, seed: int) -> dict[str, dict[str, torch
 def victim_of(space: Workspace, directory: Path, seed: int) -> Victim:
     """The hiders of a trained run, to be attacked as hard as the preset says."""
     preset = space.preset
-    actor = load_actor(directory / "checkpoint.safetensors", "hider")
+    actor = load_actor(directory / CHECKPOINT, "hider")
     return Victim(actor, space.match(seed), preset.threat, preset.effort)
 
 
@@ -257,9 +255,14 @@ def sample_rows(
     return rows_of(data, "hider", learner.critic, preset.ppo)
 
 
+def _label(method: Method, weight: float | None, seed: int) -> str:
+    name = method.name if weight is None else f"{method.name}_{weight:g}"
+    return f"{name}_{seed}"
+
+
 def _history(directory: Path) -> dict[str, tuple[float, ...]]:
     """The training's course, as the checkpoint tells it."""
-    _, meta = load_checkpoint(directory / "checkpoint.safetensors")
+    _, meta = load_checkpoint(directory / CHECKPOINT)
     names = {
         "success": "hiders_success",
         "return": "hiders_return",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from aajr._settings import check_choice, check_count
+from aajr._settings import check_count
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.arena.threats import Threat
@@ -104,14 +102,6 @@ class Preset:
         used = ("steps", "restarts", "critics", "critic_episodes")
         return facts | {"budget": {name: effort[name] for name in used}}
 
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that change with anything that changes the results."""
-        # the defaults count too: a preset names only what differs from them
-        choices = [self.facts, dataclasses.asdict(TrainConfig())]
-        text = json.dumps(choices, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
-
     def train_config(self, method: Method, weight: float | None, seed: int) -> TrainConfig:
         """The training run of a method."""
         penalty = PenaltyConfig(method.penalty, weight or 0.0, method.direction)
@@ -124,6 +114,11 @@ class Preset:
             adversary=adversary,
             penalty=penalty,
         )
+
+
+def decisive(preset: Preset) -> list[dict[str, Any]]:
+    """All that decides the results; the trainer's defaults among it."""
+    return [preset.facts, dataclasses.asdict(TrainConfig())]
 
 
 _WEIGHTS = (0.0003, 0.001, 0.003)
@@ -211,9 +206,3 @@ PRESETS: dict[str, Preset] = {
         critics=3,
     ),
 }
-
-
-def preset(name: str) -> Preset:
-    """A preset by name."""
-    check_choice("preset", name, tuple(PRESETS))
-    return PRESETS[name]

@@ -1,16 +1,31 @@
 """Language models that read what others write: two tasks, attacks on the words, and a study."""
 
+from aajr.report.provenance import PACKAGES
+from aajr.studies._study import Study
 from aajr.studies.language._attacks import EmbeddingAscent, WordSearch
 from aajr.studies.language._play import Played, play
-from aajr.studies.language._protocol import PROTOCOLS, Protocol
+from aajr.studies.language._protocol import PROTOCOLS, Protocol, decisive
 from aajr.studies.language._report import render, write
 from aajr.studies.language._rollouts import openings, returned, rollouts
-from aajr.studies.language._study import study
+from aajr.studies.language._study import gather, stages
 from aajr.studies.language._tasks import Negotiation, Task, Tools
 from aajr.studies.language._tokens import attacker_mask, tiny_llama, tokenizer
 
+STUDY = Study(
+    name="language",
+    presets=PROTOCOLS,
+    stages=stages,
+    gather=gather,
+    write=write,
+    render=render,
+    output="language/{preset}",
+    decisive=decisive,
+    packages=(*PACKAGES, "trl", "transformers", "peft", "accelerate"),
+)
+
 __all__ = [
     "PROTOCOLS",
+    "STUDY",
     "EmbeddingAscent",
     "Negotiation",
     "Played",
@@ -24,7 +39,6 @@ __all__ = [
     "render",
     "returned",
     "rollouts",
-    "study",
     "tiny_llama",
     "tokenizer",
     "write",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -119,12 +117,11 @@ class Protocol:
     validation_episodes: int = 50
     methods: tuple[Method, ...] = METHODS
 
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that change with anything that changes the results."""
-        attacks = [{k: repr(v) for k, v in found.items()} for found in (ATTACKS, THOROUGH)]
-        text = json.dumps([dataclasses.asdict(self), attacks], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+def decisive(protocol: Protocol) -> Any:
+    """All that decides the results: the protocol and the attacks."""
+    attacks = [{k: repr(v) for k, v in found.items()} for found in (ATTACKS, THOROUGH)]
+    return [dataclasses.asdict(protocol), attacks]
 
 
 PROTOCOLS: dict[PresetName, Protocol] = {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from safetensors.torch import load_file, save_file
 
-from aajr.report.files import write_json
-from aajr.report.provenance import PACKAGES, machine_facts, version_facts
-from aajr.studies._workers import Job, Workers
+from aajr.studies._store import Cell, Store
+from aajr.studies._study import Stage, tuned
 from aajr.studies.language._play import Attack, play
 from aajr.studies.language._protocol import ATTACKS, THOROUGH, Candidate, Method, Protocol, label
 from aajr.studies.language._tasks import TASKS
@@ -20,84 +19,96 @@ from aajr.studies.language._tokens import tiny_llama
 from aajr.studies.language._training import cost, train
 
 Record = dict[str, Any]
-CLEAN_SHARE = 0.95
-"""A candidate counts only with this share of the best clean score of its method."""
+Kind = Literal["validation", "final", "thorough"]
+_WEIGHTS = "model.safetensors"
 
 
-def study(protocol: Protocol, work: Path, workers: int | None = None) -> Record:
-    """Run whatever of the study is not yet done, and gather its raw results.
+def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
+    """Costs, tuning, final models, and longer attacks on some of them."""
+    yield "cost of a step", [_costs(protocol, store)]
+    yield (
+        "tuning",
+        [
+            _examined(protocol, store, task, method, candidate, seed, "validation")
+            for seed in protocol.validation_seeds
+            for task in protocol.tasks
+            for method in protocol.methods
+            for candidate in method.candidates
+        ],
+    )
+    choices = _choices(protocol, store)
+    yield "final models", _finals(protocol, store, choices, "final")
+    yield "strength of the attacks", _finals(protocol, store, choices, "thorough")
 
-    Args:
-        protocol: the study.
-        work: directory for models and partial results.
-        workers: processes; as many as cores by default.
+
+def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
+    """The raw results.
 
     Returns:
         ``costs`` (FLOPs of a step), ``choices`` (every candidate and the one chosen), ``models``
-        (scores of every final model under every attack), ``thorough``, the protocol, and facts
-        about machine and versions.
+        (scores of every final model under every attack), ``thorough``, the protocol, and the facts.
     """
-    directory = work / f"language-{protocol.name}-{protocol.fingerprint}"
-    directory.mkdir(parents=True, exist_ok=True)
-    costs = _costs(protocol, directory)
-    with Workers(workers) as pool:
-        pool.run("tuning", _jobs(protocol, directory, costs, None))
-        choices = {
-            task: {
-                method.name: choose(protocol, directory, task, method)
-                for method in protocol.methods
-            }
-            for task in protocol.tasks
-        }
-        pool.run("final models", _jobs(protocol, directory, costs, choices))
-        pool.run("strength of the attacks", _jobs(protocol, directory, costs, choices, "thorough"))
-    return _gathered(protocol, directory, costs, choices)
+    choices = _choices(protocol, store)
+    return {
+        "preset": protocol.name,
+        "costs": _costs(protocol, store).value(),
+        "choices": choices,
+        "models": [cell.value() for cell in _finals(protocol, store, choices, "final")],
+        "thorough": [cell.value() for cell in _finals(protocol, store, choices, "thorough")],
+        "protocol": dataclasses.asdict(protocol),
+        **facts,
+    }
 
 
-def examine(
+def step_costs(protocol: Protocol) -> dict[str, float]:
+    """FLOPs of a step of every method."""
+    return {method.name: cost(protocol, method) for method in protocol.methods}
+
+
+def train_model(
     protocol: Protocol,
-    directory: Path,
+    store: Store,
     task: str,
     method: Method,
     candidate: Candidate,
     seed: int,
-    kind: str,
-    costs: Record,
+    directory: Path,
 ) -> None:
-    """Train and attack one model; a finished one is left alone.
+    """Train one model and keep its weights."""
+    costs = _costs(protocol, store).value()
+    model = train(protocol, TASKS[task], method, candidate, seed, costs)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    save_file(state, directory / _WEIGHTS)
 
-    Args:
-        protocol: the study.
-        directory: of its files.
-        task: name.
-        method: how it is trained.
-        candidate: of the method.
-        seed: of the run.
-        kind: ``validation``, ``final`` or ``thorough``.
-        costs: FLOPs of a step, by method.
-    """
-    place = _place(directory, task, method, candidate, seed)
-    if (place / f"{kind}.json").exists():
-        return
-    place.mkdir(exist_ok=True)
-    weights, model = place / "model.safetensors", tiny_llama(seed)
-    if weights.exists():
-        model.load_state_dict(load_file(weights))
-    else:
-        model = train(protocol, TASKS[task], method, candidate, seed, costs)
-        state = {name: value.clone() for name, value in model.state_dict().items()}
-        save_file(state, weights.with_suffix(".partial"))
-        weights.with_suffix(".partial").rename(weights)
+
+def examine(
+    protocol: Protocol,
+    store: Store,
+    task: str,
+    method: Method,
+    candidate: Candidate,
+    seed: int,
+    kind: Kind,
+) -> Record:
+    """Attack one model, which is trained before unless it is there."""
+    trained = _model(protocol, store, task, method, candidate, seed)
+    trained.fill()
+    model = tiny_llama(seed)
+    model.load_state_dict(load_file(trained.directory / _WEIGHTS))
     attacks: dict[str, Attack | None] = {"clean": None}
     attacks |= THOROUGH if kind == "thorough" else ATTACKS
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes
-    record: Record = {"task": task, "method": method.name, "candidate": candidate}
-    record["seed"] = seed
-    record["played"] = {
+    played = {
         name: dataclasses.asdict(play(model, TASKS[task], episodes, 3_000_017 + seed, attack))
         for name, attack in attacks.items()
     }
-    write_json(place / f"{kind}.json", record)
+    return {
+        "task": task,
+        "method": method.name,
+        "candidate": candidate,
+        "seed": seed,
+        "played": played,
+    }
 
 
 def score(record: Record, names: tuple[str, ...]) -> float:
@@ -110,86 +121,65 @@ def score(record: Record, names: tuple[str, ...]) -> float:
     )
 
 
-def choose(protocol: Protocol, directory: Path, task: str, method: Method) -> Record:
+def choose(protocol: Protocol, store: Store, task: str, method: Method) -> Record:
     """The candidate of the best mean of the worst scores under words and embeddings."""
-    tried: list[Record] = []
-    for candidate in method.candidates:
-        records = [
-            _read(directory, task, method, candidate, seed, "validation")
+
+    def records(candidate: Candidate) -> list[Record]:
+        return [
+            _examined(protocol, store, task, method, candidate, seed, "validation").value()
             for seed in protocol.validation_seeds
         ]
-        tried.append(
-            {
-                "candidate": candidate,
-                "clean": float(np.mean([score(r, ("clean",)) for r in records])),
-                "words": float(np.mean([score(r, ("words",)) for r in records])),
-                "embeddings": float(np.mean([score(r, ("embeddings",)) for r in records])),
-            }
-        )
-    most = max(entry["clean"] for entry in tried)
-    enough = most - (1 - CLEAN_SHARE) * abs(most)  # a score may be below zero
-    able = [entry for entry in tried if entry["clean"] >= enough]
-    best = max(able, key=lambda entry: entry["words"] + entry["embeddings"])
-    return {"candidate": best["candidate"], "tried": tried}
+
+    measures = {name: partial(score, names=(name,)) for name in ("clean", "words", "embeddings")}
+    aim = ("words", "embeddings")
+    best, tried = tuned(method.candidates, records, measures, aim, able="clean")
+    means = zip(method.candidates, tried, strict=True)
+    return {"candidate": best, "tried": [{"candidate": c, **found} for c, found in means]}
 
 
-def _costs(protocol: Protocol, directory: Path) -> dict[str, float]:
-    path = directory / "costs.json"
-    if not path.exists():
-        write_json(path, {method.name: cost(protocol, method) for method in protocol.methods})
-    found: dict[str, float] = json.loads(path.read_text())
-    return found
-
-
-def _jobs(
-    protocol: Protocol, directory: Path, costs: Record, choices: Record | None, kind: str = "final"
-) -> list[Job]:
-    """Tuning runs without choices; else one final, or thorough, run a method and seed."""
-    seeds = protocol.final_seeds[:1] if kind == "thorough" else protocol.final_seeds
-    found: list[Job] = []
-    for seed in protocol.validation_seeds if choices is None else seeds:
-        for task in protocol.tasks:
-            for method in protocol.methods:
-                candidates = method.candidates
-                if choices is not None:
-                    candidates = (choices[task][method.name]["candidate"],)
-                name = "validation" if choices is None else kind
-                found += [
-                    (examine, (protocol, directory, task, method, candidate, seed, name, costs))
-                    for candidate in candidates
-                ]
-    return found
-
-
-def _gathered(protocol: Protocol, directory: Path, costs: Record, choices: Record) -> Record:
-    def records(kind: str, seeds: tuple[int, ...]) -> list[Record]:
-        return [
-            _read(directory, task, method, choices[task][method.name]["candidate"], seed, kind)
-            for task in protocol.tasks
-            for method in protocol.methods
-            for seed in seeds
-        ]
-
+def _choices(protocol: Protocol, store: Store) -> Record:
     return {
-        "preset": protocol.name,
-        "command": f"aajr language --preset {protocol.name}",
-        "costs": costs,
-        "choices": choices,
-        "models": records("final", protocol.final_seeds),
-        "thorough": records("thorough", protocol.final_seeds[:1]),
-        "protocol": dataclasses.asdict(protocol),
-        "machine": machine_facts(),
-        "versions": version_facts((*PACKAGES, "trl", "transformers", "peft", "accelerate")),
+        task: {method.name: choose(protocol, store, task, method) for method in protocol.methods}
+        for task in protocol.tasks
     }
 
 
-def _place(directory: Path, task: str, method: Method, candidate: Candidate, seed: int) -> Path:
-    return directory / f"{task}, {method.name}, {label(candidate)}, seed {seed}".replace(" ", "_")
+def _finals(protocol: Protocol, store: Store, choices: Record, kind: Kind) -> list[Cell]:
+    seeds = protocol.final_seeds[:1] if kind == "thorough" else protocol.final_seeds
+    return [
+        _examined(
+            protocol, store, task, method, choices[task][method.name]["candidate"], seed, kind
+        )
+        for task in protocol.tasks
+        for method in protocol.methods
+        for seed in seeds
+    ]
 
 
-def _read(
-    directory: Path, task: str, method: Method, candidate: Candidate, seed: int, kind: str
-) -> Record:
-    path = _place(directory, task, method, candidate, seed) / f"{kind}.json"
-    record: Record = json.loads(path.read_text())
-    return record
+def _costs(protocol: Protocol, store: Store) -> Cell:
+    return store.cell("costs", step_costs, protocol)
+
+
+def _model(
+    protocol: Protocol, store: Store, task: str, method: Method, candidate: Candidate, seed: int
+) -> Cell:
+    name = f"models/{_label(task, method, candidate, seed)}"
+    job = (protocol, store, task, method, candidate, seed, store.directory / name)
+    return store.cell(name, train_model, *job)
+
+
+def _examined(
+    protocol: Protocol,
+    store: Store,
+    task: str,
+    method: Method,
+    candidate: Candidate,
+    seed: int,
+    kind: Kind,
+) -> Cell:
+    name = f"{kind}/{_label(task, method, candidate, seed)}"
+    return store.cell(name, examine, protocol, store, task, method, candidate, seed, kind)
+
+
+def _label(task: str, method: Method, candidate: Candidate, seed: int) -> str:
+    return f"{task}, {method.name}, {label(candidate)}, seed {seed}".replace(" ", "_")

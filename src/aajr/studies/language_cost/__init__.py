@@ -1,6 +1,21 @@
 """What the penalty costs on a pretrained model, SmolLM2-135M, and how exact it is there."""
 
+from aajr.report.provenance import PACKAGES
+from aajr.studies._study import Study
 from aajr.studies.language_cost._report import render, write
-from aajr.studies.language_cost._study import PRESETS, study
+from aajr.studies.language_cost._study import PRESETS, decisive, gather, stages
 
-__all__ = ["PRESETS", "render", "study", "write"]
+STUDY = Study(
+    name="language-cost",
+    presets=PRESETS,
+    stages=stages,
+    gather=gather,
+    write=write,
+    render=render,
+    output="language-cost/{preset}",
+    decisive=decisive,
+    packages=(*PACKAGES, "trl", "transformers", "peft", "accelerate"),
+    timed=True,
+)
+
+__all__ = ["PRESETS", "STUDY", "render", "write"]

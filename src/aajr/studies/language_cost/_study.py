@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rich.progress import track
-
 from aajr.integrations.trl import Robustness
-from aajr.report.files import write_json
-from aajr.report.provenance import PACKAGES, machine_facts, version_facts
 from aajr.studies._quiet import quietly
+from aajr.studies._store import Cell, Store
+from aajr.studies._study import Stage
 from aajr.studies.language_cost._accuracy import differences, sensitivity, sketches
 from aajr.studies.language_cost._cost import measure, peak, seconds
 from aajr.studies.language_cost._runs import run
@@ -68,36 +63,36 @@ PRESETS: dict[PresetName, Preset] = {
 }
 
 
-def study(preset: Preset, work: Path) -> Record:
-    """Take whatever measurement is not yet there, and gather all.
+def decisive(preset: Preset) -> Any:
+    """All that decides the measurements: the preset and the defaults of the penalty."""
+    return [asdict(preset), asdict(_penalty(preset))]
 
-    Args:
-        preset: sizes.
-        work: directory for partial results.
-    """
-    text = json.dumps([asdict(preset), asdict(_penalty(preset))], sort_keys=True)
-    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-    directory = work / f"language-cost-{preset.name}-{mark}"
-    directory.mkdir(parents=True, exist_ok=True)
-    makers = {"accuracy": _accuracies, "cost": _costs, "price": _prices, "runs": _runs}
-    jobs = {name: job for part in preset.parts for name, job in makers[part](preset).items()}
-    found: Record = {}
-    for name, job in track(jobs.items(), "SmolLM2"):
-        path = directory / f"{name}.json"
-        if not path.exists():
-            with quietly():
-                record = job()
-            write_json(path, record)
-        found[name] = json.loads(path.read_text())
+
+def stages(preset: Preset, store: Store) -> list[Stage]:
+    """One measurement after another."""
+    return [("SmolLM2", _cells(preset, store))]
+
+
+def gather(preset: Preset, store: Store, facts: Record) -> Record:
+    """The raw results: every measurement by its name, the settings, and the facts."""
     return {
         "preset": preset.name,
-        "command": f"aajr language-cost --preset {preset.name}",
         "settings": asdict(preset),
         "defaults": asdict(Robustness(weight=preset.weight)),
-        "measured": found,
-        "machine": machine_facts(),
-        "versions": version_facts((*PACKAGES, "trl", "transformers", "peft", "accelerate")),
+        "measured": {cell.name: cell.value() for cell in _cells(preset, store)},
+        **facts,
     }
+
+
+def _cells(preset: Preset, store: Store) -> list[Cell]:
+    makers = {"accuracy": _accuracies, "cost": _costs, "price": _prices, "runs": _runs}
+    jobs = {name: job for part in preset.parts for name, job in makers[part](preset).items()}
+    return [store.cell(name, _measured, job) for name, job in jobs.items()]
+
+
+def _measured(job: Job) -> Record:
+    with quietly():
+        return job()
 
 
 def _accuracies(preset: Preset) -> dict[str, Job]:

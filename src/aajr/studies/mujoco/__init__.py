@@ -1,7 +1,20 @@
 """A single-agent comparison with figures that others published: InvertedPendulum and Hopper."""
 
+from aajr.report.provenance import PACKAGES
+from aajr.studies._study import Study
 from aajr.studies.mujoco._protocol import PROTOCOLS, Method, PresetName, Protocol
 from aajr.studies.mujoco._report import render, write
-from aajr.studies.mujoco._study import study
+from aajr.studies.mujoco._study import gather, stages
 
-__all__ = ["PROTOCOLS", "Method", "PresetName", "Protocol", "render", "study", "write"]
+STUDY = Study(
+    name="mujoco",
+    presets=PROTOCOLS,
+    stages=stages,
+    gather=gather,
+    write=write,
+    render=render,
+    output="yardstick/{preset}",
+    packages=(*PACKAGES, "stable-baselines3", "gymnasium", "mujoco"),
+)
+
+__all__ = ["PROTOCOLS", "STUDY", "Method", "PresetName", "Protocol", "render", "write"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,12 +131,6 @@ class Protocol:
     mixtures: tuple[float, ...] = (0.3, 0.7)
     critic_steps: int = 20_000
     methods: tuple[Method, ...] = METHODS
-
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that change with anything that changes the results."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 PROTOCOLS: dict[PresetName, Protocol] = {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from aajr.integrations.sb3 import load_agent
-from aajr.report.files import write_json
-from aajr.report.provenance import PACKAGES, machine_facts, version_facts
-from aajr.studies._workers import Job, Workers
+from aajr.integrations.sb3 import Normalisation, load_agent
+from aajr.studies._store import Cell, Store
+from aajr.studies._study import Stage, tuned
 from aajr.studies.mujoco._attacks import FIVE, attacks, play, worst
 from aajr.studies.mujoco._protocol import PUBLISHED, Method, Protocol
 from aajr.studies.mujoco._training import reference_method, train
@@ -21,70 +20,63 @@ Record = dict[str, Any]
 VALIDATION = ("mad", "critic", "push", "steer")
 """Attacks behind a choice, by the first part of a name."""
 
-NATURAL_SHARE = 0.95
-"""A candidate counts only with this share of the best natural return of its method."""
+Kind = Literal["validation", "final", "thorough"]
 
 
-def study(protocol: Protocol, work: Path, workers: int | None = None) -> Record:
-    """Run whatever of the study is not yet done, and gather its raw results.
+def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
+    """The reference agent, tuning, final agents, and longer attacks on some of them."""
+    yield "reference agent", [_reference(protocol, store)]
+    yield (
+        "tuning",
+        [
+            _examined(protocol, store, method, value, seed, "validation")
+            for seed in protocol.validation_seeds
+            for method in protocol.methods
+            for value in method.candidates
+        ],
+    )
+    choices = _choices(protocol, store)
+    yield "final agents", _finals(protocol, store, choices, "final")
+    yield "strength of the attacks", _finals(protocol, store, choices, "thorough")
 
-    Args:
-        protocol: the study.
-        work: directory for agents and partial results.
-        workers: processes; as many as cores by default.
+
+def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
+    """The raw results.
 
     Returns:
         ``choices`` (every candidate's validation returns and the one chosen), ``agents`` (returns
-        of every episode of every final agent under every attack), the protocol, and facts about
-        machine and versions.
+        of every episode of every final agent under every attack), the protocol, and the facts.
     """
-    directory = work / f"yardstick-{protocol.name}-{protocol.fingerprint}"
-    directory.mkdir(parents=True, exist_ok=True)
-    with Workers(workers) as pool:
-        pool.run("reference agent", [(train_reference, (protocol, directory))])
-        pool.run("tuning", _tuning(protocol, directory))
-        choices = {method.name: choose(protocol, directory, method) for method in protocol.methods}
-        pool.run("final agents", _finals(protocol, directory, choices))
-        pool.run("strength of the attacks", _checks(protocol, directory, choices))
-    return _gathered(protocol, directory, choices)
+    choices = _choices(protocol, store)
+    reference = _statistics(_reference(protocol, store).directory)
+    return {
+        "preset": protocol.name,
+        "unit": "L∞ on observations divided by the reference agent's standard deviations",
+        "standard_deviations": (reference.variance + reference.epsilon).sqrt().tolist(),
+        "choices": choices,
+        "agents": [cell.value() for cell in _finals(protocol, store, choices, "final")],
+        "thorough": [cell.value() for cell in _finals(protocol, store, choices, "thorough")],
+        "published": [dataclasses.asdict(p) for p in PUBLISHED[protocol.environment]],
+        "protocol": dataclasses.asdict(protocol),
+        "five": list(FIVE),
+        **facts,
+    }
 
 
-def train_reference(protocol: Protocol, directory: Path) -> None:
-    """Train the vanilla agent whose statistics of the observations serve all others."""
-    train(
-        protocol,
-        reference_method(protocol),
-        1.0,
-        protocol.reference_seed,
-        directory / "reference",
-        None,
-    )
-
-
-def candidate(protocol: Protocol, directory: Path, method: Method, value: float, seed: int) -> None:
-    """Train and attack one candidate of the tuning; a finished one is left alone."""
-    _examine(protocol, directory, method, value, seed, "validation")
-
-
-def final(protocol: Protocol, directory: Path, method: Method, value: float, seed: int) -> None:
-    """Train and attack one agent of the figures; a finished one is left alone."""
-    _examine(protocol, directory, method, value, seed, "final")
-
-
-def check(protocol: Protocol, directory: Path, method: Method, value: float, seed: int) -> None:
-    """Attack a final agent by long gradient ascent; a finished one is left alone."""
-    _examine(protocol, directory, method, value, seed, "thorough")
-
-
-def _examine(
-    protocol: Protocol, directory: Path, method: Method, value: float, seed: int, kind: str
+def train_agent(
+    protocol: Protocol, method: Method, value: float, seed: int, directory: Path, reference: Path
 ) -> None:
-    place = agent_directory(directory, method, value, seed)
-    path = place / f"{kind}.json"
-    if path.exists():
-        return
-    train(protocol, method, value, seed, place, load_agent(directory / "reference").normalisation)
-    agent = load_agent(place)
+    """Train one agent on the statistics of the reference agent's observations."""
+    train(protocol, method, value, seed, directory, _statistics(reference))
+
+
+def examine(
+    protocol: Protocol, store: Store, method: Method, value: float, seed: int, kind: Kind
+) -> Record:
+    """Attack one agent, which is trained before unless it is there."""
+    trained = agent_cell(protocol, store, method, value, seed)
+    trained.fill()
+    agent = load_agent(trained.directory)
     found = attacks(
         agent,
         protocol,
@@ -93,95 +85,81 @@ def _examine(
         names=VALIDATION if kind == "validation" else None,
     )
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes
-    record: Record = {"method": method.name, "value": value, "seed": seed, "returns": {}}
-    record["largest_perturbation"] = {}
-    for name, adversary in ({"none": None} | found).items():
-        played = play(agent, protocol.environment, adversary, episodes, seed)
-        record["returns"][name] = played.returns
-        record["largest_perturbation"][name] = played.largest
-    write_json(path, record)
-
-
-def choose(protocol: Protocol, directory: Path, method: Method) -> Record:
-    """The candidate of the highest worst-case return, among those that still do their task."""
-    tried = []
-    for value in method.candidates:
-        records = [
-            _read(agent_directory(directory, method, value, seed) / "validation.json")
-            for seed in protocol.validation_seeds
-        ]
-        tried.append(
-            {
-                "value": value,
-                "natural": float(np.mean([np.mean(r["returns"]["none"]) for r in records])),
-                "worst": float(np.mean([worst(r["returns"], VALIDATION)[0] for r in records])),
-            }
-        )
-    enough = NATURAL_SHARE * max(entry["natural"] for entry in tried)
-    able = [entry for entry in tried if entry["natural"] >= enough]
-    best = max(able, key=lambda entry: entry["worst"])
-    return {"knob": method.knob, "value": best["value"], "tried": tried}
-
-
-def agent_directory(directory: Path, method: Method, value: float, seed: int) -> Path:
-    """Where one run keeps its files."""
-    return directory / f"{method.name}_{value:g}_{seed}"
-
-
-def _tuning(protocol: Protocol, directory: Path) -> list[Job]:
-    return [
-        (candidate, (protocol, directory, method, value, seed))
-        for seed in protocol.validation_seeds
-        for method in protocol.methods
-        for value in method.candidates
-    ]
-
-
-def _finals(protocol: Protocol, directory: Path, choices: Record) -> list[Job]:
-    return [
-        (final, (protocol, directory, method, choices[method.name]["value"], seed))
-        for seed in protocol.final_seeds
-        for method in protocol.methods
-    ]
-
-
-def _checks(protocol: Protocol, directory: Path, choices: Record) -> list[Job]:
-    seed = protocol.final_seeds[0]
-    return [
-        (check, (protocol, directory, method, choices[method.name]["value"], seed))
-        for method in protocol.methods
-    ]
-
-
-def _gathered(protocol: Protocol, directory: Path, choices: Record) -> Record:
-    def records(kind: str, seeds: tuple[int, ...]) -> list[Record]:
-        return [
-            _read(agent_directory(directory, m, choices[m.name]["value"], seed) / f"{kind}.json")
-            for m in protocol.methods
-            for seed in seeds
-        ]
-
-    reference = load_agent(directory / "reference").normalisation
-    if reference is None:
-        raise ValueError(
-            f"{directory / 'reference'} holds an agent without normalisation; train it again"
-        )
+    played = {
+        name: play(agent, protocol.environment, adversary, episodes, seed)
+        for name, adversary in ({"none": None} | found).items()
+    }
     return {
-        "preset": protocol.name,
-        "command": f"aajr yardstick --preset {protocol.name}",
-        "unit": "L∞ on observations divided by the reference agent's standard deviations",
-        "standard_deviations": (reference.variance + reference.epsilon).sqrt().tolist(),
-        "choices": choices,
-        "agents": records("final", protocol.final_seeds),
-        "thorough": records("thorough", protocol.final_seeds[:1]),
-        "published": [dataclasses.asdict(p) for p in PUBLISHED[protocol.environment]],
-        "protocol": dataclasses.asdict(protocol),
-        "five": list(FIVE),
-        "machine": machine_facts(),
-        "versions": version_facts((*PACKAGES, "stable-baselines3", "gymnasium", "mujoco")),
+        "method": method.name,
+        "value": value,
+        "seed": seed,
+        "returns": {name: episode.returns for name, episode in played.items()},
+        "largest_perturbation": {name: episode.largest for name, episode in played.items()},
     }
 
 
-def _read(path: Path) -> Record:
-    record: Record = json.loads(path.read_text())
-    return record
+def choose(protocol: Protocol, store: Store, method: Method) -> Record:
+    """The candidate of the highest worst-case return, among those that still do their task."""
+
+    def records(value: float) -> list[Record]:
+        return [
+            _examined(protocol, store, method, value, seed, "validation").value()
+            for seed in protocol.validation_seeds
+        ]
+
+    measures: dict[str, Callable[[Record], float]] = {
+        "natural": lambda record: float(np.mean(record["returns"]["none"])),
+        "worst": lambda record: worst(record["returns"], VALIDATION)[0],
+    }
+    best, tried = tuned(method.candidates, records, measures, ("worst",), able="natural")
+    means = zip(method.candidates, tried, strict=True)
+    return {
+        "knob": method.knob,
+        "value": best,
+        "tried": [{"value": value, **found} for value, found in means],
+    }
+
+
+def agent_cell(protocol: Protocol, store: Store, method: Method, value: float, seed: int) -> Cell:
+    """One training run."""
+    name = f"agents/{_label(method, value, seed)}"
+    directories = (store.directory / name, _reference(protocol, store).directory)
+    return store.cell(name, train_agent, protocol, method, value, seed, *directories)
+
+
+def _reference(protocol: Protocol, store: Store) -> Cell:
+    """The vanilla agent whose statistics of the observations serve all others."""
+    method, seed = reference_method(protocol), protocol.reference_seed
+    directory = store.directory / "reference"
+    return store.cell("reference", train, protocol, method, 1.0, seed, directory, None)
+
+
+def _statistics(directory: Path) -> Normalisation:
+    found = load_agent(directory).normalisation
+    if found is None:
+        raise ValueError(f"{directory} holds an agent without normalisation; train it again")
+    return found
+
+
+def _examined(
+    protocol: Protocol, store: Store, method: Method, value: float, seed: int, kind: Kind
+) -> Cell:
+    name = f"{kind}/{_label(method, value, seed)}"
+    return store.cell(name, examine, protocol, store, method, value, seed, kind)
+
+
+def _choices(protocol: Protocol, store: Store) -> Record:
+    return {method.name: choose(protocol, store, method) for method in protocol.methods}
+
+
+def _finals(protocol: Protocol, store: Store, choices: Record, kind: Kind) -> list[Cell]:
+    seeds = protocol.final_seeds[:1] if kind == "thorough" else protocol.final_seeds
+    return [
+        _examined(protocol, store, method, choices[method.name]["value"], seed, kind)
+        for method in protocol.methods
+        for seed in seeds
+    ]
+
+
+def _label(method: Method, value: float, seed: int) -> str:
+    return f"{method.name}_{value:g}_{seed}"

@@ -30,7 +30,7 @@ def train(
     directory: Path,
     normalisation: Normalisation | None,
 ) -> None:
-    """Train one agent to its end and save it; a finished one is left alone.
+    """Train one agent to its end and save it.
 
     Every segment begins with fresh episodes and random numbers of its own, so that a run that was
     killed and resumed equals one that was not.
@@ -43,8 +43,6 @@ def train(
         directory: of the agent, with its checkpoint while it trains.
         normalisation: fixed statistics of the observations; None to let them run.
     """
-    if (directory / "agent.json").exists():
-        return
     agent = _agent(protocol, method, value, seed, normalisation)
     checkpoint = directory / "checkpoint.safetensors"
     done = _restore(agent, checkpoint) if checkpoint.exists() else 0

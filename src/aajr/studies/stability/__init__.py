@@ -1,7 +1,19 @@
 """Does the constraint form hold γ, and do the safe step rules hold, where agents really train?"""
 
-from aajr.studies.stability._protocol import PROTOCOLS, Cell, Protocol
+from aajr.studies._study import Study
+from aajr.studies.stability._protocol import PROTOCOLS, Protocol, Way
 from aajr.studies.stability._report import render, write
-from aajr.studies.stability._study import study
+from aajr.studies.stability._study import decisive, gather, stages
 
-__all__ = ["PROTOCOLS", "Cell", "Protocol", "render", "study", "write"]
+STUDY = Study(
+    name="stability",
+    presets=PROTOCOLS,
+    stages=stages,
+    gather=gather,
+    write=write,
+    render=render,
+    output="stability",
+    decisive=decisive,
+)
+
+__all__ = ["PROTOCOLS", "STUDY", "Protocol", "Way", "render", "write"]

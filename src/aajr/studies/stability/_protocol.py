@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass, field
 
 from aajr.adversaries import StepRule
@@ -15,7 +13,7 @@ RULES: tuple[StepRule, ...] = ("fixed", "stable", "backtracking")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Way:
     """One way to train.
 
     Attributes:
@@ -75,38 +73,32 @@ class Protocol:
         """The seeds of the figures."""
         return self.base.final_seeds
 
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that change with anything that changes the results."""
-        text = json.dumps([dataclasses.asdict(self), self.base.fingerprint], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-    def unconstrained(self) -> Cell:
+    def unconstrained(self) -> Way:
         """AAJR with a λ that does nothing, so that ‖Jv‖ is measured as under a constraint."""
-        return Cell("unconstrained", self._measured(weight=1e-8, gamma=1.0))
+        return Way("unconstrained", self._measured(weight=1e-8, gamma=1.0))
 
-    def constrained(self, gamma: float) -> Cell:
+    def constrained(self, gamma: float) -> Way:
         """AAJR as a constraint."""
         penalty = PenaltyConfig("aajr", self.start, constraint=gamma, quantile=self.quantile)
-        return Cell(f"constraint_{gamma:g}", penalty)
+        return Way(f"constraint_{gamma:g}", penalty)
 
-    def fixed(self, gamma: float, weight: float) -> Cell:
+    def fixed(self, gamma: float, weight: float) -> Way:
         """AAJR with the fixed λ that the constraint found on the validation seed."""
-        return Cell(f"fixed_{gamma:g}", self._measured(weight, gamma))
+        return Way(f"fixed_{gamma:g}", self._measured(weight, gamma))
 
-    def harsh(self) -> tuple[Cell, ...]:
+    def harsh(self) -> tuple[Way, ...]:
         """Every step rule in the harsh inner loop, without a penalty and with AAJR."""
         penalties = {"none": PenaltyConfig(), "aajr": PenaltyConfig("aajr", self.harsh_weight)}
         return tuple(
-            Cell(f"harsh_{rule}_{name}", penalty, harsh=True, rule=rule)
+            Way(f"harsh_{rule}_{name}", penalty, harsh=True, rule=rule)
             for name, penalty in penalties.items()
             for rule in RULES
         )
 
-    def train_config(self, cell: Cell, seed: int) -> TrainConfig:
-        """The training run of a cell."""
+    def train_config(self, way: Way, seed: int) -> TrainConfig:
+        """The training run of a way."""
         adversary, ppo, iterations = self.base.adversary, self.base.ppo, self.iterations
-        if cell.harsh:
+        if way.harsh:
             adversary, iterations = self.harsh_adversary, self.harsh_iterations
             ppo = dataclasses.replace(ppo, learning_rate=self.harsh_learning_rate)
         else:
@@ -116,8 +108,8 @@ class Protocol:
             seed=seed,
             env=self.base.env,
             ppo=ppo,
-            adversary=dataclasses.replace(adversary, threat=self.base.threat, step_rule=cell.rule),
-            penalty=cell.penalty,
+            adversary=dataclasses.replace(adversary, threat=self.base.threat, step_rule=way.rule),
+            penalty=way.penalty,
         )
 
     def _measured(self, weight: float, gamma: float) -> PenaltyConfig:

@@ -3,100 +3,99 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from aajr.hide_and_seek.training.trainer import Trainer
-from aajr.report.files import write_json
-from aajr.report.provenance import machine_facts, version_facts
-from aajr.studies._workers import Job, Workers
+from aajr.studies._store import Cell, Store
+from aajr.studies._study import Stage
+from aajr.studies.comparison import STUDY as COMPARISON
 from aajr.studies.comparison import jobs
 from aajr.studies.comparison.attacks import scores_of, suite_of
 from aajr.studies.comparison.jobs import TEST_LEAGUE, TRAIN_LEAGUE, Workspace
-from aajr.studies.stability._protocol import Cell, Protocol
+from aajr.studies.comparison.presets import decisive as decisive_of_base
+from aajr.studies.stability._protocol import Protocol, Way
 
 Record = dict[str, Any]
 
 
-def study(protocol: Protocol, work: Path, workers: int | None = None) -> Record:
-    """Run whatever of the study is not yet done, and gather its raw results.
+def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
+    """Opponents and plain policies, the validation seed's runs, and all others."""
+    space, trial = workspace(protocol, store), protocol.validation_seed
+    leagues = [space.leagues(base) for base in (TRAIN_LEAGUE, TEST_LEAGUE)]
+    yield "opponents", [cell for league in leagues for cell in league]
+    yield "plain policies", [space.pretrained(seed) for seed in (trial, *protocol.seeds)]
+    free = protocol.unconstrained()
+    yield "without constraint, validation seed", [_trained(protocol, store, free, trial)]
+    *_, constraints = _choices(protocol, store)
+    yield (
+        "constraints, validation seed",
+        [_trained(protocol, store, way, trial) for way in constraints],
+    )
+    ways = _ways(protocol, store)
+    yield (
+        "all runs",
+        [_trained(protocol, store, way, seed) for seed in protocol.seeds for way in ways],
+    )
 
-    Args:
-        protocol: the study.
-        work: directory for checkpoints and partial results, shared with ``aajr reproduce``.
-        workers: processes; as many as cores by default.
+
+def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
+    """The raw results.
 
     Returns:
-        ``gammas``, ``weights`` (the fixed λ of each γ), ``runs`` (one record for every cell and
-        seed), the protocol, and facts about machine and versions.
+        ``gammas``, ``weights`` (the fixed λ of each γ), ``runs`` (one record for every way to train
+        and seed), the protocol, and the facts.
     """
-    base = protocol.base
-    space = Workspace(base, work / f"{base.name}-{base.fingerprint}")
-    directory = space.directory / f"stability-{protocol.fingerprint}"
-    directory.mkdir(parents=True, exist_ok=True)
-    trial = protocol.validation_seed
-    with Workers(workers) as pool:
-        pool.run("opponents", _league_jobs(space))
-        seeds = (trial, *protocol.seeds)
-        pool.run("plain policies", [(jobs.pretrain, (space, seed)) for seed in seeds])
-
-        def train(title: str, cells: Iterable[Cell], seeds: tuple[int, ...]) -> None:
-            work = [(space, protocol, directory, cell, seed) for seed in seeds for cell in cells]
-            pool.run(title, [(train_cell, arguments) for arguments in work])
-
-        train("without constraint, validation seed", [protocol.unconstrained()], (trial,))
-        level = _settled_quantile(_read(directory, protocol.unconstrained(), trial), protocol)
-        gammas = [float(f"{share * level:.2g}") for share in protocol.shares]
-        constraints = [protocol.constrained(gamma) for gamma in gammas]
-        train("constraints, validation seed", constraints, (trial,))
-        weights = [_settled_weight(_read(directory, c, trial), protocol) for c in constraints]
-        fixed = [protocol.fixed(g, w) for g, w in zip(gammas, weights, strict=True)]
-        cells = [protocol.unconstrained(), *constraints, *fixed, *protocol.harsh()]
-        train("all runs", cells, protocol.seeds)
-    runs = [_read(directory, cell, seed) for cell in cells for seed in protocol.seeds]
+    level, gammas, _ = _choices(protocol, store)
     return {
-        "preset": base.name,
-        "command": f"aajr stability --preset {base.name}",
+        "preset": protocol.base.name,
         "gammas": gammas,
-        "weights": weights,
+        "weights": _weights(protocol, store),
         "validation_quantile": level,
-        "runs": runs,
+        "runs": [
+            _trained(protocol, store, way, seed).value()
+            for way in _ways(protocol, store)
+            for seed in protocol.seeds
+        ],
         "protocol": dataclasses.asdict(protocol),
-        "machine": machine_facts(),
-        "versions": version_facts(),
+        **facts,
     }
 
 
-def train_cell(
-    space: Workspace, protocol: Protocol, directory: Path, cell: Cell, seed: int
-) -> None:
-    """Train, attack and measure one run; a finished one is left alone."""
-    path = _path(directory, cell, seed)
-    if path.exists():
-        return
+def decisive(protocol: Protocol) -> Any:
+    """All that decides the results: the protocol and the comparison under it."""
+    own = {name: value for name, value in dataclasses.asdict(protocol).items() if name != "base"}
+    return [own, decisive_of_base(protocol.base)]
+
+
+def workspace(protocol: Protocol, store: Store) -> Workspace:
+    """The comparison whose opponents and plain policies are used, beside the store."""
+    return Workspace(protocol.base, COMPARISON.store(protocol.base, store.directory.parent))
+
+
+def train_cell(protocol: Protocol, store: Store, way: Way, seed: int) -> Record:
+    """Train, attack and measure one run."""
+    space, directory = workspace(protocol, store), _trained(protocol, store, way, seed).directory
     trainer = Trainer(
-        protocol.train_config(cell, seed),
+        protocol.train_config(way, seed),
         space.seekers(TRAIN_LEAGUE),
-        path.parent,
+        directory,
         initial=jobs.pretrained_weights(space, seed),
     )
     for _ in trainer.run():
         pass
-    victim, suite = jobs.victim_of(space, path.parent, seed), suite_of(space.preset)
+    victim, suite = jobs.victim_of(space, directory, seed), suite_of(space.preset)
     reference = space.preset.reference_epsilon
-    record = {
-        "cell": cell.name,
+    return {
+        "cell": way.name,
         "seed": seed,
         "history": trainer.history,
-        "fresh_quantile": None if cell.harsh else fresh_quantile(space, protocol, trainer),
+        "fresh_quantile": None if way.harsh else fresh_quantile(space, protocol, trainer),
         "scores": [dataclasses.asdict(s) for s in scores_of(victim, suite, [reference])],
     }
-    write_json(path, record)
 
 
 def fresh_quantile(space: Workspace, protocol: Protocol, trainer: Trainer) -> float:
@@ -130,19 +129,29 @@ def _settled_weight(record: Record, protocol: Protocol) -> float:
     return float(f"{math.exp(sum(logs) / len(logs)):.3g}")
 
 
-def _league_jobs(space: Workspace) -> list[Job]:
-    return [
-        (jobs.train_league, (space, base, index))
-        for base in (TRAIN_LEAGUE, TEST_LEAGUE)
-        for index in range(space.preset.opponents)
-    ]
-
-
-def _path(directory: Path, cell: Cell, seed: int) -> Path:
+def _trained(protocol: Protocol, store: Store, way: Way, seed: int) -> Cell:
     # the weight is part of the name: a fixed λ depends on what the validation seed showed
-    return directory / f"{cell.name}_{cell.penalty.weight:g}_{seed}" / "record.json"
+    name = f"{way.name}_{way.penalty.weight:g}_{seed}"
+    return store.cell(name, train_cell, protocol, store, way, seed)
 
 
-def _read(directory: Path, cell: Cell, seed: int) -> Record:
-    record: Record = json.loads(_path(directory, cell, seed).read_text())
-    return record
+def _choices(protocol: Protocol, store: Store) -> tuple[float, list[float], list[Way]]:
+    """The quantile without constraint on the validation seed, and what follows: γ, constraints."""
+    free = _trained(protocol, store, protocol.unconstrained(), protocol.validation_seed)
+    level = _settled_quantile(free.value(), protocol)
+    gammas = [float(f"{share * level:.2g}") for share in protocol.shares]
+    return level, gammas, [protocol.constrained(gamma) for gamma in gammas]
+
+
+def _weights(protocol: Protocol, store: Store) -> list[float]:
+    """The λ that each constraint found on the validation seed."""
+    *_, constraints = _choices(protocol, store)
+    found = [_trained(protocol, store, way, protocol.validation_seed) for way in constraints]
+    return [_settled_weight(cell.value(), protocol) for cell in found]
+
+
+def _ways(protocol: Protocol, store: Store) -> list[Way]:
+    _, gammas, constraints = _choices(protocol, store)
+    pairs = zip(gammas, _weights(protocol, store), strict=True)
+    fixed = [protocol.fixed(gamma, weight) for gamma, weight in pairs]
+    return [protocol.unconstrained(), *constraints, *fixed, *protocol.harsh()]

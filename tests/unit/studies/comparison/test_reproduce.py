@@ -10,11 +10,10 @@ from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.studies import InProcess, Workers
-from aajr.studies.comparison import jobs
-from aajr.studies.comparison.page import Chapter, write_report
-from aajr.studies.comparison.presets import PRESETS, Method, preset
+from aajr.studies.comparison import STUDY, jobs
+from aajr.studies.comparison.page import write_report
+from aajr.studies.comparison.presets import PRESETS, Method
 from aajr.studies.comparison.records import read_results
-from aajr.studies.comparison.reproduce import reproduce
 
 TINY = dataclasses.replace(
     PRESETS["smoke"],
@@ -43,11 +42,11 @@ def scores_of(results):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
-    return work, reproduce(TINY, work, Workers(1))
+    return work, STUDY.run(TINY, work, Workers(1))
 
 
 def test_every_cell_is_there(finished):
-    _, results = finished
+    results = finished[1].results
     cells = {(run.method, run.weight, run.seed) for run in results.runs}
     assert cells == {
         (name, weight, seed)
@@ -61,19 +60,19 @@ def test_every_cell_is_there(finished):
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path):
-    work, results = finished
+    work, chapter = finished
     copy = tmp_path / "work"
     shutil.copytree(work, copy)
-    space = jobs.Workspace(TINY, copy / f"smoke-{TINY.fingerprint}")
-    shutil.rmtree(space.run(TINY.methods[2], 0.1, 0))
-    (space.run(TINY.methods[0], None, 0) / "curve.json").unlink()
-    assert scores_of(reproduce(TINY, copy, InProcess())) == scores_of(results)
+    space = jobs.Workspace(TINY, STUDY.store(TINY, copy))
+    shutil.rmtree(space.trained(TINY.methods[2], 0.1, 0).directory)
+    shutil.rmtree(space.curve(TINY.methods[0], None, 0).directory)
+    assert scores_of(STUDY.run(TINY, copy, InProcess()).results) == scores_of(chapter.results)
 
 
 def test_the_report_is_written_and_read_back(finished, tmp_path):
-    _, results = finished
-    write_report(Chapter(results), tmp_path)
-    assert read_results(tmp_path / "results.json") == results
+    _, chapter = finished
+    write_report(chapter, tmp_path)
+    assert read_results(tmp_path / "results.json") == chapter.results
     assert "<html" in (tmp_path / "report.html").read_text()
     assert json.loads((tmp_path / "results.json").read_text())["preset"] == "smoke"
 
@@ -88,15 +87,20 @@ def test_presets_are_fair():
     assert len(PRESETS["full"].final_seeds) >= 10
 
 
-def test_the_presets_keep_their_fingerprints():
-    found = {name: preset.fingerprint for name, preset in PRESETS.items()}
-    assert found == {"smoke": "58a5834b", "quick": "5c41a092", "full": "bd6de990"}
+def test_the_presets_keep_their_directories(tmp_path):
+    found = {name: STUDY.store(preset, tmp_path).directory.name for name, preset in PRESETS.items()}
+    assert found == {
+        "smoke": "comparison-58a5834b",
+        "quick": "comparison-5c41a092",
+        "full": "comparison-bd6de990",
+    }
 
 
-def test_a_changed_preset_has_another_fingerprint():
-    assert TINY.fingerprint != dataclasses.replace(TINY, iterations=3).fingerprint
+def test_a_changed_preset_has_another_directory(tmp_path):
+    longer = dataclasses.replace(TINY, iterations=3)
+    assert STUDY.store(TINY, tmp_path).directory != STUDY.store(longer, tmp_path).directory
 
 
 def test_an_unknown_preset_is_named():
     with pytest.raises(ValueError, match="preset='huge' is unknown"):
-        preset("huge")
+        STUDY.preset("huge")

@@ -9,7 +9,8 @@ import torch
 pytest.importorskip("trl")
 
 from aajr.integrations.trl import Robustness
-from aajr.studies.language import PROTOCOLS, render, write
+from aajr.studies import InProcess
+from aajr.studies.language import PROTOCOLS, STUDY, render, write
 from aajr.studies.language import _study as runs
 from aajr.studies.language._protocol import ATTACKS, METHODS
 from aajr.studies.language._tasks import TASKS
@@ -30,23 +31,11 @@ TINY = dataclasses.replace(
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
-    directory = work / f"language-{TINY.name}-{TINY.fingerprint}"
-    directory.mkdir()
-    costs = runs._costs(TINY, directory)
-    for choices, kind in ((None, "final"), ("later", "final"), ("later", "thorough")):
-        if choices:
-            choices = {
-                "negotiation": {
-                    m.name: runs.choose(TINY, directory, "negotiation", m) for m in TINY.methods
-                }
-            }
-        for job, arguments in runs._jobs(TINY, directory, costs, choices, kind):
-            job(*arguments)
-    return directory, costs, runs._gathered(TINY, directory, costs, choices)
+    return work, STUDY.run(TINY, work, InProcess())
 
 
 def test_every_model_meets_every_attack_within_its_budget(finished):
-    _, _, results = finished
+    _, results = finished
     assert {(m["method"], m["seed"]) for m in results["models"]} == {
         (name, seed) for name in ("host", "aajr") for seed in TINY.final_seeds
     }
@@ -60,17 +49,13 @@ def test_every_model_meets_every_attack_within_its_budget(finished):
 
 
 def test_a_finished_run_is_only_read(finished, monkeypatch):
-    directory, costs, results = finished
+    work, results = finished
     monkeypatch.setattr(runs, "train", None)
-    choices = results["choices"]
-    for job, arguments in runs._jobs(TINY, directory, costs, choices):
-        job(*arguments)
-    again = runs._gathered(TINY, directory, costs, choices)
-    assert json.dumps(again["models"]) == json.dumps(results["models"])
+    assert json.dumps(STUDY.run(TINY, work, InProcess())) == json.dumps(results)
 
 
 def test_the_report_is_written(finished, tmp_path):
-    *_, results = finished
+    _, results = finished
     write(results, tmp_path)
     assert "| AAJR |" in (tmp_path / "table.md").read_text()
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"scores.png", "scores.svg"}
@@ -78,7 +63,7 @@ def test_the_report_is_written(finished, tmp_path):
 
 
 def test_a_dearer_method_trains_fewer_steps(finished):
-    _, costs, _ = finished
+    costs = finished[1]["costs"]
     host, aajr = TINY.methods
     assert costs["aajr"] > 1.1 * costs["host"]
     assert costs["host"] == cost(TINY, host)
@@ -90,7 +75,7 @@ def test_a_dearer_method_trains_fewer_steps(finished):
 
 
 def test_training_is_decided_by_its_seed(finished):
-    _, costs, _ = finished
+    costs = finished[1]["costs"]
     aajr = TINY.methods[1]
     models = [
         train(TINY, TASKS["negotiation"], aajr, {"weight": 0.1}, seed, costs) for seed in (3, 3, 4)
@@ -104,16 +89,17 @@ def test_the_choice_weighs_both_kinds_of_attack_and_asks_for_the_task(tmp_path):
     cases = {1.0: (1.0, 0.2, 0.2), 2.0: (0.97, 0.1, 0.6), 3.0: (0.9, 0.9, 0.9)}
     candidates = tuple({"weight": weight} for weight in cases)
     method = dataclasses.replace(METHODS[-1], candidates=candidates)
+    protocol = PROTOCOLS["standard"]
+    store = STUDY.store(protocol, tmp_path)
     for candidate, (clean, words, embeddings) in zip(candidates, cases.values(), strict=True):
-        place = runs._place(tmp_path, "tools", method, candidate, 100)
-        place.mkdir()
         played = {"clean": clean, "words": words, "embeddings 0.3": embeddings}
         record = {
             "task": "tools",
             "played": {name: {"scores": {"success": s}} for name, s in played.items()},
         }
-        (place / "validation.json").write_text(json.dumps(record))
-    choice = runs.choose(PROTOCOLS["standard"], tmp_path, "tools", method)
+        cell = runs._examined(protocol, store, "tools", method, candidate, 100, "validation")
+        dataclasses.replace(cell, function=dict, arguments=(record,)).fill()
+    choice = runs.choose(protocol, store, "tools", method)
     assert choice["candidate"] == {"weight": 2.0}
 
 

@@ -1,12 +1,15 @@
 """Weights from GGUF, peak memory against a known case, and the measurements on a tiny model."""
 
+import dataclasses
+
 import pytest
 import torch
 
 pytest.importorskip("trl")
 
 from aajr.integrations.trl import Robustness
-from aajr.studies.language_cost import _cost
+from aajr.studies import InProcess
+from aajr.studies.language_cost import STUDY, _cost, _study
 from aajr.studies.language_cost import _weights as weights
 from aajr.studies.language_cost._cost import PeakMemory, amortised
 from aajr.studies.language_cost._data import PROSE, pairs
@@ -200,3 +203,17 @@ def test_the_tables_are_made_from_raw_results():
     shown = tables({"measured": measured, "defaults": defaults, "settings": settings})
     first = shown[0].rows[0]
     assert first == ("sft lora, default", "1.400", "1.100", "1.050", "1.033", "1.100")
+
+
+def test_the_study_measures_what_is_asked_and_goes_on(tmp_path, monkeypatch):
+    names = ("differences", "sensitivity", "sketches")
+    for name in names:
+        monkeypatch.setattr(_study, name, lambda *arguments: {"arguments": len(arguments)})
+    preset = dataclasses.replace(PRESETS["smoke"], parts=("accuracy",))
+    results = STUDY.run(preset, tmp_path, InProcess())
+    assert results["measured"] == {
+        name: {"arguments": count} for name, count in zip(names, (2, 4, 2), strict=True)
+    }
+    assert results["versions"]["trl"]
+    monkeypatch.setattr(_study, "_measured", None)
+    assert STUDY.run(preset, tmp_path, InProcess()) == results

@@ -9,12 +9,13 @@ import torch
 
 from aajr import VertexSearch
 from aajr.integrations.sb3 import load_agent
-from aajr.studies.mujoco import PROTOCOLS, render, write
+from aajr.studies import InProcess, Workers
+from aajr.studies.mujoco import PROTOCOLS, STUDY, render, write
+from aajr.studies.mujoco import _study as runs
 from aajr.studies.mujoco import _training as training
 from aajr.studies.mujoco._attacks import FIVE, Played, attacks, play, transitions, worst
 from aajr.studies.mujoco._protocol import METHODS, PUBLISHED
 from aajr.studies.mujoco._steered import Steered, best_director
-from aajr.studies.mujoco._study import agent_directory, choose, study
 from aajr.trajectory import Reference
 
 TINY = dataclasses.replace(
@@ -40,7 +41,12 @@ HOPPER = dataclasses.replace(
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
-    return work, study(TINY, work, workers=1)
+    return work, STUDY.run(TINY, work, Workers(1))
+
+
+def final_agent(work):
+    store = STUDY.store(TINY, work)
+    return load_agent(runs.agent_cell(TINY, store, TINY.methods[0], 0.3, 0).directory)
 
 
 def test_every_agent_meets_every_attack_inside_the_ball(finished):
@@ -60,10 +66,10 @@ def test_every_agent_meets_every_attack_inside_the_ball(finished):
     assert [record["seed"] for record in results["thorough"]] == [0, 0]
 
 
-def test_a_finished_study_is_only_read(finished, here, monkeypatch):
+def test_a_finished_study_is_only_read(finished, monkeypatch):
     work, results = finished
     monkeypatch.setattr(training, "_agent", None)  # any training would fail
-    again = study(TINY, work, workers=1)
+    again = STUDY.run(TINY, work, InProcess())
     assert json.dumps(again["agents"]) == json.dumps(results["agents"])
 
 
@@ -76,7 +82,7 @@ def test_the_report_is_written_and_shows_whose_figures_are_whose(finished, tmp_p
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         f"{name}.{kind}" for name in ("agents", "attacks") for kind in ("png", "svg")
     }
-    assert json.loads((tmp_path / "results.json").read_text())["command"].endswith("smoke")
+    assert json.loads((tmp_path / "results.json").read_text())["command"] == results["command"]
     assert render(results).renderables
 
 
@@ -111,7 +117,7 @@ def test_a_killed_training_goes_on_to_the_same_agent(protocol, tmp_path, monkeyp
 
 def test_the_search_is_the_protocols_and_the_check_goes_another_way(finished):
     work, _ = finished
-    agent = load_agent(agent_directory(next(work.iterdir()), TINY.methods[0], 0.3, 0))
+    agent = final_agent(work)
     gradient = dataclasses.replace(TINY, search="gradient", attack_steps=7, attack_restarts=2)
     usual, climbed = (attacks(agent, p, 0, names=("mad",))["mad"] for p in (TINY, gradient))
     assert isinstance(usual, VertexSearch)
@@ -149,8 +155,7 @@ def test_the_worst_is_over_the_families_named():
 
 def test_pushing_moves_the_mean_action_one_way(finished):
     work, _ = finished
-    directory = next(work.iterdir())
-    agent = load_agent(agent_directory(directory, TINY.methods[0], 0.3, 0))
+    agent = final_agent(work)
     x = torch.linspace(-1, 1, 24).reshape(6, 4)
     found = attacks(agent, TINY, 0, names=("push",))
     clean = agent.policy(x)[:, 0]
@@ -182,9 +187,8 @@ def test_a_candidate_must_still_do_its_task(tmp_path):
     method = dataclasses.replace(METHODS[-1], candidates=(1.0, 2.0, 3.0))
     protocol = dataclasses.replace(TINY, validation_seeds=(5,))
     cases = {1.0: (1000, 100), 2.0: (960, 300), 3.0: (900, 900)}
+    store = STUDY.store(protocol, tmp_path)
     for value, (natural, attacked) in cases.items():
-        place = agent_directory(tmp_path, method, value, 5)
-        place.mkdir()
         returns = {
             "none": [natural],
             "mad": [attacked],
@@ -192,8 +196,9 @@ def test_a_candidate_must_still_do_its_task(tmp_path):
             "push_up": [natural],
             "steer": [natural],
         }
-        (place / "validation.json").write_text(json.dumps({"returns": returns}))
-    assert choose(protocol, tmp_path, method)["value"] == 2.0
+        cell = runs._examined(protocol, store, method, value, 5, "validation")
+        dataclasses.replace(cell, function=dict, arguments=({"returns": returns},)).fill()
+    assert runs.choose(protocol, store, method)["value"] == 2.0
 
 
 def test_every_method_has_the_same_budget():

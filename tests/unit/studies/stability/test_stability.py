@@ -10,8 +10,9 @@ import pytest
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.studies import InProcess, Workers
 from aajr.studies.comparison.presets import PRESETS
-from aajr.studies.stability import PROTOCOLS, Protocol, study, write
+from aajr.studies.stability import PROTOCOLS, STUDY, Protocol, write
 from aajr.studies.stability._report import tables
 from aajr.studies.stability._study import settled
 
@@ -31,7 +32,7 @@ TINY = Protocol(BASE, shares=(0.5,), iterations=3, harsh_iterations=1)
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
-    return work, study(TINY, work, workers=1)
+    return work, STUDY.run(TINY, work, Workers(1))
 
 
 def test_every_cell_is_there_and_gamma_comes_from_the_validation_seed(finished):
@@ -53,13 +54,13 @@ def test_the_safe_rules_never_lower_the_objective(finished):
             assert all(metrics["hider/nonmonotone_share"] == 0 for metrics in run["history"])
 
 
-def test_a_killed_study_goes_on_to_the_same_numbers(finished, here, tmp_path):
+def test_a_killed_study_goes_on_to_the_same_numbers(finished, tmp_path):
     work, results = finished
     copy = tmp_path / "work"
     shutil.copytree(work, copy)
-    removed = next(copy.glob("*/stability-*/fixed_*/record.json"))
+    removed = next(copy.glob("stability-*/fixed_*/cell.json"))
     removed.unlink()
-    again = study(TINY, copy, workers=1)
+    again = STUDY.run(TINY, copy, InProcess())
     assert again["runs"] == results["runs"]
 
 

@@ -1,0 +1,120 @@
+"""The main job: leagues, plain policies, all methods, attacks, comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+
+from aajr.hide_and_seek.replay import read_replay
+from aajr.studies._store import Record, Store
+from aajr.studies._study import Stage, Study, tuned
+from aajr.studies.comparison import jobs
+from aajr.studies.comparison.page import Chapter, write_report
+from aajr.studies.comparison.presets import PRESETS, Method, Preset, decisive
+from aajr.studies.comparison.records import Results, Run
+from aajr.studies.comparison.tables import render_table
+
+Choice = tuple[Method, "float | None"]
+
+
+def stages(preset: Preset, store: Store) -> Iterator[Stage]:
+    """Opponents, plain policies, all methods, curves of the chosen, costs and a replay."""
+    space = jobs.Workspace(preset, store)
+    seeds = (*preset.validation_seeds, *preset.final_seeds)
+    leagues = [space.leagues(base) for base in (jobs.TRAIN_LEAGUE, jobs.TEST_LEAGUE)]
+    yield "leagues of opponents", [cell for league in leagues for cell in league]
+    yield "plain policies", [space.pretrained(seed) for seed in seeds]
+    yield (
+        "methods, trained and attacked",
+        [space.trained(*choice, seed) for seed in seeds for choice in _grid(preset)],
+    )
+    chosen = choose_weights(space)
+    yield (
+        "curves of success against ε",
+        [space.curve(*choice, seed) for choice in chosen for seed in preset.final_seeds],
+    )
+    # alone, so that the ratios are not disturbed
+    yield "cost of an update", [space.overheads()]
+    yield "replay", [space.replay(chosen)]
+
+
+def gather(preset: Preset, store: Store, facts: Record) -> Chapter:
+    """All runs, floors and facts, and the replay."""
+    space = jobs.Workspace(preset, store)
+    chosen = choose_weights(space)
+    runs = tuple(
+        jobs.read_run(space, *choice, seed, selected=choice in chosen)
+        for choice in _grid(preset)
+        for seed in (*preset.validation_seeds, *preset.final_seeds)
+    )
+    replay = read_replay(space.replay(chosen).directory / jobs.REPLAY)
+    return Chapter(_results(space, runs, facts), replay)
+
+
+def choose_weights(space: jobs.Workspace) -> list[Choice]:
+    """Each method with the weight of best worst-case success on the validation seeds.
+
+    Without validation seeds the middle of the grid is taken.
+    """
+    return [(method, _chosen_weight(space, method)) for method in space.preset.methods]
+
+
+def _chosen_weight(space: jobs.Workspace, method: Method) -> float | None:
+    seeds = space.preset.validation_seeds
+    if not method.weights:
+        return None
+    if not seeds:
+        return method.weights[len(method.weights) // 2]
+
+    def records(weight: float) -> list[Any]:
+        return [space.trained(method, weight, seed).value() for seed in seeds]
+
+    best, _ = tuned(method.weights, records, {"worst": _worst}, ("worst",))
+    return best
+
+
+def _worst(record: Record) -> float:
+    return min(score["success"] for score in record["scores"])
+
+
+def _grid(preset: Preset) -> list[Choice]:
+    return [(method, weight) for method in preset.methods for weight in method.weights or (None,)]
+
+
+def _results(space: jobs.Workspace, runs: tuple[Run, ...], facts: Record) -> Results:
+    preset = space.preset
+    floors = tuple(
+        Run(method=name, seed=seed, split="final", threat=preset.threat, scores=(score,))
+        for seed in preset.final_seeds
+        for name, score in jobs.floor_scores(space, seed).items()
+    )
+    protocol = {
+        name: value for name, value in preset.facts.items() if name not in ("name", "scope")
+    }
+    return Results(
+        preset=preset.name,
+        runs=runs,
+        floors=floors,
+        reference_epsilon=preset.reference_epsilon,
+        scope=preset.scope,
+        protocol=protocol,
+        **{**facts, "command": facts["command"].replace("study comparison", "reproduce")},
+    )
+
+
+def _render(chapter: Chapter) -> RenderableType:
+    return render_table(chapter.results, chapter.analyses)
+
+
+STUDY = Study(
+    name="comparison",
+    presets=PRESETS,
+    stages=stages,
+    gather=gather,
+    write=write_report,
+    render=_render,
+    output="{preset}",
+    decisive=decisive,
+)
