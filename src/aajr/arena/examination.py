@@ -23,8 +23,8 @@ from aajr.arena.agents import Actor
 from aajr.arena.environments import Environment, Played
 from aajr.arena.episodes import AttackedTeam, Outcome, contest
 from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
-from aajr.arena.suites import EPSILON_UNITS, AttackSpec, Suite
-from aajr.arena.threats import Threat
+from aajr.arena.suites import AttackSpec, Suite
+from aajr.arena.threats import THREATS, Threat
 from aajr.arena.victim import Victim
 from aajr.report.files import write_json
 from aajr.report.provenance import machine_facts, version_facts
@@ -52,7 +52,7 @@ class Examination:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("threat", self.threat, tuple(EPSILON_UNITS))
+        check_choice("threat", self.threat, tuple(THREATS))
         check_count("episodes", self.episodes)
         check_count("seed", self.seed, minimum=0)
         for epsilon in self.epsilons:
@@ -155,7 +155,7 @@ class Examinee:
         return Trial(
             score=outcome.score,
             kind=CLEAN if spec is None else spec.kind,
-            unit=spec.unit if spec is not None and fixed else EPSILON_UNITS[victim.threat],
+            unit=spec.unit if spec is not None and fixed else THREATS[victim.threat].unit,
             fixed=fixed,
             won="".join(str(int(won)) for won in outcome.record.won.tolist()),
             forward_passes=outcome.forward_passes,
@@ -205,7 +205,7 @@ def evaluation_of(
     return Evaluation(
         suite=examination.suite.facts(),
         threat=examination.threat,
-        unit=EPSILON_UNITS[examination.threat],
+        unit=THREATS[examination.threat].unit,
         episodes=examination.episodes,
         seed=examination.seed,
         opponents=tuple(str(opponent.path) for opponent in opponents),

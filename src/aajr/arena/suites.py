@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from aajr._checks import check_choice
 from aajr.adversaries import Adversary
@@ -20,15 +20,8 @@ from aajr.geometry import Ball
 
 Kind = Literal["noise", "gradient", "black_box", "structured", "learned"]
 
-EPSILON_UNITS: dict[Threat, str] = {
-    "full": "L∞, observation units (the arena's half width is 1)",
-    "others": "L∞, observation units (the arena's half width is 1)",
-    "actions": "L∞, logits",
-}
-"""Unit of ε of every attack that has no budget of its own."""
-
 _OBSERVED: tuple[Threat, ...] = ("full", "others")
-_ALL: tuple[Threat, ...] = ("full", "others", "actions")
+_ALL: tuple[Threat, ...] = get_args(Threat)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,36 @@
-"""Threat models by name: what an adversary may touch."""
+"""Threat models by name: what an adversary may touch, and the unit of ε."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 Threat = Literal["full", "others", "actions"]
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """What an adversary may touch.
+
+    Attributes:
+        words: what it changes.
+        unit: of ε, in a table.
+        radius: what ε is, in a sentence.
+    """
+
+    words: str
+    unit: str
+    radius: str
+
+
+_SEEN = (
+    "L∞, observation units (the arena's half width is 1)",
+    "ε is an L∞ radius in units of the observation, each feature of roughly unit scale",
+)
+
+THREATS: dict[str, ThreatModel] = {
+    "full": ThreatModel("every observed feature", *_SEEN),
+    "others": ThreatModel("only what an agent perceives or is told of other agents", *_SEEN),
+    "actions": ThreatModel("the actions", "L∞, logits", "ε is an L∞ radius in units of the action"),
+}
+"""Every threat model."""

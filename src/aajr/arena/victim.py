@@ -27,7 +27,7 @@ from aajr.arena.episodes import explore
 from aajr.arena.learned import AttackerConfig, Kind, TrainingEnvironment, train_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
-from aajr.arena.threats import Threat
+from aajr.arena.threats import THREATS, Threat
 from aajr.geometry import Ball, Categorical
 from aajr.trajectory import Objective
 
@@ -59,7 +59,7 @@ class Victim:
     _fitted: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_choice("threat", self.threat, ("full", "others", "actions"))
+        check_choice("threat", self.threat, tuple(THREATS))
         features = self.match.features
         if self.actor.features != features:
             raise ValueError(

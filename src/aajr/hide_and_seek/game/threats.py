@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aajr._settings import check_choice
-from aajr.arena.threats import Threat
+from aajr.arena.threats import THREATS, Threat
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -
 
     from aajr.hide_and_seek.game import observation_layout
 
-    check_choice("threat", threat, ("full", "others", "actions"))
+    check_choice("threat", threat, tuple(THREATS))
     layout = observation_layout(config, team)
     mask = torch.zeros(max(part.stop for part in layout.values()), dtype=torch.bool)
     reached = {"full": tuple(layout), "others": ("teammates", "opponents"), "actions": ()}

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aajr.arena.threats import THREATS
 from aajr.report.wording import difference, listed, percent, plural
 from aajr.statistics.frontiers import Comparison, Verdict, verdict_of
 from aajr.statistics.intervals import MINIMUM_SEEDS
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, without_penalty
 from aajr.studies.comparison.families import SHARED_METHOD
 from aajr.studies.methods import method_title
-
-THREAT_WORDS = {
-    "full": "every observed feature",
-    "others": "only what an agent perceives or is told of other agents",
-    "actions": "the actions",
-}
-
-
-EPSILON_UNITS = {
-    "full": "ε is an L∞ radius in units of the observation, each feature of roughly unit scale",
-    "others": "ε is an L∞ radius in units of the observation, each feature of roughly unit scale",
-    "actions": "ε is an L∞ radius in units of the action",
-}
-
 
 THEIRS = (
     "theirs: reported in a digest of the paper; no experiment in the paper's abstract "
@@ -47,9 +34,9 @@ From 4000 draws of normal differences each, with 1000 resamples.
 
 def epsilon_sentence(analysis: Analysis) -> str:
     """Threat model and unit of ε."""
+    threat = THREATS[analysis.threat]
     return (
-        f"Threat model '{analysis.threat}': the adversary changes "
-        f"{THREAT_WORDS[analysis.threat]}; {EPSILON_UNITS[analysis.threat]}."
+        f"Threat model '{analysis.threat}': the adversary changes {threat.words}; {threat.radius}."
     )
 
 
