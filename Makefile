@@ -50,7 +50,7 @@ test-core: .venv-core/.ready
 	touch $@
 
 test-benchmarl: .venv-benchmarl/.ready
-	OMP_NUM_THREADS=2 .venv-benchmarl/bin/python -m pytest -q -c /dev/null --rootdir tests/integrations --confcutdir tests/integrations --import-mode=importlib -p no:cacheprovider -W ignore tests/integrations src/aajr/integrations/benchmarl --doctest-modules
+	OMP_NUM_THREADS=2 .venv-benchmarl/bin/python -m pytest -q -c /dev/null --rootdir tests/integrations --confcutdir tests/integrations --import-mode=importlib -p no:cacheprovider -W ignore tests/integrations src/aajr/integrations/benchmarl src/aajr/hide_and_seek/game/benchmarl_task.py --doctest-modules
 
 lint: .venv/.ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

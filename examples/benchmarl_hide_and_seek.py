@@ -15,7 +15,8 @@ from benchmarl.experiment import Experiment, ExperimentConfig
 from benchmarl.models.mlp import MlpConfig
 
 import aajr
-from aajr.integrations.benchmarl import HideAndSeekTask, Robustness, robustify
+from aajr.hide_and_seek.game.benchmarl_task import HideAndSeekTask
+from aajr.integrations.benchmarl import Robustness, robustify
 
 
 def main() -> None:

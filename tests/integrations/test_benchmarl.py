@@ -28,8 +28,9 @@ from torchrl.data import Categorical, Composite
 from torchrl.modules import MaskedCategorical, ProbabilisticActor
 
 import aajr
+from aajr.hide_and_seek.game.benchmarl_task import HideAndSeekTask
 from aajr.integrations._adversaries import beside
-from aajr.integrations.benchmarl import HideAndSeekTask, Robustness, robustify
+from aajr.integrations.benchmarl import Robustness, robustify
 from aajr.integrations.benchmarl._penalised import PenalisedActor, observation_key
 
 ALL = (MappoConfig, IppoConfig, MasacConfig, IsacConfig, MaddpgConfig, IddpgConfig)

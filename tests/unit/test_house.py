@@ -18,26 +18,6 @@ LEFT = {
     ("aajr.cli.audit", "aajr.certification._page.comparison"),
     ("aajr.cli.watch", "aajr.hide_and_seek.replay._record.game_facts"),
     ("aajr.studies.comparison.page", "aajr.hide_and_seek.replay._section.asset"),
-    # the running scale of gradients is kept by the penalty
-    ("aajr.minimax", "aajr.penalties._running_mean.RunningMean"),
-    # versions of hosts
-    ("aajr.studies._ray_workers", "aajr.integrations._hosts.tested_range"),
-    # the study of cost measures with the trainer's own parts
-    *(
-        ("aajr.studies.language_cost._accuracy", f"aajr.integrations.trl.{name}")
-        for name in (
-            "_attacked.attacked",
-            "_attacked.mean_over_sequences",
-            "_attacked.moved",
-            "_attacked.norms",
-            "_outputs",
-            "_parts.decode",
-            "_parts.take_apart",
-            "_penalties.PENALTIES",
-            "_penalties.Scene",
-            "_penalties.loss_direction",
-        )
-    ),
 }
 """Private imports, (who, what), that are known and wait for a public name."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import aajr
-from aajr.integrations._hosts import tested_range
+from aajr.integrations.hosts import tested_range
 from aajr.studies._workers import Pool
 
 tested_range("ray", "2.60", "2.61", extra="ray")

@@ -5,12 +5,12 @@ from importlib.metadata import version
 
 import pytest
 
-from aajr.integrations._hosts import tested_range as check_range
+from aajr.integrations.hosts import tested_range as check_range
 
 
 @pytest.mark.parametrize(("lower", "below"), [("1.0", "2.0"), ("2.9.1", "2.10"), ("2.10", "3")])
 def test_range(monkeypatch, lower, below):
-    monkeypatch.setattr("aajr.integrations._hosts.version", lambda _: "2.9.1+cpu")
+    monkeypatch.setattr("aajr.integrations.hosts.version", lambda _: "2.9.1+cpu")
     inside = lower == "2.9.1"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -23,13 +23,20 @@ def test_range(monkeypatch, lower, below):
 
 
 def test_bounds_are_half_open(monkeypatch):
-    monkeypatch.setattr("aajr.integrations._hosts.version", lambda _: "3.0.0")
+    monkeypatch.setattr("aajr.integrations.hosts.version", lambda _: "3.0.0")
+    with pytest.warns(UserWarning, match="outside the tested range"):
+        check_range("torch", "2", "3", extra="rl")
+
+
+@pytest.mark.parametrize("installed", ["3.0.0rc1", "3.0.dev0", "2.0rc1"])
+def test_pre_releases_of_a_bound_are_outside(monkeypatch, installed):
+    monkeypatch.setattr("aajr.integrations.hosts.version", lambda _: installed)
     with pytest.warns(UserWarning, match="outside the tested range"):
         check_range("torch", "2", "3", extra="rl")
 
 
 def test_installed_version_is_read():
-    check_range("torch", version("torch"), "1000", extra="rl")
+    check_range("torch", version("torch").partition("+")[0], "1000", extra="rl")
 
 
 def test_missing_host():

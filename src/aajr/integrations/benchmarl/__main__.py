@@ -1,6 +1,7 @@
 """BenchMARL's Hydra command with the penalty: ``python -m aajr.integrations.benchmarl``.
 
-Every option of BenchMARL's own command holds; the node ``robustness`` is ours:
+Every option of BenchMARL's own command holds; the nodes ``robustness`` and ``tasks``, the modules
+that register tasks, are ours:
 
     python -m aajr.integrations.benchmarl algorithm=mappo task=aajr/hide_and_seek \
         robustness.epsilon=0.1 robustness.weight=0.01
@@ -8,6 +9,7 @@ Every option of BenchMARL's own command holds; the node ``robustness`` is ours:
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +47,8 @@ def robustness_of(node: Mapping[str, Any]) -> Robustness:
 
 def experiment_of(config: DictConfig, task: str) -> Experiment:
     """BenchMARL's experiment with the algorithm made robust."""
+    for module in config.tasks:
+        importlib.import_module(module)
     algorithm = hydra_config.load_algorithm_config_from_hydra(config.algorithm)
     return Experiment(
         task=hydra_config.load_task_config_from_hydra(config.task, task),

@@ -1,6 +1,6 @@
 """Robust PPO in RLlib's own loop, on its new API stack."""
 
-from aajr.integrations._hosts import tested_range
+from aajr.integrations.hosts import tested_range
 
 tested_range("ray", "2.60", "2.61", extra="rllib")
 

@@ -1,6 +1,6 @@
 """Robust PPO, SAC and TD3 in Stable-Baselines3's own loop."""
 
-from aajr.integrations._hosts import tested_range
+from aajr.integrations.hosts import tested_range
 
 tested_range("stable-baselines3", "2.9", "2.10", extra="sb3")
 

@@ -3,7 +3,7 @@
 ``robustify`` gives a trainer class that takes one more argument. Everything else is TRL's own.
 """
 
-from aajr.integrations._hosts import tested_range
+from aajr.integrations.hosts import tested_range
 
 tested_range("trl", "1.16", "1.17", extra="llm")
 

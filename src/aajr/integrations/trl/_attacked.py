@@ -208,9 +208,3 @@ def sum_over_sequences(value: Tensor, where: Attacked, active: Tensor) -> tuple[
     count = zeros.index_add(0, row, torch.ones_like(value))
     active = active & (count > 0)
     return (total / count.clamp_min(1))[active].sum(), active.sum()
-
-
-def mean_over_sequences(value: Tensor, where: Attacked, active: Tensor) -> Tensor:
-    """Mean over answer tokens, then over active sequences: ``[scored]`` to a number."""
-    total, count = sum_over_sequences(value, where, active)
-    return total / count.clamp_min(1)

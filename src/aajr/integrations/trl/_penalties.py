@@ -97,12 +97,12 @@ class Found:
 
 def aajr(scene: Scene) -> Found:
     """‖J v‖²_F ‖e‖² / T along the gradient of the trainer's loss."""
-    return _jacobian(scene, loss_direction(scene))
+    return jacobian_norm(scene, loss_direction(scene))
 
 
 def random_direction(scene: Scene) -> Found:
     """The same along a random direction."""
-    return _jacobian(scene, _random(scene))
+    return jacobian_norm(scene, _random(scene))
 
 
 def r3f(scene: Scene) -> Found:
@@ -180,10 +180,11 @@ def _of_rows(scene: Scene, v: Tensor) -> Tensor:
     return v[scene.rows.to(v.device)]
 
 
-def _jacobian(scene: Scene, v: Tensor) -> Found:
+def jacobian_norm(scene: Scene, v: Tensor, *, detach: bool = False) -> Found:
+    """‖J v‖²_F ‖e‖² / T by a finite difference; ``detach`` cuts its clean branch off."""
     settings = scene.settings
     measure = _outputs.euclidean if settings.metric == "euclidean" else _outputs.fisher
-    found = _change(scene, _of_rows(scene, v), settings.step, measure)
+    found = _change(scene, _of_rows(scene, v), settings.step, measure, detach=detach)
     return replace(found, total=found.total / settings.step**2)
 
 
@@ -191,7 +192,9 @@ def _divergence(scene: Scene, v: Tensor) -> Found:
     return _change(scene, v, scene.settings.radius, _outputs.symmetric_kl)
 
 
-def _change(scene: Scene, v: Tensor, radius: float, measure: _outputs.Pair) -> Found:
+def _change(
+    scene: Scene, v: Tensor, radius: float, measure: _outputs.Pair, *, detach: bool = False
+) -> Found:
     """Change of the answers from the clean point to one at a radius, both with gradients.
 
     The two passes draw the same dropout masks: one pass over both halves would draw two, whose
@@ -201,6 +204,8 @@ def _change(scene: Scene, v: Tensor, radius: float, measure: _outputs.Pair) -> F
     active = norms(v, where) > 0.5
     with same_noise(where.mask.device) as again:
         latent, clean = _decode(scene, arguments)
+        if detach:
+            latent, clean = latent.detach(), clean.detach()
         again()
         _, hidden = _decode(scene, arguments, moved(latent, v, radius, where))
     change = _between(scene, where, clean, hidden, measure)

@@ -8,15 +8,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
-from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from aajr.geometry import Categorical
-from aajr.integrations.trl import Robustness
-from aajr.integrations.trl import _outputs as outputs
-from aajr.integrations.trl._attacked import attacked, mean_over_sequences, moved, norms
-from aajr.integrations.trl._parts import decode, take_apart
-from aajr.integrations.trl._penalties import PENALTIES, Scene, loss_direction
+from aajr.integrations.trl import Robustness, measuring
 from aajr.studies.language_cost._data import pairs
 from aajr.studies.language_cost._training import model_and_tokenizer
 
@@ -25,21 +19,10 @@ STEPS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 SKETCHES = (16, 64, 256, None)
 
 
-def scene(model: Any, words: Any, pair: dict[str, str], **settings: Any) -> Scene:
+def scene(model: Any, words: Any, pair: dict[str, str], **settings: Any) -> measuring.Scene:
     """One prompt with its right answer, under the loss of fine-tuning."""
-    prompt = words(pair["prompt"]).input_ids
-    ids = torch.tensor([prompt + words(pair["right"]).input_ids])
-    labels = ids.clone()
-    labels[:, : len(prompt)] = -100
-    arguments = {"input_ids": ids, "labels": labels}
-
-    def loss() -> Tensor:
-        return model(**arguments, use_cache=False).loss
-
-    where = attacked(arguments, "prompt", {})
-    chosen = Robustness(weight=1.0, **settings)
-    generator = torch.Generator().manual_seed(0)
-    return Scene(take_apart(model), chosen, arguments, where, torch.tensor([0]), loss, generator)
+    prompt, answer = (words(pair[name]).input_ids for name in ("prompt", "right"))
+    return measuring.one_answer(model, prompt, answer, Robustness(weight=1.0, **settings))
 
 
 def differences(tiny: bool, rows: int) -> Record:
@@ -49,19 +32,19 @@ def differences(tiny: bool, rows: int) -> Record:
     found: Record = {"steps": {f"{h:g}": [] for h in STEPS}, "detached": [], "bfloat16": []}
     for pair in pairs(rows, 1):
         at = scene(model, words, pair)
-        v = loss_direction(at)
+        v = measuring.direction(at)
         with sdpa_kernel(SDPBackend.MATH):
-            exact = _exact(at, v)
+            exact = measuring.exact_sensitivity(at, v)
             truth = _gradient(exact, watched)
         for step in STEPS:
-            value = _difference(scene(model, words, pair, step=step), v)
+            value = measuring.sensitivity(scene(model, words, pair, step=step), v)
             found["steps"][f"{step:g}"].append(
                 {
                     "error": abs(float(value.detach() / exact.detach()) - 1),
                     "cosine": _cosine(_gradient(value, watched), truth),
                 }
             )
-        cut = _difference(at, v, detach=True)
+        cut = measuring.sensitivity(at, v, detach=True)
         found["detached"].append(_cosine(_gradient(cut, watched), truth))
         found["bfloat16"].append(_in_bfloat16(model, words, pair, v, float(exact.detach())))
     return found
@@ -76,8 +59,8 @@ def sensitivity(tiny: bool, rows: int, layers: tuple[int, ...], draws: int) -> R
         for pair in pairs(rows, 2):
             at = scene(model, words, pair, layer=layer)
             with torch.no_grad():
-                aligned = float(_difference(at, _direction(at)))
-                random = [float(PENALTIES["random_direction"](at).value) for _ in range(draws)]
+                aligned = float(measuring.sensitivity(at, measuring.direction(at)))
+                random = [float(measuring.random_sensitivity(at)) for _ in range(draws)]
             ratios.append(aligned / float(np.mean(random)))
         found[str(layer)] = ratios
     return found
@@ -92,52 +75,17 @@ def sketches(tiny: bool, rows: int) -> Record:
     cosines: dict[str, list[float]] = {str(m): [] for m in SKETCHES}
     for index, pair in enumerate(pairs(rows, 3)):
         at = scene(model, words, pair)
-        v = _direction(at)
-        exact = _difference(at, v)
+        v = measuring.direction(at)
+        exact = measuring.sensitivity(at, v)
         truth = _gradient(exact, watched) if index < 4 else None
         fisher.append(float(exact.detach()))
         for m in SKETCHES:
-            value = _difference(scene(model, words, pair, metric="hidden", sketch=m), v)
+            value = measuring.sensitivity(scene(model, words, pair, metric="hidden", sketch=m), v)
             hidden[str(m)].append(float(value.detach()))
             if truth is not None:
                 cosines[str(m)].append(_cosine(_gradient(value, watched), truth))
     ranks = {m: float(spearmanr(fisher, values).statistic) for m, values in hidden.items()}
     return {"rank_correlation": ranks, "gradient_cosine": cosines}
-
-
-def _direction(at: Scene) -> Tensor:
-    with torch.enable_grad():
-        return loss_direction(at)
-
-
-def _difference(at: Scene, v: Tensor, *, detach: bool = False) -> Tensor:
-    """The adapter's own two-branch difference, or one with its clean branch cut off."""
-    settings, where = at.settings, at.where
-    latent, clean = decode(at.parts, at.arguments, settings.layer)
-    if detach:
-        latent, clean = latent.detach(), clean.detach()
-    _, hidden = decode(
-        at.parts, at.arguments, settings.layer, moved(latent, v, settings.step, where)
-    )
-    pair = clean[where.scored], hidden[where.scored]
-    if settings.metric == "hidden":
-        change = outputs.hidden_change(*pair, settings.sketch, settings.seed)
-    else:
-        change = outputs.by_chunks(outputs.fisher, at.parts.head, *pair, settings.chunk)
-    return mean_over_sequences(change, where, norms(v, where) > 0.5) / settings.step**2
-
-
-def _exact(at: Scene, v: Tensor) -> Tensor:
-    """‖J v‖²_F ‖e‖² / T by forward mode."""
-    embeddings = at.parts.embedding(at.arguments["input_ids"])
-
-    def logits(point: Tensor) -> Tensor:
-        hidden = at.parts.decoder(inputs_embeds=point, use_cache=False).last_hidden_state
-        return at.parts.head(hidden[at.where.scored])
-
-    u, change = jvp(logits, (embeddings,), (v,))[:2]
-    size = (change * Categorical().apply(u, change)).sum(-1).mean()
-    return size * norms(embeddings, at.where)[0] ** 2
 
 
 def _in_bfloat16(model: Any, words: Any, pair: dict[str, str], v: Tensor, exact: float) -> Record:
@@ -147,7 +95,7 @@ def _in_bfloat16(model: Any, words: Any, pair: dict[str, str], v: Tensor, exact:
     found: Record = {}
     with torch.no_grad():
         for step in (1e-2, 1e-3):
-            value = float(_difference(scene(coarse, words, pair, step=step), v))
+            value = float(measuring.sensitivity(scene(coarse, words, pair, step=step), v))
             found[f"{step:g}"] = abs(value / exact - 1)
     return found
 

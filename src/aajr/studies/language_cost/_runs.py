@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from aajr.integrations.trl import Robustness
-from aajr.studies.language_cost._accuracy import _difference, _direction, scene
+from aajr.integrations.trl import Robustness, measuring
+from aajr.studies.language_cost._accuracy import scene
 from aajr.studies.language_cost._data import PROSE, pairs
 from aajr.studies.language_cost._training import Setup, trainer
 
@@ -53,7 +53,7 @@ def measures(model: Any, words: Any, rows: int) -> dict[str, float]:
         sensitivities = []
         for pair in held_out:
             at = scene(plain, words, pair)
-            sensitivities.append(float(_difference(at, _direction(at))))
+            sensitivities.append(float(measuring.sensitivity(at, measuring.direction(at))))
     return {
         "answers": float(np.exp(np.mean(answers))),
         "prose": float(np.exp(np.mean(prose))),

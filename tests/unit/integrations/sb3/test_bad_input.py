@@ -71,6 +71,6 @@ def test_flattened_dict_observations_train():
 
 
 def test_another_version_of_sb3_is_named(monkeypatch):
-    monkeypatch.setattr("aajr.integrations._hosts.version", lambda name: "2.10.1")
+    monkeypatch.setattr("aajr.integrations.hosts.version", lambda name: "2.10.1")
     with pytest.warns(UserWarning, match=r"stable-baselines3 2\.10\.1 is outside"):
         importlib.reload(sb3)

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from aajr.geometry import Categorical
 from aajr.integrations.trl import Robustness
 from aajr.integrations.trl import _outputs as outputs
-from aajr.integrations.trl._attacked import attacked, directions, mean_over_sequences
+from aajr.integrations.trl._attacked import attacked, directions, sum_over_sequences
 from aajr.integrations.trl._parts import listening, take_apart
 from aajr.integrations.trl._penalties import PENALTIES, Scene, loss_direction
 from tests.unit.integrations.trl import hosts
@@ -211,8 +211,9 @@ def test_rows_without_a_gradient_are_left_out_of_the_mean():
     assert bool((v[1] == 0).all())
     assert bool(torch.isfinite(v).all())
     value = where.scored.float()[where.scored] * torch.tensor([2.0] * 5 + [9.0] * 5)
-    assert float(mean_over_sequences(value, where, torch.tensor([True, False]))) == 2.0
-    assert float(mean_over_sequences(value, where, torch.tensor([False, False]))) == 0.0
+    for active, expected in (([True, False], (2.0, 1)), ([False, False], (0.0, 0))):
+        found = sum_over_sequences(value, where, torch.tensor(active))
+        assert tuple(float(part) for part in found) == expected
 
 
 @pytest.mark.parametrize("method", ["aajr", "random_direction", "r3f", "smart"])

@@ -1,4 +1,4 @@
-"""Hide-and-seek as a task of BenchMARL."""
+"""Hide-and-seek as a task of BenchMARL; importing this module registers it there."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+
+from packaging.specifiers import SpecifierSet
 
 
 def tested_range(distribution: str, lower: str, below: str, *, extra: str) -> None:
@@ -13,11 +14,14 @@ def tested_range(distribution: str, lower: str, below: str, *, extra: str) -> No
     Args:
         distribution: the host's name on PyPI.
         lower: the oldest release tested.
-        below: the first release not tested.
+        below: the first release not tested; its own pre-releases are not tested either.
         extra: aajr's extra that installs the host.
 
     Raises:
         ImportError: the host is not installed; the message names the command.
+
+    Example:
+        >>> tested_range("packaging", "1", "1000", extra="sb3")
     """
     try:
         installed = version(distribution)
@@ -25,17 +29,10 @@ def tested_range(distribution: str, lower: str, below: str, *, extra: str) -> No
         raise ImportError(
             f"this adapter needs {distribution}: pip install 'aajr[{extra}]'"
         ) from error
-    if not _release(lower) <= _release(installed) < _release(below):
+    tested = f">={lower},<{below}"
+    if not SpecifierSet(tested).contains(installed, prereleases=True):
         warnings.warn(
-            f"{distribution} {installed} is outside the tested range >={lower},<{below}; "
-            f"training may differ from the host's: pip install '{distribution}>={lower},<{below}'",
+            f"{distribution} {installed} is outside the tested range {tested}; "
+            f"training may differ from the host's: pip install '{distribution}{tested}'",
             stacklevel=3,
         )
-
-
-def _release(text: str) -> tuple[int, ...]:
-    numbers = re.match(r"\d+(\.\d+)*", text)
-    parts = [int(part) for part in numbers[0].split(".")] if numbers else [0]
-    while len(parts) > 1 and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts)
