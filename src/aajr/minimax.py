@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number, check_tensor
 from aajr._modes import Policy
+from aajr._seeds import derive
 from aajr.adversaries import Adversary, with_epsilon
 from aajr.diagnostics import diagnose
 from aajr.penalties import AAJR, Penalty
@@ -290,7 +291,7 @@ class Minimax:
         if self.diagnostics_interval and self.update % self.diagnostics_interval == 0:
             metric = None if self.penalty is None else self.penalty.metric
             generator = torch.Generator(trajectory.origin.device)
-            generator.manual_seed(self._seed * 2**20 + self.update + 1)
+            generator.manual_seed(derive(self._seed, "diagnostics", self.update))
             result |= diagnose(policy, trajectory, generator, metric=metric)
         return result
 
