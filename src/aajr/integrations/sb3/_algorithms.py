@@ -49,11 +49,6 @@ class RobustPPO(RobustAlgorithm, PPO):  # type: ignore[misc]
     https://arxiv.org/abs/1707.06347; Zhang et al., 2020, https://arxiv.org/abs/2003.08938.
     """
 
-    def train(self) -> None:
-        """SB3's update under attack."""
-        with self._attacking():
-            super().train()
-
     def _seams(self, attack: Attack) -> list[Seam]:
         evaluate, minibatches = self.policy.evaluate_actions, self.rollout_buffer.get
         data: dict[str, Tensor] = {}
@@ -110,11 +105,6 @@ class RobustSAC(RobustAlgorithm, SAC):  # type: ignore[misc]
     Source: Haarnoja et al., Soft actor-critic, 2018, https://arxiv.org/abs/1801.01290.
     """
 
-    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
-        """SB3's update under attack."""
-        with self._attacking():
-            super().train(gradient_steps, batch_size)
-
     def _seams(self, attack: Attack) -> list[Seam]:
         host = self.actor.action_log_prob
 
@@ -154,11 +144,6 @@ class RobustTD3(RobustAlgorithm, TD3):  # type: ignore[misc]
     Source: Fujimoto et al., Addressing function approximation error in actor-critic methods,
     2018, https://arxiv.org/abs/1802.09477.
     """
-
-    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """SB3's update under attack."""
-        with self._attacking():
-            super().train(gradient_steps, batch_size)
 
     def _seams(self, attack: Attack) -> list[Seam]:
         host = self.actor.forward

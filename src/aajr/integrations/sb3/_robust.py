@@ -90,6 +90,11 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         if self._robust:
             self._prepared()
 
+    def train(self, *arguments: Any, **named: Any) -> None:
+        """SB3's update under attack; it takes what SB3's own ``train`` takes."""
+        with self._attacking():
+            super().train(*arguments, **named)
+
     @property
     def _robust(self) -> bool:
         return self.adversary is not None or self.penalty is not None
