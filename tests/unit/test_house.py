@@ -13,14 +13,6 @@ SOURCES = Path(__file__).parents[2] / "src"
 LARGEST_SHARE = 1 / 5
 SHARED_ROOFS = ("integrations", "studies")  # each host and each study is a room of its own
 
-LEFT = {
-    # the audit's and the replay's pages are built by hand
-    ("aajr.cli.audit", "aajr.certification._page.comparison"),
-    ("aajr.cli.watch", "aajr.hide_and_seek.replay._record.game_facts"),
-    ("aajr.studies.comparison.page", "aajr.hide_and_seek.replay._section.asset"),
-}
-"""Private imports, (who, what), that are known and wait for a public name."""
-
 
 def imported(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
     """Full dotted names of all that a module imports; ``package`` holds it."""
@@ -62,7 +54,7 @@ def private_imports() -> set[tuple[str, str]]:
 
 
 def test_no_room_imports_anothers_private_parts():
-    assert private_imports() <= LEFT
+    assert not private_imports()
 
 
 @pytest.mark.parametrize(
