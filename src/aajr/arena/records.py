@@ -30,20 +30,11 @@ def _json_value(value: Any) -> Any:
     raise ValueError(f"{value!r} is not allowed; give text, finite numbers, lists or mappings")
 
 
-Text = Annotated[str, Field(strict=True, pattern=r"\S")]
-"""Text that is not empty."""
-
+Text = Annotated[str, Field(strict=True, pattern=r"\S")]  # not empty
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-"""Finite number."""
-
 Amount = Annotated[Real, Field(ge=0)]
-"""Finite number of at least 0."""
-
 Share = Annotated[Amount, Field(le=1)]
-"""Number in [0, 1]."""
-
 Count = Annotated[int, Field(strict=True, ge=1)]
-"""Whole number of at least 1."""
 
 Facts = Annotated[Mapping[str, Any], AfterValidator(_json_value)]
 """JSON values by name, lists made tuples: what is read then equals what was written."""
