@@ -12,6 +12,7 @@ _SLOW_MACHINES = (HealthCheck.too_slow,)
 settings.register_profile(
     "ci", derandomize=True, deadline=None, max_examples=40, suppress_health_check=_SLOW_MACHINES
 )
+settings.register_profile("fast", settings.get_profile("ci"), max_examples=8)
 settings.register_profile("dev", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
