@@ -8,12 +8,19 @@ import torch
 from tensordict import TensorDict
 from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
-from torchrl.modules import IndependentNormal, ProbabilisticActor, ValueOperator
+from torchrl.modules import IndependentNormal, ProbabilisticActor
 from torchrl.objectives import ClipPPOLoss
 
 from aajr.arena.agents import mlp
 from aajr.arena.learned._network import Attacker
 from aajr.arena.ppo import PPOConfig
+from aajr.arena.ppo_update import (
+    clipped_gradients,
+    clipped_loss,
+    load_training_state,
+    minibatches,
+    training_state,
+)
 
 
 class AttackLearner:
@@ -54,37 +61,21 @@ class AttackLearner:
         """Epochs over rows ``[samples]`` of ``observation``, ``state``, ``action`` (the command),
         ``action_log_prob``, ``advantage`` and ``value_target``.
         """
-        for _ in range(self.ppo.epochs):
-            order = torch.randperm(len(rows), generator=generator, device=generator.device)
-            for index in order.tensor_split(self.ppo.minibatches):
-                losses = self.loss(rows[index])
-                total = losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"]
-                self._descend(total)
+        for batch in minibatches(rows, self.ppo, generator):
+            losses = self.loss(batch)
+            self._descend(losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"])
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on exactly, by name."""
-        tensors = {name: value.clone() for name, value in self.modules().state_dict().items()}
-        for index, entries in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": v.clone() for name, v in entries.items()}
-        return tensors
+        return training_state(self.modules(), self.optimizer)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore what :meth:`state` gave."""
-        names = self.modules().state_dict().keys()
-        self.modules().load_state_dict({name: tensors[name] for name in names})
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".")
-                # Adam keeps its step counts on the CPU
-                state.setdefault(int(index), {})[key] = value.cpu() if key == "step" else value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        load_training_state(self.modules(), self.optimizer, tensors)
 
     def _descend(self, total: Tensor) -> None:
-        self.optimizer.zero_grad()
-        torch.autograd.backward(total)
-        for network in (self.attacker, self.critic):
-            norm = nn.utils.clip_grad_norm_(network.parameters(), self.ppo.max_gradient_norm)
+        networks = (self.attacker, self.critic)
+        for norm in clipped_gradients(total, self.optimizer, networks, self.ppo):
             if not torch.isfinite(norm):
                 raise FloatingPointError(
                     f"the attacker's gradient norm is {float(norm)}; lower ppo.learning_rate"
@@ -101,15 +92,7 @@ def _ppo_loss(attacker: Attacker, critic: nn.Module, ppo: PPOConfig) -> ClipPPOL
         distribution_class=IndependentNormal,
         return_log_prob=True,
     )
-    return ClipPPOLoss(
-        actor,
-        ValueOperator(critic, in_keys=["state"]),
-        clip_epsilon=ppo.clip,
-        entropy_coeff=ppo.entropy,
-        critic_coeff=0.5,
-        normalize_advantage=True,
-        functional=False,
-    )
+    return clipped_loss(actor, critic, ppo)
 
 
 class _Parameters(nn.Module):

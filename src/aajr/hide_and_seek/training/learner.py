@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
-from torchrl.modules import ProbabilisticActor, ValueOperator
+from torchrl.modules import ProbabilisticActor
 from torchrl.objectives import ClipPPOLoss
 
 from aajr.adversaries import Adversary, Critic
@@ -17,6 +17,13 @@ from aajr.arena.agents import Actor, mlp
 from aajr.arena.collection import LearningTeam
 from aajr.arena.critics import OnlineValue
 from aajr.arena.distributions import CategoricalHeads
+from aajr.arena.ppo_update import (
+    clipped_gradients,
+    clipped_loss,
+    load_training_state,
+    minibatches,
+    training_state,
+)
 from aajr.geometry import Categorical
 from aajr.hide_and_seek.training.builders import build_adversary, build_objective, build_penalty
 from aajr.hide_and_seek.training.config import PenaltyConfig, TrainConfig
@@ -102,25 +109,14 @@ class Learner:
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on exactly, by name."""
-        tensors = {f"{k}": v.clone() for k, v in self.modules().state_dict().items()}
-        for index, entries in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v.clone() for k, v in entries.items()}
+        tensors = training_state(self.modules(), self.optimizer)
         if self.minimax is not None:
             tensors |= {f"minimax.{k}": v for k, v in self.minimax.state_dict().items()}
         return tensors
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore what :meth:`state` gave."""
-        names = self.modules().state_dict().keys()
-        self.modules().load_state_dict({name: tensors[name] for name in names})
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".")
-                # Adam keeps its step counts on the CPU
-                state.setdefault(int(index), {})[key] = value.cpu() if key == "step" else value
-        packed = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({**packed, "state": state})
+        load_training_state(self.modules(), self.optimizer, tensors)
         if self.minimax is not None:
             prefix = "minimax."
             own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -165,12 +161,8 @@ class Learner:
     def update(self, rows: TensorDict, generator: torch.Generator) -> UpdateLog:
         """PPO epochs on rows ``[samples]`` of one collection."""
         log = UpdateLog()
-        ppo = self.config.ppo
-        count = rows.shape[0]
-        for _ in range(ppo.epochs):
-            order = torch.randperm(count, generator=generator, device=generator.device)
-            for index in order.tensor_split(ppo.minibatches):
-                self._minibatch(rows[index], log)
+        for batch in minibatches(rows, self.config.ppo, generator):
+            self._minibatch(batch, log)
         return log
 
     def _minibatch(self, batch: TensorDict, log: UpdateLog) -> None:
@@ -194,10 +186,8 @@ class Learner:
         self._descend(total, log)
 
     def _descend(self, total: Tensor, log: UpdateLog) -> None:
-        self.optimizer.zero_grad()
-        torch.autograd.backward(total)
-        norm = nn.utils.clip_grad_norm_(self.actor.parameters(), self.config.ppo.max_gradient_norm)
-        nn.utils.clip_grad_norm_(self.critic.parameters(), self.config.ppo.max_gradient_norm)
+        networks = (self.actor, self.critic)
+        norm, _ = clipped_gradients(total, self.optimizer, networks, self.config.ppo)
         if not torch.isfinite(norm):
             raise FloatingPointError(
                 f"the gradient norm is {float(norm)}; lower ppo.learning_rate, adversary.epsilon "
@@ -271,12 +261,4 @@ def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:
         distribution_class=CategoricalHeads,
         return_log_prob=True,
     )
-    return ClipPPOLoss(
-        actor,
-        ValueOperator(critic, in_keys=["state"]),
-        clip_epsilon=config.ppo.clip,
-        entropy_coeff=config.ppo.entropy,
-        critic_coeff=0.5,
-        normalize_advantage=True,
-        functional=False,
-    )
+    return clipped_loss(actor, critic, config.ppo)
