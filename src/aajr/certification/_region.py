@@ -36,19 +36,19 @@ class Region:
 
     @property
     def device(self) -> torch.device:
-        """Where the corners live."""
+        """The device of the corners."""
         return self.lower.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the corners."""
+        """The dtype of the corners."""
         return self.lower.dtype
 
     def __len__(self) -> int:
         return len(self.lower)
 
     def size(self, dim: int | None = None) -> Any:
-        """Shape of a corner."""
+        """The shape of a corner."""
         return self.lower.shape if dim is None else self.lower.shape[dim]
 
     def rows(self, part: slice) -> Region:

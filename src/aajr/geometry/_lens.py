@@ -87,7 +87,7 @@ class AroundLens(Around):
         return self.project(self.ball.sample(generator))
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The ball's."""
+        """The steepest direction of the ball."""
         return self.ball.steepest(gradient)
 
     def rows(self, index: Tensor) -> AroundLens:

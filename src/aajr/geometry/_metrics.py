@@ -56,7 +56,7 @@ class Euclidean(Metric):
     """
 
     def apply(self, output: Tensor, tangent: Tensor) -> Tensor:
-        """Δu."""
+        """M Δu = Δu."""
         return _allowed(output, tangent)
 
     def factor(self, output: Tensor, noise: Tensor) -> Tensor:
@@ -293,7 +293,7 @@ def _allowed(output: Tensor, tangent: Tensor) -> Tensor:
 
 
 def _raised(value: Tensor) -> Tensor:
-    """Half precision as float32."""
+    """The values in float32 if they are in half precision."""
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 

@@ -94,7 +94,7 @@ class Protocol:
         fraction: share of the rows that are penalised.
         interval: steps from one penalised to the next.
         validation_seeds: of the tuning.
-        final_seeds: of the figures; met by no choice.
+        final_seeds: of the figures; no choice is made on them.
         episodes: for a figure.
         validation_episodes: for a choice.
         methods: what is compared.

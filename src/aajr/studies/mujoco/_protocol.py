@@ -82,7 +82,7 @@ class Protocol:
         fraction: share of the rows whose Jacobian is penalised.
         reference_seed: of the agent whose statistics normalise all.
         validation_seeds: of the tuning.
-        final_seeds: of the figures; met by no choice.
+        final_seeds: of the figures; no choice is made on them.
         episodes: for a figure.
         validation_episodes: for a choice.
         search: how the attacks look for the worst point: all ``vertices`` of the ball, or projected
