@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from aajr import AutoPGD, Ball, Categorical, Critic, Divergence, Mixture, objective_scale
+from aajr.arena.agents import one_hot
 from aajr.arena.critics import (
     Experience,
     OnlineValue,
     action_bound,
     fit_critic,
     fit_robust_sarsa,
-    one_hot,
     returns_to_go,
 )
 

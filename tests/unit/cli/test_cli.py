@@ -78,7 +78,7 @@ def test_evaluate_prints_the_worst_and_goes_on(aajr, league, tmp_path):
     )
     status, output, errors = aajr(*command)
     assert status == 0, errors
-    for word in ("worst", "quick version 1", "role_separation"):
+    for word in ("worst", "quick version 2", "role_separation"):
         assert word in output
     found = read_evaluation(tmp_path / "evaluation.json")
     (one,) = found.assessments

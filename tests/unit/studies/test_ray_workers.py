@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import ray
 
 from aajr.studies import RayWorkers, Workers
 from aajr.studies.comparison import STUDY, jobs
@@ -17,6 +18,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Tip. In future versions of Ray:FutureWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_ray_of_other_tests():
+    """RLlib leaves Ray running in its process."""
+    ray.shutdown()
 
 
 def count_to(path: Path, goal: int, die_at: int | None) -> None:
