@@ -85,7 +85,7 @@ bench: .venv/.ready
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/$(INSTALL) -c constraints.txt torch==2.13.0 numpy
 	.venv-peers/bin/$(INSTALL) --no-deps foolbox==3.3.4 torchattacks==3.5.1 eagerpy
-	.venv-peers/bin/$(INSTALL) typing_extensions requests scipy
+	.venv-peers/bin/$(INSTALL) typing_extensions requests scipy GitPython
 	.venv-peers/bin/$(INSTALL) --no-deps -e .
 	touch $@
 
