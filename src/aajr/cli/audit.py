@@ -6,7 +6,8 @@ import json
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +18,7 @@ from aajr.certification import AuditBudget
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from aajr.certification import Audit
 
@@ -61,12 +62,10 @@ def audit(
     """
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from aajr.adversaries import MaskedGradientWarning
     from aajr.arena.checkpoints import load_checkpoint
-    from aajr.certification import STAGES, EpsilonUnitWarning, write_audit
     from aajr.certification import audit as audit_policy
+    from aajr.certification import write_audit
     from aajr.cli._playing import played_states
     from aajr.geometry import Ball
     from aajr.hide_and_seek.game.threats import attackable_features
@@ -79,11 +78,7 @@ def audit(
     _, meta = load_checkpoint(checkpoint)
     game = game_of(meta["config"]["env"])
     ball = Ball(norm, epsilon, mask=attackable_features(game, team, threat))
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar, warnings.catch_warnings():
-        for kind in (EpsilonUnitWarning, MaskedGradientWarning):
-            warnings.simplefilter("ignore", kind)  # printed below, as findings
-        task = bar.add_task("playing episodes", total=1 + len(STAGES))
+    with _stages(console) as begin:
         x = played_states(game, actor, team, opponents, states, seed)
         found = audit_policy(
             actor,
@@ -95,13 +90,29 @@ def audit(
             seed=seed,
             epsilon_unit=_UNIT,
             description=_description(checkpoint, opponents, team, game) | {"threat_model": threat},
-            progress=lambda stage: bar.update(task, advance=1, description=stage),
+            progress=begin,
         )
-        bar.update(task, advance=1, description="done")
     console.print(_table(found))
     for finding in found.findings:
         console.print(f"[bold]warning:[/bold] {escape(finding.text)}")
     console.print(f"page: {write_audit(found, output)}")
+
+
+@contextmanager
+def _stages(console: Console) -> Iterator[Callable[[str], None]]:
+    """A bar over the stages, and what moves it on to the next one."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from aajr.adversaries import MaskedGradientWarning
+    from aajr.certification import STAGES, EpsilonUnitWarning
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar, warnings.catch_warnings():
+        for kind in (EpsilonUnitWarning, MaskedGradientWarning):
+            warnings.simplefilter("ignore", kind)  # printed afterwards, as findings
+        task = bar.add_task("playing episodes", total=1 + len(STAGES))
+        yield lambda stage: bar.update(task, advance=1, description=stage)
+        bar.update(task, advance=1, description="done")
 
 
 def _description(
