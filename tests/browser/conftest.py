@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,22 +12,67 @@ from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.replay import record_replay
 from aajr.studies.comparison.page import Chapter, write_report
-from tests.browser.chromium import Browser, find_chromium
 from tests.unit.hide_and_seek.replay.parts import make_actor
 from tests.unit.studies.comparison.synthetic_results import make_results
 
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "browser: needs a headless Chromium")
+    config.addinivalue_line("markers", "browser: needs Playwright and an installed Chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    path = find_chromium()
+    """The installed browser. Playwright's event loop ends with the module, for others' sake."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("no Chromium on the PATH; on Debian: apt-get install chromium")
-    with Browser(path) as found:
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=path)
         yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser, report):
+    """Opens the report in a tab of a given size; at the end the tab must have seen no errors."""
+    contexts, errors = [], []
+
+    def log(message):
+        if message.type in ("error", "warning"):
+            errors.append(message.text)
+
+    def check(request):
+        if not request.url.startswith(("file:", "data:", "about:")):
+            errors.append(f"request to {request.url}")
+
+    def opened(width=1100, height=900, **options):
+        size = {"width": width, "height": height}
+        contexts.append(
+            browser.new_context(
+                viewport=size, device_scale_factor=2, is_mobile=width < 600, **options
+            )
+        )
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", log)
+        page.on("request", check)
+        page.goto(report.as_uri())
+        clock = "document.querySelector('section.replay [data-part=clock]')"
+        page.wait_for_function(f"{clock}.textContent.startsWith('step 0')")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def page(visit):
+    return visit()
 
 
 @pytest.fixture(scope="session")

@@ -6,111 +6,106 @@ import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-PART = "document.querySelector('section.replay [data-part=\"{}\"]')"
-CANVAS = "document.querySelectorAll('section.replay canvas')[{}]"
-SHOT = CANVAS + ".toDataURL()"
+
+def part(page, name):
+    return page.locator(f'section.replay [data-part="{name}"]')
 
 
-def part(name):
-    return PART.format(name)
+def canvas(page, index=0):
+    return page.locator("section.replay canvas").nth(index)
 
 
-def step(browser):
-    return int(browser.value(part("scrub") + ".value"))
+def shot(page, index=0):
+    return canvas(page, index).evaluate("c => c.toDataURL()")
 
 
-@pytest.fixture
-def page(browser, report):
-    browser.errors.clear()
-    browser.open(report, 1100)
-    browser.wait_for(part("clock") + ".textContent.startsWith('step 0')")
-    yield browser
-    assert browser.errors == []
+def step(page):
+    return int(part(page, "scrub").input_value())
 
 
-def focus(page):
-    page.value(CANVAS.format(0) + ".focus()")
+def is_playing(page):
+    return part(page, "play").text_content() == "Pause"
 
 
 def test_it_renders(page, pictures):
-    page.screenshot(pictures / "desktop.png", "body")
-    page.screenshot(pictures / "replay.png", "section.replay")
-    assert page.value("document.images.length") >= 7
-    assert page.value("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-    drawn = (
-        f"(() => {{ const c = {CANVAS.format(0)};"
-        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+    page.locator("body").screenshot(path=pictures / "desktop.png")
+    page.locator("section.replay").screenshot(path=pictures / "replay.png")
+    assert page.locator("img").count() >= 7
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    colours = (
+        "c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
         "const s = new Set(); for (let i = 0; i < d.length; i += 4)"
-        " s.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]); return s.size })()"
+        " s.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]); return s.size }"
     )
-    assert page.value(drawn) > 20
-    assert page.value(SHOT.format(0)) != page.value(SHOT.format(1)), "two methods"
+    assert canvas(page).evaluate(colours) > 20
+    assert shot(page, 0) != shot(page, 1), "two methods"
 
 
 def test_it_is_sharp_on_a_dense_screen(page):
-    canvas = CANVAS.format(0)
-    assert page.value(f"{canvas}.width") == pytest.approx(
-        2 * page.value(f"{canvas}.clientWidth"), abs=2
-    )
+    width, shown = canvas(page).evaluate("c => [c.width, c.clientWidth]")
+    assert width == pytest.approx(2 * shown, abs=2)
 
 
 def test_it_plays_and_pauses(page):
-    before = page.value(SHOT.format(0))
-    page.value(part("play") + ".click()")
-    page.wait_for(f"Number({part('scrub')}.value) >= 3")
-    assert page.value(SHOT.format(0)) != before
-    page.value(part("play") + ".click()")
-    held = page.value(SHOT.format(0))
-    page.value("new Promise(r => setTimeout(r, 300))")
-    assert page.value(SHOT.format(0)) == held
-    assert page.value(part("play") + ".textContent") == "Play"
+    before = shot(page)
+    part(page, "play").click()
+    page.wait_for_function(
+        "Number(document.querySelector('section.replay [data-part=scrub]').value) >= 3"
+    )
+    assert shot(page) != before
+    part(page, "play").click()
+    held = shot(page)
+    page.wait_for_timeout(300)
+    assert shot(page) == held
+    assert not is_playing(page)
 
 
 def test_it_stops_at_the_end(page):
-    page.value(f"{part('speed')}.value = 32")
-    page.value(part("play") + ".click()")
-    page.wait_for(f"{part('scrub')}.value === '16' && {part('play')}.textContent === 'Play'")
-    assert "win" in page.value("document.querySelector('.state').textContent")
+    part(page, "speed").select_option("32")
+    part(page, "play").click()
+    page.wait_for_function(
+        "document.querySelector('section.replay [data-part=scrub]').value === '16' &&"
+        "document.querySelector('section.replay [data-part=play]').textContent === 'Play'"
+    )
+    assert "win" in page.locator(".state").first.text_content()
 
 
-def test_keys(page):
-    focus(page)
-    page.press("ArrowRight")
-    page.press("ArrowRight")
-    assert step(page) == 2
-    page.press("ArrowLeft")
-    assert step(page) == 1
-    page.press("End")
-    assert step(page) == 16
-    page.press("ArrowRight")
-    assert step(page) == 16
-    page.press("Home")
-    assert step(page) == 0
-    speed = page.value(part("speed") + ".value")
-    page.press("+")
-    assert int(page.value(part("speed") + ".value")) == 2 * int(speed)
-    page.press("-")
-    assert page.value(part("speed") + ".value") == speed
-    before = page.value(SHOT.format(0))
-    page.press("3")
-    assert page.value(part("hider") + ".value") == "2"
-    assert page.value(SHOT.format(0)) != before
-    assert "hider 3 sees" in page.value("document.querySelector('.state').textContent")
-    assert page.value(part("view") + ".value") == "pgd_mad"
-    shown = page.value(SHOT.format(0))
-    page.press("s")
-    assert page.value(part("view") + ".value") == "none"
-    assert page.value(SHOT.format(0)) != shown, "the ghosts are gone"
-    page.press(" ")
-    assert page.value(part("play") + ".textContent") == "Pause"
-    page.press(" ")
-    assert page.value(part("play") + ".textContent") == "Play"
+def test_keys_move_through_the_episode(page):
+    canvas(page).focus()
+    reached = {}
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "ArrowRight", "Home"):
+        page.keyboard.press(key)
+        reached.setdefault(key, []).append(step(page))
+    assert reached == {"ArrowRight": [1, 2, 16], "ArrowLeft": [1], "End": [16], "Home": [0]}
+
+
+def test_keys_change_speed_hider_view_and_play(page):
+    canvas(page).focus()
+    speed = part(page, "speed").input_value()
+    page.keyboard.press("+")
+    assert int(part(page, "speed").input_value()) == 2 * int(speed)
+    page.keyboard.press("-")
+    assert part(page, "speed").input_value() == speed
+    before = shot(page)
+    page.keyboard.press("3")
+    assert part(page, "hider").input_value() == "2"
+    assert shot(page) != before
+    assert "hider 3 sees" in page.locator(".state").first.text_content()
+    assert part(page, "view").input_value() == "pgd_mad"
+    shown = shot(page)
+    page.keyboard.press("s")
+    assert part(page, "view").input_value() == "none"
+    assert shot(page) != shown, "the ghosts are gone"
+    page.keyboard.press(" ")
+    assert is_playing(page)
+    page.keyboard.press(" ")
+    assert not is_playing(page)
 
 
 def test_scrubbing(page):
-    page.value(f"{part('scrub')}.value = 7; {part('scrub')}.dispatchEvent(new Event('input'))")
-    assert page.value(part("clock") + ".textContent") == "step 7 / 16"
-    assert page.value(part("scrub") + ".getAttribute('aria-valuetext')") == "step 7 of 16"
+    part(page, "scrub").fill("7")
+    assert part(page, "clock").text_content() == "step 7 / 16"
+    assert part(page, "scrub").get_attribute("aria-valuetext") == "step 7 of 16"
 
 
 def test_controls_have_names_and_a_visible_focus(page):
@@ -119,54 +114,48 @@ def test_controls_have_names_and_a_visible_focus(page):
         " .replay canvas')].filter(e => !(e.getAttribute('aria-label') || e.closest('label')"
         " || e.textContent.trim())).length"
     )
-    assert page.value(nameless) == 0
-    focus(page)
-    page.press("Tab")
-    assert page.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert page.evaluate(nameless) == 0
+    canvas(page).focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_less_motion_moves_in_whole_steps(page, report):
-    page.open(report, 1100, reduced=True)
-    page.wait_for(part("clock") + ".textContent.startsWith('step 0')")
-    assert page.value(part("play") + ".textContent") == "Play", "nothing moves by itself"
-    page.value(f"{part('speed')}.value = 2")
-    before = page.value(SHOT.format(0))
-    page.value(part("play") + ".click()")
-    page.value("new Promise(r => setTimeout(r, 150))")
+def test_less_motion_moves_in_whole_steps(visit):
+    page = visit(reduced_motion="reduce")
+    assert not is_playing(page), "nothing moves by itself"
+    part(page, "speed").select_option("2")
+    before = shot(page)
+    part(page, "play").click()
+    page.wait_for_timeout(150)
     if step(page) == 0:
-        assert page.value(SHOT.format(0)) == before
+        assert shot(page) == before
 
 
 @pytest.mark.parametrize("width", [360, 768])
-def test_it_fits_a_narrow_screen(page, report, pictures, width):
-    page.open(report, width, 740)
-    page.wait_for(part("clock") + ".textContent.startsWith('step 0')")
-    page.screenshot(pictures / f"width_{width}.png", "body")
-    page.screenshot(pictures / f"replay_{width}.png", "section.replay")
-    assert page.value("document.documentElement.scrollWidth") <= width
-    assert page.value("innerWidth") == width
+def test_it_fits_a_narrow_screen(visit, pictures, width):
+    page = visit(width, 740)
+    page.locator("body").screenshot(path=pictures / f"width_{width}.png")
+    page.locator("section.replay").screenshot(path=pictures / f"replay_{width}.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("innerWidth") == width
     small = (
         "[...document.querySelectorAll('p, li, td, th, figcaption, button, select')].filter(e =>"
         " e.textContent.trim() && parseFloat(getComputedStyle(e).fontSize) < 11).length"
     )
-    assert page.value(small) == 0
+    assert page.evaluate(small) == 0
     if width == 360:
         tops = "[...document.querySelectorAll('.panel')].map(p => p.getBoundingClientRect().top)"
-        first, second = page.value(tops)
+        first, second = page.evaluate(tops)
         assert second > first + 200, "the panels stack"
 
 
 def test_print_shows_still_frames(page, pictures):
-    pdf = page.pdf()
-    (pictures / "print.pdf").write_bytes(pdf)
+    pdf = page.pdf(path=pictures / "print.pdf", print_background=True)
     assert pdf.startswith(b"%PDF")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3
-    page.call("Emulation.setEmulatedMedia", media="print")
-    try:
-        page.screenshot(pictures / "print.png", "section.replay")
-        visible = "[...document.querySelectorAll('{}')].filter(e => e.offsetWidth > 0).length"
-        assert page.value(visible.format(".stills img")) == 8
-        assert page.value(visible.format(".replay canvas")) == 0
-        assert page.value(visible.format(".controls")) == 0
-    finally:
-        page.call("Emulation.setEmulatedMedia", media="")
+    page.emulate_media(media="print")
+    page.locator("section.replay").screenshot(path=pictures / "print.png")
+    visible = "[...document.querySelectorAll('{}')].filter(e => e.offsetWidth > 0).length"
+    assert page.evaluate(visible.format(".stills img")) == 8
+    assert page.evaluate(visible.format(".replay canvas")) == 0
+    assert page.evaluate(visible.format(".controls")) == 0
