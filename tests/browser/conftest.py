@@ -25,7 +25,7 @@ def pytest_configure(config):
 @pytest.fixture(scope="module")
 def browser():
     """The installed browser. Playwright's event loop ends with the module, for others' sake."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("no Chromium on the PATH; on Debian: apt-get install chromium")
