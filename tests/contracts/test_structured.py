@@ -15,6 +15,7 @@ from aajr import Adversary, Ball, ProjectedGradientAscent, Reference
 from aajr.adversaries import (
     CoordinateAscent,
     EpisodeBudget,
+    LyingSources,
     SparseAscent,
     SubsetSearch,
     TemporallyCoupled,
@@ -70,6 +71,28 @@ class TestSparseAscent(StructuredContract):
 class TestSparseAscentWithoutEnumeration(StructuredContract):
     def make(self, ball: Ball):
         return SparseAscent(Sparse(cube(ball), budget=2), steps=3, enumerate_up_to=0)
+
+
+def two_liars(ball: Ball, who: str) -> LyingSources:
+    event = (2, 3) if ball.event_dims == 2 else (5,)
+    sources = torch.arange(torch.Size(event).numel()).reshape(event) // 2
+    search = ProjectedGradientAscent(cube(ball), select="best")
+    return LyingSources(search, sources, liars=2, who=who)
+
+
+class TestRandomLiars(StructuredContract):
+    def make(self, ball: Ball):
+        return two_liars(ball, "random")
+
+
+class TestLiarsByGradient(StructuredContract):
+    def make(self, ball: Ball):
+        return two_liars(ball, "gradient")
+
+
+class TestAllCoalitionsOfLiars(StructuredContract):
+    def make(self, ball: Ball):
+        return two_liars(ball, "all")
 
 
 class TestQuantisedCoordinateAscent(StructuredContract):

@@ -11,6 +11,7 @@ from aajr.adversaries._estimated import SmoothedAscent
 from aajr.adversaries._evaluation import rows_at_once
 from aajr.adversaries._fab import FAB
 from aajr.adversaries._imitation import Imitation, imitate
+from aajr.adversaries._lying_sources import LyingSources
 from aajr.adversaries._masked import MaskedGradients, masked_gradients
 from aajr.adversaries._noise import UniformNoise
 from aajr.adversaries._objectives import (
@@ -53,6 +54,7 @@ __all__ = [
     "EpisodeBudget",
     "Imitation",
     "LeastValue",
+    "LyingSources",
     "Margin",
     "MaskedGradientWarning",
     "MaskedGradients",

@@ -18,12 +18,12 @@ def with_ball(adversary: Adversary, change: Callable[[Ball], Ball]) -> Adversary
     An adversary around another one, such as :class:`aajr.AttackOn`, changes the ball of that.
     """
     ball, inner = getattr(adversary, "ball", None), getattr(adversary, "adversary", None)
-    if not isinstance(ball, Ball) or not is_dataclass(adversary):
-        return adversary
     known: Any = adversary
-    if isinstance(inner, Adversary):
+    if isinstance(inner, Adversary) and is_dataclass(adversary):
         changed = with_ball(inner, change)
         return adversary if changed is inner else replace(known, adversary=changed)
+    if not isinstance(ball, Ball) or not is_dataclass(adversary):
+        return adversary
     other = change(ball)
     return adversary if other is ball else replace(known, ball=other)
 
@@ -48,6 +48,10 @@ def with_epsilon(adversary: Adversary, epsilon: float) -> Adversary:
         (0.1, 0.05)
     """
     ball, inner = getattr(adversary, "ball", None), getattr(adversary, "adversary", None)
+    known: Any = adversary
+    if isinstance(inner, Adversary) and is_dataclass(adversary):
+        narrowed = with_epsilon(inner, epsilon)
+        return adversary if narrowed is inner else replace(known, adversary=narrowed)
     if not isinstance(ball, Ball) or not is_dataclass(adversary):
         raise ValueError(
             f"adversary={type(adversary).__name__} has no ball whose radius epsilon={epsilon} "
@@ -55,9 +59,6 @@ def with_epsilon(adversary: Adversary, epsilon: float) -> Adversary:
         )
     if epsilon == ball.epsilon:
         return adversary
-    known: Any = adversary
-    if isinstance(inner, Adversary):
-        return replace(known, adversary=with_epsilon(inner, epsilon))
     changes: dict[str, Any] = {"ball": ball.with_epsilon(epsilon)}
     in_units = isinstance(adversary, ProjectedGradientAscent | EstimatedAscent)
     if in_units and known.step_size is not None and ball.epsilon > 0 and epsilon > 0:

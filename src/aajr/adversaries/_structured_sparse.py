@@ -15,7 +15,7 @@ from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._pgd import ProjectedGradientAscent
 from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary
 from aajr.adversaries._structured_search import enumerate_choices, number_of_choices
-from aajr.geometry import Sparse
+from aajr.geometry import Sparse, check_event
 from aajr.geometry.groups import group_sum, keep_best, on_features
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -67,7 +67,10 @@ class SparseAscent(StructuredAdversary):
     ) -> Trajectory:
         """Choose, ascend, and enumerate if that is cheap."""
         x = reference.inputs
-        corner, support = self._choose(policy, reference, generator)
+        check_event(self.ball.budget_dims, x)
+        corner, support = groups_by_gradient(
+            self.ball, policy, self.objective, reference, generator
+        )
         ball = replace(
             self.ball.ball, mask=support & self.ball.attackable(x).bool(), coalition=None
         )
@@ -98,27 +101,6 @@ class SparseAscent(StructuredAdversary):
             backward_passes=found.backward_passes + rounds,
         )
 
-    def _choose(
-        self, policy: Policy, reference: Reference, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Corner δ of the chosen groups, and their features, both ``[batch, *event]``."""
-        x = reference.inputs
-        low, high = self.ball.corners(x)
-        members = self.ball.members(x)
-        # a divergence is flat at δ = 0: the gradient is taken at a random, dense probe
-        probe = self.ball.ball.sample(x, generator) * self.ball.attackable(x)
-        chosen = torch.zeros(x.shape[0], len(members), dtype=torch.bool, device=x.device)
-        corner = torch.zeros_like(x)
-        for _ in range(min(self.ball.budget, len(members))):
-            point = x + torch.where(corner == 0, probe, corner)
-            _, gradient = loss_and_gradient(policy, self.objective, point, reference)
-            far = torch.where(gradient * high >= gradient * low, high, low)
-            gain = group_sum(gradient * far, members).masked_fill(chosen, 0)
-            added = keep_best(gain, 1)
-            corner = torch.where(on_features(added, members), far, corner)
-            chosen = chosen | added
-        return corner, on_features(chosen, members)
-
     def _is_small(self, x: Tensor) -> bool:
         count = number_of_choices(len(self.ball.members(x)), 2, self.ball.budget)
         return self.ball.groups is None and count <= self.enumerate_up_to
@@ -128,6 +110,37 @@ class SparseAscent(StructuredAdversary):
         return ChoiceScorer(
             policy, self.objective, reference, self.ball.corners(x), self.ball.members(x)
         )
+
+
+def groups_by_gradient(
+    threat: Sparse,
+    policy: Policy,
+    objective: Objective,
+    reference: Reference,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """k groups, one by one the free one with the largest Σ_i max(g_i l_i, g_i u_i).
+
+    Returns:
+        Their corner δ and their features, both ``[batch, *event]``.
+    """
+    x = reference.inputs
+    low, high = threat.corners(x)
+    members = threat.members(x)
+    # a divergence is flat at δ = 0: the gradient is taken at a random, dense probe
+    probe = threat.ball.sample(x, generator) * threat.attackable(x)
+    budgets = x.shape[: x.ndim - threat.budget_dims]
+    chosen = torch.zeros(*budgets, len(members), dtype=torch.bool, device=x.device)
+    corner = torch.zeros_like(x)
+    for _ in range(min(threat.budget, len(members))):
+        point = x + torch.where(corner == 0, probe, corner)
+        _, gradient = loss_and_gradient(policy, objective, point, reference)
+        far = torch.where(gradient * high >= gradient * low, high, low)
+        gain = group_sum(gradient * far, members).masked_fill(chosen, 0)
+        added = keep_best(gain, 1)
+        corner = torch.where(on_features(added, members), far, corner)
+        chosen = chosen | added
+    return corner, on_features(chosen, members)
 
 
 def _worse(point: Tensor, loss: Tensor, other: Tensor, other_loss: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,8 +48,7 @@ class TemporalAdversary(Adversary):
 
     def _adopt(self) -> None:
         """Take over the inner adversary's ball, objective and needs."""
-        check_inner(self.adversary)
-        object.__setattr__(self, "ball", self.adversary.ball)
+        object.__setattr__(self, "ball", ball_of(self.adversary))
         object.__setattr__(self, "objective", self.adversary.objective)
         object.__setattr__(self, "needs", (*self.needs, *self.adversary.needs))
 
@@ -188,8 +187,8 @@ class EpisodeBudget(TemporalAdversary):
         )
 
 
-def check_inner(adversary: Adversary) -> None:
-    """Raise ValueError unless the adversary has a norm ball that can be narrowed."""
+def ball_of(adversary: Adversary) -> Ball:
+    """The adversary's norm ball; ValueError unless it has one that can be narrowed."""
     named = dataclasses.is_dataclass(adversary) and any(
         part.name == "ball" and part.init for part in fields(adversary)
     )
@@ -198,6 +197,7 @@ def check_inner(adversary: Adversary) -> None:
             f"adversary={type(adversary).__name__} has no Ball of its own to narrow; give one that "
             "does, such as ProjectedGradientAscent"
         )
+    return adversary.ball
 
 
 def lens_of(ball: Ball, centre: Tensor, radius: Tensor) -> Lens:

@@ -48,12 +48,17 @@ class InsideCube:
 class Sparse(InsideCube):
     """Δ = {δ : at most k groups of features change, each feature by at most ε s}.
 
-    The size of δ is the gauge of the set: ‖δ/s‖_∞, or infinity if too many groups change.
+    With the reports of n sources as groups it says that any k of the n sources may lie by up to ε,
+    see :class:`aajr.adversaries.LyingSources`.
+
+    The size of δ is the gauge of the set: ‖δ/s‖_∞, or infinity if too many groups change. As with
+    a ball, the last ``event_dims`` dimensions share one budget: on ``[batch, agents, features]``
+    every agent may have k groups changed by default, and the team together with 2.
 
     Attributes:
         ball: the L∞ ball of the features that do change, with its mask, scale and valid box.
-        budget: k, for a whole sample.
-        groups: number of each feature's group in the shape of one sample, -1 for a protected
+        budget: k, the greatest number of groups that change.
+        groups: number of each feature's group in the shape of one event, -1 for a protected
             feature; every feature is a group of its own by default.
 
     Raises:
@@ -85,7 +90,6 @@ class Sparse(InsideCube):
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless x is a finite batch that this set fits."""
         self.ball.check(x)
-        check_event(self.budget_dims, x)
         if not bool(self.attackable(x).any()):
             raise ValueError("groups and mask leave no attackable feature; allow at least one")
 
@@ -98,7 +102,7 @@ class Sparse(InsideCube):
         return self.ball.attackable(x) * self.members(x).any(0)
 
     def size(self, delta: Tensor) -> Tensor:
-        """‖δ/s‖_∞, infinite where more than k groups change: ``[batch, *event]`` to ``[batch]``."""
+        """‖δ/s‖_∞, infinite where more than k change: ``[batch, *event]`` to ``[batch, ...]``."""
         many = touched(delta, self.members(delta)).sum(-1) > self.budget
         return self.ball.size(delta).masked_fill(many, math.inf)
 
@@ -123,7 +127,7 @@ class Sparse(InsideCube):
     def contains(
         self, delta: Tensor, x: Tensor, data: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """Whether δ is in the set around x, up to rounding: ``[batch]``."""
+        """Whether δ is in the set around x, up to rounding: ``[batch, ...]``."""
         tolerance = 1e-3 * self.epsilon + self.ball.size(rounding(delta, x))
         return self.size(delta) <= self.epsilon + tolerance
 

@@ -50,7 +50,7 @@ def touched(delta: Tensor, members: Tensor) -> Tensor:
 
 
 def keep_best(gain: Tensor, budget: int) -> Tensor:
-    """The k groups of largest positive gain, the first among equals: ``[batch, groups]``."""
+    """The k groups of largest positive gain, the first among equals: ``[..., groups]``."""
     order = gain.argsort(dim=-1, descending=True, stable=True)
     chosen = torch.zeros_like(gain, dtype=torch.bool)
     chosen.scatter_(-1, order[..., :budget], True)
@@ -58,6 +58,6 @@ def keep_best(gain: Tensor, budget: int) -> Tensor:
 
 
 def on_features(chosen: Tensor, members: Tensor) -> Tensor:
-    """Features of the chosen groups: ``[batch, groups]`` to ``[batch, *event]``."""
+    """Features of the chosen groups: ``[..., groups]`` to ``[..., *event]``."""
     flat = chosen.to(torch.float32) @ members.flatten(1).to(torch.float32)
-    return (flat > 0).reshape(-1, *members.shape[1:])
+    return (flat > 0).reshape(*chosen.shape[:-1], *members.shape[1:])

@@ -191,9 +191,26 @@ def test_the_budget_counts_the_pixels_of_an_image():
     assert bool((delta[:, -1, -1, -2:] == 0.5).all())
 
 
+def test_every_agent_has_a_sparse_budget_of_its_own_or_the_team_has_one():
+    """As many rows as there are agents, or one row that holds them all."""
+    delta = dense.inputs(4, 3, 6)
+    x = torch.zeros_like(delta)
+    groups = torch.tensor([0, 0, 1, 1, 2, -1])
+    alone = Sparse(Ball("linf", 0.5), 1, groups)
+    flat = alone.project(delta.flatten(0, 1), x.flatten(0, 1))
+    found = alone.project(delta, x)
+    assert torch.equal(found.flatten(0, 1), flat)
+    assert torch.equal(alone.size(found).flatten(), alone.size(flat))
+    assert bool(alone.contains(found, x).all())
+    team = Sparse(
+        Ball("linf", 0.5, event_dims=2), 1, torch.arange(9).repeat_interleave(2).reshape(3, 6)
+    )
+    assert bool(((team.project(delta, x) != 0).any(-1).sum(1) == 1).all())
+
+
 def test_a_sample_is_one_event():
     with pytest.raises(ValueError, match=r"x has shape \(2, 3, 5\) but event_dims=1.*event_dims=2"):
-        Sparse(Ball("linf", 0.1), 1).check(torch.zeros(2, 3, 5))
+        Dropped(GROUPS).check(torch.zeros(2, 3, 5))
     with pytest.raises(ValueError, match=r"groups has shape \(5,\) but one sample of x has \(4,\)"):
         Dropped(GROUPS).check(torch.zeros(2, 4))
     with pytest.raises(ValueError, match="groups and mask leave no attackable feature"):

@@ -1,0 +1,142 @@
+"""Several sources report the same thing, and any k of them may lie."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from aajr._checks import check_choice
+from aajr._modes import Policy
+from aajr.adversaries._base import Adversary
+from aajr.adversaries._objectives import Divergence
+from aajr.adversaries._restarts import worse
+from aajr.adversaries._structured_sparse import groups_by_gradient
+from aajr.adversaries._temporal import ball_of
+from aajr.geometry import Sparse, check_event
+from aajr.geometry.groups import keep_best, on_features, touched
+from aajr.trajectory import Reference, Trajectory
+
+Who = Literal["random", "gradient", "all", "given"]
+WHO: tuple[Who, ...] = ("random", "gradient", "all", "given")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LyingSources(Adversary):
+    """Any k of n sources lie by up to ε; which ones may differ from sample to sample.
+
+    It names the liars and runs another adversary on their reports alone. A lie without a limit is a
+    large ε in a ball whose ``low`` and ``high`` say which reports are possible.
+
+    The trajectory is that of the inner search, so that penalties read it as they read any other.
+
+    Attributes:
+        adversary: a search in an L∞ :class:`aajr.Ball`, whose ε is the greatest lie.
+        sources: number of the source that reports each feature, in the shape of one event, -1 for
+            features that no source can change.
+        liars: k, for every event; on ``[batch, agents, features]`` for every agent.
+        who: ``random`` draws k sources; ``gradient`` takes those who can gain most by the gradient;
+            ``all`` runs the search for every k of the n sources and keeps the worst for every
+            sample, which must be one event; ``given`` reads ``data["liars"]``, True for the sources
+            that lie, ``[batch, ..., sources]``, for coalitions that last for an episode.
+
+    Raises:
+        ValueError: an adversary without an L∞ ball of its own, no liars, sources that are not whole
+            numbers, an unknown ``who``; ``all`` with a search that does not keep its best point.
+
+    Example:
+        >>> import torch
+        >>> from aajr import Ball, ProjectedGradientAscent
+        >>> search = ProjectedGradientAscent(
+        ...     Ball("linf", 0.5), lambda output, reference: output.sum(1), select="best"
+        ... )
+        >>> lies = LyingSources(search, torch.tensor([0, 1, 2]), liars=2, who="all")
+        >>> policy = lambda x: x * torch.tensor([1.0, -3.0, 2.0])
+        >>> lies(policy, torch.zeros(1, 3), torch.Generator().manual_seed(0)).worst
+        tensor([[ 0.0000, -0.5000,  0.5000]])
+
+    Source: the adversary of Byzantine-robust aggregation, Blanchard et al., Machine learning with
+    adversaries: Byzantine tolerant gradient descent, 2017, https://arxiv.org/abs/1703.02757.
+    """
+
+    adversary: Adversary
+    sources: Tensor
+    liars: int
+    who: Who = "random"
+    ball: Sparse = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_choice("who", self.who, WHO)
+        ball = ball_of(self.adversary)
+        if self.who == "all" and getattr(self.adversary, "select", "best") == "last":
+            raise ValueError("who='all' compares coalitions; give a search with select='best'")
+        needs = (*self.adversary.needs, *(("liars",) if self.who == "given" else ()))
+        object.__setattr__(self, "ball", Sparse(ball, self.liars, self.sources))
+        object.__setattr__(self, "objective", self.adversary.objective)
+        object.__setattr__(self, "needs", needs)
+
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """Name the liars and search; for ``all``, keep the worst coalition of every sample."""
+        supports = self._supports(policy, reference, generator)
+        found = self._search(next(supports), policy, reference, generator)
+        for support in supports:
+            found = worse(found, self._search(support, policy, reference, generator))
+        if self.who == "gradient":
+            rounds = min(self.liars, len(self.ball.members(reference.inputs)))
+            return replace(
+                found,
+                forward_passes=found.forward_passes + rounds,
+                backward_passes=found.backward_passes + rounds,
+            )
+        return found
+
+    def _search(
+        self, support: Tensor, policy: Policy, reference: Reference, generator: torch.Generator
+    ) -> Trajectory:
+        """The inner adversary's search among the features of the liars."""
+        open_ = support & self.ball.attackable(reference.inputs).bool()
+        ball = replace(self.ball.ball, mask=open_, coalition=None)
+        inner: Adversary = replace(self.adversary, ball=ball)  # type: ignore[type-var]
+        return inner.run(policy, reference, generator)
+
+    def _supports(
+        self, policy: Policy, reference: Reference, generator: torch.Generator
+    ) -> Iterator[Tensor]:
+        """The features of the liars, ``[batch, *event]``, for every coalition to be tried."""
+        x = reference.inputs
+        members = self.ball.members(x)
+        if self.who == "gradient":
+            objective = self.adversary.objective or Divergence()
+            yield groups_by_gradient(self.ball, policy, objective, reference, generator)[1]
+        elif self.who == "given":
+            yield on_features(self._given(reference.data["liars"], x, len(members)), members)
+        elif self.who == "random":
+            open_ = touched(self.ball.attackable(x), members)
+            draw = torch.rand(
+                open_.shape, generator=generator, device=x.device, dtype=torch.float32
+            )
+            yield on_features(keep_best((1 + draw) * open_, self.liars), members)
+        else:
+            check_event(self.ball.budget_dims, x)
+            every = range(len(members))
+            for chosen in itertools.combinations(every, min(self.liars, len(members))):
+                yield members[list(chosen)].any(0).expand_as(x)
+
+    def _given(self, liars: Tensor, x: Tensor, sources: int) -> Tensor:
+        shape = (*x.shape[: x.ndim - self.ball.budget_dims], sources)
+        if liars.dtype != torch.bool or liars.shape != shape:
+            raise ValueError(
+                f"data['liars'] is {liars.dtype} of shape {tuple(liars.shape)}; give booleans of "
+                f"shape {shape}, True for the sources that lie"
+            )
+        most = int(liars.sum(-1).max())
+        if most > self.liars:
+            raise ValueError(
+                f"data['liars'] names {most} liars but liars={self.liars}; name at most as many"
+            )
+        return liars
