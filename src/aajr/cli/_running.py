@@ -37,11 +37,11 @@ def run_study(
     directory = output or Path("results") / found.output.format(preset=chosen)
     work = work if ray is None else work.resolve()
     results = found.run(settings, work, None if found.timed else pool_of(workers, ray, work))
-    found.write(results, directory)
+    found.report.write(results, directory)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_FILE_WIDTH)
-    console.print(found.render(results))
+    console.print(found.report.render(results))
     console.print(f"Results, tables and plots: {directory}", soft_wrap=True)
     if found.failed(results):
         sys.exit(1)

@@ -1,45 +1,59 @@
-"""The files that every study writes: raw results, tables, plots."""
+"""The report of a study: its tables and plots, in a terminal and as files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from aajr.report.figures import Plot, save, settle
 from aajr.report.files import write_json
 from aajr.report.style import STYLE
 from aajr.report.tables import Table
 
-Drawer = Callable[[dict[str, Any]], Plot]
-"""Draws one plot from the results of a study."""
+Results = dict[str, Any]
 
 
-def write_study(
-    results: dict[str, Any],
-    directory: Path,
-    heading: Sequence[str],
-    tables: Sequence[Table],
-    drawers: Sequence[Drawer] = (),
-) -> None:
-    """Write ``results.json``, ``table.md`` and ``plots/``.
+@dataclass(frozen=True)
+class StudyReport:
+    """How the raw results of a study are shown.
 
-    Args:
-        results: raw results with the ``command`` that made them.
-        directory: where to write; it is made if need be.
-        heading: title of the study, and further paragraphs that stand before the tables.
-        tables: tables, in their order.
-        drawers: the plots, drawn in the style of all reports.
+    Attributes:
+        title: of ``table.md``; ``{preset}`` and other entries of the results are filled in.
+        tables: makes the tables, in their order.
+        plots: functions that draw one plot each, in the style of all reports.
+        headline: a sentence that stands before the tables.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "results.json", results)
-    title, *paragraphs = heading
-    head = "\n\n".join([f"# {title}", f"`{results['command']}`", *paragraphs])
-    body = "\n".join(table.markdown() for table in tables)
-    (directory / "table.md").write_text(f"{head}\n\n{body}")
-    with matplotlib.rc_context(STYLE):
-        plots = [draw(results) for draw in drawers]
-        settle(plots)
-    save(plots, directory / "plots")
+
+    title: str
+    tables: Callable[[Results], Sequence[Table]]
+    plots: Sequence[Callable[[Results], Plot]] = ()
+    headline: Callable[[Results], Text] | None = None
+
+    def render(self, results: Results) -> RenderableType:
+        """The tables for a terminal."""
+        head = [] if self.headline is None else [self.headline(results)]
+        return Group(*head, *(table.rich() for table in self.tables(results)))
+
+    def write(self, results: Results, directory: Path) -> None:
+        """Write ``results.json``, ``table.md`` and ``plots/``.
+
+        Args:
+            results: raw results with the ``command`` that made them.
+            directory: where to write; it is made if need be.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / "results.json", results)
+        head = [f"# {self.title.format(**results)}", f"`{results['command']}`"]
+        head += [] if self.headline is None else [self.headline(results).plain]
+        body = "\n".join(table.markdown() for table in self.tables(results))
+        (directory / "table.md").write_text("\n\n".join([*head, body]))
+        with matplotlib.rc_context(STYLE):
+            plots = [draw(results) for draw in self.plots]
+            settle(plots)
+        save(plots, directory / "plots")

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from rich.console import RenderableType
@@ -20,8 +20,19 @@ from aajr.studies._workers import InProcess, Pool, Workers
 
 Settings = TypeVar("Settings")
 Found = TypeVar("Found")
+Shown = TypeVar("Shown", contravariant=True)
 Candidate = TypeVar("Candidate")
 Stage = tuple[str, Sequence[Cell]]
+
+
+class Report(Protocol[Shown]):
+    """How the results of a study are shown, see :class:`aajr.report.study.StudyReport`."""
+
+    def render(self, results: Shown) -> RenderableType:
+        """What a terminal shows."""
+
+    def write(self, results: Shown, directory: Path) -> None:
+        """Write ``results.json``, tables and plots to a directory."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +46,7 @@ class Study(Generic[Settings, Found]):
             read the values of an earlier one.
         gather: from settings, store and facts (``command``, ``machine``, ``versions``) to the raw
             results.
-        write: writes ``results.json``, tables and plots to a directory.
-        render: the tables for a terminal.
+        report: shows them.
         output: directory below ``results``; ``{preset}`` is filled in.
         decisive: all that decides the cells' values, as JSON holds it; the settings by default.
         packages: whose versions decide them too.
@@ -49,8 +59,7 @@ class Study(Generic[Settings, Found]):
     presets: Mapping[Any, Settings]
     stages: Callable[[Settings, Store], Iterable[Stage]]
     gather: Callable[[Settings, Store, Record], Found]
-    write: Callable[[Found, Path], None]
-    render: Callable[[Found], RenderableType]
+    report: Report[Found]
     output: str
     decisive: Callable[[Any], Any] = dataclasses.asdict
     packages: tuple[str, ...] = PACKAGES

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from rich.text import Text
 
 from aajr.report.figures import Plot, blank_figure, heat_map
-from aajr.report.study import write_study
+from aajr.report.study import StudyReport
 from aajr.report.tables import Table
 from aajr.report.wording import with_interval
 from aajr.statistics.intervals import Interval
@@ -22,18 +23,24 @@ def dot(results):
 
 def test_it_writes_results_tables_and_plots(tmp_path):
     table = Table("Heights", ("name", "metres\nof each"), (("A|da", "1.6\n1.5–1.7"),), ("A note.",))
-    write_study(RESULTS, tmp_path / "new", ["Title", "It stands."], [table, table], (dot,))
+    report = StudyReport(
+        "Title of {value}",
+        lambda results: [table, table],
+        (dot,),
+        lambda results: Text("It stands."),
+    )
+    report.write(RESULTS, tmp_path / "new")
     assert json.loads((tmp_path / "new/results.json").read_text()) == RESULTS
     section = (
         "## Heights\n\n| name | metres of each |\n|---|---:|\n| A\\|da | 1.6 1.5–1.7 |\n\nA note.\n"
     )
-    expected = f"# Title\n\n`aajr something`\n\nIt stands.\n\n{section}\n{section}"
+    expected = f"# Title of 3\n\n`aajr something`\n\nIt stands.\n\n{section}\n{section}"
     assert (tmp_path / "new/table.md").read_text() == expected
     assert {path.name for path in (tmp_path / "new/plots").iterdir()} == {"dot.png", "dot.svg"}
 
 
 def test_without_plots_there_is_no_folder_for_them(tmp_path):
-    write_study(RESULTS, tmp_path, ["Title"], [])
+    StudyReport("Title", lambda results: []).write(RESULTS, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "table.md"}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aajr.report.study import StudyReport
 from aajr.studies import InProcess, Store, Study, Workers, tuned
 from aajr.studies import _progress as progress
 from aajr.studies import _store as stores
@@ -166,8 +167,7 @@ STUDY = Study(
     presets={"small": Sizes(), "large": Sizes("large", count=9, fast=True)},
     stages=lambda sizes, store: [("all", [store.cell("s", square, sizes.count)])],
     gather=lambda sizes, store, facts: {"s": store.cell("s", square, 0).value(), **facts},
-    write=lambda results, directory: None,
-    render=lambda results: "",
+    report=StudyReport("Squares", lambda results: []),
     output="squares",
 )
 

@@ -104,8 +104,14 @@ def _results(space: jobs.Workspace, runs: tuple[Run, ...], facts: Record) -> Res
     )
 
 
-def _render(chapter: Chapter) -> RenderableType:
-    return render_table(chapter.results, chapter.analyses)
+class _Report:
+    """The tables of a chapter in a terminal, and its page."""
+
+    write = staticmethod(write_report)
+
+    @staticmethod
+    def render(results: Chapter) -> RenderableType:
+        return render_table(results.results, results.analyses)
 
 
 STUDY = Study(
@@ -113,8 +119,7 @@ STUDY = Study(
     presets=PRESETS,
     stages=stages,
     gather=gather,
-    write=write_report,
-    render=_render,
+    report=_Report(),
     output="{preset}",
     decisive=decisive,
 )

@@ -5,7 +5,7 @@ from aajr.studies._study import Study
 from aajr.studies.language._attacks import EmbeddingAscent, WordSearch
 from aajr.studies.language._play import Played, play
 from aajr.studies.language._protocol import PROTOCOLS, Protocol, decisive
-from aajr.studies.language._report import render, write
+from aajr.studies.language._report import REPORT
 from aajr.studies.language._rollouts import openings, returned, rollouts
 from aajr.studies.language._study import gather, stages
 from aajr.studies.language._tasks import Negotiation, Task, Tools
@@ -16,8 +16,7 @@ STUDY = Study(
     presets=PROTOCOLS,
     stages=stages,
     gather=gather,
-    write=write,
-    render=render,
+    report=REPORT,
     output="language/{preset}",
     decisive=decisive,
     packages=(*PACKAGES, "trl", "transformers", "peft", "accelerate"),
@@ -36,10 +35,8 @@ __all__ = [
     "attacker_mask",
     "openings",
     "play",
-    "render",
     "returned",
     "rollouts",
     "tiny_llama",
     "tokenizer",
-    "write",
 ]

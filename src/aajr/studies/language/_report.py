@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group, RenderableType
 
 from aajr.report.figures import Plot, arms, blank_figure
-from aajr.report.study import write_study
+from aajr.report.study import StudyReport
 from aajr.report.tables import Table
 from aajr.report.wording import with_interval
 from aajr.statistics.comparisons import difference, probability_of_improvement
@@ -22,16 +20,6 @@ from aajr.studies.language._tasks import TASKS
 Record = dict[str, Any]
 WAYS = {"clean": ("clean",), "words": ("words",), "embeddings": ("embeddings",)}
 """Columns, and the attacks whose worst each shows."""
-
-
-def write(results: Record, directory: Path) -> None:
-    """Write ``results.json``, ``table.md`` and the plots."""
-    write_study(results, directory, ["Language models"], tables(results), (_plot,))
-
-
-def render(results: Record) -> RenderableType:
-    """The tables for a terminal."""
-    return Group(*(table.rich() for table in tables(results)))
 
 
 def tables(results: Record) -> list[Table]:
@@ -206,3 +194,6 @@ def _by_seed(results: Record, task: str, method: str, names: tuple[str, ...]) ->
 
 def _interval(values: Sequence[float]) -> str:
     return with_interval(bootstrap(values), "{:.2f}")
+
+
+REPORT = StudyReport("Language models", tables, (_plot,))

@@ -2,7 +2,7 @@
 
 from aajr.report.provenance import PACKAGES
 from aajr.studies._study import Study
-from aajr.studies.language_cost._report import render, write
+from aajr.studies.language_cost._report import REPORT
 from aajr.studies.language_cost._study import PRESETS, decisive, gather, stages
 
 STUDY = Study(
@@ -10,12 +10,11 @@ STUDY = Study(
     presets=PRESETS,
     stages=stages,
     gather=gather,
-    write=write,
-    render=render,
+    report=REPORT,
     output="language-cost/{preset}",
     decisive=decisive,
     packages=(*PACKAGES, "trl", "transformers", "peft", "accelerate"),
     timed=True,
 )
 
-__all__ = ["PRESETS", "STUDY", "render", "write"]
+__all__ = ["PRESETS", "STUDY"]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group, RenderableType
 
-from aajr.report.study import write_study
+from aajr.report.study import StudyReport
 from aajr.report.tables import Table
 from aajr.studies.language_cost._cost import amortised
 from aajr.studies.language_cost._price import price_table
@@ -17,16 +15,6 @@ from aajr.studies.language_cost._runs import INTERVAL
 
 Record = dict[str, Any]
 INTERVALS = (1, 4, 8, 12)
-
-
-def write(results: Record, directory: Path) -> None:
-    """Write ``results.json`` and ``table.md``."""
-    write_study(results, directory, ["SmolLM2-135M"], tables(results))
-
-
-def render(results: Record) -> RenderableType:
-    """The tables for a terminal."""
-    return Group(*(table.rich() for table in tables(results)))
 
 
 def tables(results: Record) -> list[Table]:
@@ -137,3 +125,6 @@ def _run_table(results: Record) -> Table:
         "that training works, not a comparison."
     )
     return Table("Short trainings", columns, tuple(rows), (note,))
+
+
+REPORT = StudyReport("SmolLM2-135M", tables)

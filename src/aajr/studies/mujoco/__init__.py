@@ -3,7 +3,7 @@
 from aajr.report.provenance import PACKAGES
 from aajr.studies._study import Study
 from aajr.studies.mujoco._protocol import PROTOCOLS, Method, PresetName, Protocol
-from aajr.studies.mujoco._report import render, write
+from aajr.studies.mujoco._report import REPORT
 from aajr.studies.mujoco._study import gather, stages
 
 STUDY = Study(
@@ -11,10 +11,9 @@ STUDY = Study(
     presets=PROTOCOLS,
     stages=stages,
     gather=gather,
-    write=write,
-    render=render,
+    report=REPORT,
     output="yardstick/{preset}",
     packages=(*PACKAGES, "stable-baselines3", "gymnasium", "mujoco"),
 )
 
-__all__ = ["PROTOCOLS", "STUDY", "Method", "PresetName", "Protocol", "render", "write"]
+__all__ = ["PROTOCOLS", "STUDY", "Method", "PresetName", "Protocol"]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group, RenderableType
 
 from aajr.report.figures import Plot, arms, blank_figure, heat_map
-from aajr.report.study import write_study
+from aajr.report.study import StudyReport
 from aajr.report.tables import Table
 from aajr.report.wording import with_interval
 from aajr.statistics.comparisons import difference, probability_of_improvement
@@ -19,22 +17,6 @@ from aajr.studies.methods import look
 from aajr.studies.mujoco._attacks import worst
 
 Record = dict[str, Any]
-
-
-def write(results: Record, directory: Path) -> None:
-    """Write ``results.json``, ``table.md`` and the plots."""
-    write_study(
-        results,
-        directory,
-        [results["protocol"]["environment"]],
-        tables(results),
-        (_agents_plot, _attacks_plot),
-    )
-
-
-def render(results: Record) -> RenderableType:
-    """The tables for a terminal."""
-    return Group(*(table.rich() for table in tables(results)))
 
 
 def tables(results: Record) -> list[Table]:
@@ -248,3 +230,6 @@ def _estimate(values: Sequence[float]) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
+
+
+REPORT = StudyReport("{protocol[environment]}", tables, (_agents_plot, _attacks_plot))

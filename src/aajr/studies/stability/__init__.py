@@ -2,7 +2,7 @@
 
 from aajr.studies._study import Study
 from aajr.studies.stability._protocol import PROTOCOLS, Protocol, Way
-from aajr.studies.stability._report import render, write
+from aajr.studies.stability._report import REPORT
 from aajr.studies.stability._study import decisive, gather, stages
 
 STUDY = Study(
@@ -10,10 +10,9 @@ STUDY = Study(
     presets=PROTOCOLS,
     stages=stages,
     gather=gather,
-    write=write,
-    render=render,
+    report=REPORT,
     output="stability",
     decisive=decisive,
 )
 
-__all__ = ["PROTOCOLS", "STUDY", "Protocol", "Way", "render", "write"]
+__all__ = ["PROTOCOLS", "STUDY", "Protocol", "Way"]

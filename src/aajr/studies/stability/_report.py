@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group, RenderableType
 
 from aajr.report.figures import Plot, blank_figure, log_scale
-from aajr.report.study import write_study
+from aajr.report.study import StudyReport
 from aajr.report.style import AMBER, BLUE, GREEN, GREY, ORANGE
 from aajr.report.tables import Table
 from aajr.report.wording import with_interval
@@ -19,22 +17,6 @@ from aajr.studies.stability._protocol import RULES
 from aajr.studies.stability._study import Record, settled
 
 _COLOURS = (BLUE, ORANGE, GREEN, AMBER)
-
-
-def write(results: Record, directory: Path) -> None:
-    """Write ``results.json``, ``table.md`` and the plots."""
-    write_study(
-        results,
-        directory,
-        ["Stability on the benchmark"],
-        tables(results),
-        (_constraint_plot, _rules_plot),
-    )
-
-
-def render(results: Record) -> RenderableType:
-    """The tables for a terminal."""
-    return Group(*(table.rich() for table in tables(results)))
 
 
 def tables(results: Record) -> list[Table]:
@@ -218,3 +200,6 @@ def _success(runs: Sequence[Record]) -> tuple[str, str]:
         with_interval(_over_seeds(runs, clean), "{:.0f}", "–"),
         with_interval(_over_seeds(runs, worst), "{:.0f}", "–"),
     )
+
+
+REPORT = StudyReport("Stability on the benchmark", tables, (_constraint_plot, _rules_plot))

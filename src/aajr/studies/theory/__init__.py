@@ -1,7 +1,7 @@
 """The theory held against random problems: ``aajr study theory``."""
 
 from aajr.studies._study import Study
-from aajr.studies.theory._report import render, write
+from aajr.studies.theory._report import REPORT
 from aajr.studies.theory._study import PRESETS, TheoryConfig, gather, stages, violations
 
 STUDY = Study(
@@ -9,11 +9,10 @@ STUDY = Study(
     presets=PRESETS,
     stages=stages,
     gather=gather,
-    write=write,
-    render=render,
+    report=REPORT,
     output="theory",
     source=True,  # minutes: no value of other code need be kept
     failed=lambda results: violations(results) > 0,
 )
 
-__all__ = ["PRESETS", "STUDY", "TheoryConfig", "render", "violations", "write"]
+__all__ = ["PRESETS", "STUDY", "TheoryConfig", "violations"]

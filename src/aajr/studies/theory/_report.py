@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
-from rich.console import Group, RenderableType
 from rich.text import Text
 
 from aajr.report.figures import Plot, blank_figure, log_scale
-from aajr.report.study import write_study
+from aajr.report.study import StudyReport
 from aajr.report.style import BLUE, GREEN, GREY, ORANGE
 from aajr.report.tables import Table
 from aajr.report.wording import with_interval
@@ -36,27 +34,12 @@ _REMARKS = {
 }
 
 
-def write(results: Record, directory: Path) -> None:
-    """Write ``results.json``, ``table.md`` and the plots."""
-    heading = ["The theory on random problems", headline(results)]
-    plots = (_tightness_plot, _steps_plot, _price_plot)
-    write_study(results, directory, heading, tables(results), plots)
-
-
-def render(results: Record) -> RenderableType:
-    """The tables for a terminal."""
-    broken = violations(results)
-    style = "bold red" if broken else "bold"
-    return Group(Text(headline(results), style=style), *(table.rich() for table in tables(results)))
-
-
-def headline(results: Record) -> str:
+def headline(results: Record) -> Text:
     """Number of checks and violations, in a sentence."""
-    checks = sum(item["checked"] for item in results["statements"])
-    return (
-        f"{violations(results)} violations in {checks:,} checks on "
-        f"{len(results['problems']):,} random problems."
-    )
+    checks, broken = sum(item["checked"] for item in results["statements"]), violations(results)
+    count = f"{broken} violations in {checks:,} checks"
+    text = f"{count} on {len(results['problems']):,} random problems."
+    return Text(text, style="bold red" if broken else "bold")
 
 
 def tables(results: Record) -> list[Table]:
@@ -293,3 +276,7 @@ def _over_seeds(fits: Sequence[Record], name: str) -> Interval:
 
 def _figure(found: Interval) -> str:
     return with_interval(found, "{:.4f}", "–")
+
+
+_PLOTS = (_tightness_plot, _steps_plot, _price_plot)
+REPORT = StudyReport("The theory on random problems", tables, _PLOTS, headline)

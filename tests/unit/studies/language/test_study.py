@@ -10,7 +10,7 @@ pytest.importorskip("trl")
 
 from aajr.integrations.trl import Robustness
 from aajr.studies import InProcess
-from aajr.studies.language import PROTOCOLS, STUDY, render, write
+from aajr.studies.language import PROTOCOLS, STUDY
 from aajr.studies.language import _study as runs
 from aajr.studies.language._protocol import ATTACKS, METHODS
 from aajr.studies.language._tasks import TASKS
@@ -56,10 +56,10 @@ def test_a_finished_run_is_only_read(finished, monkeypatch):
 
 def test_the_report_is_written(finished, tmp_path):
     _, results = finished
-    write(results, tmp_path)
+    STUDY.report.write(results, tmp_path)
     assert "| AAJR |" in (tmp_path / "table.md").read_text()
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"scores.png", "scores.svg"}
-    assert render(results).renderables
+    assert STUDY.report.render(results).renderables
 
 
 def test_a_dearer_method_trains_fewer_steps(finished):

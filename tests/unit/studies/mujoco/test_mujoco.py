@@ -10,7 +10,7 @@ import torch
 from aajr import VertexSearch
 from aajr.integrations.sb3 import load_agent
 from aajr.studies import InProcess, Workers
-from aajr.studies.mujoco import PROTOCOLS, STUDY, render, write
+from aajr.studies.mujoco import PROTOCOLS, STUDY
 from aajr.studies.mujoco import _study as runs
 from aajr.studies.mujoco import _training as training
 from aajr.studies.mujoco._attacks import FIVE, Played, attacks, play, transitions, worst
@@ -75,7 +75,7 @@ def test_a_finished_study_is_only_read(finished, monkeypatch):
 
 def test_the_report_is_written_and_shows_whose_figures_are_whose(finished, tmp_path):
     _, results = finished
-    write(results, tmp_path)
+    STUDY.report.write(results, tmp_path)
     table = (tmp_path / "table.md").read_text()
     assert "not ours: SA-DDPG (SGLD)" in table
     assert "median 423" in table
@@ -83,7 +83,7 @@ def test_the_report_is_written_and_shows_whose_figures_are_whose(finished, tmp_p
         f"{name}.{kind}" for name in ("agents", "attacks") for kind in ("png", "svg")
     }
     assert json.loads((tmp_path / "results.json").read_text())["command"] == results["command"]
-    assert render(results).renderables
+    assert STUDY.report.render(results).renderables
 
 
 @pytest.mark.parametrize("protocol", [TINY, HOPPER], ids=lambda protocol: protocol.name)

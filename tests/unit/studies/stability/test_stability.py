@@ -12,7 +12,7 @@ from aajr.arena.settings import Effort
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.studies import InProcess, Workers
 from aajr.studies.comparison.presets import PRESETS
-from aajr.studies.stability import PROTOCOLS, STUDY, Protocol, write
+from aajr.studies.stability import PROTOCOLS, STUDY, Protocol
 from aajr.studies.stability._report import tables
 from aajr.studies.stability._study import settled
 
@@ -66,7 +66,7 @@ def test_a_killed_study_goes_on_to_the_same_numbers(finished, tmp_path):
 
 def test_the_report_is_written(finished, tmp_path):
     _, results = finished
-    write(results, tmp_path)
+    STUDY.report.write(results, tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())["gammas"] == results["gammas"]
     assert "## A constraint instead of a weight" in (tmp_path / "table.md").read_text()
     names = {path.name for path in (tmp_path / "plots").iterdir()}

@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import lsq_linear
 
 from aajr.studies import InProcess, Workers
-from aajr.studies.theory import PRESETS, STUDY, TheoryConfig, violations, write
+from aajr.studies.theory import PRESETS, STUDY, TheoryConfig, violations
 from aajr.studies.theory import _price as price
 from aajr.studies.theory._clipping import clipped_example, clipped_steps
 from aajr.studies.theory._problems import KINDS, Draw, Loss, random_problem
@@ -192,7 +192,7 @@ def test_the_study_is_whole_and_repeats(results, tmp_path):
 
 
 def test_the_report_counts_a_violation(results, tmp_path):
-    write(results, tmp_path)
+    STUDY.report.write(results, tmp_path)
     assert "0 violations" in (tmp_path / "table.md").read_text()
     assert len(list((tmp_path / "plots").iterdir())) == 6
     broken = json.loads(json.dumps(results))
