@@ -95,7 +95,7 @@ def check_generator(generator: torch.Generator, x: Tensor) -> None:
 
 
 def check_mask(name: str, mask: Tensor | None, x: Tensor) -> None:
-    """Raise ValueError unless ``mask`` is None or boolean, fits one sample of x and allows some."""
+    """Raise ValueError unless ``mask`` is None or boolean, fits x or a sample, and allows some."""
     if mask is None:
         return
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
@@ -103,7 +103,8 @@ def check_mask(name: str, mask: Tensor | None, x: Tensor) -> None:
         raise ValueError(f"{name} is {kind}; give a boolean tensor, True for features to count")
     event = x.shape[1:]
     sizes = zip(reversed(mask.shape), reversed(event), strict=False)
-    if mask.ndim > len(event) or any(size not in (1, other) for size, other in sizes):
+    unfit = mask.ndim > len(event) and mask.shape != x.shape
+    if unfit or any(size not in (1, other) for size, other in sizes):
         raise ValueError(
             f"{name} of shape {tuple(mask.shape)} does not fit x of shape {tuple(x.shape)}; "
             f"give a shape that broadcasts to one sample, {tuple(event)}"

@@ -99,6 +99,11 @@ class Trajectory:
         """The steps really made, δ_{k+1} - δ_k with projection, ``[K, batch, *event]``."""
         return self.points[1:] - self.points[:-1]
 
+    @property
+    def moved(self) -> Tensor:
+        """True for features that the adversary changed at any point, ``[batch, *event]``."""
+        return (self.points != self.origin).any(0)
+
     def norm(self, value: Tensor) -> Tensor:
         """Euclidean norm over the budget's dimensions, kept as ones, so that it broadcasts."""
         return length(value, self._budget_dims)

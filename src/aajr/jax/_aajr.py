@@ -37,7 +37,8 @@ class AAJR(JacobianPenalty):
         gamma: if given, the hinge (max(0, ‖Jv‖ - γ))², zero inside the admissible class.
         estimator: of J v. ``secant`` reads the whole step and needs ``direction="step"``.
         gradient_scale: the running mean for ``gradient``.
-        points: where J is taken, see :class:`JacobianPenalty`.
+        points: where J is taken, see :class:`JacobianPenalty`; at the ``origin`` along the last
+            direction.
         fraction: share of the rows, an eighth by default.
         interval: updates of a training run between two penalties, 8 by default.
 
@@ -69,8 +70,10 @@ class AAJR(JacobianPenalty):
         super().__post_init__()
         check_choice("direction", self.direction, ("unit", "step", "gradient"))
         check_choice("estimator", self.estimator, tuple(ESTIMATORS))
-        if self.points == "origin":
-            raise ValueError("points='origin' has no direction; use 'last' or 'trajectory'")
+        if self.points == "origin" and self.estimator == "secant":
+            raise ValueError(
+                "points='origin' is not where estimator='secant' steps; use 'last' or 'trajectory'"
+            )
         if self.gamma is not None:
             check_number("gamma", self.gamma, exclusive=True)
         if self.estimator == "secant" and self.direction != "step":

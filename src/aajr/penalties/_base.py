@@ -142,6 +142,23 @@ class JacobianPenalty(Penalty):
         return along(trajectory.gradients, self.points).flatten(2).square().sum(2)
 
 
+Mask = Tensor | Literal["moved"] | None
+"""Which input features count: True in a tensor, those that the adversary moved, or all for None."""
+
+
+def check_penalty_mask(mask: Mask) -> None:
+    """Raise ValueError for a word other than ``moved``."""
+    if isinstance(mask, str):
+        check_choice("mask", mask, ("moved",))
+
+
+def mask_at(mask: Mask, trajectory: Trajectory, points: Tensor) -> Tensor | None:
+    """The mask of the rows of ``points`` ``[points, batch, *event]``, all of them after another."""
+    if not isinstance(mask, str):
+        return mask
+    return trajectory.moved.repeat(len(points), *[1] * (points.ndim - 2))
+
+
 def along(value: Tensor, points: Points) -> Tensor:
     """The entries of ``value`` ``[K, batch, ...]`` that belong to the evaluation points."""
     return value if points == "trajectory" else value[-1:]

@@ -10,7 +10,7 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._modes import Policy
 from aajr.jacobian import frobenius_squared
-from aajr.penalties._base import JacobianPenalty
+from aajr.penalties._base import JacobianPenalty, Mask, check_penalty_mask, mask_at
 from aajr.trajectory import Trajectory
 
 
@@ -22,6 +22,7 @@ class Frobenius(JacobianPenalty):
         projections: random projections per sample.
         mask: True for input features to count, broadcastable to the event; with the attackable
             features it is the fair rival of AAJR when an adversary reaches part of the input only.
+            ``moved`` counts, sample by sample, the features that the adversary changed.
 
     Example:
         >>> import torch
@@ -37,10 +38,11 @@ class Frobenius(JacobianPenalty):
     """
 
     projections: int = 1
-    mask: Tensor | None = None
+    mask: Mask = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_penalty_mask(self.mask)
         check_count("projections", self.projections)
 
     def per_sample(
@@ -54,6 +56,6 @@ class Frobenius(JacobianPenalty):
             generator,
             metric=self.metric,
             projections=self.projections,
-            mask=self.mask,
+            mask=mask_at(self.mask, trajectory, x),
         )
         return values.reshape(x.shape[:2]).mean(0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from aajr._checks import check_choice, check_mask
 from aajr._modes import Policy
 from aajr.jacobian import ESTIMATORS, Estimator, directional_derivative
-from aajr.penalties._base import JacobianPenalty
+from aajr.penalties._base import JacobianPenalty, Mask, check_penalty_mask, mask_at
 from aajr.penalties._running_mean import RunningMean
 from aajr.trajectory import Trajectory
 
@@ -27,6 +27,7 @@ class RandomDirection(JacobianPenalty):
         weight: ``one``, or ``gradient`` to weight samples by ‖g‖² over its running mean, which
             is the weight of AAJR's ``gradient`` without its direction.
         mask: True for input features r may use, broadcastable to the event; all by default.
+            ``moved`` are, sample by sample, the features that the adversary changed.
         estimator: of J r.
         gradient_scale: the running mean for ``weight="gradient"``.
         fraction: share of the rows, an eighth by default, as in AAJR.
@@ -45,7 +46,7 @@ class RandomDirection(JacobianPenalty):
     """
 
     weight: Literal["one", "gradient"] = "one"
-    mask: Tensor | None = None
+    mask: Mask = None
     estimator: Estimator = "forward_difference"
     gradient_scale: RunningMean = field(default_factory=RunningMean)
     fraction: float = 1 / 8
@@ -53,6 +54,7 @@ class RandomDirection(JacobianPenalty):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_penalty_mask(self.mask)
         check_choice("weight", self.weight, ("one", "gradient"))
         check_choice("estimator", self.estimator, tuple(ESTIMATORS))
         if self.weight == "gradient" and self.points == "origin":
@@ -69,10 +71,11 @@ class RandomDirection(JacobianPenalty):
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
     ) -> Tensor:
         """‖J r‖²_M, weighted, averaged over the points: ``[batch]``."""
-        check_mask("mask", self.mask, trajectory.origin)
         x = self.evaluation_points(trajectory)
+        mask = mask_at(self.mask, trajectory, x[:1])
+        check_mask("mask", mask, trajectory.origin)
         r = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        r = trajectory.unit(r if self.mask is None else r * self.mask.to(r))
+        r = trajectory.unit(r if mask is None else r * mask.to(r))
         output, product = directional_derivative(
             policy, x.flatten(0, 1), r.flatten(0, 1), self.estimator
         )

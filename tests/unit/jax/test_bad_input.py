@@ -41,7 +41,9 @@ SETTINGS = {
         BALL, restarts=2, select="best", random_start=False
     ),
     r"estimator='exact' is unknown": lambda: aj.AAJR(estimator="exact"),
-    r"points='origin' has no direction": lambda: aj.AAJR(points="origin"),
+    r"points='origin' is not where estimator='secant' steps": lambda: aj.AAJR(
+        points="origin", estimator="secant", direction="step"
+    ),
     r"gamma=0.0 is not allowed; give a finite number > 0": lambda: aj.AAJR(gamma=0.0),
     r"direction='unit' does not; use direction='step'": lambda: aj.AAJR(estimator="secant"),
     r"metric='l2' is no Metric": lambda: aj.Frobenius(metric="l2"),

@@ -149,6 +149,16 @@ def test_equal_gradients_make_gradient_and_unit_the_same(generator):
     torch.testing.assert_close(values[0], values[1])
 
 
+def test_at_the_origin_the_last_direction_counts(generator):
+    policy = dense.tanh_net()
+    trajectory = trajectory_of(policy)
+    moved = dataclasses.replace(trajectory, points=trajectory.origin.expand_as(trajectory.points))
+    settings = {"fraction": 1.0, "estimator": "forward_mode"}
+    origin = AAJR(points="origin", **settings)(policy, trajectory, generator)
+    torch.testing.assert_close(origin, AAJR(**settings)(policy, moved, generator))
+    assert abs(float((origin - AAJR(**settings)(policy, trajectory, generator)).detach())) > 1e-3
+
+
 def test_zero_gradients_give_zero(generator):
     policy = dense.tanh_net()
     trajectory = trajectory_of(policy)
@@ -174,7 +184,10 @@ def test_running_mean():
         ({"direction": "random"}, "direction='random' is unknown; choose one of 'unit', 'step'"),
         ({"estimator": "exact"}, "estimator='exact' is unknown"),
         ({"points": "first"}, "points='first' is unknown; choose one of 'origin', 'last'"),
-        ({"points": "origin"}, "points='origin' has no direction; use 'last' or 'trajectory'"),
+        (
+            {"points": "origin", "estimator": "secant", "direction": "step"},
+            "points='origin' is not where estimator='secant' steps; use 'last' or 'trajectory'",
+        ),
         ({"gamma": 0.0}, r"gamma=0\.0 is not allowed; give a finite number > 0"),
         ({"estimator": "secant"}, "direction='unit' does not; use direction='step'"),
     ],

@@ -42,6 +42,22 @@ def test_random_directions_average_to_the_masked_frobenius_norm(generator):
         torch.testing.assert_close(value, expected, rtol=0.03, atol=0)
 
 
+def test_a_mask_of_what_moved_follows_every_sample(generator):
+    """Half of the rows were attacked on MASK, half on its complement."""
+    x = dense.inputs(4000, 5)
+    masks = torch.where(torch.arange(4000).unsqueeze(1) < 2000, MASK, ~MASK)
+    trajectory = trajectory_of(linear, x, mask=masks)
+    assert torch.equal(trajectory.moved, masks)
+    squares = [WEIGHT[:, m].square().sum() for m in (MASK, ~MASK)]
+    for points in ("origin", "last", "trajectory"):
+        penalty = Frobenius(mask="moved", projections=20, points=points)
+        found = penalty.values(linear, trajectory, generator).reshape(2, 2000).mean(1)
+        torch.testing.assert_close(found, torch.stack(squares), rtol=0.03, atol=0)
+    found = RandomDirection(mask="moved", fraction=1.0).values(linear, trajectory, generator)
+    means = torch.stack([squares[0] / 3, squares[1] / 2])
+    torch.testing.assert_close(found.reshape(2, 2000).mean(1), means, rtol=0.06, atol=0)
+
+
 def test_random_directions_are_unit_vectors_per_agent(generator):
     x = dense.inputs(5000, 2, 3)
     per_agent = trajectory_of(torch.clone, x)
@@ -97,7 +113,7 @@ def test_ernie_stays_in_its_own_ball_and_off_the_mask(generator):
     ("mask", "message"),
     [
         (torch.ones(4, dtype=torch.bool), r"mask of shape \(4,\) does not fit x of shape"),
-        (torch.ones(3, 5, dtype=torch.bool), "give a shape that broadcasts to one sample"),
+        (torch.ones(2, 5, dtype=torch.bool), "give a shape that broadcasts to one sample"),
         (torch.ones(5), "mask is torch.float32; give a boolean tensor"),
         (torch.zeros(5, dtype=torch.bool), "mask is False everywhere; allow at least one"),
     ],
@@ -114,6 +130,8 @@ def test_bad_masks_are_refused(kind, points, mask, message, generator):
         (lambda: Spectral(iterations=0), "iterations=0 is not allowed"),
         (lambda: Spectral(estimator="svd"), "estimator='svd' is unknown"),
         (lambda: ERNIE(ball=Ball("l2", 0.1), steps=0), "steps=0 is not allowed"),
+        (lambda: Frobenius(mask="all"), "mask='all' is unknown"),
+        (lambda: RandomDirection(mask="all"), "mask='all' is unknown"),
         (lambda: RandomDirection(weight="norm"), "weight='norm' is unknown"),
         (lambda: RandomDirection(estimator="svd"), "estimator='svd' is unknown"),
         (
