@@ -61,7 +61,7 @@ def test_a_constant_row_has_a_zero_norm_and_a_finite_gradient(norm, generator):
     ("mask", "message"),
     [
         (torch.ones(4, dtype=torch.bool), r"mask of shape \(4,\) does not fit x of shape \(4, 5\)"),
-        (torch.ones(4, 5, dtype=torch.bool), "give a shape that broadcasts to one sample"),
+        (torch.ones(2, 5, dtype=torch.bool), "give a shape that broadcasts to one sample"),
         (torch.ones(5), "mask is torch.float32; give a boolean tensor"),
         ([True], "mask is list; give a boolean tensor"),
         (torch.zeros(5, dtype=torch.bool), "mask is False everywhere; allow at least one feature"),
