@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor
@@ -19,6 +19,7 @@ from aajr.arena.checkpoints import load_checkpoint, save_checkpoint
 from aajr.geometry import Ball, DiagonalGaussian
 from aajr.integrations.sb3 import Normalisation, RobustPPO, save_agent
 from aajr.penalties import AAJR, Frobenius, Penalty, RandomDirection, StateAdversarial
+from aajr.schedules import Schedule
 from aajr.studies.mujoco._protocol import Method, Protocol
 
 
@@ -51,37 +52,23 @@ def train(
         agent.set_random_seed(1000 * seed + segment)
         agent._last_obs = None
         agent.num_timesteps = segment * length
-        agent.learn(length, callback=_Ramp(protocol, method, value), reset_num_timesteps=False)
+        agent.learn(length, reset_num_timesteps=False)
         _store(agent, checkpoint, segment + 1)
     save_agent(directory, agent)
     checkpoint.unlink()
 
 
-class _Ramp(BaseCallback):  # type: ignore[misc]
-    """ε of the training, linear between two shares of the run."""
+def ramp(protocol: Protocol, radius: float) -> Schedule:
+    """ε by minibatch update: it grows in a line between two shares of the run, a rollout a step."""
+    rows = protocol.rollout * protocol.environments
+    updates = protocol.epochs * math.ceil(rows / protocol.batch)
+    start, end = protocol.ramp
 
-    def __init__(self, protocol: Protocol, method: Method, value: float) -> None:
-        super().__init__()
-        self.protocol = protocol
-        radius = value if method.knob == "training radius" else 1.0
-        self.radius = radius * protocol.epsilon
+    def epsilon(update: int) -> float:
+        share = (update // updates * rows / protocol.steps - start) / (end - start)
+        return radius * min(1.0, max(0.0, share))
 
-    def _on_rollout_start(self) -> None:
-        if self.model.adversary is None:
-            return
-        start, end = self.protocol.ramp
-        share = (self.num_timesteps / self.protocol.steps - start) / (end - start)
-        epsilon = self.radius * min(1.0, max(0.0, share))
-        self.model.adversary = adversary(epsilon, self.protocol.inner_steps)
-
-    def _on_step(self) -> bool:
-        return True
-
-
-def adversary(epsilon: float, steps: int) -> ProjectedGradientAscent:
-    """The inner maximisation of every robust method: the action distribution's greatest change."""
-    ball = Ball("linf", epsilon)
-    return ProjectedGradientAscent(ball, Divergence(DiagonalGaussian()), steps=steps)
+    return epsilon
 
 
 def _penalty(protocol: Protocol, name: str | None) -> Penalty | None:
@@ -115,8 +102,12 @@ def _agent(
     factor = value if method.knob == "learning rate" else 1.0
     robust: dict[str, Any] = {}
     if method.placement is not None:
+        # the inner maximisation of every robust method: the action distribution's greatest change
+        ball, objective = Ball("linf", protocol.epsilon), Divergence(DiagonalGaussian())
+        radius = value if method.knob == "training radius" else 1.0
         robust = {
-            "adversary": adversary(0.0, protocol.inner_steps),
+            "adversary": ProjectedGradientAscent(ball, objective, steps=protocol.inner_steps),
+            "epsilon": ramp(protocol, radius * protocol.epsilon),
             "penalty": _penalty(protocol, method.penalty),
             "penalty_weight": value if method.knob == "weight" else 0.0,
             "placement": method.placement,

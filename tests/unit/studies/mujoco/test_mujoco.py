@@ -115,6 +115,14 @@ def test_a_killed_training_goes_on_to_the_same_agent(protocol, tmp_path, monkeyp
     assert play(second, protocol.environment, attack, 2, 0).largest > 0
 
 
+def test_the_radius_grows_between_two_shares_of_the_run():
+    protocol = dataclasses.replace(TINY, steps=1280, epochs=3, batch=100, ramp=(0.25, 0.75))
+    epsilon, updates = training.ramp(protocol, 0.4), 3 * 3  # 256 rows in batches of 100
+    found = [epsilon(update) for update in range(5 * updates)]
+    expected = [0.0, 0.0, 0.4 * (0.4 - 0.25) / 0.5, 0.4 * (0.6 - 0.25) / 0.5, 0.4]
+    assert found == pytest.approx([value for value in expected for _ in range(updates)])
+
+
 def test_the_search_is_the_protocols_and_the_check_goes_another_way(finished):
     work, _ = finished
     agent = final_agent(work)
