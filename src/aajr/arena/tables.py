@@ -1,121 +1,122 @@
-"""What ``aajr evaluate`` prints."""
+"""The tables that ``aajr evaluate`` prints."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-
-from rich.table import Table
 
 from aajr.arena.method_comparison import Comparison, MethodSummary
 from aajr.arena.records import Assessment, Evaluation, Trial
+from aajr.report.tables import Table
+from aajr.report.wording import with_interval
 from aajr.statistics.intervals import Interval
 
 
 def attack_table(assessment: Assessment, evaluation: Evaluation) -> Table:
     """Success and return of one policy, per attack and ε, and what the attacks cost."""
-    epsilons = assessment.epsilons
-    suite = evaluation.suite
-    table = Table(
-        title=f"{assessment.checkpoint} ({assessment.method}, seed {assessment.seed})",
-        caption=f"hiders' success / return; suite {suite['name']} version {suite['version']}; "
-        f"ε in {evaluation.unit}; threat {evaluation.threat}; cost per decision",
-    )
-    table.add_column("attack")
-    for epsilon in epsilons:
-        table.add_column(f"ε = {epsilon:g}", justify="right")
-    for name in ("forward", "backward", "seconds"):
-        table.add_column(name, justify="right")
-    clean = _outcome(assessment.clean)
-    table.add_row("none", *[clean] * len(epsilons), *_cost([assessment.clean]), end_section=True)
-    ball = [t for t in assessment.trials if not t.fixed and t.score.attack != "none"]
+    epsilons, suite = assessment.epsilons, evaluation.suite
+    clean = assessment.clean
+    rows = [("none", *[_outcome(clean)] * len(epsilons), _cost([clean]))]
+    ball = [t for t in assessment.trials if not t.fixed and t is not clean]
     for name in dict.fromkeys(trial.score.attack for trial in ball):
         trials = [trial for trial in ball if trial.score.attack == name]
-        table.add_row(name, *map(_outcome, trials), *_cost(trials))
+        rows.append((name, *map(_outcome, trials), _cost(trials)))
     for trial in assessment.fixed:
-        name = f"{trial.score.attack}: {trial.score.epsilon:g} {trial.unit}"
-        table.add_row(name, *[_outcome(trial)] * len(epsilons), *_cost([trial]))
-    table.add_section()
-    for name, cells in _worst_rows(assessment):
-        table.add_row(name, *cells, "", "", "")
-    return table
+        name = f"{trial.score.attack}\n{trial.score.epsilon:g} {trial.unit}"
+        rows.append((name, *[_outcome(trial)] * len(epsilons), _cost([trial])))
+    note = (
+        f"Success of the protected team, and its return beneath; suite {suite['name']} version "
+        f"{suite['version']}; ε in {evaluation.unit}; threat {evaluation.threat}; forward and "
+        "backward passes per decision, and the seconds of all radii beneath."
+    )
+    columns = ("attack", *(f"ε = {epsilon:g}" for epsilon in epsilons), "passes")
+    title = f"{assessment.checkpoint} ({assessment.method}, seed {assessment.seed})"
+    rules = (1, len(rows))
+    return Table(title, columns, (*rows, *_worst_rows(assessment)), (note,), rules)
 
 
-def coordination_table(assessment: Assessment, epsilon: float) -> Table:
-    """Measures of the hiders' behaviour, clean and under each attack at ε."""
-    trials = (assessment.clean, *assessment.at(epsilon))
-    table = Table(title=f"{assessment.checkpoint}: coordination, attacks at ε = {epsilon:g}")
-    table.add_column("measure")
-    for trial in trials:
-        table.add_column(trial.score.attack, justify="right")
+def coordination_tables(assessment: Assessment, epsilon: float) -> list[Table]:
+    """Measures of the team's behaviour, clean beside four attacks at ε at a time."""
+    attacked = assessment.at(epsilon)
+    return [
+        _coordination_table(assessment, epsilon, attacked[first : first + 4])
+        for first in range(0, len(attacked), 4)
+    ]
+
+
+def _coordination_table(assessment: Assessment, epsilon: float, attacked: Sequence[Trial]) -> Table:
+    trials = (assessment.clean, *attacked)
+    rows: list[tuple[str, ...]] = []
     for name, value in assessment.clean.coordination.items():
         values = [trial.coordination[name] for trial in trials]
         if isinstance(value, tuple):
             for role in range(len(value)):
-                table.add_row(f"{name} of role {role}", *[f"{v[role]:.3f}" for v in values])
+                rows.append((f"{name} of role {role}", *[f"{v[role]:.3f}" for v in values]))
         else:
-            table.add_row(name, *[f"{v:.3f}" for v in values])
-    return table
+            rows.append((name, *[f"{v:.3f}" for v in values]))
+    title = f"{assessment.checkpoint}: coordination, attacks at ε = {epsilon:g}"
+    return Table(title, ("measure", *(_in_lines(t.score.attack) for t in trials)), tuple(rows))
 
 
 def method_table(summaries: Sequence[MethodSummary]) -> Table:
     """Methods over their seeds: interquartile mean with its interval, and the median agent."""
-    table = Table(
-        title="Methods over seeds",
-        caption="interquartile mean with its 95 % bootstrap interval over seeds; in brackets the "
-        "median agent; with fewer than three seeds there is no interval",
-    )
-    table.add_column("method")
-    table.add_column("seeds", justify="right")
-    table.add_column("clean", justify="right")
-    for epsilon in summaries[0].worst:
-        table.add_column(f"worst at ε = {epsilon:g}", justify="right")
-    table.add_column("area", justify="right")
+    rows = []
     for one in summaries:
-        worst = [f"{_interval(v)} [{one.median[e]:.1%}]" for e, v in one.worst.items()]
-        area = "" if one.area is None else _interval(one.area)
-        table.add_row(one.method, str(one.clean.seeds), _interval(one.clean), *worst, area)
-    return table
+        worst = [f"{_share(v)}\nmedian {one.median[e]:.1%}" for e, v in one.worst.items()]
+        area = "" if one.area is None else _share(one.area)
+        rows.append((one.method, str(one.clean.seeds), _share(one.clean), *worst, area))
+    note = (
+        "Interquartile mean with its 95 % bootstrap interval over seeds, and the median agent "
+        "beneath; with fewer than three seeds there is no interval."
+    )
+    worst_at = (f"worst at\nε = {epsilon:g}" for epsilon in summaries[0].worst)
+    columns = ("method", "seeds", "clean", *worst_at, "area")
+    return Table("Methods over seeds", columns, tuple(rows), (note,))
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """Pairs of methods; different only where the interval excludes zero."""
-    table = Table(title="Differences, first minus second")
-    for name in ("first", "second", "figure"):
-        table.add_column(name)
-    for name in ("difference", "P(improvement)", "p by chance", "verdict"):
-        table.add_column(name, justify="right")
+    rows = []
     for one in comparisons:
         chance = "" if one.chance is None else f"{one.chance:.3f}"
-        cells = (_interval(one.difference), _interval(one.improvement), chance, one.verdict)
-        table.add_row(one.first, one.second, one.figure, *cells)
-    return table
+        cells = (_share(one.difference), _share(one.improvement), chance, one.verdict)
+        rows.append((f"{one.first} minus {one.second}\n{one.figure}", *cells))
+    columns = ("methods", "difference", "P(improvement)", "p by\nchance", "verdict")
+    return Table("Differences", columns, tuple(rows))
 
 
-def _worst_rows(assessment: Assessment) -> list[tuple[str, list[str]]]:
+def _worst_rows(assessment: Assessment) -> list[tuple[str, ...]]:
     epsilons = assessment.epsilons
-    worst = [assessment.worst(epsilon).score for epsilon in epsilons]
-    in_ball = [assessment.worst(epsilon, in_ball=True).score for epsilon in epsilons]
+    worst = [assessment.worst(epsilon) for epsilon in epsilons]
+    in_ball = [assessment.worst(epsilon, in_ball=True) for epsilon in epsilons]
     each = [assessment.worst_per_episode(epsilon) for epsilon in epsilons]
     return [
-        ("worst over the suite", [f"{s.success:.1%} {s.attack}" for s in worst]),
-        ("worst in the ball", [f"{s.success:.1%} {s.attack}" for s in in_ball]),
-        ("won whatever the attack", [f"{share:.1%}" for share in each]),
+        ("worst over the suite", *map(_named, worst), ""),
+        ("worst in the ball", *map(_named, in_ball), ""),
+        ("won whatever the attack", *(f"{share:.1%}" for share in each), ""),
     ]
 
 
 def _outcome(trial: Trial) -> str:
-    return f"{trial.score.success:.1%} / {trial.score.mean_return:.2f}"
+    return f"{trial.score.success:.1%}\n{trial.score.mean_return:.2f}"
 
 
-def _cost(trials: Sequence[Trial]) -> tuple[str, str, str]:
+def _named(trial: Trial) -> str:
+    return f"{trial.score.success:.1%}\n{_in_lines(trial.score.attack)}"
+
+
+def _in_lines(attack: str) -> str:
+    """A name in lines that fit a narrow column."""
+    return "\n".join(textwrap.wrap(attack.replace("_", " "), 9))
+
+
+def _cost(trials: Sequence[Trial]) -> str:
     """Passes per decision, and seconds of all radii, preparation included."""
     forward = sum(trial.forward_passes for trial in trials) / len(trials)
     backward = sum(trial.backward_passes for trial in trials) / len(trials)
     seconds = sum(trial.seconds + trial.preparation_seconds for trial in trials)
-    return f"{forward:.0f}", f"{backward:.0f}", f"{seconds:.1f}"
+    return f"{forward:.0f} / {backward:.0f}\n{seconds:.1f} s"
 
 
-def _interval(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return f"{interval.estimate:.1%}"
-    return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+def _share(interval: Interval) -> str:
+    return with_interval(interval, "{:.1%}")

@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from aajr.arena.examination import Examination
 from aajr.arena.method_comparison import THRESHOLDS, comparisons, method_summaries
 from aajr.arena.records import Assessment, Evaluation
-from aajr.arena.tables import attack_table, comparison_table, coordination_table, method_table
+from aajr.arena.tables import attack_table, comparison_table, coordination_tables, method_table
 from aajr.hide_and_seek.training.trained_teams import TrainedTeam, examinee
+from aajr.report.tables import Table
 
 
 def examine(
@@ -57,12 +58,17 @@ def conclusions(evaluation: Evaluation) -> dict[str, object]:
 def print_evaluation(evaluation: Evaluation, coordination: bool, console: Console) -> None:
     """The tables of every policy, and the comparison of methods where there are several."""
     for item in evaluation.assessments:
-        console.print(attack_table(item, evaluation))
+        _print(attack_table(item, evaluation), console)
         for finding in item.findings():
             console.print(f"Finding: {finding}")
         for epsilon in item.epsilons[-1:] if coordination else ():
-            console.print(coordination_table(item, epsilon))
+            for table in coordination_tables(item, epsilon):
+                _print(table, console)
     if len(evaluation.assessments) > 1:
-        console.print(method_table(method_summaries(evaluation)))
+        _print(method_table(method_summaries(evaluation)), console)
         if pairs := comparisons(evaluation):
-            console.print(comparison_table(pairs))
+            _print(comparison_table(pairs), console)
+
+
+def _print(table: Table, console: Console) -> None:
+    console.print(table.rich(), *table.notes, sep="\n")

@@ -21,6 +21,7 @@ from aajr.arena.records import (
 )
 from aajr.arena.settings import Effort
 from aajr.arena.suites import QUICK, STANDARD, SUITES, THOROUGH, AttackSpec, Suite, suite_of
+from aajr.arena.tables import attack_table, method_table
 from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import examinee, trained_teams
@@ -342,6 +343,30 @@ def test_summaries_by_hand():
     assert worst.verdict == "higher"
     assert worst.improvement.estimate == pytest.approx(15.5 / 16)
     assert worst.chance == 0.125
+
+
+def test_the_tables_hold_what_was_measured():
+    trials = [trial("noise", e, won) for e, won in ((0.1, "1110"), (0.2, "1100"))]
+    parts = [assessment(*trials, trial("dropped", 0.0, "0111", fixed=True))]
+    found = evaluation(*parts)
+    table = attack_table(parts[0], found)
+    assert table.columns == ("attack", "ε = 0.1", "ε = 0.2", "passes")
+    assert [row[0] for row in table.rows] == [
+        "none",
+        "noise",
+        "dropped\n0 ε",
+        "worst over the suite",
+        "worst in the ball",
+        "won whatever the attack",
+    ]
+    assert table.rows[1] == ("noise", "75.0%\n0.00", "50.0%\n0.00", "1 / 0\n0.0 s")
+    assert table.rows[3][1:3] == ("75.0%\nnoise", "50.0%\nnoise")
+    assert table.rows[5][1:] == ("50.0%", "25.0%", "")
+    assert table.rules == (1, 3)
+    summaries = method_summaries(found)
+    assert method_table(summaries).rows == (
+        ("plain", "1", "100.0%", "75.0%\nmedian 75.0%", "50.0%\nmedian 50.0%", "75.0%"),
+    )
 
 
 def test_one_seed_has_no_interval_and_no_verdict():
