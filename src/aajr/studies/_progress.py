@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import (
@@ -21,98 +21,62 @@ from rich.progress import (
 EVERY = 30.0
 """Seconds between two lines."""
 
-
-class StageProgress(Protocol):
-    """What a pool tells of its stages."""
-
-    def __enter__(self) -> StageProgress:
-        """Start to show."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop."""
-
-    def begin(self, title: str, total: int, done: int) -> None:
-        """A stage of ``total`` jobs begins, of which ``done`` were there before."""
-
-    def tell(self, finished: int) -> None:
-        """So many more jobs are finished, maybe none."""
+Tell = Callable[[int], None]
+"""Takes how many more jobs are finished, maybe none."""
 
 
-def stage_progress() -> StageProgress:
-    """Bars where the error output is a terminal, else lines."""
+@contextmanager
+def stage_progress(title: str, total: int, done: int) -> Iterator[Tell]:
+    """Show one stage: a bar where the error output is a terminal, else lines.
+
+    Args:
+        title: of the stage.
+        total: its jobs.
+        done: jobs that were finished before.
+    """
     console = Console(stderr=True)
-    return Bars(console) if console.is_terminal else Lines()
-
-
-class Bars:
-    """A bar for every stage, with time passed and left."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-
-    def __enter__(self) -> Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def begin(self, title: str, total: int, done: int) -> None:
-        self._task = self._progress.add_task(title, total=total, completed=done)
-
-    def tell(self, finished: int) -> None:
-        self._progress.advance(self._task, finished)
+    if not console.is_terminal:
+        yield Lines(title, total, done).tell
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield partial(progress.advance, progress.add_task(title, total=total, completed=done))
 
 
 class Lines:
     """A line when a stage begins and ends, and every half minute between.
 
     Args:
+        title: of the stage.
+        total: its jobs.
+        done: jobs that were finished before.
         say: takes a line; by default it goes to the error output.
         clock: seconds.
     """
 
     def __init__(
-        self, say: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._say = say or (lambda line: print(line, file=sys.stderr, flush=True))
-        self._clock = clock
-
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        title: str,
+        total: int,
+        done: int,
+        say: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is left to stop."""
-
-    def begin(self, title: str, total: int, done: int) -> None:
         self._title, self._total, self._done, self._before = title, total, done, done
-        self._began = self._last = self._clock()
+        self._say = say or partial(print, file=sys.stderr, flush=True)
+        self._clock = clock
+        self._began = self._last = clock()
         self._say(f"{title}: {done}/{total}")
 
     def tell(self, finished: int) -> None:
+        """So many more jobs are finished."""
         self._done += finished
         now = self._clock()
         ended = finished > 0 and self._done == self._total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 import aajr
 from aajr.integrations.hosts import tested_range
-from aajr.studies._workers import Pool
+from aajr.studies._workers import Ended, Job, Pool
 
 tested_range("ray", "2.60", "2.61", extra="ray")
 
@@ -56,12 +56,11 @@ class RayWorkers(Pool):
                 f"workers={count} with the cluster {address!r}, which has cores of its own; leave "
                 "it out, or leave the address out"
             )
-        super().__init__()
         self._directory = directory.resolve()
         self._address = address
         self._count = count
 
-    def _open(self) -> None:
+    def __enter__(self) -> RayWorkers:
         settings: dict[str, Any] = {"address": self._address}
         if self._address is None:
             settings = {
@@ -78,23 +77,23 @@ class RayWorkers(Pool):
         except BaseException:
             ray.shutdown()
             raise
+        return self
 
-    def _close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         ray.shutdown()
 
-    def _begin(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> Any:
+    def _finish(self, title: str, jobs: Sequence[Job]) -> Ended:
         remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_single_threaded)
-        return remote.remote(function, arguments)
-
-    def _wait(self, pending: list[Any]) -> tuple[list[Any], list[Any]]:
-        ended, others = ray.wait(pending, timeout=1.0)
-        return ended, others
-
-    def _end(self, title: str, job: Any) -> None:
-        _result(title, job)
-
-    def _cancel(self, job: Any) -> None:
-        ray.cancel(job, force=True)
+        pending = [remote.remote(*job) for job in jobs]
+        try:
+            while pending:
+                ended, pending = ray.wait(pending, timeout=1.0)
+                for job in ended:
+                    _result(title, job)
+                yield len(ended)
+        finally:
+            for job in pending:
+                ray.cancel(job, force=True)
 
     def _check_nodes(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)

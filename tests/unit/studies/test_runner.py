@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from aajr.report.study import StudyReport
 from aajr.studies import InProcess, Store, Study, Workers, tuned
@@ -136,8 +138,7 @@ def test_finished_cells_are_not_handed_in(store):
 
 def test_lines_tell_pace_and_remaining_time():
     said, now = [], [0.0]
-    lines = progress.Lines(said.append, lambda: now[0])
-    lines.begin("train", 10, 4)
+    lines = progress.Lines("train", 10, 4, said.append, lambda: now[0])
     for seconds, finished in ((10.0, 1), (40.0, 1), (41.0, 0), (75.0, 0), (80.0, 4)):
         now[0] = seconds
         lines.tell(finished)
@@ -151,15 +152,24 @@ def test_lines_tell_pace_and_remaining_time():
 
 def test_lines_promise_nothing_before_the_first_is_done():
     said, now = [], [0.0]
-    lines = progress.Lines(said.append, lambda: now[0])
-    lines.begin("train", 2, 0)
+    lines = progress.Lines("train", 2, 0, said.append, lambda: now[0])
     now[0] = 61.0
     lines.tell(0)
     assert said[1] == "train: 0/2, 0:01:01 so far"
 
 
 def test_where_there_is_no_terminal_there_are_lines(capsys):
-    assert isinstance(progress.stage_progress(), progress.Lines)
+    with progress.stage_progress("train", 2, 1) as tell:
+        tell(1)
+    first, last = capsys.readouterr().err.splitlines()
+    assert (first, last.partition(",")[0]) == ("train: 1/2", "train: 2/2")
+
+
+def test_a_terminal_shows_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "Console", partial(Console, force_terminal=True, width=80))
+    with progress.stage_progress("train", 4, 1) as tell:
+        tell(2)
+    assert "3/4" in capsys.readouterr().err
 
 
 STUDY = Study(
