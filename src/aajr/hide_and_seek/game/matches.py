@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import vmas
 from torch import Tensor
 
 from aajr._checks import check_count
@@ -21,6 +20,7 @@ from aajr.hide_and_seek.game import (
     hiders_success,
     observation_layout,
 )
+from aajr.hide_and_seek.game.actions import from_bins
 from aajr.hide_and_seek.game.items import lying_teammates, observed_items
 from aajr.hide_and_seek.game.threats import attackable_features
 
@@ -162,17 +162,12 @@ class RunningMatch:
     """
 
     def __init__(self, match: Match) -> None:
-        self.match, self._scenario = match, HideAndSeek(match.config)
+        self.match, self._game = match, HideAndSeek(match.config)
         self._generator = torch.Generator().manual_seed(match.seed)
-        self._env = vmas.make_env(
-            self._scenario,
-            num_envs=match.episodes,
-            seed=match.seed,
-            max_steps=match.steps,
-            continuous_actions=False,
-            multidiscrete_actions=True,
-        )
-        self._views = self._env.reset(seed=match.seed)
+        # the game itself: VMAS's environment would treat agents one by one
+        self._game.seed(match.seed)
+        self._game.env_make_world(match.episodes, torch.device("cpu"))
+        self._game.reset_world_at()
         names = [part.name for part in fields(Record) if part.name != "won"]
         self._frames: dict[str, list[Tensor]] = {name: [] for name in names}
         self._keep_places()
@@ -180,7 +175,7 @@ class RunningMatch:
     @property
     def observation(self) -> Tensor:
         """Of the hiders, ``[episodes, hiders, features]``."""
-        return torch.stack(self._views[: self.match.agents], 1)
+        return self._game.views("hider")["observation"]
 
     @property
     def ended(self) -> bool:
@@ -189,18 +184,17 @@ class RunningMatch:
 
     def step(self, action: Tensor) -> None:
         """The hiders act, ``[episodes, hiders, heads]``, and the seekers answer."""
-        hiders, frames = self.match.agents, self._frames
+        frames = self._frames
         frames["observation"].append(self.observation)
-        theirs = torch.stack(self._views[hiders:], 1)
+        theirs = self._game.views("seeker")["observation"]
         answer = _seek(self.match, theirs, self._generator)
-        both = list(torch.cat([action, answer], 1).unbind(1))
-        self._views, gains, _, infos = self._env.step(both)
+        self._game.act(from_bins(torch.cat([action, answer], 1)))
+        hiders, seekers = self._game.views("hider"), self._game.views("seeker")
         frames["action"].append(action)
         frames["opponent_action"].append(answer)
-        frames["reward"].append(torch.stack(gains[:hiders], 1))
-        seen = torch.stack([info["seen"] for info in infos], 1)
-        frames["sighted"].append(seen[:, :hiders])
-        frames["sighting"].append(seen[:, hiders:])
+        frames["reward"].append(hiders["reward"])
+        frames["sighted"].append(hiders["seen"])
+        frames["sighting"].append(seekers["seen"])
         self._keep_places()
 
     def record(self) -> Record:
@@ -211,7 +205,7 @@ class RunningMatch:
 
     def _keep_places(self) -> None:
         for name in ("agents", "boxes", "holder", "lock"):
-            self._frames[name].append(getattr(self._scenario.state, name))
+            self._frames[name].append(getattr(self._game.state, name))
 
 
 def _seek(match: Match, observation: Tensor, generator: torch.Generator) -> Tensor:

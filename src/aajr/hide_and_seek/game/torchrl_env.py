@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from aajr.hide_and_seek.game.actions import BINS, from_bins, in_range
 from aajr.hide_and_seek.game.config import HideAndSeekConfig, Team
 from aajr.hide_and_seek.game.scenario import HideAndSeek
 
@@ -15,7 +15,6 @@ try:
 except ImportError as error:
     raise ImportError("make_torchrl_env needs TorchRL: pip install 'aajr[rl]'") from error
 
-BINS = (11, 11, 2, 2)
 TEAMS: tuple[Team, Team] = ("hider", "seeker")
 
 
@@ -56,7 +55,7 @@ class _TeamwiseVmasEnv(HorizonVmasEnv):
 
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
         actions = torch.cat([tensordict.get((team, "action")) for team in TEAMS], 1)
-        wishes = _from_bins if self.scenario.config.discrete else _in_range
+        wishes = from_bins if self.scenario.config.discrete else in_range
         self.scenario.act(wishes(actions))
         self._env.steps += 1
         return self._teams("observation", "reward")
@@ -97,35 +96,6 @@ class _TeamwiseVmasEnv(HorizonVmasEnv):
             action = (torch.rand(shape, device=self.device) * bins).long()
             tensordict.set((team, "action"), action)
         return tensordict
-
-
-def _from_bins(actions: Tensor) -> Tensor:
-    """Bins as VMAS maps them to [-1, 1]: with an odd number, 0 stands still.
-
-    Raises:
-        ValueError: a bin does not exist.
-    """
-    bins = torch.tensor(BINS, device=actions.device)
-    if bool(((actions < 0) | (actions >= bins)).any()):
-        raise ValueError(
-            f"action holds values in [{int(actions.min())}, {int(actions.max())}]; "
-            f"give bins from 0 to below {BINS}"
-        )
-    middle = bins // 2
-    odd = bins % 2 == 1
-    shifted = torch.where(actions == 0, middle, actions - (actions <= middle).long())
-    ordered = torch.where(odd, shifted, actions)
-    return ordered / (bins - 1) * 2.0 - 1.0
-
-
-def _in_range(actions: Tensor) -> Tensor:
-    """Continuous wishes, unchanged; ValueError outside [-1, 1], NaN included."""
-    if not bool((actions.abs() <= 1).all()):
-        raise ValueError(
-            f"action holds values in [{float(actions.min()):g}, {float(actions.max()):g}]; "
-            "give finite numbers in [-1, 1]"
-        )
-    return actions
 
 
 def make_torchrl_env(
