@@ -3,6 +3,7 @@
 It has an environment of its own: ``make test-benchmarl``.
 """
 
+import pickle
 import subprocess
 import sys
 import types
@@ -196,7 +197,21 @@ def test_hide_and_seek_is_a_task(tmp_path):
     assert "hider" in changed
 
 
+def test_a_robust_config_answers_as_the_host_and_can_be_pickled():
+    config = robustify(MappoConfig.get_from_yaml(), off())
+    (again,) = pickle.loads(pickle.dumps([config]))
+    assert again.host == config.host
+    for name in ("on_policy", "has_critic", "supports_discrete_actions", "associated_class"):
+        assert getattr(again, name)() == getattr(config.host, name)()
+    with pytest.raises(AttributeError):
+        again.unknown()
+
+
 def test_bad_input_names_the_remedy(tmp_path):
+    with pytest.raises(ValueError, match="penalty=None leaves BenchMARL's training as it is"):
+        Robustness(BALL)
+    with pytest.raises(ValueError, match=r"adversary=0\.1 is no adversary"):
+        Robustness(0.1, aajr.AAJR)
     with pytest.raises(ValueError, match="Qmix has no actor"):
         robustify(QmixConfig.get_from_yaml(), off())
     recurrent = GruConfig(

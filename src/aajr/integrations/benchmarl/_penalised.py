@@ -11,12 +11,9 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
-from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
-from aajr.geometry import Ball, Categorical, DiagonalGaussian, Euclidean, Metric
+from aajr.geometry import Categorical, DiagonalGaussian, Euclidean, Metric
 from aajr.integrations._adversaries import apart, beside, only_allowed, protect_mask
-from aajr.minimax import Minimax
-from aajr.penalties import Penalty
-from aajr.schedules import Schedule
+from aajr.integrations._settings import RobustSettings
 
 ACTOR_LOSSES = {
     "Mappo": "loss_objective",
@@ -30,7 +27,7 @@ ACTOR_LOSSES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Robustness:
+class Robustness(RobustSettings):
     """An adversary and a penalty for the actors of every group, or of some.
 
     Attributes:
@@ -42,8 +39,11 @@ class Robustness:
             actor's distribution.
         weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
         epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update.
-        groups: names of the groups; all by default.
         seed: of the adversary and the penalty.
+        groups: names of the groups; all by default.
+
+    Raises:
+        ValueError: no penalty.
 
     Example:
         >>> import aajr
@@ -51,41 +51,33 @@ class Robustness:
         True
     """
 
-    adversary: Adversary | Ball
-    penalty: Penalty | type[Penalty]
-    weight: float | Schedule = 1.0
-    epsilon: float | Schedule | None = None
     groups: tuple[str, ...] | None = None
-    seed: int = 0
 
-    def minimax(self, metric: Metric) -> Minimax:
-        """The plug; BenchMARL evaluates the task itself, at the clean observations."""
-        adversary, penalty = self.adversary, self.penalty
-        if isinstance(adversary, Ball):
-            adversary = ProjectedGradientAscent(adversary, Divergence(metric))
-        if isinstance(penalty, type):
-            penalty = penalty(metric=metric)
-        return Minimax(
-            adversary,
-            penalty,
-            weight=self.weight,
-            epsilon=self.epsilon,
-            placement="clean",
-            seed=self.seed,
-        )
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.penalty is None:
+            raise ValueError(
+                "penalty=None leaves BenchMARL's training as it is, for its losses are taken at "
+                "the clean observations; give for instance aajr.AAJR"
+            )
 
 
 @dataclass
-class RobustConfig(AlgorithmConfig):  # type: ignore[misc]
+class RobustConfig:
     """A config of BenchMARL's whose algorithm has the penalty in its actors' losses.
 
     Attributes:
-        host: BenchMARL's own config, which answers whatever the experiment asks.
+        host: BenchMARL's own config, which answers whatever else the experiment asks.
         robustness: adversary, penalty and weight.
     """
 
     host: AlgorithmConfig
     robustness: Robustness
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # pickle asks for its methods before the host is there
+            raise AttributeError(name)
+        return getattr(self.host, name)
 
     def get_algorithm(self, experiment: Any) -> Algorithm:
         """BenchMARL's algorithm, with a hook in every loss module that it makes."""
@@ -101,34 +93,6 @@ class RobustConfig(AlgorithmConfig):  # type: ignore[misc]
 
         algorithm._get_loss = hooked
         return algorithm
-
-    def associated_class(self) -> type[Algorithm]:
-        """BenchMARL's algorithm, by whose name it logs."""
-        return self.host.associated_class()
-
-    def on_policy(self) -> bool:
-        """As the host."""
-        return bool(self.host.on_policy())
-
-    def supports_continuous_actions(self) -> bool:
-        """As the host."""
-        return bool(self.host.supports_continuous_actions())
-
-    def supports_discrete_actions(self) -> bool:
-        """As the host."""
-        return bool(self.host.supports_discrete_actions())
-
-    def has_independent_critic(self) -> bool:
-        """As the host."""
-        return bool(self.host.has_independent_critic())
-
-    def has_centralized_critic(self) -> bool:
-        """As the host."""
-        return bool(self.host.has_centralized_critic())
-
-    def has_critic(self) -> bool:
-        """As the host."""
-        return bool(self.host.has_critic())
 
 
 def robustify(config: AlgorithmConfig, robustness: Robustness) -> RobustConfig:

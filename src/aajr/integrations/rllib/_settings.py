@@ -13,19 +13,16 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor, nn
 
 from aajr._checks import check_choice
-from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
-from aajr.geometry import Ball, Categorical, DiagonalGaussian, Metric
+from aajr.geometry import Categorical, DiagonalGaussian, Metric
 from aajr.integrations._adversaries import apart, beside, only_allowed
-from aajr.minimax import Minimax
-from aajr.penalties import Penalty
-from aajr.schedules import Schedule
+from aajr.integrations._settings import RobustSettings
 
 OBSERVATIONS, MASK = "observations", "action_mask"
 """The keys of an observation with a mask of actions, as RLlib's own module names them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Robustness:
+class Robustness(RobustSettings):
     """An adversary and a penalty for one RLModule.
 
     Attributes:
@@ -36,8 +33,8 @@ class Robustness:
             of the module's actions; None for adversarial training alone.
         weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
         epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update.
-        placement: where the surrogate is taken: at x + δ* (``adversarial``) or x (``clean``).
         seed: of the adversary and the penalty.
+        placement: where the surrogate is taken: at x + δ* (``adversarial``) or x (``clean``).
 
     Example:
         >>> import aajr
@@ -45,36 +42,11 @@ class Robustness:
         'adversarial'
     """
 
-    adversary: Adversary | Ball
-    penalty: Penalty | type[Penalty] | None = None
-    weight: float | Schedule = 1.0
-    epsilon: float | Schedule | None = None
     placement: Literal["adversarial", "clean"] = "adversarial"
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("placement", self.placement, ("adversarial", "clean"))
-        if not isinstance(self.adversary, Adversary | Ball):
-            raise ValueError(
-                f"adversary={self.adversary!r} is no adversary; give for instance "
-                "aajr.Ball('linf', 0.1)"
-            )
-
-    def minimax(self, metric: Metric) -> Minimax:
-        """The plug; RLlib evaluates the task itself, at either placement."""
-        adversary, penalty = self.adversary, self.penalty
-        if isinstance(adversary, Ball):
-            adversary = ProjectedGradientAscent(adversary, Divergence(metric))
-        if isinstance(penalty, type):
-            penalty = penalty(metric=metric)
-        return Minimax(
-            adversary,
-            penalty,
-            weight=self.weight,
-            epsilon=self.epsilon,
-            placement="clean",
-            seed=self.seed,
-        )
 
 
 Settings = Robustness | Mapping[str, Robustness | None] | None

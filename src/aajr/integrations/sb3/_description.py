@@ -45,32 +45,20 @@ POLICIES: dict[str, type[BasePolicy]] = {
 }
 _IMAGES = (ActorCriticCnnPolicy, SACCnnPolicy, TD3CnnPolicy, DQNCnnPolicy)
 _PACKAGES = ("aajr", "stable-baselines3", "gymnasium", "torch")
-_KEYS: dict[int, dict[str, Any]] = {
-    1: {
-        "algorithm": str,
-        "observation_shape": list,
-        "action_space": dict,
-        "architecture": dict,
-        "normalisation": (dict, type(None)),
-        "robustness": (dict, type(None)),
-        "versions": dict,
-    },
-    2: {
-        "algorithm": str,
-        "observation_space": dict,
-        "action_space": dict,
-        "architecture": dict,
-        "preprocessing": dict,
-        "robustness": (dict, type(None)),
-        "versions": dict,
-    },
+_KEYS: dict[str, Any] = {
+    "algorithm": str,
+    "observation_space": dict,
+    "action_space": dict,
+    "architecture": dict,
+    "preprocessing": dict,
+    "robustness": (dict, type(None)),
+    "versions": dict,
 }
 _PARTS = {
     "observation_space": ("type", "size", "dtype"),
     "action_space": ("type", "size"),
     "architecture": ("net_arch", "activation_fn"),
     "preprocessing": ("shape", "steps"),
-    "normalisation": ("epsilon", "clip"),
 }
 
 
@@ -101,7 +89,7 @@ def description(agent: BaseAlgorithm, preprocessing: Preprocessing) -> dict[str,
 
 
 def read_description(directory: Path) -> dict[str, Any]:
-    """``agent.json``, with all the keys of its format version.
+    """``agent.json``, with all its keys.
 
     Raises:
         ValueError: a file that is missing, no JSON, of another version or incomplete.
@@ -112,25 +100,25 @@ def read_description(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read ({error}); give a path of save_agent's") from error
     found = meta.get("format_version") if isinstance(meta, dict) else None
-    if found not in tuple(_KEYS):
+    if found != FORMAT_VERSION:
         raise ValueError(
-            f"{file} has format version {found}, this aajr reads {tuple(_KEYS)}; use the aajr "
+            f"{file} has format version {found}, this aajr reads {FORMAT_VERSION}; use the aajr "
             "that wrote it"
         )
-    _check_keys(file, meta, _KEYS[found])
+    _check_keys(file, meta)
     check_choice("algorithm", meta["algorithm"], tuple(HOSTS))
     return meta
 
 
-def _check_keys(file: Path, meta: Mapping[str, Any], keys: Mapping[str, Any]) -> None:
+def _check_keys(file: Path, meta: Mapping[str, Any]) -> None:
     remedy = "save the agent again with aajr.integrations.sb3.save_agent"
-    for key, kind in keys.items():
+    for key, kind in _KEYS.items():
         if key not in meta:
             raise ValueError(f"{file} lacks the key {key!r}; {remedy}")
         value = meta[key]
         if not isinstance(value, kind):
             raise ValueError(f"{file} has {key}={value!r}, a {type(value).__name__}; {remedy}")
-        absent = [] if value is None else [k for k in _PARTS.get(key, ()) if k not in value]
+        absent = [part for part in _PARTS.get(key, ()) if part not in value]
         if absent:
             raise ValueError(f"{file} lacks the key {absent[0]!r} in {key!r}; {remedy}")
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from safetensors import SafetensorError
@@ -30,6 +29,7 @@ from aajr.integrations.sb3._preprocessing import (
 )
 from aajr.integrations.sb3._saved import SavedAgent, saved_agent
 
+_WEIGHTS = "agent.safetensors"
 _ACTIVATIONS = (
     nn.Tanh,
     nn.ReLU,
@@ -84,7 +84,7 @@ def save_agent(
             tensors[f"preprocessing.{index}.mean"] = step.mean
             tensors[f"preprocessing.{index}.variance"] = step.variance
     directory.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, _weights(directory))
+    save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, directory / _WEIGHTS)
     text = json.dumps(meta, indent=2, allow_nan=False)
     draft = directory / "agent.json.tmp"
     draft.write_text(text + "\n", encoding="utf-8")
@@ -114,10 +114,8 @@ def load_agent(
     """
     directory = Path(path)
     meta = read_description(directory)
-    tensors = _tensors(_weights(directory), device)
+    tensors = _tensors(directory / _WEIGHTS, device)
     try:
-        if meta["format_version"] == 1:
-            meta, tensors = _upgraded(meta, tensors)
         preprocessing = _preprocessing(meta["preprocessing"], tensors)
         policy = _rebuilt(meta, tensors, {kind.__name__: kind for kind in custom}).to(device)
     except (KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
@@ -158,11 +156,8 @@ def _rebuilt(
     actions = _box_or_other("action", meta["action_space"], tensors)
     with torch.random.fork_rng():  # the first weights are drawn and then replaced
         policy = build(observations, actions, lambda _: 0.0, **architecture)
-    weights = {
-        name.removeprefix("policy."): value
-        for name, value in tensors.items()
-        if name.startswith("policy.")
-    }
+    own_weights = (name for name in tensors if name.startswith("policy."))
+    weights = {name.removeprefix("policy."): tensors[name] for name in own_weights}
     try:
         policy.load_state_dict(weights)
     except RuntimeError as error:
@@ -203,29 +198,3 @@ def _box_or_other(name: str, meta: dict[str, Any], tensors: dict[str, Tensor]) -
     if kind == "MultiDiscrete":
         return spaces.MultiDiscrete(size)
     return {"Discrete": spaces.Discrete, "MultiBinary": spaces.MultiBinary}[kind](size)
-
-
-def _upgraded(
-    meta: dict[str, Any], tensors: dict[str, Tensor]
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Format 1: vectors of floats, VecNormalize or nothing around the environment."""
-    shape, normalisation = meta["observation_shape"], meta["normalisation"]
-    steps = [] if normalisation is None else [{"type": "Normalisation", **normalisation}]
-    renamed = {
-        name.replace("observation.mean", "preprocessing.0.mean").replace(
-            "observation.variance", "preprocessing.0.variance"
-        ): value
-        for name, value in tensors.items()
-    }
-    limit = torch.full(tuple(shape), np.inf)
-    spaceless = {
-        "observation_space": {"type": "Box", "size": shape, "dtype": "float32"},
-        "preprocessing": {"shape": shape, "steps": steps},
-        "architecture": meta["architecture"]
-        | {"policy": None, "features_extractor": "FlattenExtractor"},
-    }
-    return meta | spaceless, renamed | {"observation.low": -limit, "observation.high": limit}
-
-
-def _weights(directory: Path) -> Path:
-    return directory / "agent.safetensors"

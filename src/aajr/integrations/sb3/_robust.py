@@ -17,9 +17,10 @@ from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor, nn
 
 from aajr._checks import check_choice, check_finite
-from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent, with_ball
+from aajr.adversaries import Adversary, with_ball
 from aajr.geometry import Ball
 from aajr.integrations._adversaries import one_budget
+from aajr.integrations._settings import adversary_of, penalty_of
 from aajr.integrations.sb3._maps import PolicyMap, check_supported, policy_map
 from aajr.integrations.sb3._preprocessing import lost_statistics, normalises
 from aajr.minimax import Minimax, RobustLoss
@@ -109,11 +110,9 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
                 "instance aajr.Ball('linf', 0.1)"
             )
         mapped = policy_map(self.policy)
-        if isinstance(self.adversary, Ball):
-            self.adversary = ProjectedGradientAscent(self.adversary, Divergence(mapped.metric))
-        self.adversary = on_whole_observations(self.adversary, self.observation_space)
-        if isinstance(self.penalty, type):
-            self.penalty = self.penalty(metric=mapped.metric)
+        adversary = adversary_of(self.adversary, mapped.metric)
+        self.adversary = on_whole_observations(adversary, self.observation_space)
+        self.penalty = penalty_of(self.penalty, mapped.metric)
         present = Minimax(
             self.adversary,
             self.penalty,

@@ -1,0 +1,65 @@
+"""The settings that hosts share: an adversary, a penalty and how much of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
+from aajr.geometry import Ball, Metric
+from aajr.minimax import Minimax
+from aajr.penalties import Penalty
+from aajr.schedules import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class RobustSettings:
+    """An adversary and a penalty for one policy of a host.
+
+    Attributes:
+        adversary: the inner maximisation; a :class:`aajr.Ball` stands for projected gradient
+            ascent on the policy's divergence in that ball. ε has the unit of what the policy sees.
+        penalty: the sensitivity to pay for; a class stands for its instance in the metric of the
+            policy's actions; None for adversarial training alone.
+        weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
+        epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update.
+        seed: of the adversary and the penalty.
+
+    Raises:
+        ValueError: something else than an adversary or a ball.
+    """
+
+    adversary: Adversary | Ball
+    penalty: Penalty | type[Penalty] | None = None
+    weight: float | Schedule = 1.0
+    epsilon: float | Schedule | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.adversary, Adversary | Ball):
+            raise ValueError(
+                f"adversary={self.adversary!r} is no adversary; give for instance "
+                "aajr.Ball('linf', 0.1)"
+            )
+
+    def minimax(self, metric: Metric) -> Minimax:
+        """The plug for a policy of this metric; the host evaluates its task itself."""
+        return Minimax(
+            adversary_of(self.adversary, metric),
+            penalty_of(self.penalty, metric),
+            weight=self.weight,
+            epsilon=self.epsilon,
+            placement="clean",
+            seed=self.seed,
+        )
+
+
+def adversary_of(adversary: Adversary | Ball, metric: Metric) -> Adversary:
+    """The adversary that a ball stands for: projected gradient ascent on the divergence."""
+    if isinstance(adversary, Ball):
+        return ProjectedGradientAscent(adversary, Divergence(metric))
+    return adversary
+
+
+def penalty_of(penalty: Penalty | type[Penalty] | None, metric: Metric) -> Penalty | None:
+    """The penalty that a class stands for: its instance in the policy's metric."""
+    return penalty(metric=metric) if isinstance(penalty, type) else penalty
