@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 StepRule = Literal["fixed", "normalized", "stable", "backtracking"]
 """How the ascent chooses the length of a step."""
@@ -38,3 +38,15 @@ def check_count(name: str, value: int, *, minimum: int = 1) -> None:
     """Raise ValueError unless ``value`` is a whole number of at least ``minimum``."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"{name}={value!r} is not allowed; give a whole number >= {minimum}")
+
+
+def stated(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The settings that are not None: ``dict_factory`` of :func:`dataclasses.asdict`.
+
+    An option that is not used leaves no trace in what identifies stored results.
+
+    Example:
+        >>> stated([("sources", 5), ("radio", None)])
+        {'sources': 5}
+    """
+    return {name: value for name, value in pairs if value is not None}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from aajr._checks import check_choice
 from aajr.adversaries import Adversary
@@ -21,7 +21,7 @@ from aajr.geometry import Ball
 Kind = Literal["noise", "gradient", "black_box", "structured", "learned"]
 
 _OBSERVED: tuple[Threat, ...] = ("full", "others")
-_ALL: tuple[Threat, ...] = get_args(Threat)
+_ALL: tuple[Threat, ...] = (*_OBSERVED, "actions")
 
 
 @dataclass(frozen=True)

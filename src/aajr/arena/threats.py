@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Threat = Literal["full", "others", "actions"]
+Threat = Literal["full", "others", "reports", "actions"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ _SEEN = (
 THREATS: dict[str, ThreatModel] = {
     "full": ThreatModel("every observed feature", *_SEEN),
     "others": ThreatModel("only what an agent perceives or is told of other agents", *_SEEN),
+    "reports": ThreatModel("any k of the n sources that report where others are", *_SEEN),
     "actions": ThreatModel("the actions", "L∞, logits", "ε is an L∞ radius in units of the action"),
 }
 """Every threat model."""

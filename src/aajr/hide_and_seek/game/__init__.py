@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from aajr.hide_and_seek.game.observation import observation_layout
     from aajr.hide_and_seek.game.outcome import hidden_share, hiders_success
     from aajr.hide_and_seek.game.pettingzoo_env import parallel_env
+    from aajr.hide_and_seek.game.radio import Radio
     from aajr.hide_and_seek.game.scenario import HideAndSeek
     from aajr.hide_and_seek.game.torchrl_env import make_torchrl_env
 
 __all__ = [
     "HideAndSeek",
     "HideAndSeekConfig",
+    "Radio",
     "Team",
     "hidden_share",
     "hiders_success",
@@ -30,6 +32,7 @@ _NAMES = {
     "observation": ("observation_layout",),
     "outcome": ("hidden_share", "hiders_success"),
     "pettingzoo_env": ("parallel_env",),
+    "radio": ("Radio",),
     "scenario": ("HideAndSeek",),
     "torchrl_env": ("make_torchrl_env",),
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from aajr._settings import check_count, check_number
+from aajr._settings import check_count, check_number, stated
+from aajr.hide_and_seek.game.radio import Radio
 
 Team = Literal["hider", "seeker"]
 """The two sides of the game."""
@@ -38,6 +39,8 @@ class HideAndSeekConfig:
         discrete: discrete heads (11 bins in x, 11 in y, grab, lock) or a continuous velocity.
         observe_nearest: how many of each kind of thing an agent perceives; 0 for all.
         required_hidden: hiders unseen at the last step for success; 0 for two fifths, rounded up.
+        radio: how short-sighted hiders learn of the seekers; None for hiders that see as far as
+            the seekers do and have no radio.
 
     Source: Baker et al., Emergent tool use from multi-agent autocurricula, 2020,
     https://arxiv.org/abs/1909.07528.
@@ -62,6 +65,7 @@ class HideAndSeekConfig:
     discrete: bool = True
     observe_nearest: int = 0
     required_hidden: int = 0
+    radio: Radio | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_hiders", "n_seekers", "max_steps"):
@@ -107,6 +111,11 @@ class HideAndSeekConfig:
     def hidden_for_success(self) -> int:
         """Hiders that must be unseen at the last step."""
         return self.required_hidden or math.ceil(0.4 * self.n_hiders)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The game as JSON values; what is None is left out."""
+        return asdict(self, dict_factory=stated)
 
     @property
     def n_agents(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team, observation_layout
-from aajr.hide_and_seek.game.observation import MATE, OPPONENT
+from aajr.hide_and_seek.game.observation import MATE, OPPONENT, observation_size
 
 
 def observed_items(config: HideAndSeekConfig, team: Team) -> Tensor:
@@ -29,13 +29,39 @@ def observed_items(config: HideAndSeekConfig, team: Team) -> Tensor:
         tensor([0, 0, 1, 1, 2, 2, 2])
     """
     layout = observation_layout(config, team)
-    groups = torch.full((layout["opponents"].stop,), -1)
+    groups = torch.full((observation_size(config, team),), -1)
     count = 0
     for name, size in (("teammates", MATE), ("opponents", OPPONENT)):
         for start in range(layout[name].start, layout[name].stop, size):
             groups[start : start + size] = count
             count += 1
     return groups
+
+
+def reporting_sources(config: HideAndSeekConfig) -> Tensor:
+    """Which source of the radio tells a hider each feature, -1 for what it does not hear by radio.
+
+    Args:
+        config: the game, with a radio.
+
+    Returns:
+        Numbers of sources, ``[features]``.
+
+    Raises:
+        ValueError: a game without a radio.
+
+    Example:
+        >>> from aajr.hide_and_seek.game import HideAndSeekConfig, Radio
+        >>> reporting_sources(HideAndSeekConfig(radio=Radio(sources=3, liars=1)))[-7:]
+        tensor([-1,  0,  0,  1,  1,  2,  2])
+    """
+    if config.radio is None:
+        raise ValueError("radio=None has no sources; give the game a Radio")
+    sources = torch.full((observation_size(config, "hider"),), -1)
+    part = observation_layout(config, "hider")["reports"]
+    each = (part.stop - part.start) // config.radio.sources
+    sources[part] = torch.arange(config.radio.sources).repeat_interleave(each)
+    return sources
 
 
 def lying_teammates(config: HideAndSeekConfig, team: Team, liars: Sequence[int]) -> Tensor:
@@ -71,7 +97,7 @@ def lying_teammates(config: HideAndSeekConfig, team: Team, liars: Sequence[int])
     names = set(liars)
     _check_liars(config, names, agents)
     layout = observation_layout(config, team)
-    mask = torch.zeros(agents, layout["opponents"].stop, dtype=torch.bool)
+    mask = torch.zeros(agents, observation_size(config, team), dtype=torch.bool)
     for receiver in set(range(agents)) - names:
         for liar in names:
             place = liar - (liar > receiver)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,10 +18,10 @@ from aajr.hide_and_seek.game import (
     HideAndSeek,
     HideAndSeekConfig,
     hiders_success,
-    observation_layout,
 )
 from aajr.hide_and_seek.game.actions import from_bins
 from aajr.hide_and_seek.game.items import lying_teammates, observed_items
+from aajr.hide_and_seek.game.observation import observation_size
 from aajr.hide_and_seek.game.threats import attackable_features
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Match:
     @property
     def features(self) -> int:
         """Size of a hider's observation."""
-        return observation_layout(self.config, "hider")["opponents"].stop
+        return observation_size(self.config, "hider")
 
     @property
     def agents(self) -> int:
@@ -73,7 +73,7 @@ class Match:
     @property
     def facts(self) -> dict[str, Any]:
         """The game, as JSON values."""
-        return asdict(self.config)
+        return self.config.facts
 
     @property
     def items(self) -> Tensor:

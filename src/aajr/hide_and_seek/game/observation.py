@@ -9,10 +9,12 @@ boxes       relative x, y; half width, half height; lock (+1 own team, -1 other,
 lidar       distance along each ray / view radius                                     yes
 teammates   relative x, y, told by radio, always known                                no
 opponents   relative x, y and 1 if visible; zeros if not                              no
+reports     relative x, y of a seeker, told by one source after the other             no
 =========== ========================================================================= ==========
 
 Walls are static and part of the map that every agent knows by its position; boxes are on that map
-too. Other agents are masked by visibility.
+too. Other agents are masked by visibility. Only hiders with a radio get reports; the seekers are
+then told where all hiders are, and ``visible`` alone says which of them they see.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from aajr._checks import check_choice
 from aajr.hide_and_seek.game.config import HideAndSeekConfig, Team
 from aajr.hide_and_seek.game.state import BY_HIDERS, BY_SEEKERS, UNLOCKED, State
 
-OWN, BOX, MATE, OPPONENT = 7, 5, 2, 3
+OWN, BOX, MATE, OPPONENT, REPORT = 7, 5, 2, 3, 2
 
 
 def observation_layout(config: HideAndSeekConfig, team: Team) -> dict[str, slice]:
@@ -35,7 +37,8 @@ def observation_layout(config: HideAndSeekConfig, team: Team) -> dict[str, slice
         team: ``"hider"`` or ``"seeker"``.
 
     Returns:
-        Slices by the names own, boxes, lidar, teammates, opponents.
+        Slices by the names own, boxes, lidar, teammates, opponents and, for hiders with a radio,
+        reports.
     """
     check_choice("team", team, ("hider", "seeker"))
     mates, others = _counts(config, team)
@@ -46,11 +49,19 @@ def observation_layout(config: HideAndSeekConfig, team: Team) -> dict[str, slice
         "teammates": MATE * _limited(mates, config),
         "opponents": OPPONENT * _limited(others, config),
     }
+    if config.radio is not None and team == "hider":
+        reported = config.radio.seekers_reported(config.n_seekers)
+        sizes["reports"] = REPORT * config.radio.sources * reported
     layout, start = {}, 0
     for name, size in sizes.items():
         layout[name] = slice(start, start + size)
         start += size
     return layout
+
+
+def observation_size(config: HideAndSeekConfig, team: Team) -> int:
+    """Number of features of a team's observation."""
+    return max(part.stop for part in observation_layout(config, team).values())
 
 
 def observe(
@@ -77,8 +88,10 @@ def observe(
         _boxes(state, position, config, team),
         *([] if ranges is None else [ranges]),
         _teammates(position, config),
-        _opponents(position, state.agents[:, theirs], visible, config),
+        _opponents(position, state.agents[:, theirs], visible, config, team),
     ]
+    if config.radio is not None and team == "hider":
+        parts.append(_reports(position, state.agents[:, theirs], state.radio_noise))
     return torch.cat(parts, -1)
 
 
@@ -121,11 +134,22 @@ def _teammates(position: Tensor, config: HideAndSeekConfig) -> Tensor:
 
 
 def _opponents(
-    position: Tensor, opponents: Tensor, visible: Tensor, config: HideAndSeekConfig
+    position: Tensor, opponents: Tensor, visible: Tensor, config: HideAndSeekConfig, team: Team
 ) -> Tensor:
     seen = visible.unsqueeze(-1).to(position)
-    relative = (opponents.unsqueeze(1) - position.unsqueeze(2)) * seen
-    return _nearest(torch.cat([relative, seen], -1), config, seen.squeeze(-1))
+    relative = opponents.unsqueeze(1) - position.unsqueeze(2)
+    if config.radio is not None and config.radio.tracked and team == "seeker":
+        return _nearest(torch.cat([relative, seen], -1), config)
+    return _nearest(torch.cat([relative * seen, seen], -1), config, seen.squeeze(-1))
+
+
+def _reports(position: Tensor, seekers: Tensor, noise: Tensor) -> Tensor:
+    """What every source says, ``[envs, hiders, sources * reported * 2]``."""
+    relative = seekers.unsqueeze(1) - position.unsqueeze(2)
+    if noise.shape[3] < relative.shape[2]:
+        nearest = relative.square().sum(-1).argmin(-1)[..., None, None]
+        relative = relative.gather(2, nearest.expand(-1, -1, 1, 2))
+    return (relative.unsqueeze(2) + noise).flatten(2)
 
 
 def _nearest(items: Tensor, config: HideAndSeekConfig, seen: Tensor | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from aajr.hide_and_seek.game.config import HideAndSeekConfig, Team
 from aajr.hide_and_seek.game.dynamics import advance
 from aajr.hide_and_seek.game.observation import observe
 from aajr.hide_and_seek.game.outcome import rewards
-from aajr.hide_and_seek.game.state import initial_state, wall_tensors
+from aajr.hide_and_seek.game.state import draw_radio_noise, initial_state, wall_tensors
 from aajr.hide_and_seek.game.visibility import in_cone, lidar, line_of_sight
 
 try:
@@ -115,7 +116,7 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         envs = self.world.batch_dim if env_index is None else 1
         fresh = initial_state(self.config, envs, generator, device)
         if env_index is None:
-            self.state = fresh
+            self.state, self._radio_source = fresh, generator
         else:
             self.state.replace_row(env_index, fresh)
         self._look()
@@ -145,6 +146,7 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
             self.wall_half,
             self.config,
         )
+        self._listen()
         self._look()
         self._mirror()
 
@@ -177,6 +179,13 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         team, index = agent.name.split("_")
         return team, int(index)
 
+    def _listen(self) -> None:
+        """New noise on the radio, the same whatever anybody does."""
+        if self.config.radio is not None:
+            envs, device = self.world.batch_dim, torch.device(self.world.device)
+            noise = draw_radio_noise(self.config, envs, self._radio_source, device)
+            self.state = replace(self.state, radio_noise=noise)
+
     def _look(self) -> None:
         """Visibility, observations and rewards of the present state, once for all agents."""
         config, state = self.config, self.state
@@ -186,6 +195,8 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         half = torch.cat([self.wall_half, state.box_half], 1)
         sight = line_of_sight(seekers, hiders, centre, half, config.view_radius)
         seeker_sees, hider_sees = sight, sight.transpose(1, 2)
+        if config.radio is not None:
+            hider_sees = hider_sees & (torch.cdist(hiders, seekers) <= config.radio.sight)
         if config.view_cone:
             facing = torch.split(state.heading, sizes, 1)
             hider_sees = hider_sees & in_cone(hiders, facing[0], seekers, config.view_cone)

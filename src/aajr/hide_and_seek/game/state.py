@@ -26,6 +26,8 @@ class State:
         holder: index of the agent that holds a box, or -1, ``[envs, boxes]``.
         lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[envs, boxes]``.
         step: steps played, ``[envs]``.
+        radio_noise: noise of the reports that the hiders get now, ``[envs, hiders, sources, seekers
+            reported, 2]``; no sources without a radio.
     """
 
     agents: Tensor
@@ -36,6 +38,7 @@ class State:
     holder: Tensor
     lock: Tensor
     step: Tensor
+    radio_noise: Tensor
 
     def replace_row(self, row: int, other: State) -> None:
         """Put the first row of ``other`` in place of a row."""
@@ -79,7 +82,21 @@ def initial_state(
     heading[..., 0] = 1.0
     no_box = torch.zeros(envs, config.n_boxes, dtype=torch.long, device=device)
     step = torch.zeros(envs, dtype=torch.long, device=device)
-    return State(agents, zeros, heading, boxes, box_half, no_box + FREE, no_box, step)
+    radio_noise = draw_radio_noise(config, envs, generator, device)
+    free, unlocked = no_box + FREE, no_box
+    return State(agents, zeros, heading, boxes, box_half, free, unlocked, step, radio_noise)
+
+
+def draw_radio_noise(
+    config: HideAndSeekConfig, envs: int, generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Noise of one step's reports, ``[envs, hiders, sources, seekers reported, 2]``."""
+    radio = config.radio
+    if radio is None:
+        return torch.zeros(envs, config.n_hiders, 0, 1, 2, device=device)
+    shape = (envs, config.n_hiders, radio.sources, radio.seekers_reported(config.n_seekers), 2)
+    draw = torch.randn(shape, generator=generator, device=device)
+    return draw * torch.tensor(radio.deviations, device=device).view(-1, 1, 1)
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:

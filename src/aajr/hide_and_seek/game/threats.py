@@ -5,6 +5,9 @@
 ``others``
     Only what an agent is told or perceives of other agents: teammates' and opponents' positions
     and visibility. Its own state and the map with its boxes are trusted.
+``reports``
+    What the sources of a hider's radio report, any k of the n of them at a time; its own sight is
+    trusted. Which ones lie may differ between hiders and from step to step.
 ``actions``
     The observation is trusted; the adversary shifts the logits of the action.
 
@@ -30,7 +33,8 @@ def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -
     Args:
         config: the game.
         team: whose observation.
-        threat: the threat model; under ``actions`` no feature is attackable.
+        threat: the threat model; under ``actions`` no feature is attackable, nor is any under
+            ``reports`` without a radio.
 
     Returns:
         Boolean ``[features]``.
@@ -47,7 +51,12 @@ def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -
     check_choice("threat", threat, tuple(THREATS))
     layout = observation_layout(config, team)
     mask = torch.zeros(max(part.stop for part in layout.values()), dtype=torch.bool)
-    reached = {"full": tuple(layout), "others": ("teammates", "opponents"), "actions": ()}
-    for name in reached[threat]:
+    reached = {
+        "full": tuple(layout),
+        "others": ("teammates", "opponents", "reports"),
+        "reports": ("reports",),
+        "actions": (),
+    }
+    for name in set(reached[threat]) & set(layout):
         mask[layout[name]] = True
     return mask

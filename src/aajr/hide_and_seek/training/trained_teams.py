@@ -13,7 +13,7 @@ from typing import Any
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint
 from aajr.arena.examination import Examination, Examinee
-from aajr.hide_and_seek.game import HideAndSeekConfig, Team
+from aajr.hide_and_seek.game import HideAndSeekConfig, Radio, Team
 from aajr.hide_and_seek.game.coordination import coordination
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trainer import load_actor
@@ -112,7 +112,10 @@ def game_of(fields: Mapping[str, Any]) -> HideAndSeekConfig:
     """The game of a checkpoint's configuration."""
     walls = tuple(tuple(wall) for wall in fields["walls"])
     size = tuple(fields["box_half_size"])
-    return HideAndSeekConfig(**{**fields, "walls": walls, "box_half_size": size})
+    radio = fields.get("radio")
+    if radio is not None:
+        radio = Radio(**{**radio, "noise": tuple(radio["noise"])})
+    return HideAndSeekConfig(**{**fields, "walls": walls, "box_half_size": size, "radio": radio})
 
 
 def method_of(config: Mapping[str, Any]) -> str:

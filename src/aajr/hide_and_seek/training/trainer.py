@@ -15,6 +15,7 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.envs import EnvBase
 
+from aajr._settings import stated
 from aajr.arena.advantages import critic_input, rows_of
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
@@ -213,7 +214,7 @@ def _mixed_seed(seed: int, iteration: int) -> int:
 
 def _as_json(config: TrainConfig) -> dict[str, Any]:
     """The configuration as JSON gives it back, without what does not change the weights."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config, dict_factory=stated)))
     del plain["checkpoint_interval"]
     return plain
 

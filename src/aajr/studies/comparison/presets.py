@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from aajr._settings import check_count
+from aajr._settings import check_count, stated
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.arena.threats import Threat
@@ -97,7 +97,7 @@ class Preset:
     @property
     def facts(self) -> dict[str, Any]:
         """Every choice that changes the results, as JSON values."""
-        facts = dataclasses.asdict(self)
+        facts = dataclasses.asdict(self, dict_factory=stated)
         effort = facts.pop("effort") | {"critics": facts.pop("critics")}
         used = ("steps", "restarts", "critics", "critic_episodes")
         return facts | {"budget": {name: effort[name] for name in used}}
@@ -118,7 +118,7 @@ class Preset:
 
 def decisive(preset: Preset) -> list[dict[str, Any]]:
     """All that decides the results; the trainer's defaults among it."""
-    return [preset.facts, dataclasses.asdict(TrainConfig())]
+    return [preset.facts, dataclasses.asdict(TrainConfig(), dict_factory=stated)]
 
 
 _WEIGHTS = (0.0003, 0.001, 0.003)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from aajr._settings import stated
 from aajr.hide_and_seek.training.trainer import Trainer
 from aajr.studies._store import Cell, Store
 from aajr.studies._study import Stage
@@ -60,7 +61,7 @@ def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
             for way in _ways(protocol, store)
             for seed in protocol.seeds
         ],
-        "protocol": dataclasses.asdict(protocol),
+        "protocol": dataclasses.asdict(protocol, dict_factory=stated),
         **facts,
     }
 

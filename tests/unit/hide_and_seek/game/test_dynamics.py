@@ -160,7 +160,9 @@ def duel(lock: int) -> State:
     box = torch.zeros(1, 1, 2)
     half = torch.full((1, 1, 2), 0.08)
     facts = torch.tensor([[lock]])
-    return State(agents, still, still, box, half, facts * 0 + FREE, facts, torch.tensor([50]))
+    silence = torch.zeros(1, 1, 0, 1, 2)
+    step = torch.tensor([50])
+    return State(agents, still, still, box, half, facts * 0 + FREE, facts, step, silence)
 
 
 SMALL = HideAndSeekConfig(n_hiders=1, n_seekers=1, n_boxes=1, walls=())
