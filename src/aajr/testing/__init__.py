@@ -13,7 +13,12 @@ Example:
 
 import pytest
 
-for part in ("adversaries", "dense", "penalties"):  # so that a failed assert shows both sides
+for part in (
+    "_contract",
+    "adversaries",
+    "dense",
+    "penalties",
+):  # so that a failed assert shows both sides
     pytest.register_assert_rewrite(f"aajr.testing.{part}")
 
 from aajr.testing.adversaries import AdversaryContract  # noqa: E402

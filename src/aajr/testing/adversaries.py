@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aajr import Adversary, Ball, Trajectory
 from aajr.geometry import ThreatSet
 from aajr.testing import dense, doubles
+from aajr.testing._contract import Contract, clean, seeded
 
 SCALE = torch.tensor([0.5, 2.0, 1.0, 1e-3, 1.0], dtype=torch.float64)
 MASK = torch.tensor([True, False, True, True, True])
@@ -25,21 +25,11 @@ BALLS = {
 every_ball = pytest.mark.parametrize("ball", BALLS.values(), ids=BALLS)
 
 
-def clean() -> Tensor:
-    """Inputs inside the valid box of the balls above."""
-    return dense.inputs().clamp(-1, 1)
-
-
 def attack(
     adversary: Adversary, policy: Callable[[Tensor], Tensor], x: Tensor, seed: int = 0
 ) -> Trajectory:
     """One call with a fresh generator."""
     return adversary(policy, x, seeded(seed))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    """A fresh generator."""
-    return torch.Generator().manual_seed(seed)
 
 
 def tensors(trajectory: Trajectory) -> list[Tensor]:
@@ -52,7 +42,7 @@ def norm_ball(threat: ThreatSet) -> Ball:
     return threat if isinstance(threat, Ball) else cast(Any, threat).ball
 
 
-class AdversaryContract:
+class AdversaryContract(Contract):
     """What every adversary must do: a subclass named ``Test...`` writes :meth:`make`.
 
     An adversary on a set that is no norm ball replaces the tests that read a ball's own budget.
@@ -67,6 +57,16 @@ class AdversaryContract:
     def make(self, ball: Ball) -> Adversary:
         """The adversary under test, on one of the suite's balls."""
         raise NotImplementedError("write make(self, ball), which returns your adversary")
+
+    def outcome(self, policy: nn.Module, generator: torch.Generator) -> list[Tensor]:
+        """The trajectory's tensors on the l2 ball."""
+        return tensors(self.make(BALLS["l2"])(policy, clean(), generator))
+
+    def rows(self, policy: nn.Module, x: Tensor) -> list[Tensor]:
+        """The trajectory's tensors on the linf ball, the batch first."""
+        trajectory = attack(self.make(BALLS["linf"]), policy, x)
+        *paths, worst = tensors(trajectory)
+        return [*(path.transpose(0, 1) for path in paths), worst]
 
     @every_ball
     def test_points_are_inside_ball_box_and_mask(self, ball: Ball) -> None:
@@ -101,90 +101,6 @@ class AdversaryContract:
         trajectory = attack(self.make(BALLS["l2"]), policy, clean())
         counted = trajectory.forward_passes + trajectory.curvature_passes
         assert counted == policy.rows / dense.BATCH
-
-    def test_only_the_generator_decides(self) -> None:
-        """The same generator gives the same points under any global seed."""
-        adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
-        results = []
-        for global_seed in (1, 2):
-            torch.manual_seed(global_seed)
-            results.append(tensors(attack(adversary, policy, clean())))
-        assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
-
-    def test_the_global_random_state_is_left_alone(self) -> None:
-        """It draws from the given generator alone."""
-        policy = dense.tanh_net()
-        before = torch.get_rng_state()
-        attack(self.make(BALLS["linf"]), policy, clean())
-        assert torch.equal(torch.get_rng_state(), before)
-
-    def test_rows_do_not_see_one_another(self) -> None:
-        """Other rows in the batch change nothing for a row."""
-        adversary, policy, x = self.make(BALLS["linf"]), dense.tanh_net(), clean()
-        others = torch.cat([x[:1], dense.inputs(3, dense.INPUTS, seed=5)])
-        for one, two in zip(
-            tensors(attack(adversary, policy, x)),
-            tensors(attack(adversary, policy, others)),
-            strict=True,
-        ):
-            batch_dim = one.ndim - (2 if one.shape[-1] == dense.INPUTS else 1)
-            torch.testing.assert_close(one.select(batch_dim, 0), two.select(batch_dim, 0))
-
-    def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """With the same noise, a row alone takes the path that it takes in a batch."""
-        adversary, policy, x = self.make(BALLS["l2"]), dense.tanh_net(), clean()
-        doubles.identical_noise(monkeypatch)
-        whole = attack(adversary, policy, x)
-        for row in range(len(x)):
-            alone = attack(adversary, policy, x[row : row + 1])
-            rows = whole.rows(torch.tensor([row]))
-            for one, two in zip(tensors(alone), tensors(rows), strict=True):
-                torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
-
-    def test_rows_in_another_order_take_the_same_paths(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """With the same noise, permuted inputs give the permuted trajectory."""
-        adversary, policy, x = self.make(BALLS["linf"]), dense.tanh_net(), clean()
-        doubles.identical_noise(monkeypatch)
-        order = torch.tensor([2, 0, 3, 1])
-        permuted = tensors(attack(adversary, policy, x[order]))
-        whole = tensors(attack(adversary, policy, x).rows(order))
-        for one, two in zip(permuted, whole, strict=True):
-            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
-
-    def test_the_gradients_of_the_parameters_are_untouched(self) -> None:
-        """``.grad`` and ``requires_grad`` of the parameters are left alone."""
-        policy = dense.tanh_net()
-        first, last = doubles.linear(policy, 0), doubles.linear(policy, 2)
-        first.weight.grad = torch.ones_like(first.weight)
-        attack(self.make(BALLS["l2"]), policy, clean())
-        assert bool((first.weight.grad == 1).all())
-        assert last.weight.grad is None
-        assert all(p.requires_grad for p in policy.parameters())
-
-    def test_dropout_and_batch_statistics_do_not_disturb(self) -> None:
-        """The policy is attacked in evaluation mode and left in its own."""
-        net = dense.tanh_net()
-        policy = doubles.with_dropout(net)
-        norm = cast(Any, policy[1])
-        mean = norm.running_mean.clone()
-        noisy = attack(self.make(BALLS["l2"]), policy, clean())
-        plain = attack(self.make(BALLS["l2"]), net, clean())
-        for one, two in zip(tensors(noisy), tensors(plain), strict=True):
-            torch.testing.assert_close(one, two)
-        assert torch.equal(norm.running_mean, mean)
-        assert all(doubles.modes(policy))
-
-    @pytest.mark.parametrize("calls", [0, 1])
-    def test_modes_are_restored_after_an_error(self, calls: int) -> None:
-        """The modes come back even where the policy raises."""
-        policy = doubles.FailingPolicy(calls)
-        policy.net[1].eval()
-        before = doubles.modes(policy)
-        with contextlib.suppress(RuntimeError):
-            attack(self.make(BALLS["l2"]), policy, clean())
-        assert doubles.modes(policy) == before
 
     def test_it_works_where_gradients_are_off(self) -> None:
         """``torch.no_grad()`` around it changes nothing."""
@@ -280,8 +196,3 @@ class AdversaryContract:
             adversary(policy, clean(), seeded(), {"action": torch.zeros(3)})
         with pytest.raises(ValueError, match=r"data\['action'\] is a list; give a tensor"):
             adversary(policy, clean(), seeded(), {"action": [0] * 4})  # type: ignore[dict-item]
-
-    def test_a_missing_generator_is_refused(self) -> None:
-        """The generator is never optional."""
-        with pytest.raises(ValueError, match=r"generator is a NoneType; give torch\.Generator"):
-            self.make(BALLS["l2"])(dense.tanh_net(), clean(), None)  # type: ignore[arg-type]

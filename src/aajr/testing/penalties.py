@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from aajr import Ball, Divergence, Metric, Penalty, ProjectedGradientAscent, Trajectory
 from aajr.testing import dense, doubles
+from aajr.testing._contract import Contract, clean, seeded
 
+_NET = dense.tanh_net()  # here, for building one draws from the global random source
 every_metric = pytest.mark.parametrize("metric", dense.METRICS.values(), ids=dense.METRICS)
 
 
@@ -20,18 +22,17 @@ def trajectory_of(policy: nn.Module, x: Tensor | None = None) -> Trajectory:
     """A trajectory from x, with a row of data per sample."""
     x = dense.inputs() if x is None else x
     attack = ProjectedGradientAscent(Ball("l2", 0.5), Divergence(), steps=2)
-    generator = torch.Generator().manual_seed(3)
-    return attack(policy, x, generator, {"weights": dense.inputs(len(x), dense.OUTPUTS, seed=8)})
+    return attack(policy, x, seeded(3), {"weights": torch.cat([2 * x, x[:, :1] - 1], 1)})
 
 
 def value_of(
     penalty: Penalty, policy: nn.Module, trajectory: Trajectory, update: int = 0
 ) -> Tensor:
     """One call with a fresh generator."""
-    return penalty(policy, trajectory, torch.Generator().manual_seed(0), update)
+    return penalty(policy, trajectory, seeded(), update)
 
 
-class PenaltyContract:
+class PenaltyContract(Contract):
     """What every penalty must do: a subclass named ``Test...`` writes :meth:`make`.
 
     Attributes:
@@ -46,12 +47,23 @@ class PenaltyContract:
         ...         return AAJR(direction="step", **common)
     """
 
+    tolerance = 1e-6
     zero: float = 0.0
     gradient_of_value: bool = True
 
     def make(self, **common: Any) -> Penalty:
         """The penalty under test with ``metric``, ``fraction`` or ``interval`` as given."""
         raise NotImplementedError("write make(self, **common), which returns your penalty")
+
+    def outcome(self, policy: nn.Module, generator: torch.Generator) -> list[Tensor]:
+        """The price of half the rows."""
+        trajectory = trajectory_of(_NET, clean())
+        return [self.make(fraction=0.5)(policy, trajectory, generator)]
+
+    def rows(self, policy: nn.Module, x: Tensor) -> list[Tensor]:
+        """The price of every row."""
+        trajectory = trajectory_of(policy, x)
+        return [self.make(fraction=1.0).per_sample(policy, trajectory, seeded())]
 
     @every_metric
     def test_it_is_a_positive_scalar_with_a_gradient(self, metric: Metric) -> None:
@@ -132,86 +144,13 @@ class PenaltyContract:
         torch.testing.assert_close(torch.stack(values).sum(), 6 * every)
         assert [float(v) > 0 for v in values] == [True, False, False] * 2
 
-    def test_rows_do_not_see_one_another(self) -> None:
-        """Other rows in the batch change nothing for a row."""
-        policy = dense.tanh_net()
-        first = dense.inputs()
-        second = torch.cat([first[:1], dense.inputs(3, dense.INPUTS, seed=5)])
-        values = [
-            self.make(fraction=1.0).per_sample(
-                policy, trajectory_of(policy, x), torch.Generator().manual_seed(0)
-            )
-            for x in (first, second)
-        ]
-        assert values[0].shape == (dense.BATCH,)
-        torch.testing.assert_close(values[0][0], values[1][0], rtol=1e-9, atol=0)
-
-    def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """With the same noise, a row alone costs what it costs in a batch."""
-        policy = dense.tanh_net()
-        trajectory = trajectory_of(policy)
-        doubles.identical_noise(monkeypatch)
-        whole = self.make(fraction=1.0).per_sample(policy, trajectory, torch.Generator())
-        for row in range(dense.BATCH):
-            part = trajectory.rows(torch.tensor([row]))
-            alone = self.make(fraction=1.0).per_sample(policy, part, torch.Generator())
-            torch.testing.assert_close(alone, whole[row : row + 1], rtol=1e-6, atol=0)
-
-    def test_rows_in_another_order_cost_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """With the same noise, a permuted trajectory gives the permuted costs."""
-        policy = dense.tanh_net()
-        trajectory, penalty = trajectory_of(policy), self.make(fraction=1.0)
-        doubles.identical_noise(monkeypatch)
-        order = torch.tensor([2, 0, 3, 1])
-        whole = penalty.per_sample(policy, trajectory, torch.Generator())
-        permuted = penalty.per_sample(policy, trajectory.rows(order), torch.Generator())
-        torch.testing.assert_close(permuted, whole[order], rtol=1e-6, atol=0)
-
-    def test_only_the_generator_decides(self) -> None:
-        """The same generator gives the same value under any global seed."""
-        policy = dense.tanh_net()
-        trajectory, values = trajectory_of(policy), []
-        for global_seed in (1, 2):
-            torch.manual_seed(global_seed)
-            before = torch.get_rng_state()
-            values.append(value_of(self.make(fraction=0.5), policy, trajectory))
-            assert torch.equal(torch.get_rng_state(), before)
-        assert torch.equal(*values)
-
-    def test_the_gradients_of_the_parameters_are_untouched(self) -> None:
-        """``.grad`` of the parameters is left alone."""
-        policy = dense.tanh_net()
-        first, last = doubles.linear(policy, 0), doubles.linear(policy, 2)
-        first.weight.grad = torch.ones_like(first.weight)
-        value_of(self.make(), policy, trajectory_of(policy))
-        assert bool((first.weight.grad == 1).all())
-        assert last.weight.grad is None
-
-    def test_dropout_and_batch_statistics_do_not_disturb(self) -> None:
-        """The policy is penalised in evaluation mode and left in its own."""
-        net = dense.tanh_net()
-        policy = doubles.with_dropout(net)
-        trajectory = trajectory_of(net)
-        noisy = value_of(self.make(), policy, trajectory)
-        torch.testing.assert_close(noisy, value_of(self.make(), net, trajectory))
-        assert all(doubles.modes(policy))
-
-    def test_modes_are_restored_after_an_error(self) -> None:
-        """The modes come back even where the policy raises."""
-        policy = doubles.FailingPolicy(0)
-        policy.net[1].eval()
-        before = doubles.modes(policy)
-        with pytest.raises(RuntimeError, match="out of calls"):
-            value_of(self.make(), policy, trajectory_of(policy.net))
-        assert doubles.modes(policy) == before
-
     def test_agents_and_features(self) -> None:
         """A sample may be a team of agents with features."""
         flat = dense.tanh_net(6, 6)
         policy = nn.Sequential(nn.Flatten(1), flat, nn.Unflatten(1, (2, 3)))
         attack = ProjectedGradientAscent(Ball("l2", 0.5, event_dims=2))
         data = {"weights": dense.inputs(4, 2, 3)}
-        trajectory = attack(policy, dense.inputs(4, 2, 3), torch.Generator().manual_seed(0), data)
+        trajectory = attack(policy, dense.inputs(4, 2, 3), seeded(), data)
         assert float(value_of(self.make(), policy, trajectory).detach()) > 0
 
     def test_float32_agrees_with_float64(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +162,7 @@ class PenaltyContract:
         doubles.identical_noise(monkeypatch)
         for dtype, policy in policies.items():
             attack = ProjectedGradientAscent(Ball("l2", 0.5), steps=2)
-            generator = torch.Generator().manual_seed(0)
+            generator = seeded()
             data = {"weights": weights[dtype]}
             trajectory = attack(policy, places[dtype], generator, data)
             value = value_of(self.make(fraction=1.0), policy, trajectory)
@@ -245,12 +184,6 @@ class PenaltyContract:
         """Settings out of range are a ValueError that names them."""
         with pytest.raises(ValueError, match=message):
             self.make(**common)
-
-    def test_a_missing_generator_is_refused(self) -> None:
-        """The generator is never optional."""
-        policy = dense.tanh_net()
-        with pytest.raises(ValueError, match="generator is a NoneType"):
-            self.make()(policy, trajectory_of(policy), None)  # type: ignore[arg-type]
 
 
 def weighted_output(output: Tensor, reference: Any) -> Tensor:
