@@ -111,8 +111,8 @@ def _extremes(least: Function, greatest: Function, points: list[Tensor]) -> tupl
     return low, high
 
 
-def curve_of(layer: nn.Module) -> Curve | None:
-    """The curve of an activation, None for other layers.
+def curve_of(layer: nn.Module) -> Curve:
+    """The curve of an activation.
 
     Constants: |tanh''| ≤ 4/(3√3), |σ''| ≤ 1/(6√3), |softplus''| ≤ β/4; for GELU f'' = φ(z)(2 - z²)
     and f' ≤ 1.129; for SiLU |f''| ≤ ½ and f' ≤ 1.0999; for Mish |f''| ≤ 0.645 and f' ≤ 1.0885.
@@ -137,4 +137,4 @@ def curve_of(layer: nn.Module) -> Curve | None:
         return Curve(layer, 1.089, 0.7, (-1.192431214515495,))
     if isinstance(layer, Clamp):
         return Curve(layer, 1.0, 0.0, (layer.low, layer.high))
-    return None
+    raise TypeError(f"{layer} is no activation of a known curve")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from aajr._modes import evaluating
 from aajr.certification._linear import FlatConv, Rescale, SmoothSoftplus
 
 Shape = tuple[int, ...] | None
+Layer = TypeVar("Layer", bound=nn.Module)
 _PLAIN = (nn.Tanh, nn.Sigmoid, nn.ReLU, nn.SiLU, nn.Mish)
 SUPPORTED = (
     "Linear, Conv1d and Conv2d padded with zeros, LayerNorm and RMSNorm over a whole sample, Tanh, "
@@ -160,7 +162,7 @@ def _altered(module: nn.Module) -> bool:
     return bool(hooks) or "forward" in vars(module)
 
 
-def _computes_as(module: nn.Module, kind: type[nn.Module]) -> bool:
+def _computes_as(module: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
     """A subclass with a forward pass of its own may compute anything."""
     return isinstance(module, kind) and type(module).forward is kind.forward
 
@@ -169,18 +171,17 @@ def _read(name: str, layer: nn.Module, shape: Shape) -> tuple[list[nn.Module], S
     """The layer on flat rows, and the shape of what it gives."""
     if any(_computes_as(layer, kind) for kind in (nn.Identity, nn.Dropout)):
         return [], shape
-    whole = isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1)
-    if whole and _computes_as(layer, nn.Flatten):
+    if _computes_as(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
         return [], None if shape is None else (math.prod(shape),)
-    if isinstance(layer, nn.Linear) and _computes_as(layer, nn.Linear):
+    if _computes_as(layer, nn.Linear):
         if shape is not None and len(shape) > 1:
             raise UnsupportedLayersError(_rows_of(f"{name} meets samples of shape {shape}"))
         copy = nn.Linear(layer.in_features, layer.out_features, device=layer.weight.device)
         return [_filled(name, copy, layer.weight, layer.bias)], (layer.out_features,)
-    if any(_computes_as(layer, kind) for kind in (nn.Conv1d, nn.Conv2d)):
+    if _computes_as(layer, nn.Conv1d) or _computes_as(layer, nn.Conv2d):
         conv = _convolution(name, layer, shape)
         return [conv], conv.out_shape
-    if any(_computes_as(layer, kind) for kind in (nn.LayerNorm, nn.RMSNorm)):
+    if _computes_as(layer, nn.LayerNorm) or _computes_as(layer, nn.RMSNorm):
         return _normalisation(name, layer, shape), shape
     return [_activation(name, layer)], shape
 
@@ -198,9 +199,7 @@ def _check_finite(name: str, layer: nn.Module) -> None:
         raise ValueError(f"{name} holds NaN or infinite weights; audit another checkpoint")
 
 
-def _convolution(name: str, layer: nn.Module, shape: Shape) -> FlatConv:
-    if not isinstance(layer, nn.Conv1d | nn.Conv2d):
-        raise TypeError(f"{name} is no convolution")
+def _convolution(name: str, layer: nn.Conv1d | nn.Conv2d, shape: Shape) -> FlatConv:
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise UnsupportedLayersError(
             f"{name} is {layer}, whose padding bound propagation does not cover; give "
@@ -217,19 +216,13 @@ def _convolution(name: str, layer: nn.Module, shape: Shape) -> FlatConv:
     kind = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Conv1d
     copy = kind(layer.in_channels, layer.out_channels, *arguments, bias=bias)  # type: ignore[arg-type]
     copy = copy.to(layer.weight.device).double()
-    copy.load_state_dict({k: v.double() for k, v in _tensors(layer).items()})
+    copy.weight.copy_(layer.weight)  # of a parametrised layer, what it computes with
+    if copy.bias is not None and layer.bias is not None:
+        copy.bias.copy_(layer.bias)
     return FlatConv(copy, shape)
 
 
-def _tensors(layer: nn.Conv1d | nn.Conv2d) -> dict[str, Tensor]:
-    """What the layer computes with, parametrisations applied."""
-    found = {"weight": layer.weight}
-    return found if layer.bias is None else found | {"bias": layer.bias}
-
-
-def _normalisation(name: str, layer: nn.Module, shape: Shape) -> list[nn.Module]:
-    if not isinstance(layer, nn.LayerNorm | nn.RMSNorm):
-        raise TypeError(f"{name} is no normalisation")
+def _normalisation(name: str, layer: nn.LayerNorm | nn.RMSNorm, shape: Shape) -> list[nn.Module]:
     normalised = tuple(layer.normalized_shape)
     if shape is not None and shape != normalised:
         raise UnsupportedLayersError(
@@ -257,23 +250,19 @@ def _normalisation(name: str, layer: nn.Module, shape: Shape) -> list[nn.Module]
     return parts
 
 
-def _smooth(layer: nn.Softplus) -> bool:
-    return layer.beta > 0 and layer.threshold >= 20
-
-
 def _activation(name: str, layer: nn.Module) -> nn.Module:
     for kind in _PLAIN:
         if _computes_as(layer, kind):
             return kind()
-    if isinstance(layer, nn.LeakyReLU) and _computes_as(layer, nn.LeakyReLU):
+    if _computes_as(layer, nn.LeakyReLU):
         return nn.LeakyReLU(layer.negative_slope)
-    if isinstance(layer, nn.ELU) and _computes_as(layer, nn.ELU):
+    if _computes_as(layer, nn.ELU):
         return nn.ELU(layer.alpha)
-    if isinstance(layer, nn.GELU) and _computes_as(layer, nn.GELU) and layer.approximate == "none":
+    if _computes_as(layer, nn.GELU) and layer.approximate == "none":
         return nn.GELU()
-    if isinstance(layer, Clamp) and _computes_as(layer, Clamp):
+    if _computes_as(layer, Clamp):
         return Clamp(layer.low.double(), layer.high.double())
-    if isinstance(layer, nn.Softplus) and _computes_as(layer, nn.Softplus) and _smooth(layer):
+    if _computes_as(layer, nn.Softplus) and layer.beta > 0 and layer.threshold >= 20:
         return SmoothSoftplus(layer.beta, layer.threshold)
     raise UnsupportedLayersError(
         f"{name} is {layer}, which bound propagation does not cover; supported are {SUPPORTED}"

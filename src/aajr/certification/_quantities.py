@@ -93,9 +93,9 @@ class Finding:
     text: str
 
 
-def per_state(values: Tensor) -> tuple[float, ...]:
-    """Values as floats."""
-    return tuple(values.double().tolist())
+def per_state(values: Tensor | None) -> tuple[float, ...]:
+    """Values as floats, none for None."""
+    return () if values is None else tuple(values.double().tolist())
 
 
 def finite(value: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from bound_propagation.general import BoundModule
 from torch import Tensor, nn
 
 from aajr._layers import Clamp
-from aajr.certification._curves import Curve, curve_of, enclosed
+from aajr.certification._curves import curve_of, enclosed
 from aajr.certification._linear import FlatConv, Rescale, SmoothSoftplus, absolute
 
 # Lower above upper by more than this is no rounding of ours.
@@ -47,20 +48,21 @@ def _ordered(bounds: Any) -> Any:
     return IntervalBounds(bounds.region, lower, upper)
 
 
-class BoundCurve(BoundActivation):  # type: ignore[misc]
-    """An activation between two parallel lines; see :func:`aajr.certification._curves.enclosed`."""
+class _BetweenLines(BoundActivation):  # type: ignore[misc]
+    """An activation between two parallel lines, which are not optimised."""
 
-    def __init__(self, module: nn.Module, factory: Any, **kwargs: Any) -> None:
-        super().__init__(module, factory, **kwargs)
-        curve = curve_of(module)
-        if curve is None:
-            raise TypeError(f"{module} is no activation")
-        self.curve: Curve = curve
+    def lines(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Slope and both intercepts; see :func:`aajr.certification._curves.enclosed`."""
+        raise NotImplementedError
+
+    def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Least and greatest values on a box."""
+        raise NotImplementedError
 
     def alpha_beta(self, preactivation: Any) -> None:
         """Lines on the interval of every feature."""
         bounds = _ordered(preactivation)
-        slope, self.beta_lower, self.beta_upper = self.curve.enclosed(bounds.lower, bounds.upper)
+        slope, self.beta_lower, self.beta_upper = self.lines(bounds.lower, bounds.upper)
         self.alpha_lower = self.alpha_upper = slope
 
     def ibp_forward(
@@ -72,54 +74,54 @@ class BoundCurve(BoundActivation):  # type: ignore[misc]
             self.bounded = True
         if save_input_bounds:
             self.input_bounds = bounds
-        return IntervalBounds(bounds.region, *self.curve.range(bounds.lower, bounds.upper))
+        return IntervalBounds(bounds.region, *self.range(bounds.lower, bounds.upper))
 
     def parameterize_alpha_beta(self, *lines: Tensor) -> tuple[Tensor, ...]:
-        """Lines are not optimised."""
+        """The lines as they are."""
         return lines
 
 
-class BoundRescale(BoundActivation):  # type: ignore[misc]
+class BoundCurve(_BetweenLines):
+    """An activation of one feature."""
+
+    def __init__(self, module: nn.Module, factory: Any, **kwargs: Any) -> None:
+        super().__init__(module, factory, **kwargs)
+        self.curve = curve_of(module)
+
+    def lines(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The curve's own."""
+        return self.curve.enclosed(lower, upper)
+
+    def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The curve's own."""
+        return self.curve.range(lower, upper)
+
+
+class BoundRescale(_BetweenLines):
     """z_i/sqrt(z_i²/n + rest) for every i, with the rest anywhere between its bounds."""
 
     module: Rescale
 
-    def alpha_beta(self, preactivation: Any) -> None:
+    def lines(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Lines around all curves that the rest allows."""
-        bounds, scale = _ordered(preactivation), self.module
-        low, high = scale.rest(bounds.lower, bounds.upper)
-
-        def least(z: Tensor) -> Tensor:
-            return scale.value(z, torch.where(z > 0, high, low))
-
-        def greatest(z: Tensor) -> Tensor:
-            return scale.value(z, torch.where(z > 0, low, high))
-
+        low, _ = rest = self.module.rest(lower, upper)
         slope = low.rsqrt()
         curvature = 0.86 / (low * self.module.features**0.5)  # sup |3z (1 + z²)^-5/2| < 0.86
-        a, self.beta_lower, self.beta_upper = enclosed(
-            least, greatest, bounds.lower, bounds.upper, slope, curvature, knots=(0.0,)
-        )
-        self.alpha_lower = self.alpha_upper = a
+        functions = (partial(self.least, rest), partial(self.greatest, rest))
+        return enclosed(*functions, lower, upper, slope, curvature, knots=(0.0,))
 
-    def ibp_forward(
-        self, bounds: Any, save_relaxation: bool = False, save_input_bounds: bool = False
-    ) -> Any:
+    def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """The range on a box, exact but for the rest."""
-        if save_relaxation:
-            self.alpha_beta(bounds)
-            self.bounded = True
-        if save_input_bounds:
-            self.input_bounds = bounds
-        scale, lower, upper = self.module, bounds.lower, bounds.upper
-        low, high = scale.rest(lower, upper)
-        least = scale.value(lower, torch.where(lower > 0, high, low))
-        greatest = scale.value(upper, torch.where(upper > 0, low, high))
-        return IntervalBounds(bounds.region, least, greatest)
+        rest = self.module.rest(lower, upper)
+        return self.least(rest, lower), self.greatest(rest, upper)
 
-    def parameterize_alpha_beta(self, *lines: Tensor) -> tuple[Tensor, ...]:
-        """Lines are not optimised."""
-        return lines
+    def least(self, rest: tuple[Tensor, Tensor], z: Tensor) -> Tensor:
+        """The least value at z."""
+        return self.module.value(z, torch.where(z > 0, rest[1], rest[0]))
+
+    def greatest(self, rest: tuple[Tensor, Tensor], z: Tensor) -> Tensor:
+        """The greatest value at z."""
+        return self.module.value(z, torch.where(z > 0, rest[0], rest[1]))
 
 
 class BoundConv(BoundModule):  # type: ignore[misc]

@@ -93,8 +93,6 @@ def _rescaled(layer: Rescale, error: Tensor) -> Tensor:
 
 def _curved(layer: nn.Module, size: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
     curve = curve_of(layer)
-    if curve is None:
-        raise TypeError(f"{layer} has no known slope")
     size = curve.size(size)
     scale = torch.ones_like(size) if isinstance(layer, _PACKAGE) else 1 + size
     return size, curve.slope * error + _EXTRA_OPERATIONS * _UNIT * scale
@@ -102,7 +100,5 @@ def _curved(layer: nn.Module, size: Tensor, error: Tensor) -> tuple[Tensor, Tens
 
 def _lines(layer: nn.Module, size: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
     curve = curve_of(layer)
-    if curve is None:
-        raise TypeError(f"{layer} has no known slope")
     at_zero = curve.function(torch.zeros_like(size)).abs()
     return 1 + at_zero + 4 * curve.slope * size, curve.slope * error

@@ -63,17 +63,13 @@ def quantities(results: Results) -> tuple[Quantity, ...]:
     rows = [*_changes(results), *_sensitivities(results)]
     if results.radius is not None:
         unit = "units of ε"
+        found = "smallest perturbation found that changes an action"
+        note = "states without a value kept their action under every attack within ε"
+        proven = "radius without a change of action"
         certified = results.certificates.radius if results.certificates else None
         rows += [
-            Quantity(
-                "radius_found",
-                "smallest perturbation found that changes an action",
-                "measured",
-                unit,
-                per_state(results.radius),
-                "states without a value kept their action under every attack within ε",
-            ),
-            _certified("radius_certified", "radius without a change of action", unit, certified),
+            _measured("radius_found", found, unit, results.radius, note),
+            _certified("radius_certified", proven, unit, certified),
         ]
     return tuple(rows)
 
@@ -85,20 +81,20 @@ def shares(results: Results) -> tuple[Share, ...]:
     rows = []
     for name, label in _ATTACKS.items():
         note = results.note(name)
-        found = None if note else results.found[name].radius
-        value = None if found is None else _mean(found.isfinite())
-        label = f"action changed by {label}"
-        rows.append(Share(f"changed_{name}", label, "measured", value, note))
-    rows.append(_share("changed", "action changed by any attack", results.radius.isfinite()))
-    radius = results.certificates.radius if results.certificates else None
-    if radius is None:
+        radius = None if note else results.found[name].radius
+        changed = None if radius is None else radius.isfinite()
         rows.append(
-            Share("certain", "action proven constant within ε", "certified", None, UNCERTIFIED)
+            _share(f"changed_{name}", f"action changed by {label}", "measured", changed, note)
         )
-    else:
-        certain = radius >= results.epsilon
-        rows.append(_share("certain", "action proven constant within ε", certain, "certified"))
-    return tuple(rows)
+    radius = results.certificates.radius if results.certificates else None
+    certain = None if radius is None else radius >= results.epsilon
+    note = UNCERTIFIED if radius is None else ""
+    any_attack, proven = "action changed by any attack", "action proven constant within ε"
+    return (
+        *rows,
+        _share("changed", any_attack, "measured", results.radius.isfinite()),
+        _share("certain", proven, "certified", certain, note),
+    )
 
 
 def membership(results: Results, gamma: float | None) -> dict[str, Any]:
@@ -140,18 +136,11 @@ def _changes(results: Results) -> list[Quantity]:
     unit, rows = "output units", []
     for name, label in _ATTACKS.items():
         note = results.note(name)
-        values = () if note else per_state(results.found[name].change)
+        change = None if note else results.found[name].change
         label = f"largest change found by {label}"
-        rows.append(Quantity(f"change_{name}", label, "measured", unit, values, note))
-    rows.append(
-        Quantity(
-            "change_found",
-            "largest change found by any attack",
-            "measured",
-            unit,
-            per_state(results.worst),
-        )
-    )
+        rows.append(_measured(f"change_{name}", label, unit, change, note))
+    label = "largest change found by any attack"
+    rows.append(_measured("change_found", label, unit, results.worst))
     return rows + [
         _certified(f"change_{name}", label, unit, getattr(results.certificates, field, None))
         for name, field, label in (
@@ -165,15 +154,9 @@ def _changes(results: Results) -> list[Quantity]:
 
 def _sensitivities(results: Results) -> list[Quantity]:
     unit, part, proof = "output units per input unit", results.sensitivity, results.certificates
+    note = results.status.note
     rows = [
-        Quantity(
-            f"sensitivity_{name}",
-            label,
-            "measured",
-            unit,
-            () if part is None else per_state(getattr(part, name)),
-            results.status.note,
-        )
+        _measured(f"sensitivity_{name}", label, unit, getattr(part, name, None), note)
         for name, label in (
             ("random", "sensitivity in random directions"),
             ("aligned", "sensitivity along the attack direction, ‖Jv‖"),
@@ -184,14 +167,17 @@ def _sensitivities(results: Results) -> list[Quantity]:
     return [*rows, _certified("lipschitz", "global Lipschitz constant", unit, constant)]
 
 
+def _measured(name: str, label: str, unit: str, values: Tensor | None, note: str = "") -> Quantity:
+    return Quantity(name, label, "measured", unit, per_state(values), note)
+
+
 def _certified(name: str, label: str, unit: str, values: Tensor | None) -> Quantity:
-    if values is None:
-        return Quantity(name, label, "certified", unit, (), UNCERTIFIED)
-    return Quantity(name, label, "certified", unit, per_state(values))
+    note = UNCERTIFIED if values is None else ""
+    return Quantity(name, label, "certified", unit, per_state(values), note)
 
 
-def _share(name: str, label: str, where: Tensor, kind: Kind = "measured") -> Share:
-    return Share(name, label, kind, _mean(where))
+def _share(name: str, label: str, kind: Kind, where: Tensor | None, note: str = "") -> Share:
+    return Share(name, label, kind, None if where is None else _mean(where), note)
 
 
 def _mean(where: Tensor) -> float:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from aajr.arena.examination import Examination
 from aajr.arena.method_comparison import THRESHOLDS, comparisons, method_summaries
 from aajr.arena.records import Assessment, Evaluation
 from aajr.arena.tables import attack_table, comparison_table, coordination_tables, method_table
+from aajr.cli._bar import progress_bar
 from aajr.hide_and_seek.training.trained_teams import TrainedTeam, examinee
 from aajr.report.tables import Table
 
@@ -25,15 +25,9 @@ def examine(
     console: Console,
 ) -> list[Assessment]:
     """Attack every hider with every attack of the plan, behind a progress bar."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     examinees = [examinee(one, seekers, plan, directory) for one in hiders]
     found = []
-    with Progress(*columns, console=console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("attacking", total=len(hiders) * len(plan.cells))
         for one in examinees:
             for trial in one.trials():

@@ -101,13 +101,11 @@ def audit(
 @contextmanager
 def _stages(console: Console) -> Iterator[Callable[[str], None]]:
     """A bar over the stages, and what moves it on to the next one."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from aajr.adversaries import MaskedGradientWarning
     from aajr.certification import STAGES, EpsilonUnitWarning
+    from aajr.cli._bar import progress_bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar, warnings.catch_warnings():
+    with progress_bar(console) as bar, warnings.catch_warnings():
         for kind in (EpsilonUnitWarning, MaskedGradientWarning):
             warnings.simplefilter("ignore", kind)  # printed afterwards, as findings
         task = bar.add_task("playing episodes", total=1 + len(STAGES))

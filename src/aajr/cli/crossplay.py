@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+
+from aajr.report.tables import Table
 
 if TYPE_CHECKING:
     from aajr.statistics.intervals import Interval
@@ -51,36 +52,34 @@ def crossplay(
     pairings = {(row, column): pairing for row, column, pairing in matches}
     league = crossplay_of(hiders, seekers, pairings, episodes, seed)
     paths = write_crossplay(league, output)
-    console.print(_matrix(league))
-    console.print(_summary("Hiders against the league", league.against_league()))
-    console.print(_summary("Seekers against the league", league.seekers_against_league()))
+    for table in _tables(league):
+        console.print(table.rich(), *table.notes)
     console.print(f"Results: {', '.join(str(path) for path in paths)}", soft_wrap=True)
 
 
-def _matrix(league: CrossPlay) -> Table:
-    table = Table(
-        title="Hiders' success, rows against columns",
-        caption="a star: both come from one training run, which the means leave out",
-    )
-    table.add_column("hiders, seed")
-    for side in league.seekers:
-        table.add_column(f"{side.method}, {side.seed}", justify="right")
-    foreign = league.foreign()
-    for row, (side, pairings) in enumerate(zip(league.hiders, league.pairings, strict=True)):
-        cells = [
-            f"{pairing.success:.1%}{'' if foreign[row, column] else '*'}"
-            for column, pairing in enumerate(pairings)
-        ]
-        table.add_row(f"{side.method}, {side.seed}", *cells)
-    return table
+def _tables(league: CrossPlay) -> Iterator[Table]:
+    columns = [f"{side.method}, {side.seed}" for side in league.seekers]
+    rows = []
+    for side, pairings, foreign in zip(
+        league.hiders, league.pairings, league.foreign(), strict=True
+    ):
+        cells = (
+            f"{pairing.success:.1%}{'' if one else '*'}"
+            for pairing, one in zip(pairings, foreign, strict=True)
+        )
+        rows.append((f"{side.method}, {side.seed}", *cells))
+    note = "a star: both come from one training run, which the means leave out"
+    title = "Hiders' success, rows against columns"
+    yield Table(title, ("hiders, seed", *columns), tuple(rows), (note,))
+    yield _summary("Hiders against the league", league.against_league())
+    yield _summary("Seekers against the league", league.seekers_against_league())
 
 
 def _summary(title: str, methods: Mapping[str, Interval]) -> Table:
-    table = Table(title=f"{title}: interquartile mean over seeds")
-    for name in ("method", "seeds", "success", "95 % interval"):
-        table.add_column(name, justify="left" if name == "method" else "right")
+    rows = []
     for method, one in methods.items():
         known = one.low is not None and one.high is not None
         interval = f"{one.low:.1%} to {one.high:.1%}" if known else ""
-        table.add_row(method, str(one.seeds), f"{one.estimate:.1%}", interval)
-    return table
+        rows.append((method, str(one.seeds), f"{one.estimate:.1%}", interval))
+    columns = ("method", "seeds", "success", "95 % interval")
+    return Table(f"{title}: interquartile mean over seeds", columns, tuple(rows))

@@ -30,14 +30,7 @@ def train(
         opponents: checkpoints whose actors play the team that does not learn.
         logger: where metrics go, beside the progress bar.
     """
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
+    from aajr.cli._bar import progress_bar
     from aajr.hide_and_seek.training.loggers import build_logger
     from aajr.hide_and_seek.training.trainer import Trainer, load_actor
 
@@ -45,14 +38,7 @@ def train(
     actors = [load_actor(path, team) for path in opponents for team in frozen]  # type: ignore[arg-type]
     trainer = Trainer(config, actors, output)
     log = build_logger(logger, output)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("training", total=config.iterations, completed=trainer.iteration)
         for metrics in trainer.run():
             log(metrics)
