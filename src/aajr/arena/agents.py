@@ -1,4 +1,4 @@
-"""Networks of the agents: one actor per team, shared by its members."""
+"""Agents that are networks with a head: any torch policy, and the actor that a team shares."""
 
 from __future__ import annotations
 
@@ -9,10 +9,77 @@ import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_count
-from aajr.geometry import Categorical
+from aajr.arena.heads import CategoricalHead, Head
+from aajr.geometry import Metric
 
-ACTION_HEADS = (11, 11, 2, 2)
-"""Sizes of the discrete heads: movement in x and y, grab, lock."""
+
+class NetworkAgent(nn.Module):
+    """A torch policy as an :class:`aajr.arena.environments.Agent`.
+
+    Args:
+        network: map from observations ``[..., features]`` to the head's outputs.
+        head: distribution of the actions.
+        features: size of an observation.
+        unit: what 1 means in an observation, and so in ε: raw, or normalised by whose statistics.
+        value: the agent's own V, from observations ``[rows, features]`` to ``[rows]``.
+
+    Example:
+        >>> head = CategoricalHead((2,))
+        >>> agent = NetworkAgent(nn.Linear(4, 2), head, 4, "observation units")
+        >>> agent.head.act(agent(torch.zeros(3, 4))).shape
+        torch.Size([3, 1])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        head: Head,
+        features: int,
+        unit: str,
+        value: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.head, self.features, self.unit = network, head, features, unit
+        self.value = value
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Outputs of the network."""
+        outputs: Tensor = self.network(observation)
+        return outputs
+
+    @property
+    def metric(self) -> Metric:
+        """Geometry of the outputs."""
+        return self.head.metric
+
+
+class Actor(NetworkAgent):
+    """A tanh network from observations ``[..., features]`` to logits of independent heads.
+
+    Args:
+        features: size of the observation.
+        heads: sizes of the action's heads.
+        hidden: sizes of the hidden layers.
+        generator: source of the initial weights.
+        unit: see :class:`NetworkAgent`.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        heads: tuple[int, ...],
+        hidden: Sequence[int] = (64, 64),
+        generator: torch.Generator | None = None,
+        unit: str = "observation units",
+    ) -> None:
+        generator = generator or torch.Generator().manual_seed(0)
+        network = mlp(features, sum(heads), hidden, generator)
+        super().__init__(network, CategoricalHead(heads), features, unit)
+        self.heads = heads
+
+    def as_sequential(self) -> nn.Sequential:
+        """The same as layers, for bounds."""
+        return nn.Sequential(self.network)
 
 
 def mlp(inputs: int, outputs: int, hidden: Sequence[int], generator: torch.Generator) -> nn.Module:
@@ -28,75 +95,3 @@ def mlp(inputs: int, outputs: int, hidden: Sequence[int], generator: torch.Gener
         nn.init.zeros_(layer.bias)
         layers += [layer] if last else [layer, nn.Tanh()]
     return nn.Sequential(*layers)
-
-
-class Actor(nn.Module):
-    """Observation ``[..., features]`` to logits ``[..., sum(heads)]`` of independent heads.
-
-    Args:
-        features: size of the observation.
-        heads: sizes of the action's heads.
-        hidden: sizes of the hidden layers.
-        generator: source of the initial weights.
-    """
-
-    def __init__(
-        self,
-        features: int,
-        heads: tuple[int, ...] = ACTION_HEADS,
-        hidden: Sequence[int] = (64, 64),
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.features = features
-        self.heads = heads
-        generator = generator or torch.Generator().manual_seed(0)
-        self.network = mlp(features, sum(heads), hidden, generator)
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """Logits of every head."""
-        logits: Tensor = self.network(observation)
-        return logits
-
-    @property
-    def metric(self) -> Categorical:
-        """Geometry of the heads."""
-        return Categorical(self.heads)
-
-    def act(self, outputs: Tensor) -> Tensor:
-        """The most likely actions, ``[..., heads]``."""
-        return greedy_heads(outputs, self.heads)
-
-    def explore(self, outputs: Tensor, share: float, generator: torch.Generator) -> Tensor:
-        """Actions from the agent's own distribution, a share of them uniformly random."""
-        random = torch.rand(outputs.shape[:-1], generator=generator).unsqueeze(-1) < share
-        return sample_heads(outputs.masked_fill(random, 0.0), self.heads, generator)
-
-    def encode(self, action: Tensor) -> Tensor:
-        """Actions as a Q reads them: one-hot ``[..., sum(heads)]``."""
-        return one_hot(action, self.heads)
-
-    def as_sequential(self) -> nn.Sequential:
-        """The same as layers, for bounds."""
-        return nn.Sequential(self.network)
-
-
-Act = Callable[[Tensor], Tensor]
-"""Map from observations ``[..., features]`` to actions ``[..., heads]``."""
-
-
-def sample_heads(logits: Tensor, heads: Sequence[int], generator: torch.Generator) -> Tensor:
-    """One draw per head by the Gumbel-max trick: ``[..., sum(heads)]`` to ``[..., heads]``."""
-    noise = torch.empty_like(logits).exponential_(generator=generator)
-    return greedy_heads(logits - noise.log(), heads)
-
-
-def greedy_heads(logits: Tensor, heads: Sequence[int]) -> Tensor:
-    """The most likely entry of every head: ``[..., sum(heads)]`` to ``[..., heads]``."""
-    return torch.stack([part.argmax(-1) for part in torch.split(logits, list(heads), -1)], -1)
-
-
-def one_hot(action: Tensor, heads: Sequence[int]) -> Tensor:
-    """Actions ``[..., heads]`` as one-hot ``[..., sum(heads)]``."""
-    parts = [nn.functional.one_hot(action[..., i], size) for i, size in enumerate(heads)]
-    return torch.cat(parts, -1).float()

@@ -12,8 +12,9 @@ from torch import Tensor
 from torchrl.envs import EnvBase
 
 from aajr.adversaries import Adversary
-from aajr.arena.agents import Actor, sample_heads
+from aajr.arena.agents import Actor
 from aajr.arena.distributions import CategoricalHeads
+from aajr.arena.heads import sample_heads
 
 
 class Player(Protocol):

@@ -31,13 +31,15 @@ class Experience:
 
     Attributes:
         observation: clean observations, ``[episodes, steps, agents, features]``.
-        action: one-hot actions, ``[episodes, steps, agents, logits]``.
-        reward: ``[episodes, steps, agents]``.
+        action: as a Q reads them, one-hot for instance, ``[episodes, steps, agents, numbers]``.
+        reward: ``[episodes, steps, agents]``, 0 where nothing was played.
+        played: steps that were played, boolean ``[episodes, steps]``; all if None.
     """
 
     observation: Tensor
     action: Tensor
     reward: Tensor
+    played: Tensor | None = None
 
 
 def returns_to_go(reward: Tensor, discount: float) -> Tensor:
@@ -93,6 +95,7 @@ def fit_robust_sarsa(
     epochs: int = 8,
     batch: int = 1024,
     learning_rate: float = 3e-3,
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[OnlineValue, float]:
     r"""Robust Sarsa: a Q of the victim that a small change of the action cannot change much.
 
@@ -108,12 +111,13 @@ def fit_robust_sarsa(
     Args:
         experience: rollouts of the victim.
         generator: source of initial weights and batches.
-        radius: r, of the ball of relaxed one-hot actions.
+        radius: r, of the ball of actions, in their unit.
         weight: κ; 0 is plain Sarsa.
         discount: γ.
         epochs: passes over the data.
         batch: rows per gradient step.
         learning_rate: of Adam.
+        limits: least and greatest action; those of relaxed one-hot actions by default.
 
     Returns:
         Q, frozen, and its R² against the returns of held-out episodes.
@@ -123,7 +127,7 @@ def fit_robust_sarsa(
 
     Example:
         >>> g = torch.Generator().manual_seed(0)
-        >>> from aajr.arena.agents import one_hot
+        >>> from aajr.arena.heads import one_hot
         >>> action = one_hot(torch.randint(2, (40, 5, 1, 1), generator=g), (2,))
         >>> experience = Experience(torch.zeros(40, 5, 1, 3), action, action[..., 0])
         >>> critic, fit = fit_robust_sarsa(experience, g, discount=0.0, weight=0.0, batch=10)
@@ -134,46 +138,6 @@ def fit_robust_sarsa(
     2020, https://arxiv.org/abs/2003.08938, appendix D.
     """
     data = _standardised(experience, discount, epochs)
-    return robust_sarsa(
-        data,
-        generator,
-        radius=radius,
-        weight=weight,
-        discount=discount,
-        epochs=epochs,
-        batch=batch,
-        learning_rate=learning_rate,
-    )
-
-
-def robust_sarsa(
-    data: Transitions,
-    generator: torch.Generator,
-    *,
-    radius: float,
-    weight: float,
-    discount: float,
-    epochs: int,
-    batch: int = 1024,
-    learning_rate: float = 3e-3,
-    limits: tuple[float, float] = (0.0, 1.0),
-) -> tuple[OnlineValue, float]:
-    """:func:`fit_robust_sarsa` on transitions of any origin, continuous actions among them.
-
-    Args:
-        data: what the victim met.
-        generator: source of initial weights and batches.
-        radius: r, in units of the action.
-        weight: κ; 0 is plain Sarsa.
-        discount: γ.
-        epochs: passes over the data.
-        batch: rows per gradient step.
-        learning_rate: of Adam.
-        limits: least and greatest action.
-
-    Returns:
-        Q, frozen, and its R² against the returns held out.
-    """
     check_number("radius", radius)
     check_number("weight", weight)
 
@@ -272,23 +236,27 @@ def _standardised(experience: Experience, discount: float, epochs: int) -> Trans
     episodes = experience.reward.shape[0]
     if episodes < 10:
         raise ValueError(f"experience has {episodes} episodes; collect at least 10")
-    returns = returns_to_go(experience.reward, discount)
-    mean, spread = returns.mean(), returns.std().clamp_min(1e-6)
-    continues = torch.ones_like(experience.reward)
-    continues[:, -1] = 0.0
+    reward, played = experience.reward, experience.played
+    if played is None:
+        played = torch.ones(reward.shape[:2], dtype=torch.bool)
+    returns = returns_to_go(reward, discount)
+    met = returns[played]
+    mean, spread = met.mean(), met.std().clamp_min(1e-6)
+    follows = torch.cat([played[:, 1:], torch.zeros_like(played[:, :1])], 1)
+    continues = follows.to(reward).unsqueeze(-1).expand_as(reward)
     target = (returns - mean) / spread
     held_out = episodes // 10
 
     def test(part: Tensor) -> Tensor:
-        return part[:held_out].flatten(0, 2)
+        return part[:held_out][played[:held_out]].flatten(0, 1)
 
     def rows(part: Tensor) -> Tensor:
-        return part[held_out:].flatten(0, 2)
+        return part[held_out:][played[held_out:]].flatten(0, 1)
 
     return Transitions(
         observation=rows(experience.observation),
         action=rows(experience.action),
-        reward=rows(experience.reward),
+        reward=rows(reward),
         target=rows(target),
         next_observation=rows(experience.observation.roll(-1, 1)),
         next_action=rows(experience.action.roll(-1, 1)),

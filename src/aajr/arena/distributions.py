@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aajr.arena.agents import ACTION_HEADS, greedy_heads
+from aajr.arena.heads import greedy_heads
 from aajr.geometry import Categorical
 
 
@@ -24,7 +24,7 @@ class CategoricalHeads(torch.distributions.Distribution):
 
     arg_constraints = {}  # noqa: RUF012 - the base class declares it so
 
-    def __init__(self, logits: Tensor, heads: tuple[int, ...] = ACTION_HEADS) -> None:
+    def __init__(self, logits: Tensor, heads: tuple[int, ...]) -> None:
         self.heads = heads
         self.logits = Categorical(heads).log_probabilities(logits)
         super().__init__(logits.shape[:-1], torch.Size([len(heads)]), validate_args=False)

@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
+from aajr.arena.heads import Head
 from aajr.arena.threats import Threat
-from aajr.geometry import Metric
 
 
 class Agent(Protocol):
-    """A policy: from what it sees to the parameters of a distribution, and from these to actions.
+    """A policy: from what it sees to the parameters of a distribution of actions.
 
-    :class:`aajr.arena.agents.Actor` is one, of categorical heads.
+    :class:`aajr.arena.agents.NetworkAgent` makes one of any torch network.
     """
 
     @property
-    def metric(self) -> Metric:
-        """Geometry of the outputs."""
+    def features(self) -> int:
+        """Size of its observation."""
+
+    @property
+    def unit(self) -> str:
+        """What 1 means in its observation, and so in ε: raw, or normalised by whose statistics."""
+
+    @property
+    def head(self) -> Head:
+        """The distribution that the outputs describe."""
+
+    @property
+    def value(self) -> Callable[[Tensor], Tensor] | None:
+        """Its own V, from observations ``[rows, features]`` to ``[rows]``; None if it has none."""
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Outputs ``[..., outputs]`` at observations ``[..., features]``, differentiable."""
 
-    def act(self, outputs: Tensor) -> Tensor:
-        """Its choice, ``[..., heads]``."""
+    def state_dict(self) -> Mapping[str, Any]:
+        """Its weights by name; with other weights it is another agent."""
 
-    def explore(self, outputs: Tensor, share: float, generator: torch.Generator) -> Tensor:
-        """Draws from its distribution, a share of them from a much wider one."""
 
-    def encode(self, action: Tensor) -> Tensor:
-        """Actions as a Q reads them."""
+@runtime_checkable
+class Recurrent(Protocol):
+    """An agent with a memory, one row for each of its rows; the play loop carries it.
+
+    ``agent(observation)`` is then its answer at the start of an episode.
+    """
+
+    def begin(self, rows: int) -> Tensor:
+        """The memory at an episode's start, ``[rows, ...]``."""
+
+    def recall(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs ``[rows, outputs]`` at ``[rows, features]``, and the memory afterwards."""
 
 
 class Recorded(Protocol):
-    """What is kept of played episodes; an environment may add what it likes."""
+    """What is kept of played episodes; an environment may add what it likes.
+
+    Episodes that ended before the longest are filled up with zeros.
+    """
+
+    @property
+    def played(self) -> Tensor:
+        """Steps that were played, boolean ``[episodes, steps]``."""
 
     @property
     def won(self) -> Tensor:
@@ -63,15 +89,15 @@ class Running(Protocol[Played_co]):
     """Episodes that are being played, all at once."""
 
     @property
-    def observation(self) -> Tensor:
-        """What the protected team sees now, ``[episodes, agents, features]``."""
+    def running(self) -> Tensor:
+        """Numbers of the episodes that are not over, ``[running]``; empty at the end."""
 
     @property
-    def ended(self) -> bool:
-        """Whether all episodes are over."""
+    def observation(self) -> Tensor:
+        """What the protected team sees in these, ``[running, agents, features]``."""
 
     def step(self, action: Tensor) -> None:
-        """The team acts, ``[episodes, agents, heads]``."""
+        """The team acts in the episodes that run, ``[running, agents, heads]``."""
 
     def record(self) -> Played_co:
         """What was kept."""

@@ -2,70 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
+from aajr._modes import Policy
 from aajr.adversaries import Adversary
-from aajr.arena.agents import Act
 from aajr.arena.critics import Experience
-from aajr.arena.environments import Agent, Environment, Played
+from aajr.arena.environments import Agent, Environment, Played, Recurrent
 from aajr.arena.records import Score
 from aajr.trajectory import Trajectory
+
+Act = Callable[[Tensor, Tensor], Tensor]
+"""From what a team sees in the episodes that run, ``[running, agents, features]``, and their
+numbers ``[running]`` to its actions ``[running, agents, heads]``.
+"""
 
 
 @torch.no_grad()
 def play(environment: Environment[Played], team: Act) -> Played:
     """Play all episodes to their end and return what was kept of them."""
-    running = environment.reset()
-    while not running.ended:
-        running.step(team(running.observation))
-    return running.record()
+    state = environment.reset()
+    while len(episodes := state.running):
+        state.step(team(state.observation, episodes))
+    return state.record()
 
 
-class _Past:
-    """What an attack over an episode reads of earlier steps, one row per hider."""
+class _Rows:
+    """Tensors with one row per agent of every episode, kept from step to step.
 
-    def __init__(self, memory: int) -> None:
-        self.step = 0
-        self._memory = memory
-        self._previous = torch.empty(0)
-        self._spent = torch.empty(0)
-        self._history: list[Tensor] = []
+    An episode that was not met before begins with fresh rows, so that nothing of one episode
+    reaches another.
+    """
 
-    def data(self, x: Tensor) -> dict[str, Tensor]:
-        """The adversary's data at clean inputs ``[rows, *event]``."""
-        if self.step == 0:
-            self._previous, self._spent = torch.zeros_like(x), x.new_zeros(len(x))
-            self._history = [x] * self._memory
-        time = torch.full((len(x),), self.step, device=x.device)
-        data = {"time": time, "previous": self._previous, "spent": self._spent}
-        if self._memory:
-            data["history"] = torch.stack(self._history, 1)
-        return data
+    def __init__(self) -> None:
+        self._kept: dict[str, Tensor] = {}
 
-    def add(self, x: Tensor, delta: Tensor, size: Tensor) -> None:
-        """Take in one step: clean inputs, perturbation and its size ``[rows]``."""
-        self.step += 1
-        self._previous, self._spent = delta, self._spent + size
-        self._history = [*self._history, x][1:]
+    def get(self, name: str, rows: Tensor, fresh: Callable[[int], Tensor]) -> Tensor:
+        """The rows of a tensor; ``fresh`` gives new ones."""
+        kept, needed = self._kept.get(name), int(rows.max()) + 1
+        if kept is None:
+            kept = fresh(needed)
+        elif len(kept) < needed:
+            kept = torch.cat([kept, fresh(needed - len(kept))])
+        self._kept[name] = kept
+        return kept[rows]
+
+    def put(self, rows: Tensor, **values: Tensor) -> None:
+        """Replace rows of tensors that :meth:`get` gave."""
+        for name, value in values.items():
+            self._kept[name] = self._kept[name].index_copy(0, rows, value)
 
 
 class AttackedTeam:
     """The most likely actions of an agent that sees what the adversary shows it, for one match.
 
-    The adversary is given, one row per agent of every episode: ``time`` the step, ``previous``
-    δ_{t-1} (zero at first), ``spent`` Σ‖δ‖ of earlier steps, and ``history`` the clean inputs of
-    the last steps, as many as its ``memory``, most recent last and the first one repeated.
+    The adversary is given, one row per agent of every episode that runs: ``time`` the step,
+    ``previous`` δ_{t-1} (zero at first), ``spent`` Σ‖δ‖ of earlier steps, and ``history`` the
+    clean inputs of the last steps, as many as its ``memory``, most recent last and the first one
+    repeated. A recurrent agent remembers what it was shown; it is attacked row by row, each with
+    its own memory.
 
     Args:
         actor: the victim.
         adversary: attacks every agent's observation at every step; None for a clean match.
         generator: source of the attack's randomness.
         on_logits: the adversary shifts the action's logits instead of the observation.
+        choose: from outputs to actions; the most likely ones by default.
 
     Attributes:
         changed: share of actions that differ from the undisturbed choice, at every step.
@@ -80,44 +87,109 @@ class AttackedTeam:
         adversary: Adversary | None,
         generator: torch.Generator,
         on_logits: bool = False,
+        choose: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.actor = actor
         self.adversary = adversary
         self.generator = generator
         self.on_logits = on_logits
+        self.choose = choose or actor.head.act
         self.changed: list[float] = []
         self.largest = 0.0
         self.forward_passes: list[float] = []
         self.backward_passes: list[float] = []
-        self._past = _Past(int(getattr(adversary, "memory", 0)))
+        self._rows = _Rows()
 
-    def __call__(self, observation: Tensor) -> Tensor:
-        """Actions under attack; records how far the attack reached and what it cost."""
+    def __call__(self, observation: Tensor, episodes: Tensor | None = None) -> Tensor:
+        """Actions under attack; records how far the attack reached and what it cost.
+
+        Args:
+            observation: ``[running, agents, features]``.
+            episodes: numbers of the episodes that run; all by default.
+        """
+        running, agents = observation.shape[:2]
+        episodes = torch.arange(running) if episodes is None else episodes
+        rows = (episodes[:, None] * agents + torch.arange(agents)).flatten()
+        x = observation.flatten(0, 1)
+        memory = None
+        if isinstance(self.actor, Recurrent):
+            memory = self._rows.get("memory", rows, self.actor.begin)
         if self.adversary is None:
-            return self.actor.act(self.actor(observation))
-        flat = observation.flatten(0, 1)
-        trajectory = self._attack(self.adversary, flat)
-        worst = trajectory.worst
-        action = self.actor.act(worst if self.on_logits else self.actor(worst))
-        clean = self.actor.act(trajectory.reference.outputs)
-        self.changed.append(float((action != clean).any(-1).float().mean()))
-        self.forward_passes.append(float(trajectory.forward_passes))
-        self.backward_passes.append(float(trajectory.backward_passes))
-        return action.reshape(*observation.shape[:2], -1)
-
-    def _attack(self, adversary: Adversary, observation: Tensor) -> Trajectory:
-        if self.on_logits:
-            x = self.actor(observation)
-            data = self._past.data(x) | {"observation": observation}
-            trajectory = adversary(torch.clone, x, self.generator, data)
+            action = self.choose(self._decide(x, memory, rows))
         else:
-            x = observation
-            trajectory = adversary(self.actor, x, self.generator, self._past.data(x))
-        delta = trajectory.worst - trajectory.origin
+            action = self._attacked(self.adversary, x, memory, rows)
+        return action.reshape(running, agents, -1)
+
+    def _attacked(
+        self, adversary: Adversary, x: Tensor, memory: Tensor | None, rows: Tensor
+    ) -> Tensor:
+        found = self._attack(adversary, x, memory, rows)
+        worst = torch.cat([one.worst for one in found])
+        outputs = self._decide(x if self.on_logits else worst, memory, rows)
+        action = self.choose(worst if self.on_logits else outputs)
+        clean = self.choose(torch.cat([one.reference.outputs for one in found]))
+        self.changed.append(float((action != clean).any(-1).float().mean()))
+        self.forward_passes.append(_mean([float(one.forward_passes) for one in found]))
+        self.backward_passes.append(_mean([float(one.backward_passes) for one in found]))
+        return action
+
+    def _decide(self, shown: Tensor, memory: Tensor | None, rows: Tensor) -> Tensor:
+        """Outputs at what is shown, which a recurrent agent then remembers."""
+        if memory is None or not isinstance(self.actor, Recurrent):
+            return self.actor(shown)
+        outputs, memory = self.actor.recall(shown, memory)
+        self._rows.put(rows, memory=memory)
+        return outputs
+
+    def _attack(
+        self, adversary: Adversary, x: Tensor, memory: Tensor | None, rows: Tensor
+    ) -> list[Trajectory]:
+        """The attack of all rows at once, or of each by itself where it has its own memory."""
+        policies, parts = self._policies(memory), [slice(None)]
+        if memory is not None:
+            parts = [slice(k, k + 1) for k in range(len(x))]
+        data: dict[str, Tensor] = {}
+        if self.on_logits:
+            data = {"observation": x}
+            x = torch.cat([policy(x[part]) for policy, part in zip(policies, parts, strict=True)])
+            policies, parts = [torch.clone], [slice(None)]
+        past = self._past(adversary, x, rows)
+        data |= past
+        found = [
+            adversary(policy, x[part], self.generator, {k: v[part] for k, v in data.items()})
+            for policy, part in zip(policies, parts, strict=True)
+        ]
+        delta = torch.cat([one.worst - one.origin for one in found])
         size = adversary.ball.size(delta)
         self.largest = max(self.largest, float(size.max()))
-        self._past.add(x, delta, size)
-        return trajectory
+        kept = {"time": past["time"] + 1, "previous": delta, "spent": past["spent"] + size}
+        if "history" in past:
+            kept["history"] = torch.cat([past["history"][:, 1:], x.unsqueeze(1)], 1)
+        self._rows.put(rows, **kept)
+        return found
+
+    def _policies(self, memory: Tensor | None) -> list[Policy]:
+        """The agent as a map from observations to outputs; one for each row of a memory."""
+        agent = self.actor
+        if memory is None or not isinstance(agent, Recurrent):
+            return [agent]
+
+        def of(row: Tensor) -> Policy:
+            return lambda x: agent.recall(x, row.expand(len(x), *row.shape[1:]))[0]
+
+        return [of(row) for row in torch.split(memory, 1)]
+
+    def _past(self, adversary: Adversary, x: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        event, memory = x.shape[1:], int(getattr(adversary, "memory", 0))
+        time = self._rows.get("time", rows, lambda n: torch.zeros(n, dtype=torch.long))
+        previous = self._rows.get("previous", rows, lambda n: x.new_zeros(n, *event))
+        spent = self._rows.get("spent", rows, lambda n: x.new_zeros(n))
+        data = {"time": time, "previous": previous, "spent": spent}
+        if memory:
+            history = self._rows.get("history", rows, lambda n: x.new_zeros(n, memory, *event))
+            first = time.reshape(-1, *[1] * x.ndim) == 0
+            data["history"] = torch.where(first, x.unsqueeze(1), history)
+        return data
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +255,7 @@ def explore(match: Environment[Any], actor: Agent, share: float = 0.2) -> Experi
         share: share of random actions, which lets a Q learn what other actions are worth.
     """
     generator = torch.Generator().manual_seed(match.seed + 1)
-
-    def act(observation: Tensor) -> Tensor:
-        return actor.explore(actor(observation), share, generator)
-
-    record = play(match, act)
-    return Experience(record.observation, actor.encode(record.action), record.reward)
+    choose = partial(actor.head.explore, share=share, generator=generator)
+    record = play(match, AttackedTeam(actor, None, generator, choose=choose))
+    action = actor.head.encode(record.action)
+    return Experience(record.observation, action, record.reward, record.played)

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number
 from aajr.adversaries import Adversary, MaskedGradientWarning
-from aajr.arena.agents import Actor
-from aajr.arena.environments import Environment, Played
+from aajr.arena.environments import Agent, Environment, Played
 from aajr.arena.episodes import AttackedTeam, Outcome, contest
 from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
 from aajr.arena.suites import AttackSpec, Suite
@@ -108,7 +107,7 @@ class Examinee:
     def __init__(
         self,
         entry: Entry,
-        actor: Actor,
+        actor: Agent,
         match: Environment[Played],
         examination: Examination,
         directory: Path,
@@ -155,7 +154,7 @@ class Examinee:
         return Trial(
             score=outcome.score,
             kind=CLEAN if spec is None else spec.kind,
-            unit=spec.unit if spec is not None and fixed else THREATS[victim.threat].unit,
+            unit=spec.unit if spec is not None and fixed else victim.unit,
             fixed=fixed,
             won="".join(str(int(won)) for won in outcome.record.won.tolist()),
             forward_passes=outcome.forward_passes,
@@ -191,8 +190,8 @@ def evaluation_of(
     """The assessments with all that is needed to read them.
 
     Raises:
-        ValueError: two policies of one method and seed, whose statistics over seeds would count
-            one twice.
+        ValueError: policies that see in different units, or two policies of one method and seed,
+            whose statistics over seeds would count one twice.
     """
     owners: dict[tuple[str, int], str] = {}
     for item in assessments:
@@ -202,10 +201,16 @@ def evaluation_of(
                 f"{other} and {item.checkpoint} are both {item.method!r} with seed {item.seed}; "
                 "evaluate them one at a time"
             )
+    (unit, *others) = dict.fromkeys(one.clean.unit for one in assessments)
+    if others:
+        raise ValueError(
+            f"ε means {unit!r} for some policies and {others[0]!r} for others; evaluate them one "
+            "at a time"
+        )
     return Evaluation(
         suite=examination.suite.facts(),
         threat=examination.threat,
-        unit=THREATS[examination.threat].unit,
+        unit=unit,
         episodes=examination.episodes,
         seed=examination.seed,
         opponents=tuple(str(opponent.path) for opponent in opponents),
@@ -241,7 +246,7 @@ def _read(path: Path) -> _Finished:
     return read_record(_Finished, path, "remove it")
 
 
-def _fingerprint(actor: Actor, match: Environment[Any], examination: Examination) -> str:
+def _fingerprint(actor: Agent, match: Environment[Any], examination: Examination) -> str:
     """Changes with anything that changes a trial but its attack and ε."""
     suite = examination.suite
     facts = {

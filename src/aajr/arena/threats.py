@@ -1,4 +1,4 @@
-"""Threat models by name: what an adversary may touch, and the unit of ε."""
+"""Threat models by name: what an adversary may touch, and what ε is."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ class ThreatModel:
 
     Attributes:
         words: what it changes.
-        unit: of ε, in a table.
         radius: what ε is, in a sentence.
     """
 
     words: str
-    unit: str
     radius: str
 
 
-_SEEN = (
-    "L∞, observation units (the arena's half width is 1)",
-    "ε is an L∞ radius in units of the observation, each feature of roughly unit scale",
-)
+_SEEN = "ε is an L∞ radius in units of the observation, each feature of roughly unit scale"
 
 THREATS: dict[str, ThreatModel] = {
-    "full": ThreatModel("every observed feature", *_SEEN),
-    "others": ThreatModel("only what an agent perceives or is told of other agents", *_SEEN),
-    "reports": ThreatModel("any k of the n sources that report where others are", *_SEEN),
-    "actions": ThreatModel("the actions", "L∞, logits", "ε is an L∞ radius in units of the action"),
+    "full": ThreatModel("every observed feature", _SEEN),
+    "others": ThreatModel("only what an agent perceives or is told of other agents", _SEEN),
+    "reports": ThreatModel("any k of the n sources that report where others are", _SEEN),
+    "actions": ThreatModel("the actions", "ε is an L∞ radius in units of the action"),
 }
 """Every threat model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,15 +20,14 @@ from aajr.adversaries import (
     imitate,
     objective_scale,
 )
-from aajr.arena.agents import Actor, one_hot
 from aajr.arena.critics import Experience, OnlineValue, fit_critic, fit_robust_sarsa
-from aajr.arena.environments import Environment
+from aajr.arena.environments import Agent, Environment
 from aajr.arena.episodes import explore
 from aajr.arena.learned import AttackerConfig, Kind, TrainingEnvironment, train_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.arena.threats import THREATS, Threat
-from aajr.geometry import Ball, Categorical
+from aajr.geometry import Ball, Metric
 from aajr.trajectory import Objective
 
 _Fitted = TypeVar("_Fitted")
@@ -41,17 +40,17 @@ class Victim:
     Every fit draws from a seed of its own: the order in which attacks are built changes nothing.
 
     Attributes:
-        actor: the hiders' policy.
+        actor: the policy.
         match: who plays, on which starts.
         threat: what may be perturbed.
         effort: how hard the attacks try.
         directory: where training of attackers is kept, to go on if it is stopped; or None.
 
     Raises:
-        ValueError: an unknown threat, an actor that does not read this game's observations.
+        ValueError: an unknown threat, an agent that does not read this environment's observations.
     """
 
-    actor: Actor
+    actor: Agent
     match: Environment[Any]
     threat: Threat
     effort: Effort
@@ -63,8 +62,8 @@ class Victim:
         features = self.match.features
         if self.actor.features != features:
             raise ValueError(
-                f"the actor reads {self.actor.features} features, the game shows {features}; give "
-                "the configuration that the actor was trained with"
+                f"the agent reads {self.actor.features} features, the environment shows "
+                f"{features}; give the configuration that the agent was trained with"
             )
 
     @property
@@ -79,10 +78,15 @@ class Victim:
             return None
         return self.match.attackable(self.threat)
 
-    @cached_property
-    def metric(self) -> Categorical:
-        """Geometry of the action heads."""
-        return Categorical(self.actor.heads)
+    @property
+    def metric(self) -> Metric:
+        """Geometry of the outputs."""
+        return self.actor.head.metric
+
+    @property
+    def unit(self) -> str:
+        """Of ε."""
+        return "L∞, logits" if self.on_logits else f"L∞, {self.actor.unit}"
 
     @property
     def divergence(self) -> Objective:
@@ -107,7 +111,14 @@ class Victim:
 
         def fit() -> OnlineValue:
             seed = self.match.seed + 500_000
-            found = fit_robust_sarsa(self._rollouts(seed), _source(seed), weight=weight)
+            low, high = limits = self.actor.head.limits
+            found = fit_robust_sarsa(
+                self._rollouts(seed),
+                _source(seed),
+                weight=weight,
+                radius=0.1 * (high - low),
+                limits=limits,
+            )
             return self._noted(f"robust_sarsa_{weight:g}", found)
 
         return self._once(f"robust_sarsa_{weight:g}", fit)
@@ -121,29 +132,24 @@ class Victim:
     def least(self, value: OnlineValue, on_logits: bool | None = None) -> Objective:
         """The objective -Q(s, a): the action that a Q values least in the true state."""
         logits = self.on_logits if on_logits is None else on_logits
-        return Critic(value, self.metric.probabilities, "observation" if logits else None)
+        return Critic(value, self.actor.head.relaxed, "observation" if logits else None)
 
     def state_value(self, observation: Tensor) -> Tensor:
-        """V(o) = Q(o, π(o)) ``[batch, 1]``, of the first critic."""
-        probabilities = self.metric.probabilities(self.actor(observation))
-        value: Tensor = self.critic(0)(observation, probabilities)
+        """V(o) ``[batch, 1]``: the agent's own, or Q(o, π(o)) of the first critic."""
+        own = self.actor.value
+        if own is not None:
+            return own(observation).unsqueeze(-1)
+        action = self.actor.head.relaxed(self.actor(observation))
+        value: Tensor = self.critic(0)(observation, action)
         return value.unsqueeze(-1)
 
     def least_action(self, observation: Tensor) -> Tensor:
-        """Logits ``[batch, outputs]`` of the entry of every head that the first critic values
-        least, the other heads held at the policy's choice.
+        """Outputs ``[batch, outputs]`` of the action that the first critic values least, each part
+        of it chosen while the others stay at the policy's choice.
         """
-        heads, critic = self.actor.heads, self.critic(0)
+        value = partial(self.critic(0), observation)
         with torch.no_grad():
-            chosen = one_hot(self.actor.act(self.actor(observation)), heads)
-            start, target = 0, torch.zeros_like(chosen)
-            for size in heads:
-                part = slice(start, start + size)
-                values = [critic(observation, _replaced(chosen, part, i)) for i in range(size)]
-                worst = torch.stack(values, -1).argmin(-1)
-                target[:, part] = torch.nn.functional.one_hot(worst, size).to(target)
-                start += size
-        return 10.0 * target
+            return self.actor.head.least(self.actor(observation), value)
 
     def scale(self, objective: Objective, ball: Ball) -> float:
         """Unit of an objective in a ball around the victim's states, for mixtures."""
@@ -209,11 +215,3 @@ class Victim:
 
 def _source(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def _replaced(chosen: Tensor, part: slice, entry: int) -> Tensor:
-    """The chosen action with one head's entry exchanged."""
-    changed = chosen.clone()
-    changed[:, part] = 0.0
-    changed[:, part.start + entry] = 1.0
-    return changed

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aajr.arena.agents import ACTION_HEADS, Actor, greedy_heads
+from aajr.arena.agents import Actor
 from aajr.arena.collection import FrozenTeam, Player, collect
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team, make_torchrl_env
+from aajr.hide_and_seek.game.actions import BINS
 from aajr.hide_and_seek.training.trainer import load_actor
 
 _EPISODES = 16
@@ -32,7 +33,7 @@ def played_states(
     generator = torch.Generator().manual_seed(seed)
     rivals = [load_actor(path, other) for path in opponents]
     players: dict[str, Player] = {
-        team: lambda view: {"action": greedy_heads(actor(view), actor.heads)},
+        team: lambda view: {"action": actor.head.act(actor(view))},
         other: FrozenTeam(rivals, generator) if rivals else _random_team(generator),
     }
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -43,7 +44,7 @@ def played_states(
 
 
 def _random_team(generator: torch.Generator) -> Player:
-    bins = torch.tensor(ACTION_HEADS)
+    bins = torch.tensor(BINS)
 
     def act(observation: Tensor) -> dict[str, Tensor]:
         uniform = torch.rand(*observation.shape[:-1], len(bins), generator=generator)

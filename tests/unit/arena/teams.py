@@ -10,6 +10,7 @@ import torch
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import save_checkpoint
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.training.config import PenaltyConfig, TrainConfig
 
 GAME = HideAndSeekConfig(n_hiders=3, n_seekers=2, n_boxes=2, max_steps=6)
@@ -17,7 +18,7 @@ FEATURES = {"hider": 7 + 2 * 5 + 2 * 2 + 2 * 3, "seeker": 7 + 2 * 5 + 1 * 2 + 3 
 
 
 def random_actor(seed: int, features: int, sharpness: float = 100.0) -> Actor:
-    actor = Actor(features, hidden=(16, 16), generator=torch.Generator().manual_seed(seed))
+    actor = team_actor(features, (16, 16), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         actor.network[-1].weight.mul_(sharpness)
     return actor.requires_grad_(False)

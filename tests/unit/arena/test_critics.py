@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from aajr import AutoPGD, Ball, Categorical, Critic, Divergence, Mixture, objective_scale
-from aajr.arena.agents import one_hot
 from aajr.arena.critics import (
     Experience,
     OnlineValue,
@@ -16,6 +15,7 @@ from aajr.arena.critics import (
     fit_robust_sarsa,
     returns_to_go,
 )
+from aajr.arena.heads import one_hot
 
 HEADS = (3, 2)
 

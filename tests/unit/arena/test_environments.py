@@ -25,6 +25,10 @@ class Played:
     action: Tensor
     reward: Tensor
 
+    @property
+    def played(self):
+        return torch.ones(self.reward.shape[:2], dtype=torch.bool)
+
 
 @dataclasses.dataclass(frozen=True)
 class Signs:
@@ -64,8 +68,8 @@ class RunningSigns:
         return self.views[len(self.actions)]
 
     @property
-    def ended(self):
-        return len(self.actions) == len(self.views)
+    def running(self):
+        return torch.arange(self.views.shape[1] if len(self.actions) < len(self.views) else 0)
 
     def step(self, action):
         self.actions.append(action)
@@ -88,7 +92,7 @@ def test_a_perfect_agent_wins_and_its_attacker_knows_the_way(victim):
     assert clean.score.success == 1.0
     assert clean.score.mean_return == 3.0
     specs = {spec.name: spec for spec in STANDARD.attacks}
-    views = play(victim.match, lambda x: x[..., :1].long()).observation[..., 0]
+    views = play(victim.match, lambda x, _: x[..., :1].long()).observation[..., 0]
     # only a view within ε of zero can be turned round
     bound = 3 - float((views.abs() <= 1).float().sum(1).mean())
     for name in ("noise", "pgd_mad", "critic_0", "square", "transfer", "sparse"):

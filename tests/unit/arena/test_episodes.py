@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from aajr import Adversary, Ball, Divergence, ProjectedGradientAscent, Trajectory, UniformNoise
-from aajr.arena.agents import Actor, one_hot
+from aajr.arena.agents import Actor
 from aajr.arena.critics import Experience, fit_critic, r_squared, returns_to_go
 from aajr.arena.episodes import AttackedTeam, contest, play, score
+from aajr.arena.heads import one_hot
 from aajr.arena.settings import Effort
 from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game import HideAndSeekConfig, hiders_success
+from aajr.hide_and_seek.game.actions import BINS
+from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.game.matches import Match, floors
 from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.studies.comparison.attacks import scores_of, sensitivity, suite_of
@@ -23,7 +26,7 @@ SUITE = suite_of(dataclasses.replace(PRESETS["smoke"], effort=EFFORT, critics=1)
 
 
 def random_actor(seed: int, features: int = 60) -> Actor:
-    actor = Actor(features, generator=torch.Generator().manual_seed(seed))
+    actor = team_actor(features, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         actor.network[-1].weight.mul_(100)
     return actor.requires_grad_(False)
@@ -76,7 +79,7 @@ def test_the_attack_stays_in_its_mask_and_ball(match):
             seen.append(observation)
             return super().forward(observation)
 
-    watcher = Watching(60)
+    watcher = Watching(60, BINS)
     watcher.load_state_dict(actor.state_dict())
     adversary = UniformNoise(Ball("linf", 0.3, mask=mask))
     result = score(match, attacked(watcher, adversary), "noise", 0.3)

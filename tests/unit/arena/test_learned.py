@@ -9,7 +9,6 @@ import torch
 from tensordict import TensorDict
 
 from aajr import Ball, UniformNoise
-from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, save_checkpoint
 from aajr.arena.collection import FrozenTeam, collect
 from aajr.arena.episodes import AttackedTeam, score
@@ -26,6 +25,7 @@ from aajr.arena.learned import (
 from aajr.arena.learned._collection import AttackedVictim, as_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig, make_torchrl_env, observation_layout
+from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.game.items import lying_teammates, observed_items
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.game.threats import attackable_features
@@ -44,14 +44,14 @@ def generator(seed=0):
 
 def victim(seed=1):
     """An actor whose outputs depend on its input."""
-    actor = Actor(len(MASK), hidden=(8,), generator=generator(seed)).requires_grad_(False)
+    actor = team_actor(len(MASK), (8,), generator=generator(seed)).requires_grad_(False)
     actor.network[-1].weight.mul_(100)
     return actor.eval()
 
 
 def seeker():
     layout = observation_layout(GAME, "seeker")
-    return Actor(layout["opponents"].stop, hidden=(8,)).requires_grad_(False).eval()
+    return team_actor(layout["opponents"].stop, (8,)).requires_grad_(False).eval()
 
 
 def match():
@@ -247,7 +247,7 @@ def test_foreign_checkpoints_are_refused(tmp_path):
     ("change", "message"),
     [
         ({"kind": "dqn"}, "kind='dqn' is unknown"),
-        ({"victim": Actor(7)}, "the victim reads 7 features, the game shows"),
+        ({"victim": team_actor(7)}, "the victim reads 7 features, the game shows"),
         ({"ball": Ball("linf", 0.1, mask=MASK[:5])}, "mask of shape"),
     ],
 )
@@ -322,7 +322,7 @@ def test_learned_attacks_hurt_more_than_noise():
         n_hiders=2, n_seekers=2, n_boxes=0, max_steps=20, view_radius=0.6, preparation_fraction=0.2
     )
     features = observation_layout(game, "seeker")["opponents"].stop
-    opponents = [Actor(features, hidden=(16,)).requires_grad_(False).eval()]
+    opponents = [team_actor(features, (16,)).requires_grad_(False).eval()]
     ppo = PPOConfig(environments=128, hidden=(32,), learning_rate=3e-3)
     trainer = Trainer(TrainConfig(iterations=25, env=game, ppo=ppo), opponents)
     for _ in range(25):

@@ -7,11 +7,12 @@ from torch import nn
 from torch.distributions import Categorical
 
 from aajr.arena.advantages import critic_input, rows_of
-from aajr.arena.agents import Actor, greedy_heads, sample_heads
 from aajr.arena.collection import FrozenTeam, LearningTeam, collect
 from aajr.arena.distributions import CategoricalHeads
+from aajr.arena.heads import greedy_heads, sample_heads
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig, make_torchrl_env
+from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.game.threats import attackable_features
 
 HEADS = (3, 2, 4)
@@ -117,12 +118,12 @@ def test_advantages_against_a_plain_loop():
 
 
 def test_a_frozen_league_shares_the_environments():
-    first, second = (Actor(60, generator=generator(i)) for i in (1, 2))
+    first, second = (team_actor(60, generator=generator(i)) for i in (1, 2))
     with torch.no_grad():
         for actor, favourite in ((first, 2), (second, 5)):
             actor.network[-1].bias[favourite] = 50.0
     players = {
-        "hider": LearningTeam(Actor(60), generator()),
+        "hider": LearningTeam(team_actor(60), generator()),
         "seeker": FrozenTeam([first, second], generator()),
     }
     game = HideAndSeekConfig(max_steps=4)

@@ -272,8 +272,8 @@ def test_zero_gradients_are_a_finding(subject, monkeypatch):
 
         def __init__(self, actor):
             super().__init__()
-            self.actor, self.heads, self.features = actor, actor.heads, actor.features
-            self.act, self.explore, self.encode = actor.act, actor.explore, actor.encode
+            self.actor, self.head, self.features = actor, actor.head, actor.features
+            self.unit, self.value = actor.unit, actor.value
 
         def forward(self, x):
             return self.actor(x.round(decimals=1)) + 0 * x.sum(-1, keepdim=True)

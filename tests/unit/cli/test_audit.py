@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from aajr.arena.agents import Actor
 from aajr.arena.ppo import PPOConfig
 from aajr.cli._playing import played_states
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.training import Trainer
 from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.trainer import load_actor
@@ -107,5 +107,5 @@ def test_states_depend_on_the_seed_alone(checkpoint):
 
 
 def test_many_states_play_more_episodes():
-    actor = Actor(7 + 5 + 2 + 6, hidden=(4,))
+    actor = team_actor(7 + 5 + 2 + 6, (4,))
     assert len(played_states(GAME, actor, "hider", [], 400, 0)) == 400

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torchrl.envs import EnvBase
 
 from aajr.adversaries import Adversary
-from aajr.arena.agents import Actor, greedy_heads
 from aajr.arena.collection import Player
+from aajr.arena.environments import Agent
 from aajr.arena.learned._network import Attacker
 
 
@@ -49,16 +49,16 @@ class TrainingEnvironment(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class AttackedVictim:
-    """A team that sees what the attacker shows it, and acts greedily.
+    """A team that sees what the attacker shows it, and takes its most likely action.
 
     Attributes:
-        victim: its frozen actor.
+        victim: the frozen agent.
         attacker: whose commands are sampled.
         adversary: carries a command out.
         generator: source of the commands.
     """
 
-    victim: Actor
+    victim: Agent
     attacker: Attacker
     adversary: Adversary
     generator: torch.Generator
@@ -69,7 +69,7 @@ class AttackedVictim:
         command, log_prob = self.attacker.sample(flat, self.generator)
         shown = self.adversary(self.victim, flat, self.generator, {"command": command}).worst
         with torch.no_grad():
-            action = greedy_heads(self.victim(shown), self.victim.heads)
+            action = self.victim.head.act(self.victim(shown))
         lead = observation.shape[:2]
         return {
             "action": action.reshape(*lead, -1),

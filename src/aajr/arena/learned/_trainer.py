@@ -16,9 +16,9 @@ from torch import Tensor
 from aajr._checks import check_choice, check_count, check_number
 from aajr.adversaries import Adversary
 from aajr.arena.advantages import critic_input, rows_of
-from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from aajr.arena.collection import collect
+from aajr.arena.environments import Agent
 from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary, commanded
 from aajr.arena.learned._collection import AttackedVictim, TrainingEnvironment, as_attacker
 from aajr.arena.learned._learner import AttackLearner
@@ -66,11 +66,11 @@ class AttackerTrainer:
     draws all its randomness from (seed, t).
 
     Args:
-        victim: actor of the protected team; its parameters are left alone.
+        victim: agent of the protected team; its parameters are left alone.
         match: the environment with its opponents; the configuration says how many episodes.
         ball: the threat set; its mask is the same for every agent.
         kind: ``sa_rl``, a perturbation within the ball, or ``pa_ad``, a direction in the victim's
-            logits that a gradient step realises.
+            outputs that a gradient step realises.
         config: the run.
         directory: where ``attacker.safetensors`` is kept; None to keep nothing.
         seed: of everything.
@@ -82,7 +82,7 @@ class AttackerTrainer:
 
     def __init__(
         self,
-        victim: Actor,
+        victim: Agent,
         match: TrainingEnvironment,
         ball: Ball,
         kind: Kind,
@@ -93,7 +93,7 @@ class AttackerTrainer:
         check_choice("kind", kind, ("sa_rl", "pa_ad"))
         self.victim, self.match, self.ball = victim, match, ball
         self.kind, self.config, self.seed = kind, config, seed
-        self.device = next(victim.parameters()).device
+        self.device = next(iter(victim.state_dict().values())).device
         with torch.random.fork_rng(devices=_cuda(self.device)):
             self.env = match.torchrl(config.ppo.environments, seed, self.device)
             self.learner = self._learner()
@@ -200,7 +200,7 @@ class AttackerTrainer:
 
 
 def train_attacker(
-    victim: Actor,
+    victim: Agent,
     match: TrainingEnvironment,
     ball: Ball,
     kind: Kind,
@@ -259,10 +259,10 @@ def build_attack(kind: Kind, ball: Ball, attacker: Attacker, steps: int) -> Adve
     return DirectedAdversary(ball, attacker, steps)
 
 
-def commands_of(kind: Kind, ball: Ball, victim: Actor, example: Tensor) -> int:
-    """Size of a command: attackable features for ``sa_rl``, the victim's logits for ``pa_ad``."""
+def commands_of(kind: Kind, ball: Ball, victim: Agent, example: Tensor) -> int:
+    """Size of a command: attackable features for ``sa_rl``, the victim's outputs for ``pa_ad``."""
     ball.check(example)
-    return int(commanded(ball, example).sum()) if kind == "sa_rl" else sum(victim.heads)
+    return int(commanded(ball, example).sum()) if kind == "sa_rl" else victim.head.outputs
 
 
 def _cuda(device: torch.device) -> list[torch.device]:

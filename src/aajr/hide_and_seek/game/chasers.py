@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aajr.arena.agents import ACTION_HEADS
+from aajr.hide_and_seek.game.actions import BINS
 from aajr.hide_and_seek.game.config import HideAndSeekConfig
 from aajr.hide_and_seek.game.observation import MATE, OPPONENT, observation_layout, observation_size
 
@@ -35,7 +35,7 @@ class Chasers(nn.Module):
         torch.Size([2, 5, 26])
     """
 
-    heads = ACTION_HEADS
+    heads = BINS
 
     def __init__(self, config: HideAndSeekConfig) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Chasers(nn.Module):
         """Logits ``[..., sum(heads)]`` of observations ``[..., features]``."""
         way = self._way(observation)
         wish = way / way.abs().amax(-1, keepdim=True).clamp_min(1e-6)
-        bins = torch.linspace(-1, 1, ACTION_HEADS[0]).to(wish)
+        bins = torch.linspace(-1, 1, BINS[0]).to(wish)
         # bin 0 stands still, the middle of the others; see VMAS's order
         order = [5, 0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
         move = -_SHARPNESS * (wish.unsqueeze(-1) - bins[order]).square()

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_count
-from aajr.arena.agents import ACTION_HEADS, Actor, sample_heads
+from aajr.arena.agents import Actor
 from aajr.arena.episodes import score
+from aajr.arena.heads import sample_heads
 from aajr.arena.records import Score
 from aajr.arena.threats import Threat
 from aajr.hide_and_seek.game import (
@@ -19,7 +20,7 @@ from aajr.hide_and_seek.game import (
     HideAndSeekConfig,
     hiders_success,
 )
-from aajr.hide_and_seek.game.actions import from_bins
+from aajr.hide_and_seek.game.actions import BINS, from_bins
 from aajr.hide_and_seek.game.items import lying_teammates, observed_items
 from aajr.hide_and_seek.game.observation import observation_size
 from aajr.hide_and_seek.game.threats import attackable_features
@@ -151,6 +152,11 @@ class Record:
     lock: Tensor
 
     @property
+    def played(self) -> Tensor:
+        """All steps of all episodes, boolean ``[episodes, steps]``."""
+        return torch.ones(self.reward.shape[:2], dtype=torch.bool)
+
+    @property
     def seen(self) -> Tensor:
         """Hiders seen at the last step, ``[episodes, hiders]``."""
         return self.sighted[:, -1]
@@ -178,9 +184,10 @@ class RunningMatch:
         return self._game.views("hider")["observation"]
 
     @property
-    def ended(self) -> bool:
-        """Whether all episodes are over."""
-        return len(self._frames["action"]) == self.match.steps
+    def running(self) -> Tensor:
+        """All episodes until their common end."""
+        ended = len(self._frames["action"]) == self.match.steps
+        return torch.arange(0 if ended else self.match.episodes)
 
     def step(self, action: Tensor) -> None:
         """The hiders act, ``[episodes, hiders, heads]``, and the seekers answer."""
@@ -222,12 +229,12 @@ def floors(match: Match) -> dict[str, Score]:
     """Scores of hiders that do not move and of hiders that act at random."""
     generator = torch.Generator().manual_seed(match.seed + 2)
 
-    def motionless(observation: Tensor) -> Tensor:
-        return torch.zeros(*observation.shape[:2], len(ACTION_HEADS), dtype=torch.long)
+    def motionless(observation: Tensor, episodes: Tensor) -> Tensor:
+        return torch.zeros(*observation.shape[:2], len(BINS), dtype=torch.long)
 
-    def random(observation: Tensor) -> Tensor:
-        logits = torch.zeros(*observation.shape[:2], sum(ACTION_HEADS))
-        return sample_heads(logits, ACTION_HEADS, generator)
+    def random(observation: Tensor, episodes: Tensor) -> Tensor:
+        logits = torch.zeros(*observation.shape[:2], sum(BINS))
+        return sample_heads(logits, BINS, generator)
 
     return {
         "motionless": score(match, motionless, "none", 0.0),

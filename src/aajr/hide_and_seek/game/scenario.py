@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aajr.hide_and_seek.game.actions import BINS
 from aajr.hide_and_seek.game.config import HideAndSeekConfig, Team
 from aajr.hide_and_seek.game.dynamics import advance
 from aajr.hide_and_seek.game.observation import observe
@@ -90,7 +91,7 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
     def _agent(self, team: str, index: int) -> Agent:
         heads: dict[str, Any] = {"action_size": 2}
         if self.config.discrete:
-            heads = {"action_size": 4, "discrete_action_nvec": [11, 11, 2, 2]}
+            heads = {"action_size": 4, "discrete_action_nvec": list(BINS)}
         return Agent(
             name=f"{team}_{index}",
             shape=Sphere(radius=self.config.agent_radius),

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
-from aajr.arena.agents import Actor, greedy_heads, sample_heads
+from aajr.arena.agents import Actor
 from aajr.arena.episodes import AttackedTeam
+from aajr.arena.heads import greedy_heads, sample_heads
 from aajr.arena.threats import Threat
 from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, hiders_success

@@ -13,7 +13,7 @@ from torchrl.modules import ProbabilisticActor
 from torchrl.objectives import ClipPPOLoss
 
 from aajr.adversaries import Adversary, Critic
-from aajr.arena.agents import Actor, mlp
+from aajr.arena.agents import mlp
 from aajr.arena.collection import LearningTeam
 from aajr.arena.critics import OnlineValue
 from aajr.arena.distributions import CategoricalHeads
@@ -25,6 +25,8 @@ from aajr.arena.ppo_update import (
     training_state,
 )
 from aajr.geometry import Categorical
+from aajr.hide_and_seek.game.actions import BINS
+from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.training.builders import build_adversary, build_objective, build_penalty
 from aajr.hide_and_seek.training.config import PenaltyConfig, TrainConfig
 from aajr.minimax import Minimax, Placement, RobustLoss
@@ -83,7 +85,7 @@ class Learner:
         self.config = config
         self.mask = mask
         generator = torch.Generator().manual_seed(seed)
-        self.actor = Actor(features, hidden=config.ppo.hidden, generator=generator)
+        self.actor = team_actor(features, config.ppo.hidden, generator)
         self.critic = mlp(critic_features, 1, config.ppo.hidden, generator)
         self.value = OnlineValue(features, sum(self.actor.heads), generator)
         self.modules().to(mask.device)
@@ -259,6 +261,7 @@ def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:
         in_keys=["logits"],
         out_keys=["action"],
         distribution_class=CategoricalHeads,
+        distribution_kwargs={"heads": BINS},
         return_log_prob=True,
     )
     return clipped_loss(actor, critic, config.ppo)

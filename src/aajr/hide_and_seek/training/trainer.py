@@ -21,6 +21,7 @@ from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from aajr.arena.collection import FrozenTeam, Player, collect
 from aajr.hide_and_seek.game import Team, hiders_success, make_torchrl_env
+from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner
@@ -198,7 +199,7 @@ def load_actor(path: Path, team: Team) -> Actor:
     if not weights:
         raise CheckpointError(f"checkpoint {path} holds no {team} actor; its team did not learn")
     first = weights["network.0.weight"]
-    actor = Actor(first.shape[1], hidden=tuple(meta["config"]["ppo"]["hidden"]))
+    actor = team_actor(first.shape[1], meta["config"]["ppo"]["hidden"])
     actor.load_state_dict(weights)
     return actor.requires_grad_(False).eval()
 

@@ -9,8 +9,7 @@ import torch
 from aajr._checks import check_number
 from aajr.adversaries import ProjectedGradientAscent
 from aajr.arena import attacks
-from aajr.arena.agents import greedy_heads
-from aajr.arena.episodes import play
+from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.examination import attacked_match
 from aajr.arena.records import Score
 from aajr.arena.suites import AttackSpec, Suite
@@ -56,7 +55,7 @@ def sensitivity(victim: Victim, epsilon: float, rows: int = 2048) -> dict[str, f
     """Jacobian diagnostics on visited states, along the MAD attack; see ``aajr.diagnose``."""
     actor, match = victim.actor, victim.match
     few = match.resized(min(match.episodes, 64), match.seed)
-    record = play(few, lambda x: greedy_heads(actor(x), actor.heads))
+    record = play(few, AttackedTeam(actor, None, torch.Generator()))
     states = record.observation.flatten(0, 2)
     generator = torch.Generator().manual_seed(match.seed + 3)
     states = states[torch.randperm(len(states), generator=generator)[:rows]]

@@ -9,6 +9,7 @@ from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.training import (
     AdversaryConfig,
     PenaltyConfig,
@@ -51,7 +52,7 @@ CASES = {
 
 
 def seekers() -> list[Actor]:
-    return [Actor(60, generator=torch.Generator().manual_seed(9)).requires_grad_(False)]
+    return [team_actor(60, generator=torch.Generator().manual_seed(9)).requires_grad_(False)]
 
 
 def trainer(config: TrainConfig, directory=None, **kwargs) -> Trainer:
