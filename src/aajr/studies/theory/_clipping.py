@@ -10,7 +10,7 @@ from aajr.adversaries import ProjectedGradientAscent
 from aajr.geometry import Ball
 from aajr.studies.theory._problems import Draw, Problem
 from aajr.studies.theory._segments import measure
-from aajr.studies.theory._verdicts import climb, projected, starts
+from aajr.studies.theory._verdicts import climb, sign_step, starts
 from aajr.theory import guaranteed_gain, loss_of, sign_step_limit
 
 
@@ -63,13 +63,9 @@ def clipped_steps(problem: Problem) -> tuple[int, int]:
     draw = Draw(problem.generator)
     trajectory, _ = climb(problem, draw)
     x, g, reference = starts(problem, trajectory)
-    scale = torch.ones_like(g) if problem.ball.scale is None else problem.ball.scale.expand_as(g)
-    eta = torch.full_like(g[:, 0], problem.ball.epsilon * draw.log_uniform(0.02, 0.5))
-    wish = x + eta[:, None] * scale * g.sign()
-    end = projected(problem, reference.inputs, wish)
+    eta, wish, end, weighted, norm = sign_step(problem, reference, x, g, draw)
     made = measure(problem, reference, x, end)
-    norm = (scale * g.sign()).norm(dim=1)
-    limit = sign_step_limit((scale * g).abs().sum(1), norm, made.smoothness)
+    limit = sign_step_limit(weighted, norm, made.bounds["measured"].smoothness)
     clipped = (end - wish).abs().amax(1) > 1e-9 * problem.ball.epsilon
     chosen = clipped & (made.length > 1e-9 * problem.ball.epsilon) & (eta <= limit)
     falls = made.gain < -1e-12 * (1 + made.level)

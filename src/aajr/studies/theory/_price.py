@@ -16,8 +16,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ class Fit:
     Attributes:
         task: which output the adversary wants.
         constraint: which class the policy was held in.
-        gamma: γ; infinite without a constraint.
+        gamma: γ; None without a constraint.
         seed: its seed.
         nominal: mean squared error on test points.
         robust: mean squared error on test points attacked by the adversary of the constraint.
@@ -83,7 +83,7 @@ class Fit:
 
     task: Task
     constraint: Constraint
-    gamma: float
+    gamma: float | None
     seed: int
     nominal: float
     robust: float
@@ -256,7 +256,8 @@ def _judge(
     worst = _ascent(config, squared_error, 4 * config.steps)(
         policy, fresh, torch.Generator(), {"target": y}
     ).worst
-    limit = gamma if math.isfinite(gamma) else 1.0
+    free = constraint == "none"
+    limit = 1.0 if free else gamma
 
     def largest(found: Membership) -> tuple[float, float]:
         return found.aligned.sensitivity, found.spectral.sensitivity
@@ -264,7 +265,7 @@ def _judge(
     return Fit(
         task=task,
         constraint=constraint,
-        gamma=gamma,
+        gamma=None if free else gamma,
         seed=seed,
         nominal=float((policy(fresh) - y).square().sum(1).mean()),
         robust=float((policy(trajectory.worst) - y).square().sum(1).mean()),
@@ -288,9 +289,3 @@ def _weight(seed: int, layer: int, before: int, after: int) -> Tensor:
     generator = torch.Generator().manual_seed(1000 * (layer + 1) + seed)
     draw = torch.randn(before, after, generator=generator, dtype=torch.float64)
     return draw / math.sqrt(before)
-
-
-def as_json(fitted: Fit) -> dict[str, Any]:
-    """The fit as JSON can hold it; no constraint is γ = null."""
-    plain = asdict(fitted)
-    return plain | {"gamma": fitted.gamma if math.isfinite(fitted.gamma) else None}

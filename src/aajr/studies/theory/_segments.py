@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from aajr._vectors import length, unit
 from aajr.jacobian import directional_curvature
 from aajr.studies.theory._problems import Problem
 from aajr.theory import (
+    Constants,
     along_direction,
     effective_smoothness,
     loss_of,
@@ -23,39 +26,46 @@ INFLATION = 1.01
 """A supremum over a segment is that over ``GRID`` points of it, times this."""
 
 
+Kind = Literal["measured", "certified"]
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Constants that rule a step, each ``[rows]``.
+
+    Attributes:
+        smoothness: L_eff, of L‖J d‖² + Gκ.
+        lipschitz: G.
+        sensitivity: of ‖J d‖.
+    """
+
+    smoothness: Tensor
+    lipschitz: Tensor
+    sensitivity: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Segments:
     """Steps δ → δ⁺ of a problem and the constants that rule them, each ``[rows]``.
 
     Attributes:
         length: r = ‖δ⁺ - δ‖.
-        slope: ⟨g, d⟩ at δ.
         gain: F(δ⁺) - F(δ).
         level: largest |F| at the ends, for the rounding of gains.
-        sensitivity: sup ‖J d‖.
-        lipschitz: sup G.
-        smoothness: sup of L‖J d‖² + Gκ, the bound on the curvature.
         curvature: sup |dᵀ∇²F d|, the curvature itself.
         pointwise: L‖J d‖² + Gκ at every point, ``[rows, GRID]``.
         second: |dᵀ∇²F d| at every point, ``[rows, GRID]``.
-        certified: L_eff from constants that hold on the whole ball.
-        certified_lipschitz: G likewise.
-        certified_sensitivity: ‖J‖₂ everywhere.
+        bounds: ``measured``, the suprema over the grid, and ``certified``, which hold on the whole
+            ball.
     """
 
     length: Tensor
-    slope: Tensor
     gain: Tensor
     level: Tensor
-    sensitivity: Tensor
-    lipschitz: Tensor
-    smoothness: Tensor
     curvature: Tensor
     pointwise: Tensor
     second: Tensor
-    certified: Tensor
-    certified_lipschitz: Tensor
-    certified_sensitivity: float
+    bounds: Mapping[Kind, Bounds]
 
 
 def measure(problem: Problem, reference: Reference, start: Tensor, end: Tensor) -> Segments:
@@ -75,40 +85,34 @@ def measure(problem: Problem, reference: Reference, start: Tensor, end: Tensor) 
     whole, direction = reference.rows(index), d[index]
     output, product, bend = directional_curvature(problem.policy, points, direction)
     objective = loss_of(problem.policy, problem.loss.objective, whole)
-    values, slope, second = along_direction(objective, points, direction)
+    values, _, second = along_direction(objective, points, direction)
     radius = (output - problem.loss.centre(whole)).detach().norm(dim=1)
     found = problem.loss.constants(whole, radius)
     sensitivity, curvature = product.detach().norm(dim=1), bend.detach().norm(dim=1)
-    smooth = torch.as_tensor(found.smoothness) * torch.ones_like(radius)
-    lipschitz = torch.as_tensor(found.lipschitz) * torch.ones_like(radius)
+    smooth, lipschitz = _columns(found, radius)
     pointwise = effective_smoothness(sensitivity, smooth, lipschitz, curvature)
 
     def rows(value: Tensor) -> Tensor:
         return value.reshape(-1, GRID)
 
+    def largest(value: Tensor) -> Tensor:
+        return INFLATION * rows(value).amax(1)
+
     F = rows(values)
-    certified, certified_lipschitz, everywhere = _certified(problem, reference, start, end)
+    measured = Bounds(largest(pointwise), largest(lipschitz), largest(sensitivity))
     return Segments(
         length=r.squeeze(1),
-        slope=rows(slope)[:, 0],
         gain=F[:, -1] - F[:, 0],
         level=F.abs().amax(1),
-        sensitivity=INFLATION * rows(sensitivity).amax(1),
-        lipschitz=INFLATION * rows(lipschitz).amax(1),
-        smoothness=INFLATION * rows(pointwise).amax(1),
-        curvature=INFLATION * rows(second.abs()).amax(1),
+        curvature=largest(second.abs()),
         pointwise=rows(pointwise),
         second=rows(second.abs()),
-        certified=certified,
-        certified_lipschitz=certified_lipschitz,
-        certified_sensitivity=everywhere,
+        bounds={"measured": measured, "certified": _certified(problem, reference, start, end)},
     )
 
 
-def _certified(
-    problem: Problem, reference: Reference, start: Tensor, end: Tensor
-) -> tuple[Tensor, Tensor, float]:
-    """L_eff and G from global constants of the network; a segment lies between its ends."""
+def _certified(problem: Problem, reference: Reference, start: Tensor, end: Tensor) -> Bounds:
+    """From global constants of the network; a segment lies between its ends."""
     network = network_constants(problem.policy)
     steepest, bend = float(network.lipschitz), float(network.smoothness)
     reach = torch.maximum(
@@ -116,8 +120,14 @@ def _certified(
     )
     away = (reference.outputs - problem.loss.centre(reference)).norm(dim=1)
     found = problem.loss.constants(reference, away + steepest * reach)
-    smooth = torch.as_tensor(found.smoothness) * torch.ones_like(reach)
-    lipschitz = torch.as_tensor(found.lipschitz) * torch.ones_like(reach)
-    ones = torch.ones_like(reach)
-    total = effective_smoothness(steepest * ones, smooth, lipschitz, bend * ones)
-    return total, lipschitz, steepest
+    smooth, lipschitz = _columns(found, reach)
+    sensitivity, curvature = torch.full_like(reach, steepest), torch.full_like(reach, bend)
+    total = effective_smoothness(sensitivity, smooth, lipschitz, curvature)
+    return Bounds(total, lipschitz, sensitivity)
+
+
+def _columns(constants: Constants, like: Tensor) -> tuple[Tensor, Tensor]:
+    """L and G for every row."""
+    pair = (constants.smoothness, constants.lipschitz)
+    smoothness, lipschitz = (torch.as_tensor(value) * torch.ones_like(like) for value in pair)
+    return smoothness, lipschitz

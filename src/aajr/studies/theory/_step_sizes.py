@@ -68,7 +68,7 @@ def _steps(problem: Problem, reference: Reference, x: Tensor, g: Tensor, eta: Te
             point, _ = STEP_RULES[rule](_arc(problem, reference, x, g, eta, first), 1.0)
             falls[rule] = loss(point) - first < -rounding
     return Steps(
-        (eta * made.smoothness / 2)[moved],
+        (eta * made.bounds["measured"].smoothness / 2)[moved],
         (eta * made.curvature / 2)[moved],
         {name: value[moved] for name, value in falls.items()},
     )

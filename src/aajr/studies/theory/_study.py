@@ -18,7 +18,7 @@ from aajr.studies._store import Cell, Store
 from aajr.studies._study import Stage
 from aajr.studies.theory._clipping import clipped_example, clipped_steps
 from aajr.studies.theory._gather import RULES, Record, bins, kinds, raw, statements
-from aajr.studies.theory._price import CONSTRAINTS, Constraint, PriceConfig, as_json, fit
+from aajr.studies.theory._price import CONSTRAINTS, Constraint, PriceConfig, fit
 from aajr.studies.theory._problems import describe, random_problem
 from aajr.studies.theory._step_sizes import EDGES, step_sizes
 from aajr.studies.theory._tasks import TASKS, Task, global_optimum
@@ -184,7 +184,7 @@ def step_problems(seed: int, chunk: range) -> Record:
 
 def fit_class(config: PriceConfig, task: Task, constraint: Constraint) -> list[Record]:
     """Fit one class on one task."""
-    return [as_json(item) for item in fit(config, task, constraint)]
+    return [dataclasses.asdict(item) for item in fit(config, task, constraint)]
 
 
 def _strictness(seed: int, index: int) -> Verdict:

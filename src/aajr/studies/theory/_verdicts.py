@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,7 +14,7 @@ from aajr._vectors import length, unit
 from aajr.adversaries import ProjectedGradientAscent
 from aajr.jacobian import directional_derivative
 from aajr.studies.theory._problems import Draw, Problem
-from aajr.studies.theory._segments import Segments, measure
+from aajr.studies.theory._segments import Kind, Segments, measure
 from aajr.theory import (
     damage_bound,
     euclidean_step_limit,
@@ -46,7 +48,7 @@ class Verdict:
     """
 
     statement: str
-    constants: Literal["measured", "certified", "none"]
+    constants: Kind | Literal["none"]
     actual: Tensor
     bound: Tensor
     side: Literal["upper", "lower"] = "upper"
@@ -123,38 +125,33 @@ def _inclusion_and_gradient(
     aligned, spectral = product.detach().norm(dim=1), top_singular(problem.policy, x)[0].detach()
     radius = (output.detach() - problem.loss.centre(reference)).norm(dim=1)
     slope = torch.as_tensor(problem.loss.constants(reference, radius).lipschitz)
-    slope = slope * torch.ones_like(radius)
-    size = g.norm(dim=1)
-    everywhere = torch.full_like(size, segments.certified_sensitivity)
-    certified = gradient_bound(segments.certified_lipschitz, everywhere)
+    size, certified = g.norm(dim=1), segments.bounds["certified"]
+    bounds: dict[Kind, Tensor] = {
+        "measured": gradient_bound(slope * torch.ones_like(radius), aligned),
+        "certified": gradient_bound(certified.lipschitz, certified.sensitivity),
+    }
     return [
         Verdict("inclusion of the classes", "none", aligned, spectral),
-        Verdict("inner gradient", "measured", size, gradient_bound(slope, aligned)),
-        Verdict("inner gradient", "certified", size, certified),
+        *(Verdict("inner gradient", kind, size, bound) for kind, bound in bounds.items()),
     ]
 
 
 def _smoothness(segments: Segments) -> list[Verdict]:
-    worst = segments.second.amax(1)
+    name, certified = "effective smoothness", segments.bounds["certified"].smoothness
+    points = segments.second.flatten(), segments.pointwise.flatten()
     return [
-        Verdict(
-            "effective smoothness, point by point",
-            "measured",
-            segments.second.flatten(),
-            segments.pointwise.flatten(),
-        ),
-        Verdict("effective smoothness", "certified", worst, segments.certified),
+        Verdict(f"{name}, point by point", "measured", *points),
+        Verdict(name, "certified", segments.second.amax(1), certified),
     ]
 
 
 def _euclidean(segments: Segments, step_size: float) -> list[Verdict]:
-    verdicts: list[Verdict] = []
     eta = torch.full_like(segments.length, step_size)
-    for kind, smooth in _kinds(segments):
-        bound = guaranteed_ascent(eta, segments.length, smooth)
-        verdicts += _ascent("Euclidean step", kind, segments, bound)
-        verdicts += _monotone("Euclidean step", kind, segments, eta, euclidean_step_limit(smooth))
-    return verdicts
+
+    def gain(smoothness: Tensor) -> Tensor:
+        return guaranteed_ascent(eta, segments.length, smoothness)
+
+    return _steps("Euclidean step", segments, eta, gain, euclidean_step_limit)
 
 
 def _normalized(problem: Problem, trajectory: Trajectory, draw: Draw) -> list[Verdict]:
@@ -162,85 +159,83 @@ def _normalized(problem: Problem, trajectory: Trajectory, draw: Draw) -> list[Ve
     eta = torch.full_like(g[:, 0], problem.ball.epsilon * draw.log_uniform(0.05, 3.0))
     end = projected(problem, reference.inputs, start + eta[:, None] * unit(g, (1,)))
     segments, size = measure(problem, reference, start, end), length(g, (1,)).squeeze(1)
-    moved = size > 0
-    verdicts: list[Verdict] = []
-    for kind, smooth in _kinds(segments):
-        bound = guaranteed_ascent(eta / size.clamp_min(1e-300), segments.length, smooth)
-        bound = torch.where(moved, bound, 0.0)
-        verdicts += _ascent("normalised step", kind, segments, bound)
-        limit = normalized_step_limit(size, smooth)
-        verdicts += _monotone("normalised step", kind, segments, eta, limit)
-    return verdicts
+
+    def gain(smoothness: Tensor) -> Tensor:
+        bound = guaranteed_ascent(eta / size.clamp_min(1e-300), segments.length, smoothness)
+        return torch.where(size > 0, bound, 0.0)
+
+    return _steps("normalised step", segments, eta, gain, partial(normalized_step_limit, size))
 
 
 def _sign(problem: Problem, trajectory: Trajectory, draw: Draw) -> list[Verdict]:
     """From the middle between x and x + δ, so that many of the steps end inside the ball."""
-    start, g, reference = starts(problem, trajectory)
+    start, _, reference = starts(problem, trajectory)
     start = (start + reference.inputs) / 2
     g = _gradient(problem, reference, start)
-    scale = torch.ones_like(g) if problem.ball.scale is None else problem.ball.scale.expand_as(g)
-    eta = torch.full_like(g[:, 0], problem.ball.epsilon * draw.log_uniform(0.02, 0.5))
-    wish = start + eta[:, None] * scale * g.sign()
-    inside = (projected(problem, reference.inputs, wish) - wish).abs().amax(1) < 1e-12
+    eta, wish, end, weighted, norm = sign_step(problem, reference, start, g, draw)
+    inside = (end - wish).abs().amax(1) < 1e-12
     if not bool(inside.any()):
         return []
-    reference, eta = reference.rows(inside.nonzero().squeeze(1)), eta[inside]
-    segments = measure(problem, reference, start[inside], wish[inside])
-    weighted = (scale * g)[inside].abs().sum(1)
-    norm = (scale * g.sign())[inside].norm(dim=1)
-    name = "sign step inside the ball"
-    verdicts: list[Verdict] = []
-    for kind, smooth in _kinds(segments):
-        bound = guaranteed_gain(weighted / norm.clamp_min(1e-300), eta * norm, smooth)
-        limit = sign_step_limit(weighted, norm, smooth)
-        verdicts += _ascent(name, kind, segments, bound)
-        verdicts += _monotone(name, kind, segments, eta, limit)
-    return verdicts
+    reference = reference.rows(inside.nonzero().squeeze(1))
+    start, wish, eta, weighted, norm = (x[inside] for x in (start, wish, eta, weighted, norm))
+    segments = measure(problem, reference, start, wish)
+
+    def gain(smoothness: Tensor) -> Tensor:
+        return guaranteed_gain(weighted / norm.clamp_min(1e-300), eta * norm, smoothness)
+
+    limit = partial(sign_step_limit, weighted, norm)
+    return _steps("sign step inside the ball", segments, eta, gain, limit)
 
 
 def _damage(segments: Segments) -> list[Verdict]:
     def steps(value: Tensor) -> Tensor:
         return value.reshape(STEPS, -1)
 
-    path = steps(segments.length).sum(0)
-    damage = steps(segments.gain).sum(0)
+    path, damage = steps(segments.length).sum(0), steps(segments.gain).sum(0)
     level = steps(segments.level).amax(0)
-    measured = damage_bound(
-        steps(segments.lipschitz).amax(0), steps(segments.sensitivity).amax(0), path
-    )
-    everywhere = torch.full_like(path, segments.certified_sensitivity)
-    certified = damage_bound(steps(segments.certified_lipschitz).amax(0), everywhere, path)
+    bounds = {
+        kind: damage_bound(steps(found.lipschitz).amax(0), steps(found.sensitivity).amax(0), path)
+        for kind, found in segments.bounds.items()
+    }
     return [
-        Verdict("damage on the path", "measured", damage, measured, level=level),
-        Verdict("damage on the path", "certified", damage, certified, level=level),
+        Verdict("damage on the path", kind, damage, bound, level=level)
+        for kind, bound in bounds.items()
     ]
 
 
-def _kinds(segments: Segments) -> tuple[tuple[Literal["measured", "certified"], Tensor], ...]:
-    """L_eff by kind of constants."""
-    return ("measured", segments.smoothness), ("certified", segments.certified)
-
-
-def _ascent(
-    name: str, kind: Literal["measured", "certified"], segments: Segments, bound: Tensor
-) -> list[Verdict]:
-    title = f"{name}: guaranteed ascent"
-    return [Verdict(title, kind, segments.gain, bound, "lower", segments.level)]
-
-
-def _monotone(
+def _steps(
     name: str,
-    kind: Literal["measured", "certified"],
     segments: Segments,
     eta: Tensor,
-    limit: Tensor,
+    gain: Callable[[Tensor], Tensor],
+    limit: Callable[[Tensor], Tensor],
 ) -> list[Verdict]:
-    """Steps within their limit must not lower F; the others promise nothing."""
-    within = eta <= limit
-    gain = segments.gain[within]
-    title = f"{name}: monotone within the limit"
-    level = segments.level[within]
-    return [Verdict(title, kind, gain, torch.zeros_like(gain), "lower", level)]
+    """The ascent guaranteed at L_eff, and no fall within the limit; the others promise nothing."""
+    ascent, monotone = f"{name}: guaranteed ascent", f"{name}: monotone within the limit"
+    verdicts = []
+    for kind, bounds in segments.bounds.items():
+        promised, within = gain(bounds.smoothness), eta <= limit(bounds.smoothness)
+        made, level = segments.gain[within], segments.level[within]
+        verdicts += [
+            Verdict(ascent, kind, segments.gain, promised, "lower", segments.level),
+            Verdict(monotone, kind, made, torch.zeros_like(made), "lower", level),
+        ]
+    return verdicts
+
+
+def sign_step(
+    problem: Problem, reference: Reference, start: Tensor, g: Tensor, draw: Draw
+) -> tuple[Tensor, ...]:
+    """Sign steps of a random size from the points ``start`` along the gradients ``g``.
+
+    Returns:
+        η, the ends without and with the ball, ‖s·g‖₁ and ‖s·sign(g)‖₂, a row each.
+    """
+    scale = torch.ones_like(g) if problem.ball.scale is None else problem.ball.scale.expand_as(g)
+    eta = torch.full_like(g[:, 0], problem.ball.epsilon * draw.log_uniform(0.02, 0.5))
+    wish = start + eta[:, None] * scale * g.sign()
+    end = projected(problem, reference.inputs, wish)
+    return eta, wish, end, (scale * g).abs().sum(1), (scale * g.sign()).norm(dim=1)
 
 
 def starts(problem: Problem, trajectory: Trajectory) -> tuple[Tensor, Tensor, Reference]:
