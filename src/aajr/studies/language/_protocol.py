@@ -118,6 +118,23 @@ class Protocol:
     methods: tuple[Method, ...] = METHODS
 
 
+@dataclass(frozen=True)
+class Run:
+    """One training: a candidate of a method on a task, with one seed."""
+
+    protocol: Protocol
+    task: str
+    method: Method
+    candidate: Candidate
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        words = f"{self.task}, {self.method.name}, {label(self.candidate)}, seed {self.seed}"
+        return words.replace(" ", "_")
+
+
 def decisive(protocol: Protocol) -> Any:
     """All that decides the results: the protocol and the attacks."""
     attacks = [{k: repr(v) for k, v in found.items()} for found in (ATTACKS, THOROUGH)]

@@ -75,15 +75,13 @@ def _differences_table(results: Record, task: str) -> Table:
     for method in _methods(results):
         if method["name"] == "aajr":
             continue
-        cells = []
-        for names in WAYS.values():
-            own, other = (_by_seed(results, task, n, names) for n in ("aajr", method["name"]))
-            gap = difference(own, other)
-            verdict = ("", " *", " *")[gap.sign]
-            cells.append(with_interval(gap, "{:+.2f}") + verdict)
-        names = WAYS["words"]
-        own, other = (_by_seed(results, task, n, names) for n in ("aajr", method["name"]))
-        chance = probability_of_improvement([*own.values()], [*other.values()])
+        pairs = {
+            way: [_by_seed(results, task, name, attacks) for name in ("aajr", method["name"])]
+            for way, attacks in WAYS.items()
+        }
+        gaps = [difference(*pair) for pair in pairs.values()]
+        cells = [with_interval(gap, "{:+.2f}") + (" *" if gap.sign else "") for gap in gaps]
+        chance = probability_of_improvement(*([*side.values()] for side in pairs["words"]))
         rows.append((method["title"], *cells, with_interval(chance, "{:.2f}")))
     note = "Paired over seeds; * where the interval excludes zero."
     columns = ("AAJR less", *WAYS, "probability of\nimprovement, words")

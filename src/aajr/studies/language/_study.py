@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from aajr.studies._store import Cell, Store
 from aajr.studies._study import Stage, tuned
 from aajr.studies.language._play import Attack, play
-from aajr.studies.language._protocol import ATTACKS, THOROUGH, Candidate, Method, Protocol, label
+from aajr.studies.language._protocol import ATTACKS, THOROUGH, Candidate, Method, Protocol, Run
 from aajr.studies.language._tasks import TASKS
 from aajr.studies.language._tokens import tiny_llama
 from aajr.studies.language._training import cost, train
@@ -29,7 +29,7 @@ def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
     yield (
         "tuning",
         [
-            _examined(protocol, store, task, method, candidate, seed, "validation")
+            _examined(Run(protocol, task, method, candidate, seed), store, "validation")
             for seed in protocol.validation_seeds
             for task in protocol.tasks
             for method in protocol.methods
@@ -65,48 +65,31 @@ def step_costs(protocol: Protocol) -> dict[str, float]:
     return {method.name: cost(protocol, method) for method in protocol.methods}
 
 
-def train_model(
-    protocol: Protocol,
-    store: Store,
-    task: str,
-    method: Method,
-    candidate: Candidate,
-    seed: int,
-    directory: Path,
-) -> None:
+def train_model(run: Run, store: Store, directory: Path) -> None:
     """Train one model and keep its weights."""
-    costs = _costs(protocol, store).value()
-    model = train(protocol, TASKS[task], method, candidate, seed, costs)
+    model = train(run, _costs(run.protocol, store).value())
     state = {name: value.clone() for name, value in model.state_dict().items()}
     save_file(state, directory / _WEIGHTS)
 
 
-def examine(
-    protocol: Protocol,
-    store: Store,
-    task: str,
-    method: Method,
-    candidate: Candidate,
-    seed: int,
-    kind: Kind,
-) -> Record:
+def examine(run: Run, store: Store, kind: Kind) -> Record:
     """Attack one model, which is trained before unless it is there."""
-    trained = _model(protocol, store, task, method, candidate, seed)
+    trained, protocol, task = _model(run, store), run.protocol, TASKS[run.task]
     trained.fill()
-    model = tiny_llama(seed)
+    model = tiny_llama(run.seed)
     model.load_state_dict(load_file(trained.directory / _WEIGHTS))
     attacks: dict[str, Attack | None] = {"clean": None}
     attacks |= THOROUGH if kind == "thorough" else ATTACKS
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes
     played = {
-        name: dataclasses.asdict(play(model, TASKS[task], episodes, 3_000_017 + seed, attack))
+        name: dataclasses.asdict(play(model, task, episodes, 3_000_017 + run.seed, attack))
         for name, attack in attacks.items()
     }
     return {
-        "task": task,
-        "method": method.name,
-        "candidate": candidate,
-        "seed": seed,
+        "task": run.task,
+        "method": run.method.name,
+        "candidate": run.candidate,
+        "seed": run.seed,
         "played": played,
     }
 
@@ -126,7 +109,7 @@ def choose(protocol: Protocol, store: Store, task: str, method: Method) -> Recor
 
     def records(candidate: Candidate) -> list[Record]:
         return [
-            _examined(protocol, store, task, method, candidate, seed, "validation").value()
+            _examined(Run(protocol, task, method, candidate, seed), store, "validation").value()
             for seed in protocol.validation_seeds
         ]
 
@@ -146,40 +129,23 @@ def _choices(protocol: Protocol, store: Store) -> Record:
 
 def _finals(protocol: Protocol, store: Store, choices: Record, kind: Kind) -> list[Cell]:
     seeds = protocol.final_seeds[:1] if kind == "thorough" else protocol.final_seeds
-    return [
-        _examined(
-            protocol, store, task, method, choices[task][method.name]["candidate"], seed, kind
-        )
+    runs = [
+        Run(protocol, task, method, choices[task][method.name]["candidate"], seed)
         for task in protocol.tasks
         for method in protocol.methods
         for seed in seeds
     ]
+    return [_examined(run, store, kind) for run in runs]
 
 
 def _costs(protocol: Protocol, store: Store) -> Cell:
     return store.cell("costs", step_costs, protocol)
 
 
-def _model(
-    protocol: Protocol, store: Store, task: str, method: Method, candidate: Candidate, seed: int
-) -> Cell:
-    name = f"models/{_label(task, method, candidate, seed)}"
-    job = (protocol, store, task, method, candidate, seed, store.directory / name)
-    return store.cell(name, train_model, *job)
+def _model(run: Run, store: Store) -> Cell:
+    name = f"models/{run.name}"
+    return store.cell(name, train_model, run, store, store.directory / name)
 
 
-def _examined(
-    protocol: Protocol,
-    store: Store,
-    task: str,
-    method: Method,
-    candidate: Candidate,
-    seed: int,
-    kind: Kind,
-) -> Cell:
-    name = f"{kind}/{_label(task, method, candidate, seed)}"
-    return store.cell(name, examine, protocol, store, task, method, candidate, seed, kind)
-
-
-def _label(task: str, method: Method, candidate: Candidate, seed: int) -> str:
-    return f"{task}, {method.name}, {label(candidate)}, seed {seed}".replace(" ", "_")
+def _examined(run: Run, store: Store, kind: Kind) -> Cell:
+    return store.cell(f"{kind}/{run.name}", examine, run, store, kind)

@@ -12,8 +12,7 @@ from aajr.integrations.trl import Robustness
 from aajr.studies import InProcess
 from aajr.studies.language import PROTOCOLS, STUDY
 from aajr.studies.language import _study as runs
-from aajr.studies.language._protocol import ATTACKS, METHODS
-from aajr.studies.language._tasks import TASKS
+from aajr.studies.language._protocol import ATTACKS, METHODS, Run
 from aajr.studies.language._training import cost, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -78,7 +77,7 @@ def test_training_is_decided_by_its_seed(finished):
     costs = finished[1]["costs"]
     aajr = TINY.methods[1]
     models = [
-        train(TINY, TASKS["negotiation"], aajr, {"weight": 0.1}, seed, costs) for seed in (3, 3, 4)
+        train(Run(TINY, "negotiation", aajr, {"weight": 0.1}, seed), costs) for seed in (3, 3, 4)
     ]
     first, same, other = ([p.detach() for p in m.parameters()] for m in models)
     assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
@@ -97,7 +96,7 @@ def test_the_choice_weighs_both_kinds_of_attack_and_asks_for_the_task(tmp_path):
             "task": "tools",
             "played": {name: {"scores": {"success": s}} for name, s in played.items()},
         }
-        cell = runs._examined(protocol, store, "tools", method, candidate, 100, "validation")
+        cell = runs._examined(Run(protocol, "tools", method, candidate, 100), store, "validation")
         dataclasses.replace(cell, function=dict, arguments=(record,)).fill()
     choice = runs.choose(protocol, store, "tools", method)
     assert choice["candidate"] == {"weight": 2.0}
