@@ -18,8 +18,8 @@ from aajr.statistics.intervals import (
     paired_difference,
     sign_flip_probability,
 )
+from aajr.studies.comparison.analysis import summarise
 from aajr.studies.comparison.records import Run
-from aajr.studies.comparison.worst_cases import median_agent, worst_attack, worst_case
 from tests.unit.studies.comparison.synthetic_results import make_run
 
 
@@ -147,17 +147,20 @@ def test_worst_case_and_attack():
         Score("noise", 0.1, success=0.8, episodes=500, mean_return=0.0),
     )
     run = Run(method="plain", seed=0, split="final", threat="full", scores=scores)
-    assert list(worst_case(run).items()) == [(0.0, 0.9), (0.1, 0.8), (0.2, 0.4)]
-    assert worst_attack(run, 0.2) == "critic_0"
-    assert worst_attack(run, 0.3) is None
+    assert list(run.worst_case().items()) == [(0.0, 0.9), (0.1, 0.8), (0.2, 0.4)]
+    assert run.worst_attack(0.2) == "critic_0"
+    assert run.worst_attack(0.3) is None
 
 
 def test_median_agent_is_an_agent():
     runs = [make_run("plain", seed, 0.9, slope) for seed, slope in enumerate((3, 1, 2, 4))]
-    assert median_agent(runs[:3], 0.2).seed == 2
-    assert median_agent(runs, 0.2).seed == 0
-    assert median_agent(runs, 0.77) is None
-    assert median_agent([], 0.2) is None
+
+    def median(found, epsilon):
+        return summarise(found, epsilon)[0].median
+
+    assert median(runs[:3], 0.2) == runs[2].worst_case()[0.2]
+    assert median(runs, 0.2) == runs[0].worst_case()[0.2]
+    assert median(runs, 0.77) is None
 
 
 @given(st.floats(0.5, 1), st.floats(0, 1))

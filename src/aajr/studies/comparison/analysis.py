@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median_low
 
-from aajr.statistics.frontiers import Comparison, compare_families
+from aajr.statistics.frontiers import Comparison, Point, compare_families
 from aajr.statistics.intervals import (
     MINIMUM_SEEDS,
     Interval,
@@ -14,12 +14,13 @@ from aajr.statistics.intervals import (
     bootstrap,
     paired_difference,
 )
-from aajr.studies.comparison.families import SHARED_METHOD, family_points
 from aajr.studies.comparison.records import Results, Run
-from aajr.studies.comparison.worst_cases import median_agent, worst_attack, worst_case
 
 SUBJECT = "aajr"
 """The method that every other one is compared with."""
+
+SHARED_METHOD = "adversarial"
+"""The method without a penalty: weight zero of every family."""
 
 MINIMUM_EPISODES = 500
 """With fewer episodes a standard error of a success may exceed two points."""
@@ -35,8 +36,8 @@ class Summary:
         runs: one run for each seed.
         worst: worst-case success at each radius, interquartile mean with interval.
         area: mean height of the curve of worst-case success; None with fewer than two radii.
-        median: run of median worst-case success at the reference radius.
-        median_success: worst-case success of that run.
+        median: worst-case success at the reference radius of the agent in the middle, of an even
+            number the lower of the two: an agent that exists, not a mean.
     """
 
     method: str
@@ -44,18 +45,14 @@ class Summary:
     runs: tuple[Run, ...]
     worst: Mapping[float, Interval]
     area: Interval | None
-    median: Run | None
-    median_success: float | None
+    median: float | None
 
-    def average(self, group: str, name: str) -> float | None:
-        """Mean over seeds of an entry of ``diagnostics`` or of a gradient's norm."""
-        values = [getattr(run, group)[name] for run in self.runs if name in getattr(run, group)]
-        return fmean(values) if values else None
-
-    def average_of(self, name: str) -> float | None:
-        """Mean over seeds of a field such as ``seconds_per_update``."""
-        values = [value for run in self.runs if (value := getattr(run, name)) is not None]
-        return fmean(values) if values else None
+    def average(self, field: str, entry: str | None = None) -> float | None:
+        """Mean over seeds of a field of the runs, or of an entry of it, where it was measured."""
+        found = [getattr(run, field) for run in self.runs]
+        values = found if entry is None else [mapping.get(entry) for mapping in found]
+        known = [value for value in values if value is not None]
+        return fmean(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -123,6 +120,30 @@ def summarise(runs: Sequence[Run], epsilon: float) -> tuple[Summary, ...]:
     )
 
 
+def family_points(runs: Sequence[Run], family: str, epsilon: float) -> dict[int, list[Point]]:
+    """Clean and worst-case success of a family, for each seed, in the order of the weights.
+
+    Args:
+        runs: runs of one split and one threat.
+        family: name of the family.
+        epsilon: radius of the worst case.
+
+    Returns:
+        Points of each seed in which the family has a run. The adversarial run of the seed, weight
+        zero, is the end that all families share. Runs without both scores are left out.
+    """
+    seeds = {run.seed for run in runs if run.family == family}
+    points: dict[int, list[Point]] = {}
+    for run in runs:
+        if run.seed not in seeds or not (run.family == family or run.method == SHARED_METHOD):
+            continue
+        curve = run.worst_case()
+        if 0.0 in curve and epsilon in curve:
+            point = Point(curve[0.0], curve[epsilon], run.weight or 0.0)
+            points.setdefault(run.seed, []).append(point)
+    return {seed: sorted(points[seed], key=lambda point: point.weight) for seed in sorted(points)}
+
+
 def _analyse_threat(results: Results, threat: str) -> Analysis:
     runs = [run for run in results.runs if run.threat == threat]
     final = [run for run in runs if run.split == "final"]
@@ -137,7 +158,7 @@ def _analyse_threat(results: Results, threat: str) -> Analysis:
         split="final" if final else "validation",
         frontier_split=frontier_runs[0].split if frontier_runs else "final",
         epsilon=epsilon,
-        radii=tuple(sorted({radius for run in split for radius in worst_case(run)})),
+        radii=tuple(sorted({radius for run in split for radius in run.worst_case()})),
         summaries=summaries,
         comparisons=tuple(
             compare_families(first, second, families) for first, second in _pairs([*families])
@@ -170,7 +191,7 @@ def _chosen(runs: Sequence[Run]) -> list[Run]:
 
 
 def _summary(method: str, runs: Sequence[Run], epsilon: float) -> Summary:
-    curves = [worst_case(run) for run in runs]
+    curves = [run.worst_case() for run in runs]
     radii = sorted(set().union(*curves))
     complete = [curve for curve in curves if len(curve) == len(radii)]
     worst: dict[float, Interval] = {}
@@ -179,7 +200,7 @@ def _summary(method: str, runs: Sequence[Run], epsilon: float) -> Summary:
         worst = {radius: bootstrap([curve[radius] for curve in complete]) for radius in radii}
         if len(radii) > 1:
             area = bootstrap([area_under_curve(curve) for curve in complete])
-    median = median_agent(runs, epsilon)
+    reached = [curve[epsilon] for curve in curves if epsilon in curve]
     weights = {run.weight for run in runs}
     return Summary(
         method=method,
@@ -187,8 +208,7 @@ def _summary(method: str, runs: Sequence[Run], epsilon: float) -> Summary:
         runs=tuple(runs),
         worst=worst,
         area=area,
-        median=median,
-        median_success=None if median is None else worst_case(median)[epsilon],
+        median=median_low(reached) if reached else None,
     )
 
 
@@ -209,12 +229,12 @@ def _differences(summaries: Sequence[Summary], epsilon: float) -> tuple[PairedDi
 
 
 def _at(summary: Summary, epsilon: float) -> dict[int, float]:
-    curves = {run.seed: worst_case(run) for run in summary.runs}
+    curves = {run.seed: run.worst_case() for run in summary.runs}
     return {seed: curve[epsilon] for seed, curve in curves.items() if epsilon in curve}
 
 
 def _areas(summary: Summary) -> dict[int, float]:
-    curves = {run.seed: worst_case(run) for run in summary.runs}
+    curves = {run.seed: run.worst_case() for run in summary.runs}
     return {seed: area_under_curve(curve) for seed, curve in curves.items() if len(curve) > 1}
 
 
@@ -244,7 +264,7 @@ def _warnings_of_size(runs: Sequence[Run], summaries: Sequence[Summary]) -> list
 
 def _warnings_of_attacks(runs: Sequence[Run], epsilon: float) -> list[str]:
     found = []
-    if any(epsilon not in worst_case(run) or 0.0 not in worst_case(run) for run in runs):
+    if any(epsilon not in run.worst_case() or 0.0 not in run.worst_case() for run in runs):
         found.append(f"Some run has no score at ε = 0 or at the reference ε = {epsilon:g}.")
     if not _attacked_alike(runs):
         found.append("The runs were not attacked alike, so their worst cases do not compare.")
@@ -258,7 +278,7 @@ def _warnings_of_attacks(runs: Sequence[Run], epsilon: float) -> list[str]:
             f"No attack changed any action of {', '.join(sorted(unreached))}: "
             "the perturbation may not reach the policy."
         )
-    if attacked and all(worst_attack(run, epsilon) in ("noise", None) for run in runs):
+    if attacked and all(run.worst_attack(epsilon) in ("noise", None) for run in runs):
         found.append("Noise was the worst attack everywhere: the other attacks are suspect.")
     return found
 

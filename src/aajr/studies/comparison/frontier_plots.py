@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from aajr.report import wording
 from aajr.report.figures import Plot, blank_figure
 from aajr.statistics.frontiers import Comparison, Point, mean_points, pareto
-from aajr.studies.comparison.analysis import Analysis
-from aajr.studies.comparison.families import SHARED_METHOD, family_points
+from aajr.studies.comparison.analysis import SHARED_METHOD, Analysis, family_points
 from aajr.studies.comparison.records import Results
-from aajr.studies.comparison.worst_cases import worst_case
 from aajr.studies.methods import look, method_title
 
 Array = NDArray[np.float64]
@@ -62,7 +60,7 @@ def _frontier_panel(axis: Any, analysis: Analysis, comparison: Comparison) -> No
 
 
 def _shared_end(axis: Any, analysis: Analysis) -> None:
-    curves = [worst_case(run) for run in analysis.runs if run.method == SHARED_METHOD]
+    curves = [run.worst_case() for run in analysis.runs if run.method == SHARED_METHOD]
     ends = [(c[0.0], c[analysis.epsilon]) for c in curves if {0.0, analysis.epsilon} <= c.keys()]
     if ends:
         shares = 100 * np.array(ends).T

@@ -96,6 +96,27 @@ class Run:
             double = next(cell for cell in cells if cells.count(cell) > 1)
             raise ValueError(f"scores holds {double} more than once; keep one score of each attack")
 
+    def worst_case(self) -> dict[float, float]:
+        """Lowest success over the attacks at each radius, in rising order; radius 0 is clean.
+
+        Example:
+            >>> played = {"episodes": 500, "mean_return": 1.0}
+            >>> scores = (Score("none", 0.0, success=0.8, **played),
+            ...           Score("noise", 0.1, success=0.7, **played),
+            ...           Score("mad", 0.1, success=0.6, **played))
+            >>> Run(method="sa", seed=0, split="final", threat="full", scores=scores).worst_case()
+            {0.0: 0.8, 0.1: 0.6}
+        """
+        return {
+            radius: min(score.success for score in self.scores if score.epsilon == radius)
+            for radius in sorted({float(score.epsilon) for score in self.scores})
+        }
+
+    def worst_attack(self, epsilon: float) -> str | None:
+        """Name of the attack that left the lowest success; None without a score at ``epsilon``."""
+        scores = [score for score in self.scores if score.epsilon == epsilon]
+        return min(scores, key=lambda score: score.success).attack if scores else None
+
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Results:

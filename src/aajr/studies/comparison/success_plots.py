@@ -10,7 +10,6 @@ from aajr.report.figures import Plot, arms, blank_figure, heat_map
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary
 from aajr.studies.comparison.records import Results
-from aajr.studies.comparison.worst_cases import worst_case
 from aajr.studies.methods import look, method_title
 
 
@@ -26,8 +25,8 @@ def success_plot(results: Results, analysis: Analysis) -> Plot | None:
         shift = 0.008 * span * (index - (len(summaries) - 1) / 2)
         _success_line(axis, summary, shift)
     for run in results.floors:
-        if 0.0 in worst_case(run):
-            _floor_line(axis, run.method, 100 * worst_case(run)[0.0])
+        if 0.0 in run.worst_case():
+            _floor_line(axis, run.method, 100 * run.worst_case()[0.0])
     highest = max(interval.estimate for s in summaries for interval in s.worst.values())
     axis.set(ylim=(0, min(100, 100 * highest + 8)), xlabel="ε", ylabel="worst-case success, %")
     axis.set_xticks(analysis.radii, [f"{radius:g}" for radius in analysis.radii])

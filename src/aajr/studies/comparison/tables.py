@@ -16,7 +16,6 @@ from aajr.statistics.intervals import Interval
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import SUBJECT, Analysis, Summary
 from aajr.studies.comparison.records import Results, Run
-from aajr.studies.comparison.worst_cases import worst_attack, worst_case
 from aajr.studies.methods import method_title
 
 
@@ -93,7 +92,7 @@ def success_table(results: Results, analysis: Analysis) -> Table:
             wording.weight(summary.weight),
             str(len(summary.runs)),
             *(_with_ends(summary.worst.get(radius)) for radius in (0.0, *radii)),
-            wording.percent(summary.median_success),
+            wording.percent(summary.median),
         )
         for summary in analysis.summaries
     ]
@@ -223,7 +222,7 @@ def _with_ends(interval: Interval | None) -> str:
 
 def _floor_row(name: str, floors: Sequence[Run], radii: Sequence[float]) -> tuple[str, ...]:
     runs = [run for run in floors if run.method == name]
-    curves = [worst_case(run) for run in runs]
+    curves = [run.worst_case() for run in runs]
     cells = []
     for radius in (0.0, *radii):
         values = [curve[radius] for curve in curves if radius in curve]
@@ -233,9 +232,9 @@ def _floor_row(name: str, floors: Sequence[Run], radii: Sequence[float]) -> tupl
 
 def _cost_row(summary: Summary, epsilon: float) -> tuple[str, ...]:
     scores = [s for run in summary.runs for s in run.scores if s.epsilon == epsilon > 0]
-    attacks = [name for run in summary.runs if (name := worst_attack(run, epsilon)) is not None]
-    seconds, overhead = summary.average_of("seconds_per_update"), summary.average_of("overhead")
-    steps = summary.average_of("environment_steps")
+    attacks = [name for run in summary.runs if (name := run.worst_attack(epsilon)) is not None]
+    seconds, overhead = summary.average("seconds_per_update"), summary.average("overhead")
+    steps = summary.average("environment_steps")
     fits = [fit for run in summary.runs for fit in run.critic_r2]
     return (
         method_title(summary.method),

@@ -114,14 +114,14 @@ def sensitivity_plot(results: Results, analysis: Analysis) -> Plot | None:
 
 def cost_plot(results: Results, analysis: Analysis) -> Plot | None:
     """Time of an update, labelled with the overhead over the adversarial method."""
-    timed = [(s, t) for s in analysis.summaries if (t := s.average_of("seconds_per_update"))]
+    timed = [(s, t) for s in analysis.summaries if (t := s.average("seconds_per_update"))]
     if not timed:
         return None
     figure = blank_figure(6.4, 0.9 + 0.34 * len(timed))
     axis = figure.subplots()
     for index, (summary, seconds) in enumerate(timed):
         axis.barh(index, 1000 * seconds, height=0.6, color=look(summary.method)[0], alpha=0.85)
-        overhead = summary.average_of("overhead")
+        overhead = summary.average("overhead")
         percent = "" if overhead is None else f" ({100 * (overhead - 1):+.1f} %)"
         label = f"{1000 * seconds:.3g}{percent}".replace("-", "−")
         axis.annotate(

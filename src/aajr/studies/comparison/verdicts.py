@@ -8,8 +8,7 @@ from aajr.arena.threats import THREATS
 from aajr.report.wording import difference, listed, percent, plural
 from aajr.statistics.frontiers import Comparison, Verdict, verdict_of
 from aajr.statistics.intervals import MINIMUM_SEEDS
-from aajr.studies.comparison.analysis import SUBJECT, Analysis, without_penalty
-from aajr.studies.comparison.families import SHARED_METHOD
+from aajr.studies.comparison.analysis import SHARED_METHOD, SUBJECT, Analysis, without_penalty
 from aajr.studies.methods import method_title
 
 THEIRS = (

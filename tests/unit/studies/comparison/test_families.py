@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aajr.studies.comparison.families import family_points
+from aajr.studies.comparison.analysis import family_points
 from tests.unit.studies.comparison.synthetic_results import make_results
 
 
