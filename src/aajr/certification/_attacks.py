@@ -42,7 +42,7 @@ class ActionChange:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class AttackResult:
     """What one kind of attack found, per state.
 
     Attributes:
@@ -87,17 +87,17 @@ class Attacks:
     seed: int
     data: Mapping[str, Tensor]
 
-    def random(self) -> Found:
+    def random(self) -> AttackResult:
         """Uniform draws, as many as the black box asks."""
         queries = self.budget.queries
         return self._found(lambda goal: [RandomSearch(self.ball, goal, queries)], 0)
 
-    def black_box(self) -> Found:
+    def black_box(self) -> AttackResult:
         """Random search on the surface."""
         queries = self.budget.queries
         return self._found(lambda goal: [BlackBoxSearch(self.ball, goal, queries)], 1)
 
-    def gradient(self) -> Found:
+    def gradient(self) -> AttackResult:
         """Projected gradient ascent with restarts, by long and by short steps."""
         ascent = ProjectedGradientAscent(
             self.ball, steps=self.budget.steps, restarts=self.budget.restarts, select="best"
@@ -107,7 +107,9 @@ class Attacks:
             lambda goal: [replace(ascent, objective=goal, step_size=size) for size in sizes], 2
         )
 
-    def _found(self, adversaries: Callable[[Objective], Sequence[Adversary]], stream: int) -> Found:
+    def _found(
+        self, adversaries: Callable[[Objective], Sequence[Adversary]], stream: int
+    ) -> AttackResult:
         generator = torch.Generator(device=self.x.device).manual_seed(3 * self.seed + stream)
         runs = [self._run(adversary, generator) for adversary in adversaries(self.objective)]
         highest, point = _highest(runs)
@@ -121,7 +123,7 @@ class Attacks:
             base = self.objective(clean, runs[0].reference)
             radius = self._radius(clean, worst) if self.heads else None
         zero = [(run.gradients.flatten(2) == 0).all(2).all(0) for run in runs]
-        return Found(
+        return AttackResult(
             change=torch.stack(changes).amax(0),
             gain=highest - base,
             worst=point,

@@ -14,7 +14,7 @@ from aajr._checks import check_batch, check_count, check_number
 from aajr._errors import ContractError
 from aajr._modes import Policy, evaluating
 from aajr.adversaries import Divergence, MaskedGradientWarning
-from aajr.certification._attacks import Attacks, Found
+from aajr.certification._attacks import AttackResult, Attacks
 from aajr.certification._bounds import Propagator
 from aajr.certification._budget import AuditBudget
 from aajr.certification._certificates import Certificates, certify
@@ -163,7 +163,7 @@ def audit(
     if network is not None:
         propagator = Propagator(network, bound_method(network), budget.batch_size)
     attacks = Attacks(measured, x, ball, goal, sizes, budget, seed, dict(data or {}))
-    results = _results(attacks, propagator, reason, progress or _silent)
+    results = _results(attacks, propagator, reason, progress or (lambda stage: None))
     certificates, status = results.certificates, results.status
     finding = epsilon_finding(ball, x, epsilon_unit)
     _warn(status, finding)
@@ -226,10 +226,6 @@ def _in_dtype(objective: Objective, dtype: torch.dtype) -> Objective:
     return converted
 
 
-def _silent(stage: str) -> None:
-    """No progress shown."""
-
-
 def _results(
     attacks: Attacks, propagator: Propagator | None, reason: str, progress: Callable[[str], None]
 ) -> Results:
@@ -254,7 +250,7 @@ def _results(
 
 
 def _sensitivity(
-    attacks: Attacks, found: Mapping[str, Found], status: GradientStatus
+    attacks: Attacks, found: Mapping[str, AttackResult], status: GradientStatus
 ) -> Sensitivities | None:
     if status.note:
         return None

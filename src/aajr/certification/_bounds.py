@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aajr._checks import check_choice, check_count
 from aajr.certification._linear import FlatConv
 from aajr.certification._network import Network, read_network
-from aajr.certification._region import Region, check_ball, region_around
+from aajr.certification._region import Region, apply_rows, check_ball, region_around
 from aajr.certification._rounding import interval_margins, relaxation_margins
 from aajr.geometry import Ball
 
@@ -163,8 +163,8 @@ class Propagator:
     def _interval(self, region: Region, forms: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
         box = self._bound.ibp(region)
         positive, negative = forms.clamp_min(0), forms.clamp_max(0)
-        lower = _apply(positive, box.lower) + _apply(negative, box.upper)
-        upper = _apply(positive, box.upper) + _apply(negative, box.lower)
+        lower = apply_rows(positive, box.lower) + apply_rows(negative, box.upper)
+        upper = apply_rows(positive, box.upper) + apply_rows(negative, box.lower)
         margin = _margin(forms, interval_margins(self.network.layers, magnitude))
         return lower - margin, upper + margin
 
@@ -205,9 +205,4 @@ def bytes_per_row(layers: nn.Sequential) -> int:
 def _margin(forms: Tensor, error: Tensor) -> Tensor:
     """Twice the error: half for the bound, half for whoever compares a forward pass with it."""
     error = error + torch.finfo(error.dtype).tiny
-    return 2 * (1 + 1e-12) * _apply(forms.abs(), error)
-
-
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Rows of ``[batch, k, n]`` times ``[batch, n]``."""
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+    return 2 * (1 + 1e-12) * apply_rows(forms.abs(), error)

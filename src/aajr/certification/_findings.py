@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aajr.certification._attacks import Found
+from aajr.certification._attacks import AttackResult
 from aajr.certification._quantities import Finding
 from aajr.geometry import Ball
 
@@ -47,7 +47,7 @@ def cut_off() -> GradientStatus:
     return GradientStatus((Finding("gradient_cut_off", text),), None, None, "not available")
 
 
-def gradient_status(gradient: Found, without: tuple[Found, ...]) -> GradientStatus:
+def gradient_status(gradient: AttackResult, without: tuple[AttackResult, ...]) -> GradientStatus:
     """Compare the attack by gradients with those without."""
     best = torch.stack([found.gain for found in without]).amax(0)
     smallest = 1e3 * torch.finfo(best.dtype).eps * best.abs().amax()

@@ -70,10 +70,10 @@ class Region:
     def _greatest(self, slope: Tensor, intercept: Tensor) -> Tensor:
         """max ⟨a, x⟩ + b: ⟨a, c⟩ + ⟨|a|, w⟩ on a box, ⟨a, x₀⟩ + ‖ε s a‖₂ on an ellipsoid."""
         centre, half = (self.lower + self.upper) / 2, (self.upper - self.lower) / 2
-        value = _apply(slope, centre) + _apply(slope.abs(), half)
+        value = apply_rows(slope, centre) + apply_rows(slope.abs(), half)
         if self.axes is not None:
             bulge = (slope * self.axes.unsqueeze(1)).norm(dim=-1)
-            value = torch.minimum(value, _apply(slope, self.middle) + bulge)
+            value = torch.minimum(value, apply_rows(slope, self.middle) + bulge)
         return value + intercept
 
 
@@ -123,7 +123,8 @@ def _scale(ball: Ball, x: Tensor) -> Tensor:
     return torch.ones_like(x) if ball.scale is None else ball.scale.to(x).expand_as(x)
 
 
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
+def apply_rows(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Every matrix ``[batch, k, n]`` times its vector ``[batch, n]``."""
     return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aajr.certification._attacks import Found
+from aajr.certification._attacks import AttackResult
 from aajr.certification._certificates import Certificates
 from aajr.certification._findings import GradientStatus
 from aajr.certification._quantities import UNCERTIFIED, Kind, Quantity, Share, per_state
@@ -35,7 +35,7 @@ class Results:
         epsilon: ε.
     """
 
-    found: Mapping[str, Found]
+    found: Mapping[str, AttackResult]
     status: GradientStatus
     sensitivity: Sensitivities | None
     certificates: Certificates | None

@@ -57,7 +57,9 @@ def protect_mask(minimax: Minimax, features: int, actions: int) -> None:
 
     minimax.adversary = with_ball(minimax.adversary, protected)
     penalty = minimax.penalty
-    if isinstance(penalty, Frobenius | Spectral | RandomDirection):
+    if not isinstance(penalty, Frobenius | Spectral | RandomDirection):
+        return
+    if not isinstance(penalty.mask, str):  # "moved" follows the adversary's
         mask = _longer(True if penalty.mask is None else penalty.mask, features, actions, False)
         minimax.penalty = replace(penalty, mask=mask)
 

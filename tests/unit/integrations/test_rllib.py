@@ -240,6 +240,9 @@ def test_a_mask_needs_a_ball_and_keeps_all_of_it():
     assert kept.scale.tolist() == [1.0, 2.0, 1.0, 1.0, 1.0]
     assert kept.low.tolist() == [-1.0, 0.0, -np.inf, -np.inf, -np.inf]
     assert kept.high.tolist() == [5.0, 5.0, np.inf, np.inf, np.inf]
+    follows = aajr.Minimax(aajr.ProjectedGradientAscent(ball), aajr.Frobenius(mask="moved"))
+    protect_mask(follows, 2, 3)
+    assert follows.penalty.mask == "moved"
     dropped = SubsetSearch(Dropped(torch.zeros(2, dtype=torch.long), 1))
     with pytest.raises(ValueError, match="SubsetSearch has no ball"):
         protect_mask(aajr.Minimax(dropped), 2, 3)

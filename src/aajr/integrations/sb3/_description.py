@@ -12,17 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import (
-    ActorCriticCnnPolicy,
-    ActorCriticPolicy,
-    BasePolicy,
-)
-from stable_baselines3.dqn.policies import CnnPolicy as DQNCnnPolicy
-from stable_baselines3.dqn.policies import DQNPolicy
-from stable_baselines3.sac.policies import CnnPolicy as SACCnnPolicy
-from stable_baselines3.sac.policies import SACPolicy
-from stable_baselines3.td3.policies import CnnPolicy as TD3CnnPolicy
-from stable_baselines3.td3.policies import TD3Policy
+from stable_baselines3.common.policies import BasePolicy
 
 from aajr._checks import check_choice
 from aajr.integrations.sb3._maps import check_supported
@@ -36,14 +26,6 @@ from aajr.integrations.sb3._robust import RobustAlgorithm
 
 FORMAT_VERSION = 2
 HOSTS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "SAC": SAC, "TD3": TD3, "DQN": DQN}
-POLICIES: dict[str, type[BasePolicy]] = {
-    "PPO": ActorCriticPolicy,
-    "A2C": ActorCriticPolicy,
-    "SAC": SACPolicy,
-    "TD3": TD3Policy,
-    "DQN": DQNPolicy,
-}
-_IMAGES = (ActorCriticCnnPolicy, SACCnnPolicy, TD3CnnPolicy, DQNCnnPolicy)
 _PACKAGES = ("aajr", "stable-baselines3", "gymnasium", "torch")
 _KEYS: dict[str, Any] = {
     "algorithm": str,
@@ -124,7 +106,7 @@ def _check_keys(file: Path, meta: Mapping[str, Any]) -> None:
 
 
 def _architecture(policy: BasePolicy, algorithm: str) -> dict[str, Any]:
-    own = type(policy) in (POLICIES[algorithm], *_IMAGES)
+    own = type(policy) in HOSTS[algorithm].policy_aliases.values()
     found = {
         "policy": None if own else type(policy).__name__,
         "net_arch": policy.net_arch,

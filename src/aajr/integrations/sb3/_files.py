@@ -18,7 +18,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from aajr.integrations.sb3._description import POLICIES, description, read_description
+from aajr.integrations.sb3._description import HOSTS, description, read_description
 from aajr.integrations.sb3._preprocessing import (
     FrameStacking,
     Normalisation,
@@ -146,7 +146,8 @@ def _rebuilt(
 ) -> BasePolicy:
     architecture = dict(meta["architecture"])
     own = architecture.pop("policy")
-    build = POLICIES[meta["algorithm"]] if own is None else _class("policy", own, (), custom)
+    plain = HOSTS[meta["algorithm"]].policy_aliases["MlpPolicy"]
+    build = plain if own is None else _class("policy", own, (), custom)
     extractor, activation = architecture.pop("features_extractor"), architecture["activation_fn"]
     architecture["activation_fn"] = _class("activation_fn", activation, _ACTIVATIONS, custom)
     architecture["features_extractor_class"] = _class(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -33,6 +31,7 @@ class ActorCriticMap(nn.Module):
     def __init__(self, policy: ActorCriticPolicy) -> None:
         super().__init__()
         self.policy = policy
+        self.metric = _fisher(policy.action_space)
 
     def forward(self, x: Tensor) -> Tensor:
         """Distribution parameters, ``[batch, parameters]``."""
@@ -69,6 +68,8 @@ class SquashedGaussianMap(nn.Module):
         actor: SB3's actor, shared and not copied.
     """
 
+    metric: Metric = DiagonalGaussian()
+
     def __init__(self, actor: SACActor) -> None:
         super().__init__()
         self.actor = actor
@@ -93,70 +94,59 @@ class SquashedGaussianMap(nn.Module):
         return joined(feature_layers(actor, actor.features_extractor), actor.latent_pi, head, clamp)
 
 
-class DeterministicMap(nn.Module):
-    """TD3, DDPG: x to the action in [-1, 1].
+class PlainMap(nn.Module):
+    """A network without a distribution: features, and layers behind them.
 
     Args:
-        actor: SB3's actor, shared and not copied.
+        network: SB3's actor or Q network, shared and not copied.
+
+    Attributes:
+        head: name of the layers behind the features.
     """
 
-    def __init__(self, actor: TD3Actor) -> None:
-        super().__init__()
-        self.actor = actor
+    metric: Metric = Euclidean()
+    head: str
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Actions, ``[batch, actions]``."""
-        return self.actor.mu(self.actor.extract_features(x, self.actor.features_extractor))
-
-    def as_sequential(self) -> nn.Sequential:
-        """The same as layers, for bounds."""
-        return joined(feature_layers(self.actor, self.actor.features_extractor), self.actor.mu)
-
-
-class ActionValueMap(nn.Module):
-    """DQN: x to Q(x, a) for every action a, of which the greatest is played.
-
-    Args:
-        network: SB3's Q network, shared and not copied.
-    """
-
-    def __init__(self, network: QNetwork) -> None:
+    def __init__(self, network: TD3Actor | QNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """Action values, ``[batch, actions]``."""
-        return self.network(x)
+        """Actions, or values of the actions, ``[batch, actions]``."""
+        features = self.network.extract_features(x, self.network.features_extractor)
+        return getattr(self.network, self.head)(features)
 
     def as_sequential(self) -> nn.Sequential:
         """The same as layers, for bounds."""
         features = feature_layers(self.network, self.network.features_extractor)
-        return joined(features, self.network.q_net)
+        return joined(features, getattr(self.network, self.head))
 
 
-@dataclass(frozen=True)
-class PolicyMap:
-    """A differentiable map of the policy and the geometry of its output.
+class DeterministicMap(PlainMap):
+    """TD3, DDPG: x to the action in [-1, 1]."""
 
-    Attributes:
-        module: x to distribution parameters.
-        metric: the Fisher metric of the output distribution; Euclidean for TD3's actions and DQN's
-            values.
-    """
+    head = "mu"
 
-    module: nn.Module
-    metric: Metric
+
+class ActionValueMap(PlainMap):
+    """DQN: x to Q(x, a) for every action a, of which the greatest is played."""
+
+    head = "q_net"
+
+
+PolicyMap = ActorCriticMap | SquashedGaussianMap | DeterministicMap | ActionValueMap
+"""A differentiable map of a policy, with the geometry of its output as ``metric``."""
 
 
 def policy_map(policy: BasePolicy) -> PolicyMap:
-    """The map and the metric of one of SB3's policies for PPO, A2C, SAC, TD3, DDPG or DQN."""
+    """The map of one of SB3's policies for PPO, A2C, SAC, TD3, DDPG or DQN."""
     if isinstance(policy, ActorCriticPolicy):
-        return PolicyMap(ActorCriticMap(policy), _fisher(policy.action_space))
+        return ActorCriticMap(policy)
     if isinstance(getattr(policy, "q_net", None), QNetwork):
-        return PolicyMap(ActionValueMap(policy.q_net), Euclidean())
+        return ActionValueMap(policy.q_net)
     if isinstance(policy.actor, SACActor):
-        return PolicyMap(SquashedGaussianMap(policy.actor), DiagonalGaussian())
-    return PolicyMap(DeterministicMap(policy.actor), Euclidean())
+        return SquashedGaussianMap(policy.actor)
+    return DeterministicMap(policy.actor)
 
 
 def _fisher(space: spaces.Space) -> Metric:

@@ -135,7 +135,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
             return
         minimax, mapped = self._prepared()
         self.trained_normalised = normalises(self)
-        attack = Attack(minimax, mapped.module, self.placement)
+        attack = Attack(minimax, mapped, self.placement)
         seams = self._seams(attack)
         for owner, method, replacement in seams:
             setattr(owner, method, replacement)

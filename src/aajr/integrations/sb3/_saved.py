@@ -135,15 +135,15 @@ def saved_agent(
         return torch.cat(policy.critic(x, action), 1).amin(1)
 
     def action_value(x: Tensor) -> Tensor:
-        return critic(x, _squashed(mapped.module, mapped.module(x)))
+        return critic(x, _squashed(mapped, mapped(x)))
 
     def greatest_value(x: Tensor) -> Tensor:
-        return mapped.module(x).amax(1)
+        return mapped(x).amax(1)
 
     plain = isinstance(policy, ActorCriticPolicy)
-    scores = isinstance(mapped.module, ActionValueMap)
+    scores = isinstance(mapped, ActionValueMap)
     return SavedAgent(
-        policy=mapped.module,
+        policy=mapped,
         value=state_value if plain else greatest_value if scores else action_value,
         critic=None if plain or scores else critic,
         metric=mapped.metric,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from aajr._checks import check_count
+from aajr._checks import check_choice, check_count, check_number
 
 MethodName = Literal["aajr", "random_direction", "r3f", "smart", "adversarial"]
 MetricName = Literal["fisher", "euclidean", "hidden"]
@@ -88,17 +87,17 @@ class Robustness:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_name("method", self.method, METHODS)
-        _check_name("metric", self.metric, get_args(MetricName))
+        check_choice("method", self.method, METHODS)
+        check_choice("metric", self.metric, get_args(MetricName))
         if isinstance(self.attacker, tuple):
             _check_roles(self.attacker)
         elif not callable(self.attacker):
-            _check_name("attacker", self.attacker, ("prompt", "tools", "all"))
-        _check_range("weight", self.weight, 0, math.inf)
-        _check_range("radius", self.radius, 0, math.inf, open_low=True)
-        _check_range("step", self.step, 0, 1, open_low=True)
-        _check_range("fraction", self.fraction, 0, 1, open_low=True)
-        _check_range("warmup", self.warmup, 0, 1)
+            check_choice("attacker", self.attacker, ("prompt", "tools", "all"))
+        check_number("weight", self.weight)
+        check_number("radius", self.radius, exclusive=True)
+        check_number("step", self.step, exclusive=True, maximum=1)
+        check_number("fraction", self.fraction, exclusive=True, maximum=1)
+        check_number("warmup", self.warmup, maximum=1)
         for name in ("steps", "interval", "chunk"):
             check_count(name, getattr(self, name))
         check_count("layer", self.layer, minimum=0)
@@ -123,22 +122,9 @@ class Robustness:
         return total if self.weight_at(0, total) > 0 else max(1, total // 2)
 
 
-def _check_name(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(known)}")
-
-
 def _check_roles(roles: tuple[str, ...]) -> None:
     if not roles or not set(roles) <= set(ROLES):
         raise ValueError(
             f"attacker={roles!r} is not allowed; give one or more of {', '.join(ROLES)}, or a "
             "function that marks tokens"
         )
-
-
-def _check_range(
-    name: str, value: float, low: float, high: float, *, open_low: bool = False
-) -> None:
-    if not (low < value if open_low else low <= value) or not value <= high or value == math.inf:
-        bracket = "(" if open_low else "["
-        raise ValueError(f"{name}={value} is not allowed; give a number in {bracket}{low}, {high}]")

@@ -41,6 +41,14 @@ class RobustTrainer:
     """
 
     robustness: Robustness
+    # the host's:
+    accelerator: Any
+    state: Any
+    current_gradient_accumulation_steps: int
+    loss_is_scaled_for_ga: bool | None
+    model_accepts_loss_kwargs: bool
+    compute_loss_func: Any
+    _metrics: Any
 
     def __init__(self, *args: Any, robustness: Robustness, **kwargs: Any) -> None:
         """Build the host and check that it and its model can be penalised."""
@@ -69,13 +77,13 @@ class RobustTrainer:
         if penalty is None:
             return result
         if self._scaled_by_host(num_items_in_batch):
-            penalty = penalty / self.current_gradient_accumulation_steps  # type: ignore[attr-defined]
+            penalty = penalty / self.current_gradient_accumulation_steps
         if return_outputs:
             return result[0] + penalty, result[1]
         return result + penalty
 
     def _due(self) -> bool:
-        settings, state = self.robustness, self.state  # type: ignore[attr-defined]
+        settings, state = self.robustness, self.state
         step = state.global_step
         interval = settings.interval_at(state.max_steps)
         return step % interval == 0 and settings.weight_at(step, state.max_steps) > 0
@@ -86,12 +94,12 @@ class RobustTrainer:
         Processes that have nothing to penalise run the same passes with weight 0, for the others
         wait for them.
         """
-        ranks, generator = Ranks(self.accelerator), self._generator()  # type: ignore[attr-defined]
+        ranks, generator = Ranks(self.accelerator), self._generator()
         choice, idle = self._choice(inputs, generator, ranks)
         if choice is None:
             return None
         # the wrapper of several processes would expect a backward pass for every one of its own
-        inner = self.accelerator.unwrap_model(model)  # type: ignore[attr-defined]
+        inner = self.accelerator.unwrap_model(model)
 
         def loss() -> Tensor:
             with _quiet(self):
@@ -159,7 +167,7 @@ class RobustTrainer:
 
     def _weighted(self, found: Found, scene: Scene) -> Tensor:
         """λ times the mean over all processes, whose gradients the host will average; logged."""
-        settings, state = self.robustness, self.state  # type: ignore[attr-defined]
+        settings, state = self.robustness, self.state
         where, busy = scene.where, not scene.idle
         units, tokens = busy * found.units, busy * where.tokens
         sums = (found.total, found.count, found.active, units, where.mask.sum(), tokens)
@@ -178,25 +186,25 @@ class RobustTrainer:
 
     def _generator(self) -> torch.Generator:
         """Of this call: the same after a resumption, and nobody else's."""
-        step = self.state.global_step  # type: ignore[attr-defined]
+        step = self.state.global_step
         before, calls = self._penalty_calls
         self._penalty_calls = (step, calls + 1 if step == before else 0)
         seed = hash((self.robustness.seed, *self._penalty_calls))
-        rank = self.accelerator.process_index  # type: ignore[attr-defined]
+        rank = self.accelerator.process_index
         return torch.Generator().manual_seed((seed + rank) % 2**63)
 
     def _note(self, values: dict[str, float]) -> None:
-        metrics = self._metrics["train"]  # type: ignore[attr-defined]
+        metrics = self._metrics["train"]
         for name, value in values.items():
             metrics[f"aajr/{name}"].append(value)
 
     def _scaled_by_host(self, num_items_in_batch: Any) -> bool:
         """Whether the host divides by the accumulation steps before it returns its loss."""
-        declared = self.loss_is_scaled_for_ga  # type: ignore[attr-defined]
+        declared = self.loss_is_scaled_for_ga
         if declared is not None:
             return bool(declared)
-        by_items = num_items_in_batch is not None and bool(self.model_accepts_loss_kwargs)  # type: ignore[attr-defined]
-        return by_items or self.compute_loss_func is not None  # type: ignore[attr-defined]
+        by_items = num_items_in_batch is not None and bool(self.model_accepts_loss_kwargs)
+        return by_items or self.compute_loss_func is not None
 
 
 def robustify(trainer: type) -> type:

@@ -49,7 +49,7 @@ def test_the_layers_are_the_map_and_bounds_hold_it(case, architecture):
         "MlpPolicy", Game(VECTOR, actions), policy_kwargs=dict(architecture), **arguments
     )
     shuffled(agent.policy)
-    module = policy_map(agent.policy).module
+    module = policy_map(agent.policy)
     x = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(module.as_sequential()(x), module(x))
     bounds = certified_bounds(module, x, BALL)
@@ -65,7 +65,7 @@ def test_sacs_limits_on_the_deviation_are_a_part_of_it():
     agent = SAC("MlpPolicy", Game(VECTOR, ACTIONS["box"]), **QUICK)
     with torch.no_grad():
         agent.actor.log_std.bias.copy_(torch.tensor([50.0, -50.0]))
-    bounds = certified_bounds(policy_map(agent.policy).module, torch.zeros(1, 3), BALL)
+    bounds = certified_bounds(policy_map(agent.policy), torch.zeros(1, 3), BALL)
     limits = torch.tensor([[2.0, -20.0]], dtype=torch.float64)
     torch.testing.assert_close(bounds.lower[:, 2:], limits, atol=1e-6, rtol=0)
     torch.testing.assert_close(bounds.upper[:, 2:], limits, atol=1e-6, rtol=0)
@@ -89,7 +89,7 @@ def test_images_are_bounded_in_pixel_levels():
     kwargs = {"features_extractor_kwargs": {"features_dim": 8}}
     settings = ON | {"batch_size": 8, "policy_kwargs": kwargs}
     agent = PPO("CnnPolicy", Game(image, ACTIONS["box"]), **settings)
-    module = policy_map(agent.policy).module
+    module = policy_map(agent.policy)
     x = torch.full((2, 1, 36, 36), 100.0)
     torch.testing.assert_close(module.as_sequential()(x), module(x))
     ball = aajr.Ball("l2", 2.0, event_dims=3)
@@ -104,4 +104,4 @@ def test_an_extractor_without_layers_is_named():
     kwargs = {"features_extractor_class": OwnExtractor}
     agent = PPO("MlpPolicy", Game(VECTOR, ACTIONS["box"]), policy_kwargs=kwargs, **PROXIMAL)
     with pytest.raises(UnsupportedLayersError, match=r"OwnExtractor.*as_sequential\(\)"):
-        certified_bounds(policy_map(agent.policy).module, torch.zeros(1, 3), BALL)
+        certified_bounds(policy_map(agent.policy), torch.zeros(1, 3), BALL)

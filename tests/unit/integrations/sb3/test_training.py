@@ -90,7 +90,7 @@ def test_the_penalty_adds_its_own_gradient_to_ppo(monkeypatch, penalty):
     agent._minimax.load_state_dict(before)
     agent.policy.zero_grad()
     mapped = policy_map(agent.policy)
-    agent._minimax.regularise(mapped.module, observations[-1]).total.backward()
+    agent._minimax.regularise(mapped, observations[-1]).total.backward()
     for plain, robust, ours in zip(found[0.0], found[3.0], gradients(agent.policy), strict=True):
         torch.testing.assert_close(robust - plain, ours, rtol=1e-4, atol=1e-6)
     assert any(bool(ours.abs().max() > 1e-6) for ours in gradients(agent.policy))
@@ -124,7 +124,7 @@ def test_the_penalty_adds_its_own_gradient_to_the_actor(monkeypatch, algorithm, 
     agent.policy.load_state_dict(state)
     agent._minimax.load_state_dict(minimax)
     agent.actor.zero_grad()
-    agent._minimax.regularise(policy_map(agent.policy).module, x).total.backward()
+    agent._minimax.regularise(policy_map(agent.policy), x).total.backward()
     ours = gradients(agent.actor)
     for plain, robust, expected in zip(found[0.0], found[3.0], ours, strict=True):
         torch.testing.assert_close(robust - plain, expected, rtol=1e-3, atol=1e-6)
@@ -134,14 +134,14 @@ def test_the_penalty_adds_its_own_gradient_to_the_actor(monkeypatch, algorithm, 
 def test_adversarial_ppo_takes_the_log_probability_at_the_worst_point_and_the_value_at_x():
     agent = filled_ppo(adversary=BALL)
     minimax, mapped = agent._prepared()
-    attack = Attack(minimax, mapped.module, "adversarial")
+    attack = Attack(minimax, mapped, "adversarial")
     evaluate = agent.policy.evaluate_actions
     (_, _, _), (_, _, ours) = agent._seams(attack)
     minibatch = next(agent.rollout_buffer.get(8))
     state = minimax.state_dict()
     values, log_prob, entropy = ours(minibatch.observations, minibatch.actions)
     minimax.load_state_dict(state)
-    worst = minimax.regularise(mapped.module, minibatch.observations).trajectory.worst
+    worst = minimax.regularise(mapped, minibatch.observations).trajectory.worst
     assert not torch.equal(worst, minibatch.observations)
     expected = evaluate(worst, minibatch.actions)
     torch.testing.assert_close(log_prob, expected[1], rtol=0, atol=0)
@@ -178,7 +178,7 @@ def test_the_metric_is_that_of_the_distribution_sb3_draws_from(space):
         expected = sum(kl(p, q) for p, q in zip(first, second, strict=True))
     else:
         expected = kl(first, second).reshape(4, -1).sum(1)
-    found = mapped.metric.divergence(mapped.module(x), mapped.module(y))
+    found = mapped.metric.divergence(mapped(x), mapped(y))
     torch.testing.assert_close(found, expected)
 
 

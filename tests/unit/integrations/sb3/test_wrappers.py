@@ -215,7 +215,7 @@ def test_an_image_has_one_budget_and_stays_in_its_range(norm):
     x = torch.rand(4, *agent.observation_space.shape, generator=torch.Generator().manual_seed(0))
     x = (255 * x).round()
     minimax, mapped = agent._prepared()
-    moved = minimax.regularise(mapped.module, x).trajectory.worst - x
+    moved = minimax.regularise(mapped, x).trajectory.worst - x
     order = 2 if norm == "l2" else torch.inf
     size = torch.linalg.vector_norm(moved.flatten(1), ord=order, dim=1)
     assert bool((size <= 3.0 + 1e-4).all())
@@ -229,7 +229,7 @@ def test_frames_in_two_dimensions_share_one_budget():
     agent = RobustPPO("MlpPolicy", games(space), adversary=aajr.Ball("l2", 0.5), **SHORT)
     x = torch.randn(4, 4, 3, generator=torch.Generator().manual_seed(0))
     minimax, mapped = agent._prepared()
-    moved = minimax.regularise(mapped.module, x).trajectory.worst - x
+    moved = minimax.regularise(mapped, x).trajectory.worst - x
     assert float(moved.flatten(1).norm(dim=1).max()) <= 0.5 + 1e-5
     own = aajr.Ball("l2", 0.5, event_dims=1)
     agent.adversary = own

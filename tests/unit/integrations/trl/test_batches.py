@@ -164,9 +164,9 @@ def test_of_pairs_that_a_reward_model_compares_the_common_prefix_is_the_prompt()
     [
         ({"weight": -1.0}, "weight=-1.0 is not allowed"),
         ({"weight": float("nan")}, "weight=nan is not allowed"),
-        ({"method": "jacobi"}, "method='jacobi' is unknown; choose one of aajr, random_direction"),
+        ({"method": "jacobi"}, "method='jacobi' is unknown; choose one of 'aajr', 'random"),
         ({"metric": "kl"}, "metric='kl' is unknown"),
-        ({"attacker": "user"}, "attacker='user' is unknown; choose one of prompt, tools, all"),
+        ({"attacker": "user"}, "attacker='user' is unknown; choose one of 'prompt', 'tools'"),
         ({"fraction": 0.0}, "fraction=0.0 is not allowed"),
         ({"fraction": 1.5}, "fraction=1.5 is not allowed"),
         ({"interval": 0}, "interval=0 is not allowed"),
