@@ -12,6 +12,7 @@ from aajr._errors import ContractError
 from aajr._settings import check_choice as check_choice
 from aajr._settings import check_count as check_count
 from aajr._settings import check_number as check_number
+from aajr._settings import check_same_shape as check_same_shape
 
 
 def check_batch(name: str, value: Tensor) -> None:
@@ -69,15 +70,6 @@ def all_finite(value: Tensor) -> bool:
     """Whether no entry is NaN or infinite; one pass where the sum already tells."""
     with torch.no_grad():
         return math.isfinite(value.sum().item()) or bool(torch.isfinite(value).all())
-
-
-def check_same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
-    """Raise ValueError unless the two tensors have one shape."""
-    if value.shape != other.shape:
-        raise ValueError(
-            f"{name} has shape {tuple(value.shape)} but {other_name} has {tuple(other.shape)}; "
-            "they must agree"
-        )
 
 
 def check_generator(generator: torch.Generator, x: Tensor) -> None:

@@ -7,5 +7,9 @@ class ContractError(RuntimeError):
     """An adversary or a penalty broke its promise, for instance left the ball."""
 
 
+class MaskedGradientWarning(UserWarning):
+    """The attack's gradient is zero everywhere, so its failure proves nothing."""
+
+
 class ResolutionWarning(UserWarning):
     """A difference or a radius is below what the arithmetic resolves."""

@@ -1,8 +1,10 @@
 """Inner maximisation: objectives and solvers. Every adversary returns a Trajectory."""
 
+from aajr._errors import MaskedGradientWarning
+from aajr._shared import LeastValue, Mixture, Surrogate
 from aajr.adversaries._apgd import AutoPGD
 from aajr.adversaries._auto_attack import AutoAttackResult, auto_attack
-from aajr.adversaries._base import Adversary, MaskedGradientWarning
+from aajr.adversaries._base import Adversary
 from aajr.adversaries._classification import DLR, CrossEntropy, Margin
 from aajr.adversaries._cma_es import CMAES
 from aajr.adversaries._dynamics import Dynamics, ThroughDynamics
@@ -14,15 +16,7 @@ from aajr.adversaries._imitation import Imitation, imitate
 from aajr.adversaries._lying_sources import LyingSources
 from aajr.adversaries._masked import MaskedGradients, masked_gradients
 from aajr.adversaries._noise import UniformNoise
-from aajr.adversaries._objectives import (
-    Critic,
-    Divergence,
-    LeastValue,
-    Mixture,
-    Surrogate,
-    Targeted,
-    objective_scale,
-)
+from aajr.adversaries._objectives import Critic, Divergence, Targeted, objective_scale
 from aajr.adversaries._paired import NES, SPSA
 from aajr.adversaries._pgd import ProjectedGradientAscent, fgsm
 from aajr.adversaries._radius import with_ball, with_epsilon

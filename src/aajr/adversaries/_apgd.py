@@ -9,10 +9,11 @@ from torch import Tensor
 
 from aajr._checks import check_choice, check_count
 from aajr._modes import Policy
+from aajr._shared import RECORDED, Recorded
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_and_gradient, loss_at, over_rows
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._record import RECORDED, Record, Recorded
+from aajr.adversaries._record import Record
 from aajr.adversaries._restarts import warn_if_masked, worse
 from aajr.geometry import Around, Ball
 from aajr.trajectory import Objective, Reference, Trajectory

@@ -20,10 +20,6 @@ from aajr.geometry import ThreatSet
 from aajr.trajectory import Objective, Reference, Trajectory
 
 
-class MaskedGradientWarning(UserWarning):
-    """The attack's gradient is zero everywhere, so its failure proves nothing."""
-
-
 class Adversary(ABC):
     """Searches a ball for the perturbation that maximises its objective.
 

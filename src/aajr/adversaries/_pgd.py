@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aajr._checks import check_choice, check_count, check_number
+from aajr import _shared
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import (
@@ -23,46 +22,18 @@ from aajr.adversaries._evaluation import (
     part_of,
 )
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._record import RECORDED, Record, Recorded
+from aajr.adversaries._record import Record
 from aajr.adversaries._restarts import warn_if_masked, worse
-from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
+from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes
 from aajr.geometry import Around, Ball
 from aajr.theory import along_direction, loss_of
 from aajr.trajectory import Objective, Reference, Trajectory
 
-StepDirection = Literal["steepest", "raw", "sign"]
 
-
+@_shared.documented
 @dataclass(frozen=True, eq=False)
-class ProjectedGradientAscent(Adversary):
-    """δ_{k+1} = P_Δ(δ_k + η S(g_k)) with g_k = ∇ℓ(π(x + δ_k)) on the attackable features.
-
-    P_Δ is the Euclidean projection, for steepest steps the one in the ball's scale.
-
-    Attributes:
-        ball: the threat set Δ.
-        objective: ℓ, (output, reference) to losses ``[batch]``.
-        steps: number K of steps.
-        step_size: η, 2.5 ε / K by default, which can cross the ball by steepest steps.
-        step_direction: S. ``steepest`` is the ball's own, s·sign(g) for linf and s²g/‖sg‖₂ for
-            l2, of size ‖S/s‖_p = 1, so that η counts in units of ε. The others are what they say
-            whatever the ball: ``raw`` is g, and ``sign`` is s·sign(g), which in an l2 ball need
-            not come to rest at a maximum.
-        step_rule: how far each sample goes. ``fixed`` is η; ``normalized`` is η/‖S(g)/s‖_p, equal
-            lengths; ``stable`` shortens the step to ⟨g, d⟩/L_eff with the effective smoothness
-            L_eff measured along it; ``backtracking`` halves it until the increase suffices. The
-            last two never lower the objective; their extra passes are counted.
-        random_start: start at random instead of at δ = 0: uniformly in an L∞ ball, and in an l2
-            ball at a uniform share of such a point.
-        restarts: independent searches; the worst point of all is kept, per sample.
-        select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
-            more forward pass. More than one restart needs ``best``.
-        keep_outputs: keep π at every point attached to the parameters, for the secant estimator.
-        record: ``trajectory`` keeps every point; ``last`` the last gradient, its point and the
-            result, for attacks on large inputs of which only the result counts.
-
-    Raises:
-        ValueError: unknown names, non-positive steps or sizes.
+class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
+    """The random start is uniform in an L∞ ball, and in an l2 ball a uniform share of such a point.
 
     Example:
         >>> import torch
@@ -70,38 +41,11 @@ class ProjectedGradientAscent(Adversary):
         >>> pgd = ProjectedGradientAscent(Ball("linf", 0.5), objective, random_start=False)
         >>> pgd(torch.tanh, torch.zeros(1, 2), torch.Generator()).worst
         tensor([[0.5000, 0.5000]])
-
-    Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018,
-    https://arxiv.org/abs/1706.06083.
     """
 
     ball: Ball
     objective: Objective = field(default_factory=Divergence)
-    steps: int = 3
     step_size: float | None = None
-    step_direction: StepDirection = "steepest"
-    step_rule: StepRule = "fixed"
-    random_start: bool = True
-    restarts: int = 1
-    select: Literal["last", "best"] = "last"
-    keep_outputs: bool = False
-    record: Recorded = "trajectory"
-
-    def __post_init__(self) -> None:
-        check_choice("record", self.record, RECORDED)
-        if self.keep_outputs and self.record == "last":
-            raise ValueError("keep_outputs=True keeps every point; use record='trajectory'")
-        check_count("steps", self.steps)
-        check_count("restarts", self.restarts)
-        check_choice("step_direction", self.step_direction, ("steepest", "raw", "sign"))
-        check_choice("step_rule", self.step_rule, tuple(STEP_RULES))
-        check_choice("select", self.select, ("last", "best"))
-        if self.step_size is not None:
-            check_number("step_size", self.step_size, exclusive=True)
-        if self.restarts > 1 and self.select == "last":
-            raise ValueError(f"restarts={self.restarts} must be compared; use select='best'")
-        if self.restarts > 1 and not self.random_start:
-            raise ValueError(f"restarts={self.restarts} would be equal; use random_start=True")
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Ascend once per restart and keep, per sample, the restart with the highest loss."""
@@ -199,8 +143,7 @@ class ProjectedGradientAscent(Adversary):
             curvature=curvature,
             size=lambda v: over_budgets(self.ball.size(v), self.ball.budget_dims),
         )
-        size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
-        return STEP_RULES[self.step_rule](arc, size)
+        return STEP_RULES[self.step_rule](arc, self._step_size)
 
     @property
     def _steepest(self) -> bool:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from aajr._shared import Recorded
 from aajr.adversaries._evaluation import over_rows
-
-Recorded = Literal["trajectory", "last"]
-RECORDED = ("trajectory", "last")
 
 
 class Record:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aajr.adversaries._base import MaskedGradientWarning
+from aajr._errors import MaskedGradientWarning
 from aajr.trajectory import Trajectory
 
 

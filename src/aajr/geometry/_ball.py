@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from aajr._checks import (
-    check_batch,
-    check_choice,
-    check_count,
-    check_finite,
-    check_number,
-    check_same_shape,
-)
+from aajr import _shared
+from aajr._checks import check_batch, check_finite, check_same_shape
 from aajr._errors import ResolutionWarning
 from aajr._vectors import length, widest
 from aajr.geometry._around import (
@@ -30,28 +23,11 @@ from aajr.geometry._around import (
 )
 from aajr.geometry._rounding import float_rounded_down, radius_less_rounding, reach, rounded_down
 
-Norm = Literal["l2", "linf"]
 
-
+@_shared.documented
 @dataclass(frozen=True, eq=False)
-class Ball:
-    """Perturbations δ with ‖δ/s‖_p ≤ ε on the attackable features, and x + δ in a valid box.
-
-    A sample's last ``event_dims`` dimensions share one budget. On ``[batch, agents, features]``,
-    1 gives every agent a ball of its own and 2 one joint ball for the team; on images
-    ``[batch, channels, height, width]``, 3 gives every image one ball. For ``linf`` they are the
-    same set.
-
-    Attributes:
-        norm: ``"l2"`` or ``"linf"``.
-        epsilon: radius ε in units of ``scale``.
-        scale: s, input units per unit of ε, positive, broadcastable to the event; ones by default.
-        mask: True where the adversary may change a feature, broadcastable to the event.
-        coalition: True for the agents the adversary holds, ``[agents]`` or ``[batch, agents]``.
-        low: least valid input; a clean input outside the box stays admissible.
-        high: greatest valid input.
-        event_dims: trailing dimensions that share one budget; by default 1 for
-            ``[batch, features]`` and ``[batch, agents, features]``, and to be given for more.
+class Ball(_shared.Ball[float, Tensor]):
+    """Images are ``[batch, channels, height, width]``.
 
     Example:
         >>> import torch
@@ -60,43 +36,8 @@ class Ball:
         tensor([[0.1000, 0.0000]])
     """
 
-    norm: Norm
-    epsilon: float
-    scale: Tensor | None = None
-    mask: Tensor | None = None
-    coalition: Tensor | None = None
-    low: Tensor | float | None = None
-    high: Tensor | float | None = None
-    event_dims: int | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("norm", self.norm, ("l2", "linf"))
-        check_number("epsilon", self.epsilon)
-        if self.event_dims is not None:
-            check_count("event_dims", self.event_dims)
-        for name in ("scale", "mask", "coalition"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Tensor):
-                raise ValueError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
-        for name in ("mask", "coalition"):
-            value = getattr(self, name)
-            if value is not None and value.dtype != torch.bool:
-                raise ValueError(f"{name} has dtype {value.dtype}; give a boolean tensor")
-        if self.scale is not None and not bool(((self.scale > 0) & self.scale.isfinite()).all()):
-            raise ValueError(
-                f"scale holds {self.scale.min():g}; give positive finite values, and protect "
-                "features with mask"
-            )
-        self._check_box()
-
-    @property
-    def budget_dims(self) -> int:
-        """Trailing dimensions that share one budget: ``event_dims``, and 1 for None."""
-        return 1 if self.event_dims is None else self.event_dims
-
-    def with_epsilon(self, epsilon: float) -> Ball:
-        """The same set with another radius."""
-        return replace(self, epsilon=epsilon)
+    _arrays = Tensor
+    _wanted = "torch.Tensor"
 
     @torch.no_grad()
     def around(self, x: Tensor) -> Around:
@@ -188,20 +129,6 @@ class Ball:
             raise ValueError("mask and coalition leave no attackable feature; allow at least one")
         self._warn_if_coarse(x, allowed)
 
-    def _check_event(self, x: Tensor) -> None:
-        event = x.ndim - 1
-        if self.event_dims is None and event > 2:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)} but event_dims=None leaves open what "
-                f"shares one budget; give event_dims={event} for one budget per sample, as for "
-                "images, or event_dims=1 for one per last dimension"
-            )
-        if event < self.budget_dims:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)} but event_dims={self.event_dims}; a sample has "
-                f"{event} dimensions, so give event_dims of at most {event}"
-            )
-
     def _warn_if_coarse(self, x: Tensor, allowed: Tensor | None) -> None:
         """ResolutionWarning where a typical move is less than four units in x's last place."""
         if self.epsilon == 0:
@@ -250,6 +177,13 @@ class Ball:
         low = None if self.low is None else -_face("low", -self.low, x)
         return low, None if self.high is None else _face("high", self.high, x)
 
+    def _check_scale(self) -> None:
+        if self.scale is not None and not bool(((self.scale > 0) & self.scale.isfinite()).all()):
+            raise ValueError(
+                f"scale holds {self.scale.min():g}; give positive finite values, and protect "
+                "features with mask"
+            )
+
     def _check_box(self) -> None:
         low = torch.as_tensor(-math.inf if self.low is None else self.low)
         high = torch.as_tensor(math.inf if self.high is None else self.high)
@@ -264,10 +198,6 @@ class Ball:
             ) from None
         if crossed:
             raise ValueError(f"low={self.low} exceeds high={self.high} somewhere; swap them")
-
-    @property
-    def _dims(self) -> tuple[int, ...]:
-        return tuple(range(-self.budget_dims, 0))
 
 
 def _check_displacement(delta: Tensor, x: Tensor) -> None:

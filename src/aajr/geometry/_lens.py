@@ -9,9 +9,10 @@ from typing import final
 import torch
 from torch import Tensor
 
+from aajr._shared import Norm
 from aajr._vectors import length, unit
 from aajr.geometry._around import Around
-from aajr.geometry._ball import Ball, Norm
+from aajr.geometry._ball import Ball
 from aajr.geometry._projection import project_sphere
 
 _SLACK = 1e-6

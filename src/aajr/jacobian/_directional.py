@@ -7,20 +7,15 @@ so no estimator here detaches anything.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from aajr._checks import check_choice, check_same_shape
 from aajr._modes import Policy
+from aajr._shared import Estimator as Estimator
 from aajr.jacobian._decomposed import decomposed
 from aajr.jacobian._steps import difference_step, full_precision
-
-Estimator = Literal[
-    "forward_mode", "double_backward", "forward_difference", "central_difference", "secant"
-]
-"""How J v is estimated; see :func:`directional_derivative`."""
 
 
 def directional_derivative(

@@ -5,9 +5,10 @@ where torch takes a generator, and a policy is a function of its input that clos
 parameters. Importing this package never imports torch.
 """
 
-from aajr._errors import ContractError, ResolutionWarning
+from aajr._errors import ContractError, MaskedGradientWarning, ResolutionWarning
+from aajr._shared import Critic, LeastValue, Mixture, Surrogate
 from aajr.jax._aajr import AAJR
-from aajr.jax._adversary import Adversary, MaskedGradientWarning, UniformNoise
+from aajr.jax._adversary import Adversary, UniformNoise
 from aajr.jax._ball import Ball
 from aajr.jax._classification import DLR, CrossEntropy, Margin
 from aajr.jax._directional import ESTIMATORS, directional_curvature, directional_derivative
@@ -17,15 +18,7 @@ from aajr.jax._input_gradient import InputGradient
 from aajr.jax._metrics import Categorical, DiagonalGaussian, Euclidean, Metric
 from aajr.jax._minimax import Minimax, MinimaxState, RobustLoss, diagnose
 from aajr.jax._norms import frobenius_squared, spectral_squared
-from aajr.jax._objectives import (
-    Critic,
-    Divergence,
-    LeastValue,
-    Mixture,
-    Surrogate,
-    Targeted,
-    objective_scale,
-)
+from aajr.jax._objectives import Divergence, Targeted, objective_scale
 from aajr.jax._penalty import JacobianPenalty, Penalty
 from aajr.jax._pgd import ProjectedGradientAscent, fgsm, with_epsilon
 from aajr.jax._random_direction import RandomDirection

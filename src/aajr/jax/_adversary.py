@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from aajr._errors import ContractError
+from aajr._errors import ContractError, MaskedGradientWarning
 from aajr.jax._ball import Ball
 from aajr.jax._checks import check_data, check_finite, check_key, check_output, is_traced
 from aajr.jax._functions import Policy
@@ -21,10 +21,6 @@ from aajr.jax._inspection import inspect
 from aajr.jax._pytree import pytree
 from aajr.jax._rows import in_parts
 from aajr.jax._trajectory import Objective, Reference, Trajectory
-
-
-class MaskedGradientWarning(UserWarning):
-    """The attack's gradient is zero everywhere, so its failure proves nothing."""
 
 
 class Adversary(ABC):

@@ -5,57 +5,28 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from aajr import _shared
 from aajr._errors import ResolutionWarning
-from aajr.jax._checks import (
-    check_batch,
-    check_choice,
-    check_count,
-    check_finite,
-    check_key,
-    check_number,
-    check_same_shape,
-    is_array,
-    is_traced,
-)
+from aajr.jax._checks import check_batch, check_finite, check_key, check_same_shape, is_traced
 from aajr.jax._functions import limits, per_row, unit, wide
 from aajr.jax._projection import project_ellipsoid_in_box, project_sphere
 from aajr.jax._pytree import pytree
 from aajr.jax._rounding import moved, rounded_down, towards_zero
 
-Norm = Literal["l2", "linf"]
-
 
 @pytree("epsilon", "scale", "mask", "coalition", "low", "high")
+@_shared.documented
 @dataclass(frozen=True, eq=False)
-class Ball:
-    """Perturbations δ with ‖δ/s‖_p ≤ ε on the attackable features, and x + δ in a valid box.
+class Ball(_shared.Ball["float | Array", Array]):
+    """Images are ``[batch, height, width, channels]``.
 
-    A sample's last ``event_dims`` dimensions share one budget. On ``[batch, agents, features]``,
-    1 gives every agent a ball of its own and 2 one joint ball for the team; on images
-    ``[batch, height, width, channels]``, 3 gives every image one ball. For ``linf`` they are the
-    same set. A pytree: ε and the arrays may be traced, norm and ``event_dims`` are static.
-
-    Attributes:
-        norm: ``"l2"`` or ``"linf"``.
-        epsilon: radius ε in units of ``scale``.
-        scale: s, input units per unit of ε, positive, broadcastable to the event; ones by default.
-        mask: True where the adversary may change a feature, broadcastable to the event.
-        coalition: True for the agents the adversary holds, ``[agents]`` or ``[batch, agents]``.
-        low: least valid input; a clean input outside the box stays admissible.
-        high: greatest valid input.
-        event_dims: trailing dimensions that share one budget; by default 1 for
-            ``[batch, features]`` and ``[batch, agents, features]``, and to be given for more.
-
-    Raises:
-        ValueError: an unknown norm, ε < 0, a scale that is not positive, a mask that is not
-            boolean, crossed bounds.
+    A pytree: ε and the arrays may be traced, norm and ``event_dims`` are static.
 
     Example:
         >>> import jax.numpy as jnp
@@ -64,39 +35,8 @@ class Ball:
         Array([[0.5, 0. ]], dtype=float32)
     """
 
-    norm: Norm
-    epsilon: float | Array
-    scale: Array | None = None
-    mask: Array | None = None
-    coalition: Array | None = None
-    low: Array | float | None = None
-    high: Array | float | None = None
-    event_dims: int | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("norm", self.norm, ("l2", "linf"))
-        check_number("epsilon", self.epsilon)
-        if self.event_dims is not None:
-            check_count("event_dims", self.event_dims)
-        for name in ("scale", "mask", "coalition"):
-            value = getattr(self, name)
-            if value is not None and not is_array(value):
-                raise ValueError(f"{name} is a {type(value).__name__}; give a jax.Array")
-        for name in ("mask", "coalition"):
-            value = getattr(self, name)
-            if value is not None and value.dtype != bool:
-                raise ValueError(f"{name} has dtype {value.dtype}; give a boolean array")
-        self._check_scale()
-        self._check_box()
-
-    @property
-    def budget_dims(self) -> int:
-        """Trailing dimensions that share one budget: ``event_dims``, and 1 for None."""
-        return 1 if self.event_dims is None else self.event_dims
-
-    def with_epsilon(self, epsilon: float | Array) -> Ball:
-        """The same set with another radius."""
-        return replace(self, epsilon=epsilon)
+    _arrays = (Array, np.ndarray)
+    _wanted = "jax.Array"
 
     def attackable(self, x: Array) -> Array:
         """1 where the adversary may act and 0 elsewhere, in x's shape ``[batch, *event]``."""
@@ -239,20 +179,6 @@ class Ball:
         if not is_traced(x) and not is_traced(self.epsilon) and self.epsilon > 0:
             self._warn_if_unresolved(x, allowed)
 
-    def _check_event(self, x: Array) -> None:
-        event = x.ndim - 1
-        if self.event_dims is None and event > 2:
-            raise ValueError(
-                f"x has shape {x.shape} but event_dims=None leaves open what shares one budget; "
-                f"give event_dims={event} for one budget per sample, as for images, or "
-                "event_dims=1 for one per last dimension"
-            )
-        if event < self.budget_dims:
-            raise ValueError(
-                f"x has shape {x.shape} but event_dims={self.event_dims}; a sample has {event} "
-                f"dimensions, so give event_dims of at most {event}"
-            )
-
     def _warn_if_unresolved(self, x: Array, allowed: Array) -> None:
         spacing = float(limits(x).eps) * jnp.abs(wide(x))
         coarse = (wide(allowed) > 0) & (self._reach(x) < 4 * spacing)
@@ -313,10 +239,6 @@ class Ball:
             ) from None
         if crossed:
             raise ValueError(f"low={self.low} exceeds high={self.high} somewhere; swap them")
-
-    @property
-    def _dims(self) -> tuple[int, ...]:
-        return tuple(range(-self.budget_dims, 0))
 
     def _flat(self, value: Array) -> Array:
         return value.reshape(-1, math.prod(value.shape[-self.budget_dims :]))

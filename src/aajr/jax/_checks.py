@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,34 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from aajr import _settings
 from aajr._settings import check_choice as check_choice
 from aajr._settings import check_count as check_count
-
-
-def is_traced(value: object) -> bool:
-    """Whether the value is a stand-in inside jit, grad or vmap, of which only the type is known."""
-    return isinstance(value, jax.core.Tracer)
+from aajr._settings import check_number as check_number
+from aajr._settings import check_same_shape as check_same_shape
+from aajr._settings import is_traced as is_traced
 
 
 def is_array(value: object) -> bool:
     """Whether the value is an array of JAX or NumPy."""
     return isinstance(value, Array | np.ndarray)
-
-
-def check_number(
-    name: str,
-    value: Any,
-    *,
-    minimum: float = 0.0,
-    exclusive: bool = False,
-    maximum: float = math.inf,
-) -> None:
-    """Raise ValueError unless ``value`` is a finite number within the bounds, or traced."""
-    if is_traced(value):
-        return
-    value = value.item() if is_array(value) and value.ndim == 0 else value
-    _settings.check_number(name, value, minimum=minimum, exclusive=exclusive, maximum=maximum)
 
 
 def check_array(name: str, value: Any) -> None:
@@ -84,14 +65,6 @@ def check_finite(name: str, value: Array) -> None:
     bad = int((~np.isfinite(np.asarray(value))).sum())
     if bad:
         raise ValueError(f"{name} holds {bad} NaN or infinite values; clean it first")
-
-
-def check_same_shape(name: str, value: Array, other_name: str, other: Array) -> None:
-    """Raise ValueError unless the two arrays have one shape."""
-    if value.shape != other.shape:
-        raise ValueError(
-            f"{name} has shape {value.shape} but {other_name} has {other.shape}; they must agree"
-        )
 
 
 def check_key(key: Array) -> None:

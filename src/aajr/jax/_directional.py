@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +11,10 @@ import numpy as np
 from jax import Array
 
 from aajr._errors import ResolutionWarning
+from aajr._shared import Estimator as Estimator
 from aajr.jax._checks import check_array, check_choice, check_same_shape, is_traced
 from aajr.jax._functions import Policy, length, over_rows, per_row, unit
 from aajr.jax._inspection import inspect
-
-Estimator = Literal[
-    "forward_mode", "double_backward", "forward_difference", "central_difference", "secant"
-]
 
 
 def directional_derivative(

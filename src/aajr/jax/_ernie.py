@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from aajr import _shared
 from aajr.jax._ball import Ball
-from aajr.jax._checks import check_count
 from aajr.jax._functions import Policy, held, limits
 from aajr.jax._penalty import Penalty, given
 from aajr.jax._pytree import pytree
@@ -17,19 +17,10 @@ from aajr.jax._trajectory import Trajectory
 
 
 @pytree("ball")
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ERNIE(Penalty):
-    """max_δ √(2 D(π(x), π(x + δ))): the output's change, maximised by its own inner steps.
-
-    With the Euclidean metric the value is ‖π(x + δ) - π(x)‖₂, the Lipschitz term of the paper.
-
-    Attributes:
-        ball: the set that the inner steps search, from a random start.
-        steps: inner steps of length ε; one, as in the paper.
-
-    Raises:
-        ValueError: no step.
-
+class ERNIE(_shared.ERNIE, Penalty):
+    """
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from aajr.jax import Ball, UniformNoise
@@ -37,17 +28,9 @@ class ERNIE(Penalty):
         >>> trajectory = UniformNoise(ball)(policy, jnp.ones((8, 2)), key)
         >>> round(ERNIE(ball=ball, steps=5)(policy, trajectory, key).item(), 4)
         0.3
-
-    Source: Bukharin et al., Robust multi-agent RL via adversarial regularization, 2023,
-    https://arxiv.org/abs/2310.10810.
     """
 
     ball: Ball
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("steps", self.steps)
 
     def draw(self, trajectory: Trajectory, key: Array) -> Array:
         """The first perturbation, ``[batch, *event]``."""

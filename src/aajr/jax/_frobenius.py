@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import jax
 from jax import Array
 
-from aajr.jax._checks import check_count
+from aajr import _shared
 from aajr.jax._functions import Policy, joined
 from aajr.jax._norms import projected_squared
 from aajr.jax._penalty import JacobianPenalty, given
@@ -16,18 +16,10 @@ from aajr.jax._trajectory import Trajectory
 
 
 @pytree("mask")
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Frobenius(JacobianPenalty):
-    r"""‖J‖²_F by random output projections, :math:`\mathbb{E}_w\|J^\top w\|^2`.
-
-    Attributes:
-        projections: random projections per sample.
-        mask: True for input features to count, broadcastable to the event; with the attackable
-            features it is the fair rival of AAJR when an adversary reaches part of the input only.
-
-    Raises:
-        ValueError: no projection.
-
+class Frobenius(_shared.Frobenius, JacobianPenalty):
+    """
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from aajr.jax import Ball, UniformNoise
@@ -35,17 +27,7 @@ class Frobenius(JacobianPenalty):
         >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, jnp.ones((8, 2)), key)
         >>> Frobenius(projections=2000)(policy, trajectory, key).round()
         Array(5., dtype=float32)
-
-    Source: Hoffman, Roberts and Yaida, Robust learning with Jacobian regularization, 2019,
-    https://arxiv.org/abs/1908.02729.
     """
-
-    projections: int = 1
-    mask: Array | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("projections", self.projections)
 
     def draw(self, trajectory: Trajectory, key: Array) -> Array:
         """The projections, ``[projections, points * batch, *output]``."""

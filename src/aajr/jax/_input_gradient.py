@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from aajr import _shared
 from aajr.jax._functions import Policy, row_sum, wide
 from aajr.jax._penalty import JacobianPenalty
 from aajr.jax._pytree import pytree
@@ -15,13 +16,10 @@ from aajr.jax._trajectory import Objective, Trajectory
 
 
 @pytree()
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class InputGradient(JacobianPenalty):
-    """‖∇_x ℓ(π(x))‖² = ‖Jᵀ∇ℓ‖², over all input features.
-
-    Attributes:
-        objective: ℓ, usually the adversary's own.
-
+class InputGradient(_shared.InputGradient, JacobianPenalty):
+    """
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from aajr.jax import Ball, UniformNoise
@@ -30,10 +28,6 @@ class InputGradient(JacobianPenalty):
         >>> total = lambda output, reference: output.sum(1)
         >>> InputGradient(objective=total)(policy, trajectory, key)
         Array(18., dtype=float32)
-
-    Source: Ross and Doshi-Velez, Improving the adversarial robustness and interpretability of
-    deep neural networks by regularizing their input gradients, 2018,
-    https://arxiv.org/abs/1711.09404.
     """
 
     objective: Objective

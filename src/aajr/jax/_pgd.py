@@ -3,74 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from aajr import _shared
 from aajr.jax._adversary import Adversary, warn_if_masked
 from aajr.jax._ball import Ball
-from aajr.jax._checks import (
-    check_callable,
-    check_choice,
-    check_count,
-    check_instance,
-    check_number,
-    is_traced,
-)
+from aajr.jax._checks import check_callable, check_instance, is_traced
 from aajr.jax._evaluation import curvature_at, loss_and_gradient, loss_at
 from aajr.jax._functions import Policy
 from aajr.jax._objectives import Divergence, checked_loss
 from aajr.jax._pytree import pytree
-from aajr.jax._record import (
-    RECORDED,
-    Best,
-    Recorded,
-    Visit,
-    every_visit,
-    higher,
-    highest,
-    last_visit,
-)
+from aajr.jax._record import Best, Visit, every_visit, higher, highest, last_visit
 from aajr.jax._rows import in_parts, row_bound
-from aajr.jax._step_rules import STEP_RULES, Arc, Passes, StepRule
+from aajr.jax._step_rules import STEP_RULES, Arc, Passes
 from aajr.jax._trajectory import Objective, Reference, Trajectory
-
-StepDirection = Literal["steepest", "raw", "sign"]
 
 
 @pytree("ball", "step_size")
+@_shared.documented
 @dataclass(frozen=True, eq=False)
-class ProjectedGradientAscent(Adversary):
-    """δ_{k+1} = P_Δ(δ_k + η S(g_k)) with g_k = ∇ℓ(π(x + δ_k)) on the attackable features.
-
-    P_Δ is the Euclidean projection, for steepest steps the one in the ball's scale. The steps are
-    one ``lax.scan``.
-
-    Attributes:
-        ball: the threat set Δ.
-        objective: ℓ, (output, reference) to losses ``[batch]``.
-        steps: number K of steps.
-        step_size: η, 2.5 ε / K by default, which can cross the ball by steepest steps.
-        step_direction: S. ``steepest`` is the ball's own, s·sign(g) for linf and s²g/‖sg‖₂ for
-            l2, of size ‖S/s‖_p = 1, so that η counts in units of ε. The others are what they say
-            whatever the ball: ``raw`` is g, and ``sign`` is s·sign(g), which in an l2 ball need
-            not come to rest at a maximum.
-        step_rule: how far each sample goes. ``fixed`` is η; ``normalized`` is η/‖S(g)/s‖_p, equal
-            lengths; ``stable`` shortens the step to ⟨g, d⟩/L_eff with the effective smoothness
-            L_eff measured along it; ``backtracking`` halves it until the increase suffices. The
-            last two never lower the objective; their extra passes are counted.
-        random_start: start uniformly in the ball instead of at δ = 0.
-        restarts: independent searches; the worst point of all is kept, per sample.
-        select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
-            more forward pass. More than one restart needs ``best``.
-        keep_outputs: keep π at every point attached to the parameters, for the secant estimator.
-        record: ``trajectory`` keeps every point; ``last`` the last gradient, its point and the
-            result, for attacks on large inputs of which only the result counts.
-
-    Raises:
-        ValueError: unknown names, non-positive steps or sizes.
+class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
+    """The random start is uniform in the ball. The steps are one ``lax.scan``.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -78,40 +35,16 @@ class ProjectedGradientAscent(Adversary):
         >>> pgd = ProjectedGradientAscent(Ball("linf", 0.5), objective, random_start=False)
         >>> pgd(jnp.tanh, jnp.zeros((1, 2)), jax.random.key(0)).worst
         Array([[0.5, 0.5]], dtype=float32)
-
-    Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018,
-    https://arxiv.org/abs/1706.06083.
     """
 
     ball: Ball
     objective: Objective = field(default_factory=Divergence)
-    steps: int = 3
     step_size: float | Array | None = None
-    step_direction: StepDirection = "steepest"
-    step_rule: StepRule = "fixed"
-    random_start: bool = True
-    restarts: int = 1
-    select: Literal["last", "best"] = "last"
-    keep_outputs: bool = False
-    record: Recorded = "trajectory"
 
     def __post_init__(self) -> None:
         check_instance("ball", self.ball, Ball, "a Ball of aajr.jax")
         check_callable("objective", self.objective, "a map (output, reference) to losses [batch]")
-        check_choice("record", self.record, RECORDED)
-        if self.keep_outputs and self.record == "last":
-            raise ValueError("keep_outputs=True keeps every point; use record='trajectory'")
-        check_count("steps", self.steps)
-        check_count("restarts", self.restarts)
-        check_choice("step_direction", self.step_direction, ("steepest", "raw", "sign"))
-        check_choice("step_rule", self.step_rule, tuple(STEP_RULES))
-        check_choice("select", self.select, ("last", "best"))
-        if self.step_size is not None:
-            check_number("step_size", self.step_size, exclusive=True)
-        if self.restarts > 1 and self.select == "last":
-            raise ValueError(f"restarts={self.restarts} must be compared; use select='best'")
-        if self.restarts > 1 and not self.random_start:
-            raise ValueError(f"restarts={self.restarts} would be equal; use random_start=True")
+        super().__post_init__()
 
     def draw(self, x: Array, key: Array) -> Array:
         """The first perturbation of every search, ``[restarts, batch, *event]``."""
@@ -172,8 +105,7 @@ class ProjectedGradientAscent(Adversary):
             curvature=curvature,
             size=lambda v: self.ball.size(v)[(...,) + (None,) * self.ball.budget_dims],
         )
-        size = 2.5 * self.ball.epsilon / self.steps if self.step_size is None else self.step_size
-        return STEP_RULES[self.step_rule](arc, size)
+        return STEP_RULES[self.step_rule](arc, self._step_size)
 
     def _recorded(
         self, policy: Policy, reference: Reference, last: Array, seen: Visit, best: Best | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,6 @@ from jax import Array, lax
 
 from aajr.jax._functions import over_rows
 from aajr.jax._step_rules import Passes
-
-Recorded = Literal["trajectory", "last"]
-RECORDED = ("trajectory", "last")
 
 
 class Visit(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+from aajr import _shared
 from aajr.jax._functions import Policy
 from aajr.jax._penalty import Penalty
 from aajr.jax._pytree import pytree
@@ -14,15 +15,10 @@ from aajr.jax._trajectory import Trajectory
 
 
 @pytree()
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StateAdversarial(Penalty):
-    """D(π(x), π(x + δ*)), or the symmetric D(π(x), π(x + δ*)) + D(π(x + δ*), π(x)).
-
-    The first is the regulariser of SA-MDP, the second that of SR²L for stochastic policies.
-
-    Attributes:
-        symmetric: add the reverse divergence.
-
+class StateAdversarial(_shared.StateAdversarial, Penalty):
+    """
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from aajr.jax import Ball, ProjectedGradientAscent
@@ -31,12 +27,7 @@ class StateAdversarial(Penalty):
         >>> trajectory = attack(policy, jnp.ones((8, 2)), key)
         >>> round(StateAdversarial()(policy, trajectory, key).item(), 4)  # (3 · 0.2)² / 2
         0.18
-
-    Source: Zhang et al., 2020, https://arxiv.org/abs/2003.08938; Shen et al., Deep RL with robust
-    and smooth policy, 2020, https://arxiv.org/abs/2003.09534.
     """
-
-    symmetric: bool = False
 
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, draws: Array | None = None

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import jax
 from jax import Array
 
-from aajr.jax._checks import check_choice, check_count
-from aajr.jax._directional import ESTIMATORS, Estimator
+from aajr import _shared
 from aajr.jax._functions import Policy, joined
 from aajr.jax._norms import iterated_squared
 from aajr.jax._penalty import JacobianPenalty, given
@@ -17,18 +16,10 @@ from aajr.jax._trajectory import Trajectory
 
 
 @pytree("mask")
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Spectral(JacobianPenalty):
-    r"""‖J‖₂² by power iteration on :math:`J^\top M J`.
-
-    Attributes:
-        iterations: power iterations per call.
-        mask: True for input features to count, broadcastable to the event; all by default.
-        estimator: of J v.
-
-    Raises:
-        ValueError: no iteration, an unknown estimator.
-
+class Spectral(_shared.Spectral, JacobianPenalty):
+    """
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from aajr.jax import Ball, UniformNoise
@@ -36,19 +27,7 @@ class Spectral(JacobianPenalty):
         >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, jnp.ones((8, 2)), key)
         >>> Spectral(iterations=20)(policy, trajectory, key).round()
         Array(4., dtype=float32)
-
-    Source: Yoshida and Miyato, Spectral norm regularization, 2017,
-    https://arxiv.org/abs/1705.10941.
     """
-
-    iterations: int = 5
-    mask: Array | None = None
-    estimator: Estimator = "double_backward"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("iterations", self.iterations)
-        check_choice("estimator", self.estimator, tuple(ESTIMATORS))
 
     def draw(self, trajectory: Trajectory, key: Array) -> Array:
         """The first directions, ``[points * batch, *event]``."""

@@ -2,58 +2,41 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 import torch
 from torch import Tensor
 
-from aajr._checks import check_choice, check_count, check_generator, check_number
+from aajr import _shared
+from aajr._checks import check_choice, check_generator
 from aajr._inspection import inspect
 from aajr._modes import Policy, evaluating
 from aajr.geometry import Euclidean, Metric
 from aajr.jacobian import full_precision
 from aajr.trajectory import Trajectory
 
-Points = Literal["origin", "last", "trajectory"]
 
-
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Penalty(ABC):
-    """A mean over samples of a sensitivity, estimated on part of the batch and of the updates.
-
-    A subclass writes :meth:`per_sample`; the policy is in evaluation mode then. Weights λ belong
-    to the composition, not to the penalty.
-
-    Attributes:
-        metric: geometry of the output.
-        fraction: share of the batch's rows, drawn without replacement; the mean stays unbiased.
-        interval: in training, acts at every so many updates, multiplied by it, so that the sum
-            over updates stays unbiased.
-    """
+class Penalty(_shared.Penalty):
+    """A subclass writes :meth:`per_sample`; the policy is in evaluation mode then."""
 
     metric: Metric = field(default_factory=Euclidean)
-    fraction: float = 1.0
-    interval: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric, Metric):
             raise ValueError(
                 f"metric={self.metric!r} is no Metric; give for instance aajr.Euclidean()"
             )
-        check_number("fraction", self.fraction, exclusive=True, maximum=1.0)
-        check_count("interval", self.interval)
+        super().__post_init__()
 
     @abstractmethod
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
     ) -> Tensor:
         """The sensitivity of every sample, ``[batch]``, differentiable in the parameters."""
-
-    def observe(self, trajectory: Trajectory) -> Penalty:
-        """The penalty after it saw the whole batch, before rows are drawn; by default as it is."""
-        return self
 
     @final
     def __call__(
@@ -116,30 +99,13 @@ class Penalty(ABC):
         return values.mean() if update is None else self.interval * values.mean()
 
 
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class JacobianPenalty(Penalty):
-    """A penalty on the Jacobian at points of the trajectory.
-
-    Attributes:
-        points: the clean input, the last point at which the adversary chose a direction, or the
-            mean over all such points.
-    """
-
-    points: Points = "last"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("points", self.points, ("origin", "last", "trajectory"))
-
-    def evaluation_points(self, trajectory: Trajectory) -> Tensor:
-        """Where to take the Jacobian, ``[points, batch, *event]``."""
-        if self.points == "origin":
-            return trajectory.origin.unsqueeze(0)
-        return along(trajectory.points[:-1], self.points)
+class JacobianPenalty(_shared.JacobianPenalty, Penalty):
+    """A subclass writes :meth:`per_sample`."""
 
     def _squared_gradients(self, trajectory: Trajectory) -> Tensor:
-        """‖g_k‖² at the evaluation points, ``[points, batch]``."""
-        return along(trajectory.gradients, self.points).flatten(2).square().sum(2)
+        return _shared.along(trajectory.gradients, self.points).flatten(2).square().sum(2)
 
 
 Mask = Tensor | Literal["moved"] | None
@@ -157,8 +123,3 @@ def mask_at(mask: Mask, trajectory: Trajectory, points: Tensor) -> Tensor | None
     if not isinstance(mask, str):
         return mask
     return trajectory.moved.repeat(len(points), *[1] * (points.ndim - 2))
-
-
-def along(value: Tensor, points: Points) -> Tensor:
-    """The entries of ``value`` ``[K, batch, ...]`` that belong to the evaluation points."""
-    return value if points == "trajectory" else value[-1:]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aajr._checks import check_count
+from aajr import _shared
 from aajr._modes import Policy
 from aajr.geometry import Ball
 from aajr.jacobian import input_gradient
@@ -15,16 +15,10 @@ from aajr.penalties._base import Penalty
 from aajr.trajectory import Trajectory
 
 
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ERNIE(Penalty):
-    """max_δ √(2 D(π(x), π(x + δ))): the output's change, maximised by its own inner steps.
-
-    With the Euclidean metric the value is ‖π(x + δ) - π(x)‖₂, the Lipschitz term of the paper.
-
-    Attributes:
-        ball: the set that the inner steps search, from a random start.
-        steps: inner steps of length ε; one, as in the paper.
-
+class ERNIE(_shared.ERNIE, Penalty):
+    """
     Example:
         >>> import torch
         >>> from aajr import Ball, UniformNoise
@@ -33,17 +27,9 @@ class ERNIE(Penalty):
         >>> trajectory = UniformNoise(ball)(policy, torch.ones(8, 2), g)
         >>> ERNIE(ball=ball, steps=5)(policy, trajectory, g)
         tensor(0.3000)
-
-    Source: Bukharin et al., Robust multi-agent RL via adversarial regularization, 2023,
-    https://arxiv.org/abs/2310.10810.
     """
 
     ball: Ball
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("steps", self.steps)
 
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator

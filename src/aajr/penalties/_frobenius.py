@@ -7,22 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aajr._checks import check_count
+from aajr import _shared
 from aajr._modes import Policy
 from aajr.jacobian import frobenius_squared
 from aajr.penalties._base import JacobianPenalty, Mask, check_penalty_mask, mask_at
 from aajr.trajectory import Trajectory
 
 
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Frobenius(JacobianPenalty):
-    r"""‖J‖²_F by random output projections, :math:`\mathbb{E}_w\|J^\top w\|^2`.
-
-    Attributes:
-        projections: random projections per sample.
-        mask: True for input features to count, broadcastable to the event; with the attackable
-            features it is the fair rival of AAJR when an adversary reaches part of the input only.
-            ``moved`` counts, sample by sample, the features that the adversary changed.
+class Frobenius(_shared.Frobenius, JacobianPenalty):
+    """A mask ``moved`` allows, sample by sample, the features that the adversary changed.
 
     Example:
         >>> import torch
@@ -32,18 +27,13 @@ class Frobenius(JacobianPenalty):
         >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, torch.ones(8, 2), g)
         >>> Frobenius(projections=500)(policy, trajectory, g).round()
         tensor(5.)
-
-    Source: Hoffman, Roberts and Yaida, Robust learning with Jacobian regularization, 2019,
-    https://arxiv.org/abs/1908.02729.
     """
 
-    projections: int = 1
     mask: Mask = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_penalty_mask(self.mask)
-        check_count("projections", self.projections)
 
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator

@@ -7,19 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aajr import _shared
 from aajr._modes import Policy
 from aajr.jacobian import input_gradient
 from aajr.penalties._base import JacobianPenalty
 from aajr.trajectory import Objective, Trajectory
 
 
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class InputGradient(JacobianPenalty):
-    """‖∇_x ℓ(π(x))‖² = ‖Jᵀ∇ℓ‖², over all input features.
-
-    Attributes:
-        objective: ℓ, usually the adversary's own.
-
+class InputGradient(_shared.InputGradient, JacobianPenalty):
+    """
     Example:
         >>> import torch
         >>> from aajr import Ball, UniformNoise
@@ -28,10 +26,6 @@ class InputGradient(JacobianPenalty):
         >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, torch.ones(8, 2), g)
         >>> InputGradient(objective=lambda output, reference: output.sum(1))(policy, trajectory, g)
         tensor(18.)
-
-    Source: Ross and Doshi-Velez, Improving the adversarial robustness and interpretability of
-    deep neural networks by regularizing their input gradients, 2018,
-    https://arxiv.org/abs/1711.09404.
     """
 
     objective: Objective

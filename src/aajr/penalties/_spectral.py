@@ -7,22 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aajr._checks import check_choice, check_count
+from aajr import _shared
 from aajr._modes import Policy
-from aajr.jacobian import ESTIMATORS, Estimator, spectral_squared
+from aajr.jacobian import spectral_squared
 from aajr.penalties._base import JacobianPenalty
 from aajr.trajectory import Trajectory
 
 
+@_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Spectral(JacobianPenalty):
-    r"""‖J‖₂² by power iteration on :math:`J^\top M J`.
-
-    Attributes:
-        iterations: power iterations per call.
-        mask: True for input features to count, broadcastable to the event; all by default.
-        estimator: of J v.
-
+class Spectral(_shared.Spectral, JacobianPenalty):
+    """
     Example:
         >>> import torch
         >>> from aajr import Ball, UniformNoise
@@ -31,19 +26,7 @@ class Spectral(JacobianPenalty):
         >>> trajectory = UniformNoise(Ball("l2", 0.1))(policy, torch.ones(8, 2), g)
         >>> Spectral(iterations=20)(policy, trajectory, g).round()
         tensor(4.)
-
-    Source: Yoshida and Miyato, Spectral norm regularization, 2017,
-    https://arxiv.org/abs/1705.10941.
     """
-
-    iterations: int = 5
-    mask: Tensor | None = None
-    estimator: Estimator = "double_backward"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("iterations", self.iterations)
-        check_choice("estimator", self.estimator, tuple(ESTIMATORS))
 
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator

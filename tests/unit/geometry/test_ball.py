@@ -163,7 +163,7 @@ def test_with_epsilon_keeps_the_rest():
         ({"scale": torch.tensor([0.0, 1.0])}, "scale holds 0; give positive finite values"),
         ({"scale": 2.0}, "scale is a float; give a torch.Tensor"),
         ({"mask": [True, False]}, "mask is a list; give a torch.Tensor"),
-        ({"mask": torch.ones(2)}, "mask has dtype torch.float32; give a boolean tensor"),
+        ({"mask": torch.ones(2)}, "mask has dtype torch.float32; give a boolean torch.Tensor"),
         ({"coalition": torch.ones(2)}, "coalition has dtype torch.float32; give a boolean"),
         ({"low": 1.0, "high": 0.0}, r"low=1\.0 exceeds high=0\.0 somewhere; swap them"),
         ({"low": float("nan")}, "low or high holds NaN; give numbers"),

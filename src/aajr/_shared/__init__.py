@@ -1,0 +1,60 @@
+"""What torch and JAX share: settings with their checks, and what reads alike on both arrays.
+
+A class of this package has a subclass of the same name on each side, or serves both as it is.
+Neither torch nor JAX is loaded.
+"""
+
+from aajr._shared._ascent import RECORDED, ProjectedGradientAscent, Recorded
+from aajr._shared._ball import Ball, Norm
+from aajr._shared._documented import documented
+from aajr._shared._objectives import (
+    Critic,
+    Divergence,
+    LeastValue,
+    Mixture,
+    Surrogate,
+    Targeted,
+)
+from aajr._shared._penalties import (
+    AAJR,
+    ERNIE,
+    Estimator,
+    Frobenius,
+    InputGradient,
+    JacobianPenalty,
+    Penalty,
+    Points,
+    RandomDirection,
+    Spectral,
+    StateAdversarial,
+    along,
+)
+from aajr._shared._trajectory import Trajectory
+
+__all__ = [
+    "AAJR",
+    "ERNIE",
+    "RECORDED",
+    "Ball",
+    "Critic",
+    "Divergence",
+    "Estimator",
+    "Frobenius",
+    "InputGradient",
+    "JacobianPenalty",
+    "LeastValue",
+    "Mixture",
+    "Norm",
+    "Penalty",
+    "Points",
+    "ProjectedGradientAscent",
+    "RandomDirection",
+    "Recorded",
+    "Spectral",
+    "StateAdversarial",
+    "Surrogate",
+    "Targeted",
+    "Trajectory",
+    "along",
+    "documented",
+]

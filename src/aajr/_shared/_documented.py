@@ -1,0 +1,23 @@
+"""One docstring for a class that torch and JAX both have."""
+
+from __future__ import annotations
+
+from inspect import cleandoc
+from typing import TypeVar
+
+Class = TypeVar("Class", bound=type)
+
+
+def documented(cls: Class) -> Class:
+    """Put the docstring of the shared base, its first one, before the class's own.
+
+    A side's own docstring then holds an example, and what is true of that side alone.
+
+    Example:
+        >>> from aajr.penalties import AAJR
+        >>> AAJR.__doc__.partition("\\n")[0]
+        'Sensitivity only along the directions in which the adversary pushes.'
+    """
+    shared, own = (cleandoc(kind.__doc__ or "") for kind in (cls.__bases__[0], cls))
+    cls.__doc__ = f"{shared}\n\n{own}"
+    return cls
