@@ -65,11 +65,6 @@ Objective = Callable[[Tensor, Reference], Tensor]
 class Trajectory(_shared.Trajectory[Tensor, Reference]):
     """Second directional derivatives are counted as they are taken, by double backward."""
 
-    @property
-    def moved(self) -> Tensor:
-        """True for features that the adversary changed at any point, ``[batch, *event]``."""
-        return (self.points != self.origin).any(0)
-
     def norm(self, value: Tensor) -> Tensor:
         """Euclidean norm over the budget's dimensions, kept as ones, so that it broadcasts."""
         return length(value, self._budget_dims)
