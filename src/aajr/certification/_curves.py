@@ -1,4 +1,4 @@
-"""Activations as bounds see them: how steep, how curved, where they turn."""
+"""Activations as functions of one feature: bounds on slope and curvature, and their knots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes an audit's numbers worth less than they look."""
+"""Warnings about an audit's numbers: masked gradients, and an ε in another unit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aajr.certification._quantities import Finding
 from aajr.geometry import Ball
 
 SHARE = 0.05
-"""Share of the states from which on masked gradients are reported."""
+"""Masked gradients are reported from this share of the states on."""
 _EXCESS = 1.01
 
 

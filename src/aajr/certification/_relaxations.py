@@ -15,7 +15,7 @@ from aajr._layers import Clamp
 from aajr.certification._curves import curve_of, enclosed
 from aajr.certification._linear import FlatConv, Rescale, SmoothSoftplus, absolute
 
-# Lower above upper by more than this is no rounding of ours.
+# A lower bound above its upper bound by more than this is no rounding error.
 _TURNED = 1e-6
 
 
@@ -32,7 +32,7 @@ def bound_model(layers: nn.Sequential) -> Any:
 
 
 class _Ordered:
-    """Checks intermediate bounds by an error, where the package has an assert."""
+    """Raises a ValueError where the package only asserts that bounds are in order."""
 
     def alpha_beta(self, preactivation: Any) -> None:
         super().alpha_beta(_ordered(preactivation))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What is audited: its facts, and the network that bounds read."""
+"""The audited policy: what identifies it, and its layers as a network for bounds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def weights_hash(policy: nn.Module) -> str:
 def subject_of(
     policy: Callable[[Tensor], Tensor], states: Tensor
 ) -> tuple[dict[str, str], str, Network | None]:
-    """Facts, why nothing can be certified (or nothing), and the network."""
+    """What identifies the policy, why nothing can be certified (or ""), and its network."""
     facts = {"policy": type(policy).__name__, "weights_sha256": "none: not a torch.nn.Module"}
     if isinstance(policy, nn.Module):
         count = sum(p.numel() for p in policy.parameters())

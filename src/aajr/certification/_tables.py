@@ -1,4 +1,4 @@
-"""From results to the rows of an audit, and the order that they must keep."""
+"""From results to the rows of an audit, and the check that measured ≤ certified."""
 
 from __future__ import annotations
 

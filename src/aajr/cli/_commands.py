@@ -27,7 +27,7 @@ FORMER = {
     "language": "language",
     "language-cost": "language-cost",
 }
-"""Studies by the commands that some results.json name."""
+"""Studies that were commands of their own, as some results.json still say."""
 
 
 def load_command(name: str) -> Callable[..., Any]:

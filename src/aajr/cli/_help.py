@@ -1,4 +1,4 @@
-"""What ``aajr`` says of itself."""
+"""The overview that ``aajr --help`` prints, and the hint for an unknown command."""
 
 from __future__ import annotations
 

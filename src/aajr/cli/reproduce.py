@@ -1,4 +1,4 @@
-"""``aajr reproduce``: the main job."""
+"""``aajr reproduce``: the comparison of methods, from training to the report."""
 
 from __future__ import annotations
 

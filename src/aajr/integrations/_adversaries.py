@@ -1,4 +1,4 @@
-"""What hosts change about an adversary's ball, and masks of actions beside what is attacked."""
+"""An adversary's ball fitted to a host's observations, and masks of actions beside them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def beside(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def apart(x: Tensor, actions: int) -> tuple[Tensor, Tensor]:
-    """What :func:`beside` joined; the mask is boolean."""
+    """Observations and the boolean mask of actions, from what :func:`beside` joined."""
     return x[..., :-actions], x[..., -actions:] > 0.5
 
 

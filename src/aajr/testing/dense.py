@@ -59,19 +59,14 @@ def factor_matrix(metric: Metric, u: Tensor) -> Tensor:
         inverse = (-u[:, size:]).exp()
         return torch.diag_embed(torch.cat([inverse, torch.full_like(inverse, 2**0.5)], -1))
     heads = _heads(metric, u)
-    blocks, start = torch.zeros(*u.shape, u.shape[-1], dtype=u.dtype), 0
-    for size in heads:
-        part = slice(start, start + size)
-        p = torch.exp(u[:, part]) / torch.exp(u[:, part]).sum(-1, keepdim=True)
-        block = torch.diag_embed(p.sqrt()) - p.unsqueeze(-1) * p.sqrt().unsqueeze(-2)
-        padding = (start, u.shape[-1] - start - size) * 2
-        blocks = blocks + nn.functional.pad(block, padding)
-        start += size
-    return blocks
+    p = torch.cat([logits.softmax(-1) for logits in torch.split(u, heads, -1)], -1)
+    head = torch.arange(len(heads)).repeat_interleave(torch.tensor(heads))
+    same_head, root = head == head.unsqueeze(-1), p.sqrt()
+    return torch.diag_embed(root) - same_head * p.unsqueeze(-1) * root.unsqueeze(-2)
 
 
-def _heads(metric: Metric, u: Tensor) -> tuple[int, ...]:
-    return (isinstance(metric, Categorical) and metric.heads) or (u.shape[-1],)
+def _heads(metric: Metric, u: Tensor) -> list[int]:
+    return list((isinstance(metric, Categorical) and metric.heads) or u.shape[-1:])
 
 
 def metric_matrix(metric: Metric, u: Tensor) -> Tensor:
@@ -97,17 +92,15 @@ def divergence(metric: Metric, u: Tensor, w: Tensor) -> Tensor:
             for t in (u, w)
         ]
         return torch.distributions.kl_divergence(*normals).sum(-1)
-    total, start = u.new_zeros(u.shape[:-1]), 0
-    for size in _heads(metric, u):
-        first, second = (
-            torch.distributions.Categorical(
-                logits=t[..., start : start + size], validate_args=False
-            )
-            for t in (u, w)
-        )
-        total = total + torch.distributions.kl_divergence(first, second)
-        start += size
-    return total
+    heads = _heads(metric, u)
+    first, second = (
+        [
+            torch.distributions.Categorical(logits=logits, validate_args=False)
+            for logits in torch.split(t, heads, -1)
+        ]
+        for t in (u, w)
+    )
+    return torch.stack(list(map(torch.distributions.kl_divergence, first, second))).sum(0)
 
 
 def parameter_gradient(value: Tensor, policy: nn.Module) -> Tensor:

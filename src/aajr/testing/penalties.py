@@ -133,7 +133,7 @@ class PenaltyContract(Contract):
         assert float(value.detach()) > 0
 
     def test_an_interval_is_unbiased(self) -> None:
-        """Updates left out are made good by those that count."""
+        """The updates that count make up for those left out."""
         policy = dense.tanh_net()
         trajectory = trajectory_of(policy)
         every = value_of(self.make(interval=1), policy, trajectory).detach()

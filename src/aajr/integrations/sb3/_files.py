@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from aajr.integrations.sb3._preprocessing import (
     preprocessing_of,
 )
 from aajr.integrations.sb3._saved import SavedAgent, saved_agent
+from aajr.report.files import write_json
 
 _WEIGHTS = "agent.safetensors"
 _ACTIVATIONS = (
@@ -85,10 +85,7 @@ def save_agent(
             tensors[f"preprocessing.{index}.variance"] = step.variance
     directory.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, directory / _WEIGHTS)
-    text = json.dumps(meta, indent=2, allow_nan=False)
-    draft = directory / "agent.json.tmp"
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(directory / "agent.json")  # appears whole, and last
+    write_json(directory / "agent.json", meta)  # last, so that it vouches for the weights
     return directory
 
 

@@ -119,7 +119,7 @@ def _last(ids: Tensor, padding: int | None) -> Tensor:
 
 
 def _words_of(attacker: Attacker, spoken: Mapping[str, Tensor]) -> Tensor:
-    """What the roles of the attacker said; of chats all of which is trained on, the other side."""
+    """The words of the attacker's roles; those of users and tools for ``prompt``."""
     roles = ROLES if attacker == "prompt" else ("tool",)
     roles = attacker if isinstance(attacker, tuple) else roles
     return torch.stack([spoken[role] for role in roles]).any(0)

@@ -1,4 +1,4 @@
-"""What a trainer and its model must be for a penalty; told when the trainer is built."""
+"""Checks of a trainer and its model, made when the trainer is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aajr._inspection import inspect
 from aajr._modes import evaluating
 from aajr.integrations.trl._parts import Parts, decode, float32
 from aajr.integrations.trl._roles import Template, read_template
-from aajr.integrations.trl._settings import Attacker, Robustness
+from aajr.integrations.trl._settings import DIFFERENCES, Attacker, Robustness
 
 IMAGES = ("image", "images")
 
@@ -73,7 +73,7 @@ def _check_passes(trainer: Any) -> None:
 
 
 def _is_reentrant(args: Any, model: nn.Module) -> bool:
-    """Whether checkpointing is; PyTorch's is where other arguments are given without a choice."""
+    """Whether checkpointing is reentrant, as it is in PyTorch where arguments do not say."""
     if args.activation_checkpointing:
         placed = ("every_n_layers", "offload", "selective")
         given = args.activation_checkpointing_kwargs or {}
@@ -95,8 +95,7 @@ def _check_images(trainer: Any) -> None:
 
 
 def _check_resolution(parts: Parts, settings: Robustness) -> None:
-    derivative = settings.method in ("aajr", "random_direction")
-    name = "step" if derivative else "radius"
+    name = "step" if settings.method in DIFFERENCES else "radius"
     size, dtype = getattr(settings, name), precision(parts)
     unit = torch.finfo(dtype).eps
     if size < unit:

@@ -28,8 +28,8 @@ HostLoss = Callable[[], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """All that a penalty needs.
+class AttackedBatch:
+    """A batch of the trainer's with its attacked tokens: all that a penalty reads.
 
     Attributes:
         parts: of the model.
@@ -41,7 +41,7 @@ class Scene:
         generator: of random directions.
         ranks: the processes.
         by_tokens: whether ``loss`` is a mean over answer tokens, not over sequences.
-        idle: whether this process has nothing to penalise and only keeps the others company.
+        idle: whether this process has nothing to penalise, and only others wait for its passes.
     """
 
     parts: Parts
@@ -74,7 +74,7 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class PenaltySum:
     """What a process adds to a penalty, a mean over those of all processes.
 
     Attributes:
@@ -95,141 +95,141 @@ class Found:
         return self.total / max(float(self.count), 1.0)
 
 
-def aajr(scene: Scene) -> Found:
+def aajr(batch: AttackedBatch) -> PenaltySum:
     """‖J v‖²_F ‖e‖² / T along the gradient of the trainer's loss."""
-    return jacobian_norm(scene, loss_direction(scene))
+    return jacobian_norm(batch, loss_direction(batch))
 
 
-def random_direction(scene: Scene) -> Found:
+def random_direction(batch: AttackedBatch) -> PenaltySum:
     """The same along a random direction."""
-    return jacobian_norm(scene, _random(scene))
+    return jacobian_norm(batch, _random(batch))
 
 
-def r3f(scene: Scene) -> Found:
+def r3f(batch: AttackedBatch) -> PenaltySum:
     """Symmetric KL to the answer at a random point of radius ε."""
-    v = _of_rows(scene, _random(scene))
-    return _divergence(scene, v)
+    v = _of_rows(batch, _random(batch))
+    return _divergence(batch, v)
 
 
-def smart(scene: Scene) -> Found:
+def smart(batch: AttackedBatch) -> PenaltySum:
     """Symmetric KL to the answer at the point of greatest KL, found by ascent.
 
     Its small-radius limit is the penalty along the top eigenvector of JᵀFJ.
     """
-    v = _of_rows(scene, _random(scene))
-    arguments, where = scene.penalised()
+    v = _of_rows(batch, _random(batch))
+    arguments, where = batch.penalised()
     with same_noise(where.mask.device) as again:
         with torch.no_grad():
-            latent, clean = _decode(scene, arguments)
-        for _ in range(scene.settings.steps):
+            latent, clean = _decode(batch, arguments)
+        for _ in range(batch.settings.steps):
             again()
-            point = moved(latent, v, scene.settings.radius, where).requires_grad_()
-            _, hidden = _decode(scene, arguments, point.view_as(point))
-            value = _between(scene, where, clean, hidden, _outputs.symmetric_kl)
+            point = moved(latent, v, batch.settings.radius, where).requires_grad_()
+            _, hidden = _decode(batch, arguments, point.view_as(point))
+            value = _between(batch, where, clean, hidden, _outputs.symmetric_kl)
             v = directions_of_rows(torch.autograd.grad(value.sum(), point)[0], where)
-    return _divergence(scene, v)
+    return _divergence(batch, v)
 
 
-def adversarial(scene: Scene) -> Found:
+def adversarial(batch: AttackedBatch) -> PenaltySum:
     """The trainer's loss at the point of radius ε that ascent found."""
-    settings = scene.settings
-    v = loss_direction(scene)
+    settings = batch.settings
+    v = loss_direction(batch)
     for _ in range(settings.steps - 1):
-        v = loss_direction(scene, v)
-    active = norms(v, scene.where) > 0.5
+        v = loss_direction(batch, v)
+    active = norms(v, batch.where) > 0.5
     with listening(
-        scene.parts,
+        batch.parts,
         settings.layer,
-        lambda latent: moved(latent, v, settings.radius, scene.where),
+        lambda latent: moved(latent, v, settings.radius, batch.where),
     ):
-        loss = scene.loss() * scene.size
-    return Found(loss, scene.size, active.sum(), scene.where.units)
+        loss = batch.loss() * batch.size
+    return PenaltySum(loss, batch.size, active.sum(), batch.where.units)
 
 
-def loss_direction(scene: Scene, at: Tensor | None = None) -> Tensor:
+def loss_direction(batch: AttackedBatch, at: Tensor | None = None) -> Tensor:
     """Unit gradient of the trainer's loss, ``[rows, tokens, d]``, at radius ε along ``at``."""
 
     def move(latent: Tensor) -> Tensor:
         if at is None:
             return latent
-        return moved(latent.detach(), at, scene.settings.radius, scene.where)
+        return moved(latent.detach(), at, batch.settings.radius, batch.where)
 
-    with listening(scene.parts, scene.settings.layer, move) as call:
-        loss = scene.loss()
+    with listening(batch.parts, batch.settings.layer, move) as call:
+        loss = batch.loss()
     if not loss.requires_grad:
         raise ValueError("the trainer's loss has no gradient; train with gradients on")
     (gradient,) = torch.autograd.grad(loss, call.latents, allow_unused=True)
     latent = call.latents[0]
     if gradient is None:
         raise ValueError(
-            f"the trainer's loss does not reach layer={scene.settings.layer}'s input; reentrant "
+            f"the trainer's loss does not reach layer={batch.settings.layer}'s input; reentrant "
             "checkpointing cuts it off: gradient_checkpointing_kwargs={'use_reentrant': False}"
         )
     if not bool(torch.isfinite(gradient).all()):
         raise ValueError("the gradient of the trainer's loss holds NaN or infinite values")
-    return directions(gradient.reshape(latent.shape), scene.where, scene.ranks)
+    return directions(gradient.reshape(latent.shape), batch.where, batch.ranks)
 
 
-def _random(scene: Scene) -> Tensor:
-    ids, width = scene.arguments["input_ids"], scene.parts.width(scene.settings.layer)
+def _random(batch: AttackedBatch) -> Tensor:
+    ids, width = batch.arguments["input_ids"], batch.parts.width(batch.settings.layer)
     like = torch.empty(*ids.shape, width, device=ids.device)
-    return random_directions(like, scene.where, scene.generator, scene.ranks)
+    return random_directions(like, batch.where, batch.generator, batch.ranks)
 
 
-def _of_rows(scene: Scene, v: Tensor) -> Tensor:
-    return v[scene.rows.to(v.device)]
+def _of_rows(batch: AttackedBatch, v: Tensor) -> Tensor:
+    return v[batch.rows.to(v.device)]
 
 
-def jacobian_norm(scene: Scene, v: Tensor, *, detach: bool = False) -> Found:
+def jacobian_norm(batch: AttackedBatch, v: Tensor, *, detach: bool = False) -> PenaltySum:
     """‖J v‖²_F ‖e‖² / T by a finite difference; ``detach`` cuts its clean branch off."""
-    settings = scene.settings
+    settings = batch.settings
     measure = _outputs.euclidean if settings.metric == "euclidean" else _outputs.fisher
-    found = _change(scene, _of_rows(scene, v), settings.step, measure, detach=detach)
+    found = _change(batch, _of_rows(batch, v), settings.step, measure, detach=detach)
     return replace(found, total=found.total / settings.step**2)
 
 
-def _divergence(scene: Scene, v: Tensor) -> Found:
-    return _change(scene, v, scene.settings.radius, _outputs.symmetric_kl)
+def _divergence(batch: AttackedBatch, v: Tensor) -> PenaltySum:
+    return _change(batch, v, batch.settings.radius, _outputs.symmetric_kl)
 
 
 def _change(
-    scene: Scene, v: Tensor, radius: float, measure: _outputs.Pair, *, detach: bool = False
-) -> Found:
+    batch: AttackedBatch, v: Tensor, radius: float, measure: _outputs.Pair, *, detach: bool = False
+) -> PenaltySum:
     """Change of the answers from the clean point to one at a radius, both with gradients.
 
     The two passes draw the same dropout masks: one pass over both halves would draw two, whose
     difference, divided by the step, drowns the derivative.
     """
-    arguments, where = scene.penalised()
+    arguments, where = batch.penalised()
     active = norms(v, where) > 0.5
     with same_noise(where.mask.device) as again:
-        latent, clean = _decode(scene, arguments)
+        latent, clean = _decode(batch, arguments)
         if detach:
             latent, clean = latent.detach(), clean.detach()
         again()
-        _, hidden = _decode(scene, arguments, moved(latent, v, radius, where))
-    change = _between(scene, where, clean, hidden, measure)
-    return Found(*sum_over_sequences(change, where, active), active.sum(), where.units)
+        _, hidden = _decode(batch, arguments, moved(latent, v, radius, where))
+    change = _between(batch, where, clean, hidden, measure)
+    return PenaltySum(*sum_over_sequences(change, where, active), active.sum(), where.units)
 
 
 def _decode(
-    scene: Scene, arguments: Mapping[str, Any], point: Tensor | None = None
+    batch: AttackedBatch, arguments: Mapping[str, Any], point: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    with float32(scene.where.mask.device):
-        return decode(scene.parts, arguments, scene.settings.layer, point)
+    with float32(batch.where.mask.device):
+        return decode(batch.parts, arguments, batch.settings.layer, point)
 
 
 def _between(
-    scene: Scene, where: Attacked, clean: Tensor, hidden: Tensor, measure: _outputs.Pair
+    batch: AttackedBatch, where: Attacked, clean: Tensor, hidden: Tensor, measure: _outputs.Pair
 ) -> Tensor:
     """Change between two last hidden states, ``[scored]``."""
-    settings, pair = scene.settings, (clean[where.scored], hidden[where.scored])
+    settings, pair = batch.settings, (clean[where.scored], hidden[where.scored])
     if settings.metric == "hidden" and measure is not _outputs.symmetric_kl:
         return _outputs.hidden_change(*pair, settings.sketch, settings.seed)
-    if scene.parts.scores:
+    if batch.parts.scores:
         measure = _outputs.squared
     with float32(where.mask.device):
-        return _outputs.by_chunks(measure, scene.parts.head, *pair, settings.chunk)
+        return _outputs.by_chunks(measure, batch.parts.head, *pair, settings.chunk)
 
 
 @contextmanager
@@ -248,7 +248,7 @@ def same_noise(device: torch.device) -> Iterator[Callable[[], None]]:
         yield again
 
 
-PENALTIES: Mapping[str, Callable[[Scene], Found]] = {
+PENALTIES: Mapping[str, Callable[[AttackedBatch], PenaltySum]] = {
     "aajr": aajr,
     "random_direction": random_direction,
     "r3f": r3f,

@@ -1,4 +1,4 @@
-"""What the processes of a training tell each other, so that a penalty is one of the global batch.
+"""Sums and directions over the processes of a training: the penalty is that of the global batch.
 
 Every process runs the same passes, for the host's loss talks to the others inside them. One that
 has nothing to penalise takes part with weight 0.
@@ -46,7 +46,7 @@ class Ranks:
         return found.cpu()
 
     def knowing(self, text: Tensor) -> Ranks:
-        """The same, with the attacked texts of these rows compared with the others'.
+        """A copy that knows which attacked texts of these rows other processes hold too.
 
         Args:
             text: attacked tokens of the rows, -1 elsewhere, ``[rows, tokens]``.

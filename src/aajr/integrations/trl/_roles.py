@@ -178,7 +178,7 @@ def read_template(tokenizer: Any, roles: Sequence[str], template: str | None = N
 
 
 def _pieces(tokenizer: Any) -> Callable[[int], str]:
-    """Texts of single tokens, spaces included: decoded after another one."""
+    """Function from a token to its text; decoded behind another one, which keeps leading spaces."""
     first = tokenizer("a", add_special_tokens=False).input_ids[:1]
 
     def decode(ids: list[int]) -> str:

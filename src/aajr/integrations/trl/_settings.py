@@ -23,6 +23,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 """AAJR and what it is compared with; NEFTune is TRL's own ``neftune_noise_alpha``."""
 
+DIFFERENCES: tuple[MethodName, ...] = ("aajr", "random_direction")
+"""The methods that divide a difference of two passes by its step."""
+
 
 @dataclass(frozen=True)
 class Robustness:
@@ -52,7 +55,7 @@ class Robustness:
         sketch: random projections of the hidden state under ``hidden``; None for the state itself.
         fraction: ρ, share of the batch's sequences that are penalised, at least one.
         interval: optimiser steps from one penalised to the next; λ is multiplied by it. A training
-            that is no longer takes its own length instead, or half of it if it warms up.
+            of no more steps takes its own length instead, or half of it if it warms up.
         warmup: share of training, in whole steps, in which λ rises linearly from 0.
         step: of the finite difference, as a share of ‖e‖.
         chunk: answer tokens whose logits are held at a time.

@@ -8,9 +8,7 @@ from torch import Tensor
 from torch.autograd import Variable
 
 from aajr.integrations.trl._parts import Parts
-from aajr.integrations.trl._settings import Robustness
-
-DIFFERENCES = ("aajr", "random_direction")
+from aajr.integrations.trl._settings import DIFFERENCES, Robustness
 
 
 def check_spread(trainer: Any, settings: Robustness) -> None:

@@ -16,7 +16,7 @@ from aajr.integrations.trl._attacked import all_answered, attacked
 from aajr.integrations.trl._batches import Choice, Inputs, choose
 from aajr.integrations.trl._host import chat_template, check_host
 from aajr.integrations.trl._parts import Parts, Reached, listening, take_apart
-from aajr.integrations.trl._penalties import PENALTIES, Found, HostLoss, Scene
+from aajr.integrations.trl._penalties import PENALTIES, AttackedBatch, HostLoss, PenaltySum
 from aajr.integrations.trl._ranks import Ranks, ragged
 from aajr.integrations.trl._roles import Template
 from aajr.integrations.trl._settings import Robustness
@@ -106,17 +106,17 @@ class RobustTrainer:
                 return host.compute_loss(inner, dict(choice.inputs))
 
         with torch.enable_grad():
-            scene = self._scene(choice, idle, loss, generator, ranks)
-            if scene is None:
+            batch = self._attacked_batch(choice, idle, loss, generator, ranks)
+            if batch is None:
                 return None
-            hold(scene.parts)
-            found = PENALTIES[self.robustness.method](scene)
-        return release_after_backward(scene.parts, self._weighted(found, scene))
+            hold(batch.parts)
+            found = PENALTIES[self.robustness.method](batch)
+        return release_after_backward(batch.parts, self._weighted(found, batch))
 
     def _choice(
         self, inputs: Inputs, generator: torch.Generator, ranks: Ranks
     ) -> tuple[Choice | None, bool]:
-        """Sequences to penalise, and whether they only keep the other processes company."""
+        """Sequences to penalise, and whether the process is idle."""
         rows, fraction = self._rows_of_sample, self.robustness.fraction
         choice = choose(inputs, rows, fraction, generator)
         if choice is not None or ranks.count == 1:
@@ -124,14 +124,14 @@ class RobustTrainer:
         anyone = {**inputs, "advantages": torch.ones_like(inputs["advantages"])}
         return choose(anyone, rows, fraction, generator), True
 
-    def _scene(
+    def _attacked_batch(
         self,
         choice: Choice,
         idle: bool,
         loss: HostLoss,
         generator: torch.Generator,
         ranks: Ranks,
-    ) -> Scene | None:
+    ) -> AttackedBatch | None:
         """What is penalised; None where no process has anything."""
         parts, settings = _parts(self), self.robustness
         arguments = _arguments_of(parts, loss, choice.inputs)
@@ -149,8 +149,10 @@ class RobustTrainer:
                 )
             return None
         ranks = ranks.knowing(where.text)
-        scene = Scene(parts, settings, arguments, where, choice.rows, loss, generator, ranks)
-        return replace(scene, by_tokens="labels" in choice.inputs, idle=idle)
+        batch = AttackedBatch(
+            parts, settings, arguments, where, choice.rows, loss, generator, ranks
+        )
+        return replace(batch, by_tokens="labels" in choice.inputs, idle=idle)
 
     def _template(self, arguments: Inputs, inputs: Inputs) -> Template | None:
         """The chat's, where it tells who the attacker is."""
@@ -165,13 +167,13 @@ class RobustTrainer:
         except ValueError:  # no chat, and no prompt either: a warning says so
             return None
 
-    def _weighted(self, found: Found, scene: Scene) -> Tensor:
+    def _weighted(self, found: PenaltySum, batch: AttackedBatch) -> Tensor:
         """λ times the mean over all processes, whose gradients the host will average; logged."""
         settings, state = self.robustness, self.state
-        where, busy = scene.where, not scene.idle
+        where, busy = batch.where, not batch.idle
         units, tokens = busy * found.units, busy * where.tokens
         sums = (found.total, found.count, found.active, units, where.mask.sum(), tokens)
-        total, count, active, all_units, moved, all_tokens = scene.ranks.total(sums).tolist()
+        total, count, active, all_units, moved, all_tokens = batch.ranks.total(sums).tolist()
         weight = settings.weight_at(state.global_step, state.max_steps)
         self._note(
             {
@@ -182,10 +184,10 @@ class RobustTrainer:
             }
         )
         interval = settings.interval_at(state.max_steps)
-        return weight * interval * scene.ranks.count / max(count, 1.0) * found.total
+        return weight * interval * batch.ranks.count / max(count, 1.0) * found.total
 
     def _generator(self) -> torch.Generator:
-        """Of this call: the same after a resumption, and nobody else's."""
+        """A random source of this call alone, which a resumed training draws again."""
         step = self.state.global_step
         before, calls = self._penalty_calls
         self._penalty_calls = (step, calls + 1 if step == before else 0)

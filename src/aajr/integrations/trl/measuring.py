@@ -12,11 +12,11 @@ from torch.func import jvp
 from aajr.geometry import Categorical
 from aajr.integrations.trl._attacked import attacked, norms
 from aajr.integrations.trl._parts import take_apart
-from aajr.integrations.trl._penalties import PENALTIES, Scene, jacobian_norm, loss_direction
+from aajr.integrations.trl._penalties import PENALTIES, AttackedBatch, jacobian_norm, loss_direction
 from aajr.integrations.trl._settings import Robustness
 
 __all__ = [
-    "Scene",
+    "AttackedBatch",
     "direction",
     "exact_sensitivity",
     "one_answer",
@@ -27,7 +27,7 @@ __all__ = [
 
 def one_answer(
     model: Any, prompt: Sequence[int], answer: Sequence[int], settings: Robustness
-) -> Scene:
+) -> AttackedBatch:
     """One attacked prompt with its answer, under the loss of supervised fine-tuning.
 
     Args:
@@ -46,39 +46,41 @@ def one_answer(
 
     where = attacked(arguments, "prompt", {})
     generator = torch.Generator().manual_seed(0)
-    return Scene(take_apart(model), settings, arguments, where, torch.tensor([0]), loss, generator)
+    return AttackedBatch(
+        take_apart(model), settings, arguments, where, torch.tensor([0]), loss, generator
+    )
 
 
-def direction(scene: Scene) -> Tensor:
+def direction(batch: AttackedBatch) -> Tensor:
     """v, the unit gradient of the loss, ``[1, tokens, d]``."""
     with torch.enable_grad():
-        return loss_direction(scene)
+        return loss_direction(batch)
 
 
-def sensitivity(scene: Scene, v: Tensor, *, detach: bool = False) -> Tensor:
+def sensitivity(batch: AttackedBatch, v: Tensor, *, detach: bool = False) -> Tensor:
     """‖J v‖²_F ‖e‖² / T by the adapter's own finite difference.
 
     Args:
-        scene: from :func:`one_answer`.
+        batch: from :func:`one_answer`.
         v: a unit direction, ``[1, tokens, d]``.
         detach: cut the clean branch off, so that its part of the gradient is missing.
     """
-    return jacobian_norm(scene, v, detach=detach).value
+    return jacobian_norm(batch, v, detach=detach).value
 
 
-def random_sensitivity(scene: Scene) -> Tensor:
-    """The same along the scene's next random direction."""
-    return PENALTIES["random_direction"](scene).value
+def random_sensitivity(batch: AttackedBatch) -> Tensor:
+    """The same along the batch's next random direction."""
+    return PENALTIES["random_direction"](batch).value
 
 
-def exact_sensitivity(scene: Scene, v: Tensor) -> Tensor:
+def exact_sensitivity(batch: AttackedBatch, v: Tensor) -> Tensor:
     """‖J v‖²_F ‖e‖² / T at the embeddings by forward-mode differentiation."""
-    embeddings = scene.parts.embedding(scene.arguments["input_ids"])
+    embeddings = batch.parts.embedding(batch.arguments["input_ids"])
 
     def logits(point: Tensor) -> Tensor:
-        hidden = scene.parts.decoder(inputs_embeds=point, use_cache=False).last_hidden_state
-        return scene.parts.head(hidden[scene.where.scored])
+        hidden = batch.parts.decoder(inputs_embeds=point, use_cache=False).last_hidden_state
+        return batch.parts.head(hidden[batch.where.scored])
 
     u, change = jvp(logits, (embeddings,), (v,))[:2]
     size = (change * Categorical().apply(u, change)).sum(-1).mean()
-    return size * norms(embeddings, scene.where)[0] ** 2
+    return size * norms(embeddings, batch.where)[0] ** 2

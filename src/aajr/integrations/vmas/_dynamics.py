@@ -52,7 +52,7 @@ def vmas_dynamics(env: Any, cost: Callable[[Any], Tensor]) -> Dynamics:
     if not env.continuous_actions:
         raise ValueError("env takes discrete actions; make it with continuous_actions=True")
     if any(not agent.silent for agent in env.agents) and env.world.dim_c:
-        raise ValueError("env has agents that speak, whose words are no part of the state")
+        raise ValueError("env has agents that speak, and messages are not part of the state")
 
     def step(state: Tensor, action: Tensor) -> Tensor:
         _restore(env, state)

@@ -19,7 +19,7 @@ STEPS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 SKETCHES = (16, 64, 256, None)
 
 
-def scene(model: Any, words: Any, pair: dict[str, str], **settings: Any) -> measuring.Scene:
+def scene(model: Any, words: Any, pair: dict[str, str], **settings: Any) -> measuring.AttackedBatch:
     """One prompt with its right answer, under the loss of fine-tuning."""
     prompt, answer = (words(pair[name]).input_ids for name in ("prompt", "right"))
     return measuring.one_answer(model, prompt, answer, Robustness(weight=1.0, **settings))

@@ -15,7 +15,7 @@ from aajr.integrations.trl import Robustness
 from aajr.integrations.trl import _outputs as outputs
 from aajr.integrations.trl._attacked import attacked, directions, sum_over_sequences
 from aajr.integrations.trl._parts import listening, take_apart
-from aajr.integrations.trl._penalties import PENALTIES, Scene, loss_direction
+from aajr.integrations.trl._penalties import PENALTIES, AttackedBatch, loss_direction
 from tests.unit.integrations.trl import hosts
 
 IDS = torch.tensor([[3, 4, 5, 6, 7, 8], [9, 4, 10, 6, 11, 1]])
@@ -39,7 +39,7 @@ def scene(network, ids=IDS, rows=None, answer=ANSWER, **settings):
     where = attacked(arguments, settings.attacker, {})
     rows = torch.arange(len(ids)) if rows is None else rows
     generator = torch.Generator().manual_seed(0)
-    return Scene(parts, settings, arguments, where, rows, loss, generator)
+    return AttackedBatch(parts, settings, arguments, where, rows, loss, generator)
 
 
 @pytest.fixture(autouse=True)
