@@ -99,29 +99,35 @@ class Victim:
 
     def critic(self, index: int) -> OnlineValue:
         """A Q fitted to rollouts of its own; the index chooses its seed."""
-
-        def fit() -> OnlineValue:
-            seed = self.match.seed + 1000 * (index + 1)
-            return self._noted(f"critic_{index}", fit_critic(self._rollouts(seed), _source(seed)))
-
-        return self._once(f"critic_{index}", fit)
+        seed = self.match.seed + 1000 * (index + 1)
+        return self.fitted(
+            f"critic_{index}", lambda: fit_critic(self._rollouts(seed), _source(seed))
+        )
 
     def robust_sarsa(self, weight: float) -> OnlineValue:
         """A Q of Robust Sarsa with the weight κ of its regulariser."""
-
-        def fit() -> OnlineValue:
-            seed = self.match.seed + 500_000
-            low, high = limits = self.actor.head.limits
-            found = fit_robust_sarsa(
+        seed = self.match.seed + 500_000
+        low, high = limits = self.actor.head.limits
+        return self.fitted(
+            f"robust_sarsa_{weight:g}",
+            lambda: fit_robust_sarsa(
                 self._rollouts(seed),
                 _source(seed),
                 weight=weight,
                 radius=0.1 * (high - low),
                 limits=limits,
-            )
-            return self._noted(f"robust_sarsa_{weight:g}", found)
+            ),
+        )
 
-        return self._once(f"robust_sarsa_{weight:g}", fit)
+    def fitted(self, name: str, fit: Callable[[], tuple[OnlineValue, float]]) -> OnlineValue:
+        """A Q under a name, fitted when it is first asked for; its R² joins the preparation."""
+
+        def noted() -> OnlineValue:
+            critic, quality = fit()
+            self._note(f"{name}_r2", quality)
+            return critic
+
+        return self._once(name, noted)
 
     @property
     def preparation(self) -> dict[str, float]:
@@ -198,10 +204,6 @@ class Victim:
         seed = self.match.seed + 600_000
         states = self._rollouts(seed).observation.flatten(0, 2)
         return states[torch.randperm(len(states), generator=_source(seed))[:4096]]
-
-    def _noted(self, name: str, found: tuple[OnlineValue, float]) -> OnlineValue:
-        self._note(f"{name}_r2", found[1])
-        return found[0]
 
     def _note(self, name: str, value: float) -> None:
         self._fitted.setdefault("facts", {})[name] = value

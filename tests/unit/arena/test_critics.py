@@ -68,6 +68,30 @@ def test_sarsa_learns_the_value_that_bootstrapping_carries_back():
     torch.testing.assert_close(found, wanted, atol=0.15, rtol=0)
 
 
+def uneven(filling: float) -> Experience:
+    """Episodes of one to six steps, each worth 1, that know how many are left."""
+    left = (torch.arange(60) % 6 + 1).unsqueeze(1) - torch.arange(6)
+    played = left > 0
+    observation = torch.where(played, left / 6, filling)[..., None, None].expand(-1, -1, 1, 2)
+    action = torch.where(played, 0.5, filling)[..., None, None]
+    return Experience(observation, action, played.float().unsqueeze(-1), played)
+
+
+@pytest.mark.parametrize("fit", [fit_critic, fit_robust_sarsa])
+def test_episodes_of_unequal_length_are_valued_to_their_own_end(fit):
+    data = uneven(0.0)
+    settings = {"discount": 0.5, "epochs": 60, "batch": 32}
+    critic, quality = fit(data, torch.Generator().manual_seed(0), **settings)
+    assert quality > 0.95
+    value = critic(data.observation, data.action).squeeze(-1)[data.played]
+    left = (6 * data.observation[..., 0, 0])[data.played]
+    known = 2 * (1 - 0.5**left)
+    # values are in standard deviations of the returns, about their mean
+    torch.testing.assert_close(value * known.std() + known.mean(), known, atol=0.15, rtol=0)
+    other, _ = fit(uneven(7.0), torch.Generator().manual_seed(0), **settings)
+    assert torch.equal(critic.network[0].weight, other.network[0].weight)
+
+
 @pytest.mark.parametrize("radius", [0.05, 0.3, 1.0])
 def test_the_bound_on_the_action_is_sound(radius):
     critic, generator = value_net(), torch.Generator().manual_seed(1)

@@ -1,13 +1,12 @@
-"""Episodes under attack, and the attacks."""
+"""The yardstick's attacks, as a suite of the arena."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,24 +14,31 @@ from torch import Tensor
 from aajr.adversaries import (
     Adversary,
     AttackOn,
-    Critic,
-    Divergence,
     LeastValue,
     Mixture,
     ProjectedGradientAscent,
-    UniformNoise,
     VertexSearch,
-    objective_scale,
 )
-from aajr.arena.critics import Transitions, robust_sarsa
+from aajr.arena import attacks
+from aajr.arena.agents import NetworkAgent
+from aajr.arena.critics import OnlineValue, fit_robust_sarsa
+from aajr.arena.episodes import AttackedTeam, Outcome, contest, explore
+from aajr.arena.gymnasium import GymnasiumEnvironment, Record, head_of
+from aajr.arena.settings import Effort
+from aajr.arena.suites import AttackSpec, Suite
+from aajr.arena.victim import Victim
 from aajr.geometry import Ball
 from aajr.integrations.sb3 import SavedAgent
 from aajr.studies.mujoco._protocol import Protocol
 from aajr.studies.mujoco._steered import Steered, best_director
 from aajr.trajectory import Objective, Reference
 
+Climb = Callable[[Ball, Objective], Adversary]
+
 FIVE = ("random", "critic", "mad", "rs", "rs_mad")
 """The attacks of the published protocol, by the first part of a name."""
+
+UNIT = "observations divided by the reference agent's standard deviations"
 
 
 @dataclass(frozen=True)
@@ -50,238 +56,108 @@ class Push:
         return self.sign * output.chunk(2, -1)[0].sum(1)
 
 
-@dataclass(frozen=True, eq=False)
-class Played:
-    """Finished episodes.
-
-    Attributes:
-        returns: of every episode.
-        largest: greatest ‖δ‖_∞ of all decisions, normalised units.
-        observation: what the policy would have seen without attack, ``[steps, episodes, n]``; only
-            if kept.
-        action: ``[steps, episodes, m]``.
-        reward: ``[steps, episodes]``.
-        running: whether the episode had not ended before the step, ``[steps, episodes]``.
-    """
-
-    returns: tuple[float, ...]
-    largest: float
-    observation: Tensor | None = None
-    action: Tensor | None = None
-    reward: Tensor | None = None
-    running: Tensor | None = None
-
-    def kept(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Observation, action, reward and running; ValueError if the episodes were not kept."""
-        parts = (self.observation, self.action, self.reward, self.running)
-        present = tuple(part for part in parts if part is not None)
-        if len(present) != 4:
-            raise ValueError("played holds no observations; play with sample=True to keep them")
-        return present
+def victim_of(agent: SavedAgent, protocol: Protocol, episodes: int, seed: int) -> Victim:
+    """A trained agent in its environment; it sees observations by its own statistics."""
+    match = GymnasiumEnvironment(
+        protocol.environment, episodes, seed, agent.normalise, solved=protocol.solved
+    )
+    head, features = head_of(agent.action_space), match.features
+    policy = NetworkAgent(agent.policy, head, features, UNIT, agent.value)
+    return Victim(policy, match, "full", Effort(critic_episodes=10))
 
 
-def play(
-    agent: SavedAgent,
-    environment: str,
-    adversary: Adversary | None,
-    episodes: int,
-    seed: int,
-    *,
-    sample: bool = False,
-    limit: int | None = None,
-) -> Played:
-    """Play episodes side by side; the attack of one decision is one batch over those running.
+def played(
+    victim: Victim, name: str = "none", adversary: Adversary | None = None
+) -> Outcome[Record]:
+    """The victim's episodes under an attack; without one the clean episodes."""
+    source = torch.Generator().manual_seed(victim.match.seed)
+    size = 0.0 if adversary is None else float(adversary.ball.epsilon)
+    return contest(victim.match, AttackedTeam(victim.actor, adversary, source), name, size)
+
+
+def suite_of(protocol: Protocol, *, thorough: bool = False) -> Suite:
+    """The five attacks of the published protocol, two pushes and the steered one.
 
     Args:
-        agent: the victim; it acts by the mode of its distribution.
-        environment: Gymnasium's name.
-        adversary: the attack, None for none.
-        episodes: how many.
-        seed: of the starts and of the attack.
-        sample: draw the actions instead, and keep all decisions.
-        limit: steps after which every episode is cut.
-
-    Returns:
-        Returns, and the decisions if kept.
-    """
-    environments = [gymnasium.make(environment) for _ in range(episodes)]
-    starts = [env.reset(seed=1_000_003 * seed + i)[0] for i, env in enumerate(environments)]
-    observation = np.stack(starts)
-    generator = torch.Generator().manual_seed(seed)
-    running, returns, largest = np.ones(episodes, bool), np.zeros(episodes), 0.0
-    kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    step = 0
-    while running.any() and (limit is None or step < limit):
-        x = agent.normalise(observation[running])
-        shown = x if adversary is None else adversary(agent.policy, x, generator).worst
-        largest = max(largest, float((shown - x).abs().max()))
-        action = _sampled(agent, shown, generator) if sample else agent.act(shown)
-        reward = np.zeros(episodes)
-        before = running.copy()
-        for row, index in enumerate(np.flatnonzero(before)):
-            result = environments[index].step(action[row].numpy())
-            observation[index], reward[index] = result[0], result[1]
-            running[index] = not (result[2] or result[3])
-        returns += reward
-        if sample:
-            kept.append(_full(x, action, reward, before))
-        step += 1
-    for env in environments:
-        env.close()
-    decisions = [torch.stack(part) for part in zip(*kept, strict=True)] if kept else []
-    return Played(tuple(returns.tolist()), largest, *decisions)
-
-
-def _sampled(agent: SavedAgent, x: Tensor, generator: torch.Generator) -> Tensor:
-    with torch.no_grad():
-        mean, log_std = agent.policy(x).chunk(2, -1)
-    noise = torch.randn(mean.shape, generator=generator)
-    return agent.action(torch.cat([mean + log_std.exp() * noise, log_std], -1))
-
-
-def _full(
-    x: Tensor, action: Tensor, reward: np.ndarray, before: np.ndarray
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rows = torch.as_tensor(before)
-    observation = x.new_zeros(len(before), x.shape[1])
-    actions = x.new_zeros(len(before), action.shape[1])
-    observation[rows], actions[rows] = x, action
-    return observation, actions, torch.as_tensor(reward, dtype=torch.float32), rows
-
-
-def sarsa(agent: SavedAgent, protocol: Protocol, kappa: float, seed: int) -> tuple[Any, float]:
-    """Robust Sarsa's Q of the agent, from episodes with exploration, and its R²."""
-    episodes = 50 if protocol.critic_steps >= 5000 else 10
-    limit = protocol.critic_steps // episodes
-    played = play(
-        agent, protocol.environment, None, episodes, 7919 + seed, sample=True, limit=limit
-    )
-    data = transitions(played, protocol.discount)
-    space = agent.action_space
-    low, high = float(np.min(space.low)), float(np.max(space.high))
-    return robust_sarsa(
-        data,
-        torch.Generator().manual_seed(seed),
-        radius=0.1 * (high - low),
-        weight=kappa,
-        discount=protocol.discount,
-        epochs=8,
-        batch=512,
-        limits=(low, high),
-    )
-
-
-def transitions(played: Played, discount: float) -> Transitions:
-    """Rows of episodes of unequal length; a tenth of the episodes is held out."""
-    observation, action, reward, running = played.kept()
-    following = torch.cat([running[1:], torch.zeros_like(running[:1])])
-    returns, total = torch.zeros_like(reward), torch.zeros_like(reward[0])
-    for step in reversed(range(len(reward))):
-        total = reward[step] + discount * total * following[step]
-        returns[step] = total
-    tested = torch.zeros_like(running)
-    tested[:, : max(1, running.shape[1] // 10)] = True
-    used, tested = running & ~tested, running & tested
-    mean, spread = returns[used].mean(), returns[used].std().clamp_min(1e-6)
-    target = (returns - mean) / spread
-    return Transitions(
-        observation=observation[used],
-        action=action[used],
-        reward=reward[used],
-        target=target[used],
-        next_observation=observation.roll(-1, 0)[used],
-        next_action=action.roll(-1, 0)[used],
-        continues=following[used].float(),
-        mean=mean,
-        spread=spread,
-        held_out=(observation[tested], action[tested], target[tested]),
-    )
-
-
-def attacks(
-    agent: SavedAgent,
-    protocol: Protocol,
-    seed: int,
-    *,
-    thorough: bool = False,
-    names: Sequence[str] | None = None,
-) -> dict[str, Adversary]:
-    """Every attack by name: the five of the published protocol, two pushes and the steered one.
-
-    Args:
-        agent: the victim.
-        protocol: ε, the search, and the grids of Robust Sarsa.
-        seed: of the critics and of the director.
+        protocol: the search, and the grids of Robust Sarsa.
         thorough: by the longer projected gradient ascent, whatever the protocol's search.
-        names: first parts of the names wanted; all by default.
     """
-    climb = partial(worst_point, protocol, thorough=thorough)
-    mad = Divergence(agent.metric)
-    made: dict[str, Callable[[], dict[str, Adversary]]] = {
-        "random": lambda: {"random": UniformNoise(Ball("linf", protocol.epsilon))},
-        "critic": lambda: {
-            "critic": AttackOn(lambda x: agent.value(x).unsqueeze(1), climb(LeastValue()))
-        },
-        "mad": lambda: {"mad": climb(mad)},
-        "push": lambda: {"push_up": climb(Push(1.0)), "push_down": climb(Push(-1.0))},
-        "steer": lambda: {"steer": climb(_director(agent, protocol, seed))},
-        "rs": lambda: _robust_sarsa_attacks(agent, protocol, seed, climb),
-    }
-    wanted = made if names is None else names
-    return {name: attack for part in wanted for name, attack in made[part]().items()}
+    climb = _search(protocol, thorough)
+
+    def mixed(weight: float) -> attacks.Builder:
+        def build(ball: Ball, victim: Victim) -> Adversary:
+            sarsa, mad = _sarsa(protocol, protocol.kappas[0], victim), victim.divergence
+            scales = victim.scale(sarsa, ball), victim.scale(mad, ball)
+            return climb(ball, Mixture(sarsa, mad, weight, *scales))
+
+        return build
+
+    def gradient(name: str, objective: Callable[[Victim], Objective]) -> AttackSpec:
+        return AttackSpec(name, "gradient", lambda ball, v: climb(ball, objective(v)))
+
+    specs = (
+        AttackSpec("random", "noise", attacks.noise),
+        AttackSpec(
+            "critic",
+            "gradient",
+            lambda ball, victim: AttackOn(victim.state_value, climb(ball, LeastValue())),
+        ),
+        gradient("mad", lambda victim: victim.divergence),
+        gradient("push_up", lambda victim: Push(1.0)),
+        gradient("push_down", lambda victim: Push(-1.0)),
+        AttackSpec(
+            "steer", "gradient", lambda ball, v: climb(ball, _director(protocol, v, ball, climb))
+        ),
+        *(gradient(f"rs_{kappa:g}", partial(_sarsa, protocol, kappa)) for kappa in protocol.kappas),
+        *(
+            AttackSpec(f"rs_mad_{weight:g}", "gradient", mixed(weight))
+            for weight in protocol.mixtures
+        ),
+    )
+    kind = "thorough" if thorough else "usual"
+    return Suite(f"yardstick, {protocol.name}, {kind}", 2, Effort(), specs)
 
 
-def worst_point(protocol: Protocol, objective: Objective, *, thorough: bool = False) -> Adversary:
+def _search(protocol: Protocol, thorough: bool) -> Climb:
     """The search for the point of an objective's greatest value."""
-    ball = Ball("linf", protocol.epsilon)
     if protocol.search == "vertices" and not thorough:
-        return VertexSearch(ball, objective)
+        return VertexSearch
     steps = protocol.thorough_steps if thorough else protocol.attack_steps
     restarts = protocol.thorough_restarts if thorough else protocol.attack_restarts
-    return ProjectedGradientAscent(ball, objective, steps=steps, restarts=restarts, select="best")
+    return partial(ProjectedGradientAscent, steps=steps, restarts=restarts, select="best")
 
 
-def _director(agent: SavedAgent, protocol: Protocol, seed: int) -> Steered:
+def _director(protocol: Protocol, victim: Victim, ball: Ball, climb: Climb) -> Steered:
     """The director found on episodes of its own."""
+    seed = victim.match.seed
+    few = replace(victim, match=victim.match.resized(protocol.director_episodes, 7919 + seed))
 
     def returns(director: Steered) -> float:
-        attack = worst_point(protocol, director)
-        episodes, apart = protocol.director_episodes, 7919 + seed
-        return float(np.mean(play(agent, protocol.environment, attack, episodes, apart).returns))
+        return float(played(few, "steer", climb(ball, director)).record.returns.mean())
 
-    if agent.normalisation is None:
-        raise ValueError("agent has no normalisation; the director needs its features' units")
-    features, actions = len(agent.normalisation.mean), agent.action_space.shape[0]
-    return best_director(returns, features, actions, protocol.director_draws, seed)
+    actions = victim.actor.head.outputs // 2
+    return best_director(returns, victim.actor.features, actions, protocol.director_draws, seed)
 
 
-def _robust_sarsa_attacks(
-    agent: SavedAgent, protocol: Protocol, seed: int, climb: Callable[[Objective], Adversary]
-) -> dict[str, Adversary]:
-    mad = Divergence(agent.metric)
-    critics = [least(sarsa(agent, protocol, kappa, seed)[0]) for kappa in protocol.kappas]
-    scales = _scales(agent, protocol, critics[0], mad)
-    found = {
-        f"rs_{kappa:g}": climb(critic)
-        for kappa, critic in zip(protocol.kappas, critics, strict=True)
-    }
-    for weight in protocol.mixtures:
-        found[f"rs_mad_{weight:g}"] = climb(Mixture(critics[0], mad, weight, *scales))
-    return found
+def _sarsa(protocol: Protocol, kappa: float, victim: Victim) -> Objective:
+    """The action that Robust Sarsa's Q values least."""
 
+    def fit() -> tuple[OnlineValue, float]:
+        episodes, seed = 50 if protocol.critic_steps >= 5000 else 10, victim.match.seed
+        apart: Any = victim.match.resized(episodes, 7919 + seed)
+        cut = replace(apart, limit=protocol.critic_steps // episodes)
+        low, high = limits = victim.actor.head.limits
+        return fit_robust_sarsa(
+            explore(cut, victim.actor, share=0.0),
+            torch.Generator().manual_seed(seed),
+            radius=0.1 * (high - low),
+            weight=kappa,
+            discount=protocol.discount,
+            batch=512,
+            limits=limits,
+        )
 
-def least(q: Any) -> Critic:
-    """The action that Q values least, taken as the mean."""
-    return Critic(q, lambda output: output.chunk(2, -1)[0])
-
-
-def _scales(
-    agent: SavedAgent, protocol: Protocol, first: Objective, second: Objective
-) -> list[float]:
-    ball, generator = Ball("linf", protocol.epsilon), torch.Generator().manual_seed(0)
-    x = play(agent, protocol.environment, None, 8, 1, sample=True, limit=50).kept()[0]
-    rows = x.flatten(0, 1)
-    return [objective_scale(o, agent.policy, rows, ball, generator) for o in (first, second)]
+    return victim.least(victim.fitted(f"rs_{kappa:g}", fit))
 
 
 def worst(returns: dict[str, Sequence[float]], names: Sequence[str]) -> tuple[float, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from aajr.integrations.sb3 import Normalisation, load_agent
 from aajr.studies._store import Cell, Store
 from aajr.studies._study import Stage, tuned
-from aajr.studies.mujoco._attacks import FIVE, attacks, play, worst
+from aajr.studies.mujoco._attacks import FIVE, UNIT, played, suite_of, victim_of, worst
 from aajr.studies.mujoco._protocol import PUBLISHED, Method, Protocol
 from aajr.studies.mujoco._training import reference_method, train
 
@@ -51,7 +51,7 @@ def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
     reference = _statistics(_reference(protocol, store).directory)
     return {
         "preset": protocol.name,
-        "unit": "L∞ on observations divided by the reference agent's standard deviations",
+        "unit": f"L∞ on {UNIT}",
         "standard_deviations": (reference.variance + reference.epsilon).sqrt().tolist(),
         "choices": choices,
         "agents": [cell.value() for cell in _finals(protocol, store, choices, "final")],
@@ -76,25 +76,20 @@ def examine(
     """Attack one agent, which is trained before unless it is there."""
     trained = agent_cell(protocol, store, method, value, seed)
     trained.fill()
-    agent = load_agent(trained.directory)
-    found = attacks(
-        agent,
-        protocol,
-        seed,
-        thorough=kind == "thorough",
-        names=VALIDATION if kind == "validation" else None,
-    )
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes
-    played = {
-        name: play(agent, protocol.environment, adversary, episodes, seed)
-        for name, adversary in ({"none": None} | found).items()
-    }
+    victim = victim_of(load_agent(trained.directory), protocol, episodes, seed)
+    ball, found = victim.ball(protocol.epsilon), {"none": played(victim)}
+    for spec in suite_of(protocol, thorough=kind == "thorough").attacks:
+        if kind != "validation" or spec.name.startswith(VALIDATION):
+            found[spec.name] = played(victim, spec.name, spec.build(ball, victim))
     return {
         "method": method.name,
         "value": value,
         "seed": seed,
-        "returns": {name: episode.returns for name, episode in played.items()},
-        "largest_perturbation": {name: episode.largest for name, episode in played.items()},
+        "returns": {name: one.record.returns.tolist() for name, one in found.items()},
+        "largest_perturbation": {
+            name: one.score.largest_perturbation for name, one in found.items()
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from aajr.studies import InProcess, Workers
 from aajr.studies.mujoco import PROTOCOLS, STUDY
 from aajr.studies.mujoco import _study as runs
 from aajr.studies.mujoco import _training as training
-from aajr.studies.mujoco._attacks import FIVE, Played, attacks, play, transitions, worst
+from aajr.studies.mujoco._attacks import FIVE, played, suite_of, victim_of, worst
 from aajr.studies.mujoco._protocol import METHODS, PUBLISHED
 from aajr.studies.mujoco._steered import Steered, best_director
 from aajr.trajectory import Reference
@@ -47,6 +48,12 @@ def finished(tmp_path_factory):
 def final_agent(work):
     store = STUDY.store(TINY, work)
     return load_agent(runs.agent_cell(TINY, store, TINY.methods[0], 0.3, 0).directory)
+
+
+def built(protocol, victim, **options):
+    """How to build every attack, by name."""
+    ball = victim.ball(protocol.epsilon)
+    return {s.name: partial(s.build, ball, victim) for s in suite_of(protocol, **options).attacks}
 
 
 def test_every_agent_meets_every_attack_inside_the_ball(finished):
@@ -111,8 +118,11 @@ def test_a_killed_training_goes_on_to_the_same_agent(protocol, tmp_path, monkeyp
     for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(first.normalisation.mean, statistics.mean)
-    attack = attacks(second, protocol, 0, names=("mad",))["mad"]
-    assert play(second, protocol.environment, attack, 2, 0).largest > 0
+    victim = victim_of(second, protocol, 2, 0)
+    attack = built(protocol, victim)["mad"]()
+    found = played(victim, "mad", attack)
+    assert 0 < found.score.largest_perturbation <= 1.001 * protocol.epsilon
+    assert victim.unit == "L∞, observations divided by the reference agent's standard deviations"
 
 
 def test_the_radius_grows_between_two_shares_of_the_run():
@@ -127,32 +137,15 @@ def test_the_search_is_the_protocols_and_the_check_goes_another_way(finished):
     work, _ = finished
     agent = final_agent(work)
     gradient = dataclasses.replace(TINY, search="gradient", attack_steps=7, attack_restarts=2)
-    usual, climbed = (attacks(agent, p, 0, names=("mad",))["mad"] for p in (TINY, gradient))
+    victim = victim_of(agent, TINY, 2, 0)
+    usual, climbed = (built(p, victim)["mad"]() for p in (TINY, gradient))
     assert isinstance(usual, VertexSearch)
     assert (climbed.steps, climbed.restarts) == (7, 2)
-    check = attacks(agent, TINY, 0, thorough=True, names=("mad",))["mad"]
+    check = built(TINY, victim, thorough=True)["mad"]()
     assert (check.steps, check.restarts) == (TINY.thorough_steps, TINY.thorough_restarts)
     x = torch.linspace(-1, 1, 24).reshape(6, 4)
     results = [a(agent.policy, x, torch.Generator().manual_seed(0)) for a in (usual, climbed)]
     assert bool((results[0].losses[-1] >= results[1].losses.amax(0) - 1e-6).all())
-
-
-def test_transitions_follow_each_episode_to_its_end():
-    # eleven episodes, the first held out; the second ends after two steps
-    running = torch.ones(3, 11, dtype=torch.bool)
-    running[2, 1] = False
-    step = torch.arange(3.0)[:, None].expand(3, 11)
-    played = Played((0.0,) * 11, 0.0, step[..., None], step[..., None], torch.ones(3, 11), running)
-    data = transitions(played, discount=0.5)
-    assert len(data.reward) == 3 * 10 - 1
-    ended = data.continues == 0
-    assert int(ended.sum()) == 10
-    returns = data.target * data.spread + data.mean
-    expected = torch.where(ended, 1.0, torch.where(data.observation[:, 0] == 0, 1.75, 1.5))
-    short = torch.isclose(returns, torch.tensor(1.5)) & (data.observation[:, 0] == 0)
-    assert int(short.sum()) == 1
-    assert torch.allclose(returns[~short], expected[~short])
-    assert torch.equal(data.next_observation[~ended], data.observation[~ended] + 1)
 
 
 def test_the_worst_is_over_the_families_named():
@@ -165,13 +158,14 @@ def test_pushing_moves_the_mean_action_one_way(finished):
     work, _ = finished
     agent = final_agent(work)
     x = torch.linspace(-1, 1, 24).reshape(6, 4)
-    found = attacks(agent, TINY, 0, names=("push",))
+    found = built(TINY, victim_of(agent, TINY, 2, 0))
     clean = agent.policy(x)[:, 0]
     for name, sign in (("push_up", 1), ("push_down", -1)):
-        trajectory = found[name](agent.policy, x, torch.Generator().manual_seed(0))
+        attack = found[name]()
+        trajectory = attack(agent.policy, x, torch.Generator().manual_seed(0))
         assert (sign * (agent.policy(trajectory.worst)[:, 0] - clean) > 0).all()
         reference = Reference(x, agent.policy(x))
-        torch.testing.assert_close(found[name].objective(agent.policy(x), reference), sign * clean)
+        torch.testing.assert_close(attack.objective(agent.policy(x), reference), sign * clean)
 
 
 def test_a_director_says_which_way_each_action_goes():
