@@ -17,7 +17,7 @@ from aajr.adversaries import (
     RandomSearch,
 )
 from aajr.certification._budget import AuditBudget
-from aajr.certification._radius import checked_heads, margin_forms
+from aajr.certification._radius import bisected, checked_heads, margin_forms
 from aajr.certification._searches import BlackBoxSearch
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
@@ -144,13 +144,13 @@ class Attacks:
     def _ray(self, action: Tensor, worst: Tensor) -> Tensor:
         """Smallest size on the ray from x to the worst point that was seen to change an action."""
         delta = worst - self.x
+
+        def keeps(share: Tensor) -> Tensor:
+            return ~self._differs(action, self.x + _rows(share, delta) * delta)
+
         near = self.x.new_zeros(len(self.x))
-        far = torch.ones_like(near)
         changed = self._differs(action, worst)
-        for _ in range(_BISECTIONS):
-            middle = (near + far) / 2
-            differs = self._differs(action, self.x + _rows(middle, delta) * delta)
-            near, far = torch.where(differs, near, middle), torch.where(differs, middle, far)
+        _, far = bisected(keeps, near, torch.ones_like(near), _BISECTIONS)
         size = self.ball.size(_rows(far, delta) * delta).reshape(len(far), -1).amax(1)
         return torch.where(changed, size, torch.inf)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,30 +112,28 @@ def _extremes(least: Function, greatest: Function, points: list[Tensor]) -> tupl
     return low, high
 
 
-def curve_of(layer: nn.Module) -> Curve:
-    """The curve of an activation.
+CURVES: Mapping[type[nn.Module], Callable[[Any], Curve]] = {
+    nn.Tanh: lambda f: Curve(f, 1.0, 0.77, ceiling=1.0),
+    nn.Sigmoid: lambda f: Curve(f, 0.25, 0.0963, ceiling=1.0),
+    nn.ReLU: lambda f: Curve(f, 1.0, 0.0, (0.0,)),
+    nn.LeakyReLU: lambda f: Curve(f, max(1.0, abs(f.negative_slope)), 0.0, (0.0,)),
+    nn.ELU: lambda f: Curve(f, max(1.0, abs(f.alpha)), abs(f.alpha), (0.0,)),
+    SmoothSoftplus: lambda f: Curve(f, 1.0, f.beta / 4, gap=f.gap),
+    nn.SiLU: lambda f: Curve(f, 1.1, 0.5, (-1.2784645427610738,)),
+    nn.GELU: lambda f: Curve(f, 1.13, 0.8, (-0.7517915246935645,)),
+    nn.Mish: lambda f: Curve(f, 1.089, 0.7, (-1.192431214515495,)),
+    Clamp: lambda f: Curve(f, 1.0, 0.0, (f.low, f.high)),
+}
+"""Activations by their type.
 
-    Constants: |tanh''| ≤ 4/(3√3), |σ''| ≤ 1/(6√3), |softplus''| ≤ β/4; for GELU f'' = φ(z)(2 - z²)
-    and f' ≤ 1.129; for SiLU |f''| ≤ ½ and f' ≤ 1.0999; for Mish |f''| ≤ 0.645 and f' ≤ 1.0885.
-    """
-    if isinstance(layer, nn.Tanh):
-        return Curve(layer, 1.0, 0.77, ceiling=1.0)
-    if isinstance(layer, nn.Sigmoid):
-        return Curve(layer, 0.25, 0.0963, ceiling=1.0)
-    if isinstance(layer, nn.ReLU):
-        return Curve(layer, 1.0, 0.0, (0.0,))
-    if isinstance(layer, nn.LeakyReLU):
-        return Curve(layer, max(1.0, abs(layer.negative_slope)), 0.0, (0.0,))
-    if isinstance(layer, nn.ELU):
-        return Curve(layer, max(1.0, abs(layer.alpha)), abs(layer.alpha), (0.0,))
-    if isinstance(layer, SmoothSoftplus):
-        return Curve(layer, 1.0, layer.beta / 4, gap=layer.gap)
-    if isinstance(layer, nn.SiLU):
-        return Curve(layer, 1.1, 0.5, (-1.2784645427610738,))
-    if isinstance(layer, nn.GELU):
-        return Curve(layer, 1.13, 0.8, (-0.7517915246935645,))
-    if isinstance(layer, nn.Mish):
-        return Curve(layer, 1.089, 0.7, (-1.192431214515495,))
-    if isinstance(layer, Clamp):
-        return Curve(layer, 1.0, 0.0, (layer.low, layer.high))
+Constants: |tanh''| ≤ 4/(3√3), |σ''| ≤ 1/(6√3), |softplus''| ≤ β/4; for GELU f'' = φ(z)(2 - z²)
+and f' ≤ 1.129; for SiLU |f''| ≤ ½ and f' ≤ 1.0999; for Mish |f''| ≤ 0.645 and f' ≤ 1.0885.
+"""
+
+
+def curve_of(layer: nn.Module) -> Curve:
+    """The curve of an activation."""
+    for kind, curve in CURVES.items():
+        if isinstance(layer, kind):
+            return curve(layer)
     raise TypeError(f"{layer} is no activation of a known curve")

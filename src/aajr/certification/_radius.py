@@ -71,7 +71,9 @@ def radius_within(
     def certain(radius: Tensor) -> Tensor:
         return (propagator.forms(x, ball, forms, radius).lower > 0).all(1)
 
-    return _bisect(certain, x.new_full((len(x),), ball.epsilon, dtype=torch.float64), steps)
+    largest = x.new_full((len(x),), ball.epsilon, dtype=torch.float64)
+    passed = torch.where(certain(largest), largest, 0.0)
+    return bisected(certain, passed, largest, steps)[0]
 
 
 def margin_forms(output: Tensor, heads: Sequence[int] | None) -> Tensor:
@@ -103,12 +105,12 @@ def checked_heads(output: Tensor, heads: Sequence[int] | None) -> list[int]:
     return sizes
 
 
-def _bisect(certain: Callable[[Tensor], Tensor], largest: Tensor, steps: int) -> Tensor:
-    passed = torch.where(certain(largest), largest, torch.zeros_like(largest))
-    failed = largest
+def bisected(
+    holds: Callable[[Tensor], Tensor], passed: Tensor, failed: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
+    """A number at which a condition holds and one at which it fails, after so many halvings."""
     for _ in range(steps):
         middle = (passed + failed) / 2
-        good = certain(middle)
-        passed = torch.where(good, middle, passed)
-        failed = torch.where(good, failed, middle)
-    return passed
+        good = holds(middle)
+        passed, failed = torch.where(good, middle, passed), torch.where(good, failed, middle)
+    return passed, failed

@@ -11,9 +11,8 @@ from bound_propagation.activation import BoundActivation, BoundReLU, BoundSigmoi
 from bound_propagation.general import BoundModule
 from torch import Tensor, nn
 
-from aajr._layers import Clamp
-from aajr.certification._curves import curve_of, enclosed
-from aajr.certification._linear import FlatConv, Rescale, SmoothSoftplus, absolute
+from aajr.certification._curves import CURVES, curve_of, enclosed
+from aajr.certification._linear import FlatConv, Rescale, absolute
 
 # A lower bound above its upper bound by more than this is no rounding error.
 _TURNED = 1e-6
@@ -22,7 +21,7 @@ _TURNED = 1e-6
 def bound_model(layers: nn.Sequential) -> Any:
     """The layers as a module of ``bound_propagation``."""
     factory = BoundModelFactory()
-    for kind in (nn.LeakyReLU, nn.ELU, SmoothSoftplus, nn.SiLU, nn.GELU, nn.Mish, Clamp):
+    for kind in CURVES:
         factory.register(kind, BoundCurve)
     factory.register(Rescale, BoundRescale)
     factory.register(FlatConv, BoundConv)

@@ -36,12 +36,6 @@ _KEYS: dict[str, Any] = {
     "robustness": (dict, type(None)),
     "versions": dict,
 }
-_PARTS = {
-    "observation_space": ("type", "size", "dtype"),
-    "action_space": ("type", "size"),
-    "architecture": ("net_arch", "activation_fn"),
-    "preprocessing": ("shape", "steps"),
-}
 
 
 def description(agent: BaseAlgorithm, preprocessing: Preprocessing) -> dict[str, Any]:
@@ -100,9 +94,6 @@ def _check_keys(file: Path, meta: Mapping[str, Any]) -> None:
         value = meta[key]
         if not isinstance(value, kind):
             raise ValueError(f"{file} has {key}={value!r}, a {type(value).__name__}; {remedy}")
-        absent = [part for part in _PARTS.get(key, ()) if part not in value]
-        if absent:
-            raise ValueError(f"{file} lacks the key {absent[0]!r} in {key!r}; {remedy}")
 
 
 def _architecture(policy: BasePolicy, algorithm: str) -> dict[str, Any]:

@@ -217,7 +217,7 @@ DAMAGE = {
     "no object": (lambda path: whole(path, [1]), "format version None"),
     "part": (
         lambda path: changed(path, action_space={"type": "Box"}),
-        "lacks the key 'size' in 'action_space'; save the agent again",
+        "is damaged: KeyError 'size'; save the agent again",
     ),
     "nan": (lambda path: poisoned(path, "policy.action_net.weight"), "NaN or infinite values in"),
     "weights": (lambda path: (path / "agent.safetensors").write_bytes(b"\x80"), "cannot be read"),
