@@ -13,15 +13,11 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
 
 from aajr._checks import check_choice
 from aajr.integrations.sb3._maps import check_supported
-from aajr.integrations.sb3._preprocessing import (
-    FrameStacking,
-    Normalisation,
-    Preprocessing,
-    Step,
-)
+from aajr.integrations.sb3._preprocessing import Preprocessing, Step
 from aajr.integrations.sb3._robust import RobustAlgorithm
 
 FORMAT_VERSION = 2
@@ -132,8 +128,6 @@ def _space(space: spaces.Space) -> dict[str, Any]:
 
 
 def _step(step: Step) -> dict[str, Any]:
-    if isinstance(step, Normalisation):
-        return {"type": "Normalisation", "epsilon": step.epsilon, "clip": step.clip}
-    if isinstance(step, FrameStacking):
-        return {"type": "FrameStacking", "frames": step.frames, "axis": step.axis}
-    return {"type": "Transposition"}
+    """Its type and numbers; tensors are kept elsewhere."""
+    numbers = {name: value for name, value in vars(step).items() if not isinstance(value, Tensor)}
+    return {"type": type(step).__name__, **numbers}

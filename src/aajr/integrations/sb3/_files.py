@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from aajr.integrations.sb3._preprocessing import (
 from aajr.integrations.sb3._saved import SavedAgent, saved_agent
 from aajr.report.files import write_json
 
+_STEPS: dict[str, Callable[..., Step]] = {
+    kind.__name__: kind for kind in (FrameStacking, Normalisation, Transposition)
+}
 _WEIGHTS = "agent.safetensors"
 _ACTIVATIONS = (
     nn.Tanh,
@@ -80,9 +83,9 @@ def save_agent(
             tensors[f"{name}.low"] = torch.as_tensor(space.low)
             tensors[f"{name}.high"] = torch.as_tensor(space.high)
     for index, step in enumerate(preprocessing.steps):
-        if isinstance(step, Normalisation):
-            tensors[f"preprocessing.{index}.mean"] = step.mean
-            tensors[f"preprocessing.{index}.variance"] = step.variance
+        for name, value in vars(step).items():
+            if isinstance(value, Tensor):
+                tensors[f"preprocessing.{index}.{name}"] = value
     directory.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, directory / _WEIGHTS)
     write_json(directory / "agent.json", meta)  # last, so that it vouches for the weights
@@ -176,16 +179,13 @@ def _class(kind: str, name: str, known: Sequence[type], custom: Mapping[str, typ
 
 
 def _preprocessing(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Preprocessing:
-    def step(index: int, entry: dict[str, Any]) -> Step:
-        if entry["type"] == "FrameStacking":
-            return FrameStacking(entry["frames"], entry["axis"])
-        if entry["type"] == "Transposition":
-            return Transposition()
-        mean, variance = (tensors[f"preprocessing.{index}.{n}"] for n in ("mean", "variance"))
-        return Normalisation(mean, variance, entry["epsilon"], entry["clip"])
-
-    steps = tuple(step(index, entry) for index, entry in enumerate(meta["steps"]))
-    return Preprocessing(tuple(meta["shape"]), steps)
+    steps = []
+    for index, entry in enumerate(meta["steps"]):
+        prefix, numbers = f"preprocessing.{index}.", dict(entry)
+        kind = _STEPS[numbers.pop("type")]
+        own = {name.removeprefix(prefix): v for name, v in tensors.items() if prefix in name}
+        steps.append(kind(**own, **numbers))
+    return Preprocessing(tuple(meta["shape"]), tuple(steps))
 
 
 def _box_or_other(name: str, meta: dict[str, Any], tensors: dict[str, Tensor]) -> spaces.Space:
