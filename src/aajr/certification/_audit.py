@@ -14,7 +14,7 @@ from aajr._checks import check_batch, check_count, check_number
 from aajr._errors import ContractError
 from aajr._modes import Policy, evaluating
 from aajr.adversaries import Divergence, MaskedGradientWarning
-from aajr.certification._attacks import AttackResult, Attacks
+from aajr.certification._attacks import Attacks
 from aajr.certification._bounds import Propagator
 from aajr.certification._budget import AuditBudget
 from aajr.certification._certificates import Certificates, certify
@@ -28,7 +28,7 @@ from aajr.certification._findings import (
 from aajr.certification._quantities import Finding, Quantity, Share
 from aajr.certification._radius import checked_heads
 from aajr.certification._region import check_ball
-from aajr.certification._sensitivity import Sensitivities, depends_on_input, sensitivities
+from aajr.certification._sensitivity import depends_on_input, sensitivities
 from aajr.certification._subject import bound_method, check_precision, subject_of
 from aajr.certification._tables import Results, checks, membership, quantities, shares
 from aajr.geometry import Ball, Metric
@@ -240,32 +240,13 @@ def _results(
         found = {"gradient": gradient, **without}
         status = gradient_status(gradient, tuple(without.values()))
     progress(STAGES[3])
-    part = _sensitivity(attacks, found, status)
+    part = None if status.note else sensitivities(attacks, found["gradient"])
     progress(STAGES[4])
     certificates = None
     if propagator is not None:
         steps = attacks.budget.radius_steps
         certificates = certify(propagator, attacks.x, attacks.ball, attacks.heads, steps)
     return Results(found, status, part, certificates, reason, attacks.ball.epsilon)
-
-
-def _sensitivity(
-    attacks: Attacks, found: Mapping[str, AttackResult], status: GradientStatus
-) -> Sensitivities | None:
-    if status.note:
-        return None
-    generator = torch.Generator(device=attacks.x.device).manual_seed(attacks.seed)
-    directions = attacks.budget.random_directions
-    gradient = found["gradient"]
-    return sensitivities(
-        attacks.policy,
-        gradient.worst,
-        gradient.reference,
-        attacks.ball,
-        attacks.objective,
-        directions,
-        generator,
-    )
 
 
 def _warn(status: GradientStatus, finding: Finding | None) -> None:

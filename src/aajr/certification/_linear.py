@@ -124,7 +124,7 @@ def constant(layer: nn.Linear | FlatConv) -> Tensor:
 
 
 def terms(layer: nn.Linear | FlatConv) -> int:
-    """How many products one output sums."""
+    """Number of products that are summed in one output."""
     if isinstance(layer, FlatConv):
         return layer.conv.weight[0].numel()
     return layer.in_features

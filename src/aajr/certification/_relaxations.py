@@ -88,11 +88,11 @@ class BoundCurve(_BetweenLines):
         self.curve = curve_of(module)
 
     def lines(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The curve's own."""
+        """The curve's lines."""
         return self.curve.enclosed(lower, upper)
 
     def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The curve's own."""
+        """The curve's range."""
         return self.curve.range(lower, upper)
 
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from aajr._modes import Policy, evaluating
 from aajr._vectors import unit
-from aajr.geometry import Ball
-from aajr.trajectory import Objective, Reference
+from aajr.certification._attacks import AttackResult, Attacks
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,26 +40,20 @@ def depends_on_input(policy: Policy, x: Tensor) -> bool:
     return gradient is not None
 
 
-def sensitivities(
-    policy: Policy,
-    worst: Tensor,
-    reference: Reference,
-    ball: Ball,
-    objective: Objective,
-    directions: int,
-    generator: torch.Generator,
-) -> Sensitivities:
-    """Sensitivities at the attack's worst points, ``[batch, *event]``."""
-    allowed = ball.attackable(worst).flatten(1)
-    with torch.enable_grad(), evaluating(policy):
+def sensitivities(attacks: Attacks, gradient_attack: AttackResult) -> Sensitivities:
+    """Sensitivities at the worst points of the attack by gradients."""
+    worst = gradient_attack.worst
+    allowed = attacks.ball.attackable(worst).flatten(1)
+    generator = torch.Generator(device=worst.device).manual_seed(attacks.seed)
+    with torch.enable_grad(), evaluating(attacks.policy):
         point = worst.detach().requires_grad_()
-        output = policy(point)
-        loss = objective(output, reference)
+        output = attacks.policy(point)
+        loss = attacks.objective(output, gradient_attack.reference)
         (gradient,) = torch.autograd.grad(loss.sum(), point, retain_graph=True)
         jacobian = _jacobian(output, point)
     v = unit(gradient.flatten(1) * allowed, (1,))
     aligned = (jacobian @ v.unsqueeze(-1)).flatten(1).norm(dim=1)
-    shape = (*allowed.shape, directions)
+    shape = (*allowed.shape, attacks.budget.random_directions)
     noise = torch.randn(shape, generator=generator, device=worst.device, dtype=worst.dtype)
     r = unit(noise * allowed.unsqueeze(-1), (1,))
     return Sensitivities(

@@ -42,7 +42,7 @@ class RobustSettings:
             )
 
     def minimax(self, metric: Metric) -> Minimax:
-        """The plug for a policy of this metric; the host evaluates its task itself."""
+        """Adversary and penalty for a policy of this metric, without the host's task loss."""
         return Minimax(
             adversary_of(self.adversary, metric),
             penalty_of(self.penalty, metric),

@@ -1,4 +1,4 @@
-"""Which versions of a host library an adapter was tested with."""
+"""A check of the host library's version against those that an adapter was tested with."""
 
 from __future__ import annotations
 

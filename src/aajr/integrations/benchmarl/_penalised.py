@@ -1,4 +1,4 @@
-"""One wrapper of BenchMARL's loss modules: the host's loss, plus λ · penalty in the actor's."""
+"""BenchMARL's loss modules with λ · penalty added to the actor's loss."""
 
 from __future__ import annotations
 

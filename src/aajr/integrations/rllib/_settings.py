@@ -1,4 +1,4 @@
-"""What a module is trained against, and which map of it is attacked."""
+"""Settings of one RLModule, and the map from its observations to its actions."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class ActionMap(nn.Module):
         return only_allowed(self.host(x), mask)
 
     def host(self, x: Tensor) -> Tensor:
-        """As RLlib's module gives it, whatever it has in place of -inf."""
+        """The module's own output; RLlib has a large negative number in place of -inf."""
         columns: dict[str, Any] = {Columns.OBS: x}
         if self.actions:
             observation, mask = apart(x, self.actions)

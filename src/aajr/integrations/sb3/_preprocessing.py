@@ -62,7 +62,7 @@ class Transposition:
     """VecTransposeImage: ``[batch, height, width, channels]`` to channels first."""
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """The same pixels."""
+        """The image, channels first."""
         return observation.movedim(-1, 1)
 
 

@@ -101,7 +101,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         return self.adversary is not None or self.penalty is not None
 
     def _prepared(self) -> tuple[Minimax, PolicyMap]:
-        """The plug with the present settings; its update count and generator go on."""
+        """Minimax with the present settings, its count and generator kept, and the map."""
         check_supported(self)
         check_choice("placement", self.placement, ("adversarial", "clean"))
         if self.adversary is None:
@@ -214,7 +214,7 @@ class _Attached(torch.autograd.Function):
 
 
 def attached(value: Tensor, penalty: Tensor | None) -> Tensor:
-    """``value``, whose backward pass adds the penalty's gradient whatever comes from above.
+    """``value``, whose backward pass adds the penalty's gradient, whatever the value's own is.
 
     Args:
         value: a tensor that the host's loss is made of.

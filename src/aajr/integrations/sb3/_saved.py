@@ -75,7 +75,7 @@ class SavedAgent:
         return self.preprocessing(torch.as_tensor(observation, device=self._device))
 
     def observer(self) -> Observer:
-        """The environment's wrappers anew, for games that begin now.
+        """A fresh copy of the environment's wrappers, for games that begin now.
 
         ``observer.reset(observation)`` and ``observer.step(observation, done)`` give what the
         policy sees, as the wrapped environment would.

@@ -48,8 +48,8 @@ class Attacked:
         index = index.to(self.mask.device)
         return Attacked(self.mask[index], self.scored[index], self.text[index], self.tokens)
 
-    def nowhere(self) -> Attacked:
-        """The same passes with nothing attacked."""
+    def unattacked(self) -> Attacked:
+        """The same rows with no token attacked."""
         return replace(self, mask=torch.zeros_like(self.mask), text=torch.full_like(self.text, -1))
 
 

@@ -132,7 +132,7 @@ class Call:
     latents: list[Tensor] = field(default_factory=list)
 
 
-class Reached(Exception):  # noqa: N818
+class ModelCalled(Exception):  # noqa: N818
     """The model was called; nothing more is wanted of the trainer's loss."""
 
 
@@ -152,7 +152,7 @@ def listening(
         parts: of the model.
         layer: whose input is the latent; 0: the embeddings.
         move: the latent to the one that is used.
-        stop: raise Reached instead of running the model.
+        stop: raise ModelCalled instead of running the model.
     """
     call = Call()
 
@@ -160,7 +160,7 @@ def listening(
         if torch.is_grad_enabled():
             call.arguments.append(dict(kwargs))
             if stop:
-                raise Reached
+                raise ModelCalled
 
     def taken(latent: Tensor) -> Tensor:
         if not torch.is_grad_enabled():

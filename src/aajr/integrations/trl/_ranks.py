@@ -45,7 +45,7 @@ class Ranks:
         found: Tensor = self.accelerator.reduce(here.to(self.accelerator.device), "sum")
         return found.cpu()
 
-    def knowing(self, text: Tensor) -> Ranks:
+    def with_shared_texts(self, text: Tensor) -> Ranks:
         """A copy that knows which attacked texts of these rows other processes hold too.
 
         Args:
@@ -98,7 +98,7 @@ def _places(text: Tensor) -> dict[Span, list[int]]:
 
 
 @contextmanager
-def ragged(accelerator: Any) -> Iterator[None]:
+def gathering_unequal_rows(accelerator: Any) -> Iterator[None]:
     """Let the host gather metrics of rows whose number differs between the processes.
 
     A plain gather of unequal shapes waits for ever.

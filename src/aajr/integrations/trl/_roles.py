@@ -1,4 +1,4 @@
-"""Who wrote which token of a chat, told by the marks of its template.
+"""Which role wrote which token of a chat, read off the marks of its template.
 
 The template renders short conversations with known contents. What always stands before and after
 a role's content is its mark; the marks then tell the roles of any tokens, truncated, packed or
@@ -137,7 +137,7 @@ class Template:
         return len(text) if end < 0 else end
 
     def _own(self, text: str, span: Span) -> Span:
-        """Of a turn that may begin with the system prompt, what follows it for certain."""
+        """The user's own part of a turn that may begin with the system prompt."""
         role, start, end = span
         if role == "user":
             lasts = ((text.rfind(inner, start, end), len(inner)) for inner in self.inner)

@@ -59,7 +59,7 @@ def hold(parts: Parts) -> None:
 
 
 def release_after_backward(parts: Parts, penalty: Tensor) -> Tensor:
-    """The penalty; its backward pass ends what :func:`hold` began."""
+    """The penalty, whose backward pass frees what :func:`hold` gathered."""
     outside = _outside(parts)
     if not outside:
         return penalty

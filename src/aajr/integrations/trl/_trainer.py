@@ -15,9 +15,9 @@ from torch import Tensor
 from aajr.integrations.trl._attacked import all_answered, attacked
 from aajr.integrations.trl._batches import Choice, Inputs, choose
 from aajr.integrations.trl._host import chat_template, check_host
-from aajr.integrations.trl._parts import Parts, Reached, listening, take_apart
+from aajr.integrations.trl._parts import ModelCalled, Parts, listening, take_apart
 from aajr.integrations.trl._penalties import PENALTIES, AttackedBatch, HostLoss, PenaltySum
-from aajr.integrations.trl._ranks import Ranks, ragged
+from aajr.integrations.trl._ranks import Ranks, gathering_unequal_rows
 from aajr.integrations.trl._roles import Template
 from aajr.integrations.trl._settings import Robustness
 from aajr.integrations.trl._sharded import check_spread, hold, release_after_backward
@@ -132,13 +132,13 @@ class RobustTrainer:
         generator: torch.Generator,
         ranks: Ranks,
     ) -> AttackedBatch | None:
-        """What is penalised; None where no process has anything."""
+        """The batch with its attacked tokens; None where no process has any."""
         parts, settings = _parts(self), self.robustness
         arguments = _arguments_of(parts, loss, choice.inputs)
         template = self._template(arguments, choice.inputs)
         where = attacked(arguments, settings.attacker, choice.inputs, parts.padding, template)
         if idle:
-            where = where.nowhere()
+            where = where.unattacked()
         chosen, moved = ranks.total([0.0 if idle else 1.0, where.mask.any()]).tolist()
         if moved == 0:
             if chosen > 0:
@@ -148,14 +148,14 @@ class RobustTrainer:
                     stacklevel=4,
                 )
             return None
-        ranks = ranks.knowing(where.text)
+        ranks = ranks.with_shared_texts(where.text)
         batch = AttackedBatch(
             parts, settings, arguments, where, choice.rows, loss, generator, ranks
         )
         return replace(batch, by_tokens="labels" in choice.inputs, idle=idle)
 
     def _template(self, arguments: Inputs, inputs: Inputs) -> Template | None:
-        """The chat's, where it tells who the attacker is."""
+        """The template of the chat, where the attacker is named by a role."""
         attacker = self.robustness.attacker
         by_role = isinstance(attacker, tuple)
         if by_role or (attacker == "tools" and inputs.get("tool_mask") is None):
@@ -254,7 +254,7 @@ def _arguments_of(parts: Parts, loss: Any, inputs: Inputs) -> dict[str, Any]:
     with listening(parts, 0, stop=True) as call:
         try:
             loss()
-        except Reached:
+        except ModelCalled:
             arguments = call.arguments[0]
         else:
             raise ValueError("the trainer's loss does not call its model with gradients")
@@ -275,12 +275,12 @@ def _labels(inputs: Inputs, arguments: dict[str, Any]) -> Tensor:
 
 @contextmanager
 def _quiet(trainer: Any) -> Iterator[None]:
-    """Leave no trace of a loss in the trainer's metrics and counters."""
+    """Put the trainer's metrics and counters back after an extra loss."""
     names = ("_total_train_tokens", "_entropy_window_stats", "entropy_coef", "_last_world_entropy")
     kept = {name: getattr(trainer, name) for name in names if hasattr(trainer, name)}
     metrics = copy.deepcopy(trainer._metrics)
     try:
-        with ragged(trainer.accelerator):
+        with gathering_unequal_rows(trainer.accelerator):
             yield
     finally:
         trainer._metrics = metrics

@@ -71,7 +71,7 @@ def vmas_dynamics(env: Any, cost: Callable[[Any], Tensor]) -> Dynamics:
 
 
 def vmas_state(env: Any) -> Tensor:
-    """The present state of a VMAS environment, ``[envs, 6 * entities]``."""
+    """The current state of a VMAS environment, ``[envs, 6 * entities]``."""
     parts = [getattr(entity.state, name) for entity in env.world.entities for name in _PARTS]
     return torch.cat(parts, -1)
 

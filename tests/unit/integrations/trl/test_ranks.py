@@ -14,7 +14,7 @@ import torch
 pytest.importorskip("trl")
 
 from aajr.integrations.trl import Robustness
-from aajr.integrations.trl._ranks import ALONE, Ranks, ragged
+from aajr.integrations.trl._ranks import ALONE, Ranks, gathering_unequal_rows
 from aajr.integrations.trl._sharded import check_spread
 from tests.unit.integrations.trl import ranks
 
@@ -150,6 +150,6 @@ def test_sums_are_over_the_processes():
 
 def test_metrics_of_unequal_numbers_of_rows_are_gathered():
     pair = Pair(torch.tensor([1]), torch.tensor([7.0, 0.0, 0.0]))
-    with ragged(pair):
+    with gathering_unequal_rows(pair):
         assert pair.gather(torch.tensor([1.0, 2.0, 3.0])).tolist() == [1.0, 2.0, 3.0, 7.0]
     assert "gather" not in vars(pair)
