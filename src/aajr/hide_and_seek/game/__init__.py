@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aajr._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from aajr.hide_and_seek.game.config import HideAndSeekConfig, Team
+    from aajr.hide_and_seek.game.config import RADIO_GAME, HideAndSeekConfig, Team
     from aajr.hide_and_seek.game.observation import observation_layout
     from aajr.hide_and_seek.game.outcome import hidden_share, hiders_success
     from aajr.hide_and_seek.game.pettingzoo_env import parallel_env
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aajr.hide_and_seek.game.torchrl_env import make_torchrl_env
 
 __all__ = [
+    "RADIO_GAME",
     "HideAndSeek",
     "HideAndSeekConfig",
     "Radio",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "config": ("HideAndSeekConfig", "Team"),
+    "config": ("HideAndSeekConfig", "RADIO_GAME", "Team"),
     "observation": ("observation_layout",),
     "outcome": ("hidden_share", "hiders_success"),
     "pettingzoo_env": ("parallel_env",),

@@ -130,3 +130,15 @@ def _check_wall(wall: Wall) -> None:
             f"walls holds {wall}, which is not allowed; give (centre x, centre y, half width, "
             "half height) with the centre in [-1, 1]² and positive halves"
         )
+
+
+RADIO_GAME = HideAndSeekConfig(
+    n_boxes=3,
+    view_radius=0.3,
+    hider_speed=0.08,
+    seeker_speed=0.05,
+    preparation_fraction=0.125,
+    required_hidden=3,
+    radio=Radio(),
+)
+"""The game of reports: who stands still loses it, and who believes a lie does too."""
