@@ -13,7 +13,7 @@ from aajr.adversaries._estimated import SmoothedAscent
 from aajr.adversaries._evaluation import rows_at_once
 from aajr.adversaries._fab import FAB
 from aajr.adversaries._imitation import Imitation, imitate
-from aajr.adversaries._lying_sources import LyingSources
+from aajr.adversaries._lying_sources import LyingSources, Who
 from aajr.adversaries._masked import MaskedGradients, masked_gradients
 from aajr.adversaries._noise import UniformNoise
 from aajr.adversaries._objectives import Critic, Divergence, Targeted, objective_scale
@@ -70,6 +70,7 @@ __all__ = [
     "Transfer",
     "UniformNoise",
     "VertexSearch",
+    "Who",
     "auto_attack",
     "fgsm",
     "imitate",

@@ -14,14 +14,17 @@ from aajr._checks import check_choice
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._objectives import Divergence
+from aajr.adversaries._radius import with_ball
 from aajr.adversaries._restarts import worse
 from aajr.adversaries._structured_sparse import groups_by_gradient
-from aajr.adversaries._temporal import ball_of
+from aajr.adversaries._temporal import TemporalAdversary, ball_of
 from aajr.geometry import Sparse, check_event
 from aajr.geometry.groups import keep_best, on_features, touched
 from aajr.trajectory import Reference, Trajectory
 
 Who = Literal["random", "gradient", "all", "given"]
+"""How liars are named."""
+
 WHO: tuple[Who, ...] = ("random", "gradient", "all", "given")
 
 
@@ -36,7 +39,8 @@ class LyingSources(Adversary):
     The trajectory is that of the inner search, so that penalties read it as they read any other.
 
     Attributes:
-        adversary: a search in an L∞ :class:`aajr.Ball`, whose ε is the greatest lie.
+        adversary: a search in an L∞ :class:`aajr.Ball`, whose ε is the greatest lie;
+            :class:`aajr.TemporallyCoupled` around one for lies that drift.
         sources: number of the source that reports each feature, in the shape of one event, -1 for
             features that no source can change.
         liars: k, for every event; on ``[batch, agents, features]`` for every agent.
@@ -72,7 +76,8 @@ class LyingSources(Adversary):
 
     def __post_init__(self) -> None:
         check_choice("who", self.who, WHO)
-        ball = ball_of(self.adversary)
+        search = self.adversary
+        ball = search.ball if isinstance(search, TemporalAdversary) else ball_of(search)
         if self.who == "all" and getattr(self.adversary, "select", "best") == "last":
             raise ValueError("who='all' compares coalitions; give a search with select='best'")
         needs = (*self.adversary.needs, *(("liars",) if self.who == "given" else ()))
@@ -95,13 +100,26 @@ class LyingSources(Adversary):
             )
         return found
 
+    def drawn(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Uniformly random liars among the sources, as ``data["liars"]`` holds them.
+
+        Args:
+            x: clean inputs, ``[batch, *event]``.
+            generator: source of the draw.
+
+        Returns:
+            True for k sources of every event, ``[batch, ..., sources]``.
+        """
+        open_ = touched(self.ball.attackable(x), self.ball.members(x))
+        draw = torch.rand(open_.shape, generator=generator, device=x.device, dtype=torch.float32)
+        return keep_best((1 + draw) * open_, self.liars)
+
     def _search(
         self, support: Tensor, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> Trajectory:
         """The inner adversary's search among the features of the liars."""
         open_ = support & self.ball.attackable(reference.inputs).bool()
-        ball = replace(self.ball.ball, mask=open_, coalition=None)
-        inner: Adversary = replace(self.adversary, ball=ball)  # type: ignore[type-var]
+        inner = with_ball(self.adversary, lambda ball: replace(ball, mask=open_, coalition=None))
         return inner.run(policy, reference, generator)
 
     def _supports(
@@ -116,11 +134,7 @@ class LyingSources(Adversary):
         elif self.who == "given":
             yield on_features(self._given(reference.data["liars"], x, len(members)), members)
         elif self.who == "random":
-            open_ = touched(self.ball.attackable(x), members)
-            draw = torch.rand(
-                open_.shape, generator=generator, device=x.device, dtype=torch.float32
-            )
-            yield on_features(keep_best((1 + draw) * open_, self.liars), members)
+            yield on_features(self.drawn(x, generator), members)
         else:
             check_event(self.ball.budget_dims, x)
             every = range(len(members))

@@ -62,6 +62,7 @@ class Actor(NetworkAgent):
         hidden: sizes of the hidden layers.
         generator: source of the initial weights.
         unit: see :class:`NetworkAgent`.
+        front: what the network reads the observation through, in its shape; None for nothing.
     """
 
     def __init__(
@@ -71,15 +72,21 @@ class Actor(NetworkAgent):
         hidden: Sequence[int] = (64, 64),
         generator: torch.Generator | None = None,
         unit: str = "observation units",
+        front: nn.Module | None = None,
     ) -> None:
         generator = generator or torch.Generator().manual_seed(0)
         network = mlp(features, sum(heads), hidden, generator)
         super().__init__(network, CategoricalHead(heads), features, unit)
         self.heads = heads
+        self.front = front
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Logits of every head."""
+        return super().forward(observation if self.front is None else self.front(observation))
 
     def as_sequential(self) -> nn.Sequential:
         """The same as layers, for bounds."""
-        return nn.Sequential(self.network)
+        return nn.Sequential(*([] if self.front is None else [self.front]), self.network)
 
 
 def mlp(inputs: int, outputs: int, hidden: Sequence[int], generator: torch.Generator) -> nn.Module:

@@ -24,6 +24,7 @@ from aajr.adversaries import (
     CoordinateAscent,
     EpisodeBudget,
     LeastValue,
+    LyingSources,
     Mixture,
     ProjectedGradientAscent,
     RandomSearch,
@@ -35,9 +36,11 @@ from aajr.adversaries import (
     TemporallyCoupled,
     Transfer,
     UniformNoise,
+    Who,
     fgsm,
 )
 from aajr.arena.learned import Kind
+from aajr.arena.threats import FARTHEST
 from aajr.arena.victim import Victim
 from aajr.geometry import Ball, Delayed, Dropped, Frozen, Quantised, Sparse, ThreatSet
 from aajr.trajectory import Objective, Reference, Trajectory
@@ -204,7 +207,41 @@ def lies(ball: Ball, victim: Victim) -> Adversary:
     match = victim.match
     liars = range(match.agents - max(1, 2 * match.agents // 5), match.agents)
     told = match.told(liars).repeat(match.episodes, 1)
-    return _ascent(Ball("linf", 4.0, mask=told, low=-2.0, high=2.0), victim, _task(victim))
+    claims = Ball("linf", 2 * FARTHEST, mask=told, low=-FARTHEST, high=FARTHEST)
+    return _ascent(claims, victim, _task(victim))
+
+
+def liars(who: Who, search: Builder) -> Builder:
+    """A search among the reports of k sources, which ``who`` names."""
+
+    def build(ball: Ball, victim: Victim) -> Adversary:
+        match = victim.match
+        return LyingSources(search(ball, victim), match.sources, match.liars, who)
+
+    return build
+
+
+def any_lie(ball: Ball, victim: Victim) -> Adversary:
+    """Every coalition of k sources reports any place in the arena."""
+    return liars("all", critic(0))(replace(ball, epsilon=2 * FARTHEST), victim)
+
+
+def drift(ball: Ball, victim: Victim) -> Adversary:
+    """Lies of sources that keep lying to a hider, and that grow by a sixteenth of ε a step."""
+    slow = TemporallyCoupled(_ascent(ball, victim, _task(victim)), reach=ball.epsilon / 16)
+    return LyingSources(slow, victim.match.sources, victim.match.liars, "given")
+
+
+def other_side(ball: Ball, victim: Victim) -> Adversary:
+    """Every coalition of k sources leads to the victim's choice at mirrored reports."""
+    mirrored = 1 - 2 * ball.attackable(torch.zeros(1, victim.match.features))
+
+    @torch.no_grad()
+    def target(x: Tensor) -> Tensor:
+        return victim.actor(x * mirrored)
+
+    search = liars("all", lambda ball, victim: _ascent(ball, victim, Targeted(victim.metric)))
+    return TowardsTarget(search(ball, victim), target)
 
 
 def actions(ball: Ball, victim: Victim) -> Adversary:

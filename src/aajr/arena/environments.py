@@ -141,6 +141,14 @@ class Environment(Protocol[Played_co]):
     def items(self) -> Tensor:
         """Features that are perceived as one, by numbers of groups; -1 is trusted."""
 
+    @property
+    def sources(self) -> Tensor:
+        """Which source reports each feature, -1 for none; read under the threat ``reports``."""
+
+    @property
+    def liars(self) -> int:
+        """How many of the sources may lie to an agent at a time; likewise."""
+
     def attackable(self, threat: Threat) -> Tensor:
         """Features that the adversary may change, boolean ``[features]``."""
 

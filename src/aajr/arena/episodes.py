@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aajr._modes import Policy
-from aajr.adversaries import Adversary
+from aajr.adversaries import Adversary, LyingSources
 from aajr.arena.critics import Experience
 from aajr.arena.environments import Agent, Environment, Played, Recurrent
 from aajr.arena.records import Score
@@ -64,8 +64,9 @@ class AttackedTeam:
     The adversary is given, one row per agent of every episode that runs: ``time`` the step,
     ``previous`` δ_{t-1} (zero at first), ``spent`` Σ‖δ‖ of earlier steps, and ``history`` the
     clean inputs of the last steps, as many as its ``memory``, most recent last and the first one
-    repeated. A recurrent agent remembers what it was shown; it is attacked row by row, each with
-    its own memory.
+    repeated. If it needs ``liars``, the sources that lie to each agent are drawn once for the
+    whole episode. A recurrent agent remembers what it was shown; it is attacked row by row, each
+    with its own memory.
 
     Args:
         actor: the victim.
@@ -189,7 +190,14 @@ class AttackedTeam:
             history = self._rows.get("history", rows, lambda n: x.new_zeros(n, memory, *event))
             first = time.reshape(-1, *[1] * x.ndim) == 0
             data["history"] = torch.where(first, x.unsqueeze(1), history)
+        if isinstance(adversary, LyingSources) and "liars" in adversary.needs:
+            draw = partial(_liars, adversary, x[:1], self.generator)
+            data["liars"] = self._rows.get("liars", rows, draw)
         return data
+
+
+def _liars(adversary: LyingSources, x: Tensor, generator: torch.Generator, rows: int) -> Tensor:
+    return adversary.drawn(x.expand(rows, *x.shape[1:]), generator)
 
 
 @dataclass(frozen=True, eq=False)

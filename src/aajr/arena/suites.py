@@ -21,6 +21,7 @@ from aajr.geometry import Ball
 Kind = Literal["noise", "gradient", "black_box", "structured", "learned"]
 
 _OBSERVED: tuple[Threat, ...] = ("full", "others")
+_REPORTS: tuple[Threat, ...] = ("reports",)
 _ALL: tuple[Threat, ...] = (*_OBSERVED, "actions")
 
 
@@ -89,6 +90,11 @@ def _critic(index: int) -> AttackSpec:
     return AttackSpec(f"critic_{index}", "gradient", build.critic(index))
 
 
+def _lying_critic(index: int) -> AttackSpec:
+    search = build.liars("all", build.critic(index))
+    return AttackSpec(f"liars_critic_{index}", "gradient", search, _REPORTS)
+
+
 QUICK = Suite(
     "quick",
     version=2,  # Square's schedule of block sizes follows its budget of queries
@@ -98,6 +104,10 @@ QUICK = Suite(
         AttackSpec("pgd_mad", "gradient", build.pgd_mad),
         _critic(0),
         AttackSpec("square", "black_box", build.square),
+        AttackSpec("liars_noise", "noise", build.liars("random", build.noise), _REPORTS),
+        AttackSpec("liars_mad", "gradient", build.liars("all", build.pgd_mad), _REPORTS),
+        _lying_critic(0),
+        AttackSpec("other_side", "gradient", build.other_side, _REPORTS),
     ),
 )
 
@@ -115,6 +125,13 @@ STANDARD = Suite(
         AttackSpec("sparse", "structured", build.sparse),
         AttackSpec("temporal", "structured", build.temporal),
         AttackSpec("dropped", "structured", build.dropped, _OBSERVED, unit=build.ITEMS),
+        _lying_critic(1),
+        AttackSpec("liars_rs_mad", "gradient", build.liars("all", build.rs_mad(0.5)), _REPORTS),
+        AttackSpec("liars_random", "structured", build.liars("random", build.critic(0)), _REPORTS),
+        AttackSpec("liars_ranked", "gradient", build.liars("gradient", build.critic(0)), _REPORTS),
+        AttackSpec("liars_fixed", "structured", build.liars("given", build.critic(0)), _REPORTS),
+        AttackSpec("drift", "structured", build.drift, _REPORTS),
+        AttackSpec("any_lie", "structured", build.any_lie, _REPORTS, unit=build.CLAIMS),
     ),
 )
 
@@ -152,6 +169,10 @@ THOROUGH = Suite(
         AttackSpec("frozen", "structured", build.frozen, _OBSERVED, unit=build.ITEMS),
         AttackSpec("delayed", "structured", build.delayed, _OBSERVED, unit=build.VIEWS),
         AttackSpec("lying_teammates", "structured", build.lies, _OBSERVED, unit=build.CLAIMS),
+        _lying_critic(2),
+        AttackSpec(
+            "liars_sarsa", "gradient", build.liars("all", build.robust_sarsa(0.1)), _REPORTS
+        ),
         AttackSpec("actions", "gradient", build.actions, _OBSERVED, build.LOGITS, on_logits=True),
     ),
 )

@@ -23,6 +23,9 @@ class ThreatModel:
 
 _SEEN = "ε is an L∞ radius in units of the observation, each feature of roughly unit scale"
 
+FARTHEST = 2.0
+"""Greatest distance in x or y within an arena, in half widths; claims about places keep to it."""
+
 THREATS: dict[str, ThreatModel] = {
     "full": ThreatModel("every observed feature", _SEEN),
     "others": ThreatModel("only what an agent perceives or is told of other agents", _SEEN),

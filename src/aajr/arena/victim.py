@@ -26,7 +26,7 @@ from aajr.arena.episodes import explore
 from aajr.arena.learned import AttackerConfig, Kind, TrainingEnvironment, train_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
-from aajr.arena.threats import THREATS, Threat
+from aajr.arena.threats import FARTHEST, THREATS, Threat
 from aajr.geometry import Ball, Metric
 from aajr.trajectory import Objective
 
@@ -94,8 +94,10 @@ class Victim:
         return Divergence(self.metric)
 
     def ball(self, epsilon: float) -> Ball:
-        """The L∞ ball of the threat."""
-        return Ball("linf", epsilon, mask=self.mask)
+        """The L∞ ball of the threat; of reports, all of them, within the arena."""
+        bound = FARTHEST if self.threat == "reports" else None
+        low = None if bound is None else -bound
+        return Ball("linf", epsilon, mask=self.mask, low=low, high=bound)
 
     def critic(self, index: int) -> OnlineValue:
         """A Q fitted to rollouts of its own; the index chooses its seed."""

@@ -68,8 +68,8 @@ def audit(
     from aajr.certification import write_audit
     from aajr.cli._playing import played_states
     from aajr.geometry import Ball
+    from aajr.hide_and_seek.game.config import game_of
     from aajr.hide_and_seek.game.threats import attackable_features
-    from aajr.hide_and_seek.training.trained_teams import game_of
     from aajr.hide_and_seek.training.trainer import load_actor
 
     check_count("states", states)

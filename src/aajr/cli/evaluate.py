@@ -14,7 +14,7 @@ from aajr.arena.threats import Threat
 
 def evaluate(
     checkpoints: Annotated[tuple[Path, ...], tyro.conf.Positional],
-    opponents: tuple[Path, ...],
+    opponents: tuple[Path, ...] = (),
     suite: SuiteName = "standard",
     eps: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FLOAT[,FLOAT...]")] = (
         "0.05,0.1,0.15,0.2,0.3",
@@ -37,7 +37,8 @@ def evaluate(
 
     Args:
         checkpoints: policies to attack, or directories of them.
-        opponents: checkpoints, or directories of them, whose seekers they play against.
+        opponents: checkpoints, or directories of them, whose seekers they play against; without
+            any, chasers by hand play the game of reports.
         suite: quick, standard or thorough; versions and attacks stand in the results.
         eps: L∞ radii, in observation units (in logits for the threat actions).
         threat: what the adversary may touch.
@@ -55,7 +56,8 @@ def evaluate(
     from aajr.hide_and_seek.training.trained_teams import trained_teams
 
     plan = Examination(suite_of(suite), threat, _radii(eps), episodes, seed)
-    hiders, seekers = trained_teams(checkpoints, "hider"), trained_teams(opponents, "seeker")
+    hiders = trained_teams(checkpoints, "hider")
+    seekers = trained_teams(opponents, "seeker") if opponents else ()
     console = Console()
     assessments = examine(hiders, seekers, plan, output / "trials", console)
     evaluation = evaluation_of(plan, seekers, assessments)

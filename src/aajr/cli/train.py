@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ def train(
     output: Path,
     config: TrainConfig,
     opponents: tuple[Path, ...] = (),
+    radio: bool = False,
     logger: Literal["tensorboard", "csv", "wandb", "none"] = "tensorboard",
 ) -> None:
     """Train one policy, or continue it: the same command goes on from the last checkpoint.
@@ -24,18 +26,33 @@ def train(
     --config.adversary.placement update --config.penalty.name aajr --config.penalty.weight
     0.004
 
+    $ aajr train --output runs/reports --radio --config.adversary.threat reports
+    --config.adversary.placement update --config.adversary.epsilon 1
+
     Args:
         output: directory of the checkpoint and the logs.
         config: the run.
-        opponents: checkpoints whose actors play the team that does not learn.
+        opponents: checkpoints whose actors play the team that does not learn; without any,
+            chasers by hand play the seekers of a game with a radio.
+        radio: play the game of reports as it was calibrated, in place of ``config.env``.
         logger: where metrics go, beside the progress bar.
     """
     from aajr.cli._bar import progress_bar
+    from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig
+    from aajr.hide_and_seek.game.chasers import Chasers
     from aajr.hide_and_seek.training.loggers import build_logger
     from aajr.hide_and_seek.training.trainer import Trainer, load_actor
 
     frozen = [team for team in ("hider", "seeker") if team not in config.learners]
     actors = [load_actor(path, team) for path in opponents for team in frozen]  # type: ignore[arg-type]
+    if radio and config.env != HideAndSeekConfig():
+        raise ValueError(
+            "radio=True plays the calibrated game and would ignore config.env; leave one of them"
+        )
+    if radio:
+        config = replace(config, env=RADIO_GAME)
+    if not actors and frozen == ["seeker"] and config.env.radio is not None:
+        actors = [Chasers(config.env)]
     trainer = Trainer(config, actors, output)
     log = build_logger(logger, output)
     with progress_bar() as progress:

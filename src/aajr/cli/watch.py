@@ -57,9 +57,9 @@ def watch(
     from rich.live import Live
 
     from aajr.arena.checkpoints import load_checkpoint
+    from aajr.hide_and_seek.game.config import game_of
     from aajr.hide_and_seek.game.matches import Match
     from aajr.hide_and_seek.replay import frame_text, game_facts, record_episode, write_gif
-    from aajr.hide_and_seek.training.trained_teams import game_of
     from aajr.hide_and_seek.training.trainer import load_actor
 
     if not 1 <= fps <= 50:

@@ -34,6 +34,25 @@ def league(aajr, tmp_path_factory) -> Path:
     return output / "checkpoint.safetensors"
 
 
+def test_hiders_with_a_radio_train_against_chasers_and_are_lied_to(aajr, tmp_path):
+    threat = ("--config.adversary.threat", "reports", "--config.adversary.placement", "update")
+    radio = ("config.env.radio:radio", "--config.env.radio.sources", "3")
+    liars = ("--config.env.radio.liars", "1")
+    run = ("--output", str(tmp_path / "run"), "--logger", "none")
+    status, _, errors = aajr("train", *run, *TINY, *threat, *radio, *liars)
+    assert status == 0, errors
+    arguments = ("--threat", "reports", "--suite", "quick", "--eps", "0.5", "--episodes", "4")
+    output = ("--output", str(tmp_path))
+    status, _, errors = aajr("evaluate", str(tmp_path / "run"), *arguments, *output)
+    assert status == 0, errors
+    trials = read_evaluation(tmp_path / "evaluation.json").assessments[0].trials
+    names = [trial.score.attack for trial in trials]
+    assert names == ["none", "liars_noise", "liars_mad", "liars_critic_0", "other_side"]
+    status, _, errors = aajr("train", *run, *TINY, "--radio")
+    assert status == 2
+    assert "would ignore config.env" in errors
+
+
 def test_train_logs_and_goes_on(aajr, league, tmp_path):
     assert list(league.parent.glob("csv/**/*.csv"))
     method = (

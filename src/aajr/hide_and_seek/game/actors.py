@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from aajr.arena.agents import Actor
 from aajr.hide_and_seek.game.actions import BINS
@@ -13,7 +14,10 @@ UNIT = "observation units (the arena's half width is 1)"
 
 
 def team_actor(
-    features: int, hidden: Sequence[int] = (64, 64), generator: torch.Generator | None = None
+    features: int,
+    hidden: Sequence[int] = (64, 64),
+    generator: torch.Generator | None = None,
+    front: nn.Module | None = None,
 ) -> Actor:
     """An untrained actor that a team's members share; see :class:`aajr.arena.agents.Actor`."""
-    return Actor(features, BINS, hidden, generator, UNIT)
+    return Actor(features, BINS, hidden, generator, UNIT, front)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aajr.hide_and_seek.game.actions import BINS
+from aajr.arena.agents import Actor
+from aajr.hide_and_seek.game.actions import BINS, from_bins
 from aajr.hide_and_seek.game.config import HideAndSeekConfig
 from aajr.hide_and_seek.game.observation import MATE, OPPONENT, observation_layout, observation_size
 
@@ -13,7 +14,7 @@ _SHARPNESS = 12.0
 """Falling off of the logits around the wish: a deviation of 0.2 of the greatest speed."""
 
 
-class Chasers(nn.Module):
+class Chasers(Actor):
     """Seekers that walk to the nearest hider to whom no fellow seeker is nearer.
 
     A seeker that is nearest to nobody walks to the nearest hider all the same. It reads positions
@@ -35,27 +36,30 @@ class Chasers(nn.Module):
         torch.Size([2, 5, 26])
     """
 
-    heads = BINS
-
     def __init__(self, config: HideAndSeekConfig) -> None:
-        super().__init__()
         if config.radio is None or not config.radio.tracked or config.observe_nearest:
             raise ValueError(
                 f"radio={config.radio} with observe_nearest={config.observe_nearest} hides the "
                 "hiders from the seekers; give a radio with tracked=True and observe_nearest=0"
             )
-        self.features = observation_size(config, "seeker")
+        super().__init__(observation_size(config, "seeker"), BINS, hidden=())
+        self.network = _Chase(config)
+
+
+class _Chase(nn.Module):
+    """From a seeker's observation to logits around its way."""
+
+    def __init__(self, config: HideAndSeekConfig) -> None:
+        super().__init__()
         layout = observation_layout(config, "seeker")
         self._mates, self._hiders = layout["teammates"], layout["opponents"]
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Logits ``[..., sum(heads)]`` of observations ``[..., features]``."""
         way = self._way(observation)
         wish = way / way.abs().amax(-1, keepdim=True).clamp_min(1e-6)
-        bins = torch.linspace(-1, 1, BINS[0]).to(wish)
-        # bin 0 stands still, the middle of the others; see VMAS's order
-        order = [5, 0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
-        move = -_SHARPNESS * (wish.unsqueeze(-1) - bins[order]).square()
+        bins = torch.arange(BINS[0], device=wish.device)
+        speeds = from_bins(torch.stack([bins, bins, bins * 0, bins * 0], -1))[:, 0]
+        move = -_SHARPNESS * (wish.unsqueeze(-1) - speeds).square()
         idle = wish.new_tensor([0.0, -20.0]).expand(*wish.shape[:-1], 2)
         return torch.cat([move.flatten(-2), idle, idle], -1)
 

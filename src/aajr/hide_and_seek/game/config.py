@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -130,6 +131,15 @@ def _check_wall(wall: Wall) -> None:
             f"walls holds {wall}, which is not allowed; give (centre x, centre y, half width, "
             "half height) with the centre in [-1, 1]² and positive halves"
         )
+
+
+def game_of(facts: Mapping[str, Any]) -> HideAndSeekConfig:
+    """The game whose facts came back from JSON."""
+    walls = tuple(tuple(wall) for wall in facts["walls"])
+    size, radio = tuple(facts["box_half_size"]), facts.get("radio")
+    if radio is not None:
+        radio = Radio(**{**radio, "noise": tuple(radio["noise"])})
+    return HideAndSeekConfig(**{**facts, "walls": walls, "box_half_size": size, "radio": radio})
 
 
 RADIO_GAME = HideAndSeekConfig(

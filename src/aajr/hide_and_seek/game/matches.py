@@ -21,7 +21,7 @@ from aajr.hide_and_seek.game import (
     hiders_success,
 )
 from aajr.hide_and_seek.game.actions import BINS, from_bins
-from aajr.hide_and_seek.game.items import lying_teammates, observed_items
+from aajr.hide_and_seek.game.items import lying_teammates, observed_items, reporting_sources
 from aajr.hide_and_seek.game.observation import observation_size
 from aajr.hide_and_seek.game.threats import attackable_features
 
@@ -80,6 +80,16 @@ class Match:
     def items(self) -> Tensor:
         """What a hider perceives as one, see :func:`~.items.observed_items`."""
         return observed_items(self.config, "hider")
+
+    @property
+    def sources(self) -> Tensor:
+        """Which source of the radio reports each feature, see :func:`~.items.reporting_sources`."""
+        return reporting_sources(self.config)
+
+    @property
+    def liars(self) -> int:
+        """How many sources may lie to a hider at a time; 0 without a radio."""
+        return 0 if self.config.radio is None else self.config.radio.liars
 
     def attackable(self, threat: Threat) -> Tensor:
         """Features of a hider's observation that the adversary may change."""

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from aajr.adversaries import Critic, Divergence, ProjectedGradientAscent, Surrogate
+from aajr.adversaries import (
+    Adversary,
+    Critic,
+    Divergence,
+    LyingSources,
+    ProjectedGradientAscent,
+    Surrogate,
+)
 from aajr.arena.distributions import CategoricalHeads
+from aajr.arena.threats import FARTHEST
 from aajr.geometry import Ball, Categorical
-from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig
+from aajr.hide_and_seek.game import HideAndSeekConfig, observation_layout
+from aajr.hide_and_seek.game.items import reporting_sources
+from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig, TrainConfig
 from aajr.penalties import (
     AAJR,
     ERNIE,
@@ -37,16 +48,74 @@ def build_objective(config: AdversaryConfig, heads: tuple[int, ...], value: Valu
 
 
 def build_adversary(
-    config: AdversaryConfig, objective: Objective, mask: Tensor | None, epsilon: float
+    config: AdversaryConfig, objective: Objective, ball: Ball
 ) -> ProjectedGradientAscent:
-    """Projected gradient ascent on the attackable features, L∞."""
+    """Projected gradient ascent in the ball."""
     return ProjectedGradientAscent(
-        Ball("linf", epsilon, mask=mask),
+        ball,
         objective,
         steps=config.steps,
-        step_size=config.step_size * epsilon or None,
+        step_size=config.step_size * ball.epsilon or None,
         step_rule=config.step_rule,
     )
+
+
+def build_observation_adversary(
+    config: TrainConfig, objective: Objective, mask: Tensor, epsilon: float
+) -> Adversary:
+    """The same on the attackable features, L∞; of reports, on those of k sources at a time."""
+    adversary, radio = config.adversary, config.env.radio
+    if adversary.threat != "reports" or radio is None:
+        return build_adversary(adversary, objective, Ball("linf", epsilon, mask=mask))
+    ball = Ball("linf", epsilon, mask=mask, low=-FARTHEST, high=FARTHEST)
+    search = build_adversary(adversary, objective, ball)
+    sources = reporting_sources(config.env).to(mask.device)
+    return LyingSources(search, sources, radio.liars, adversary.liars or "random")
+
+
+class MedianReports(nn.Module):
+    """Replaces every report by the median of all, coordinate by coordinate.
+
+    It is what a designer would do who knows that some sources lie: the median of n reports stays
+    among those of the honest while the liars are fewer than n/2.
+
+    Args:
+        config: the game, with a radio.
+
+    Raises:
+        ValueError: a game without a radio.
+
+    Example:
+        >>> import torch
+        >>> from aajr.hide_and_seek.game import HideAndSeekConfig, Radio
+        >>> filter = MedianReports(HideAndSeekConfig(radio=Radio(sources=3, liars=1)))
+        >>> x = torch.zeros(1, 66)
+        >>> x[0, -6:] = torch.tensor([1.0, 2.0, 1.5, -9.0, 9.0, 3.0])
+        >>> filter(x)[0, -6:]
+        tensor([1.5000, 2.0000, 1.5000, 2.0000, 1.5000, 2.0000])
+
+    Source: Yin et al., Byzantine-robust distributed learning, 2018,
+    https://arxiv.org/abs/1803.01498.
+    """
+
+    def __init__(self, config: HideAndSeekConfig) -> None:
+        super().__init__()
+        if config.radio is None:
+            raise ValueError("radio=None has no reports to filter; give the game a Radio")
+        self.reports = observation_layout(config, "hider")["reports"]
+        self.sources = config.radio.sources
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """The same with agreeing reports, ``[..., features]``."""
+        told = observation[..., self.reports]
+        told = told.reshape(*told.shape[:-1], self.sources, -1)
+        agreed = told.median(-2, keepdim=True).values.expand_as(told).flatten(-2)
+        return torch.cat([observation[..., : self.reports.start], agreed], -1)
+
+
+def build_front(config: TrainConfig) -> nn.Module | None:
+    """What stands in front of the hiders' network."""
+    return MedianReports(config.env) if config.report_filter == "median" else None
 
 
 def build_penalty(
@@ -55,21 +124,23 @@ def build_penalty(
     """The penalty by its name, in the Fisher metric of the action heads; None for ``none``.
 
     ``global`` is the Frobenius norm over all features, ``global_attackable`` over those that the
-    adversary can touch. Random directions stay within the attackable features, as AAJR's do.
+    adversary can touch. Random directions stay within the attackable features, as AAJR's do. With
+    ``within="moved"`` both stay, sample by sample, within those that the adversary moved.
     """
     common: dict[str, Any] = {"metric": Categorical(heads), "interval": config.interval}
     if config.fraction:
         common["fraction"] = config.fraction
     jacobian = {**common, "points": config.points}
     gamma = config.gamma or None
+    mask = config.within or ball.mask
     weight: Literal["one", "gradient"] = "gradient" if config.direction == "gradient" else "one"
     makers: dict[str, Callable[[], Penalty | None]] = {
         "none": lambda: None,
         "aajr": lambda: AAJR(direction=config.direction, gamma=gamma, **jacobian),
         "global": lambda: Frobenius(**jacobian),
-        "global_attackable": lambda: Frobenius(mask=ball.mask, **jacobian),
+        "global_attackable": lambda: Frobenius(mask=mask, **jacobian),
         "spectral": lambda: Spectral(**jacobian),
-        "random_direction": lambda: RandomDirection(weight=weight, mask=ball.mask, **jacobian),
+        "random_direction": lambda: RandomDirection(weight=weight, mask=mask, **jacobian),
         "sa": lambda: StateAdversarial(**common),
         "ernie": lambda: ERNIE(ball=ball, **common),
         "input_gradient": lambda: InputGradient(objective=objective, **jacobian),

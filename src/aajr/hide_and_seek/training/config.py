@@ -43,6 +43,8 @@ class AdversaryConfig:
         step_rule: ``fixed``, ``normalized``, or ``stable`` and ``backtracking``, which never lower
             the objective.
         ramp: share of training over which ε grows linearly from 0.
+        liars: under the threat ``reports``, who lies to a hider at a step: ``random`` sources,
+            which None takes, or those whose lie gains most by the ``gradient``.
     """
 
     placement: Literal["none", "update", "rollout", "mixed"] = "none"
@@ -54,10 +56,11 @@ class AdversaryConfig:
     step_size: float = 0.0
     step_rule: StepRule = "fixed"
     ramp: float = 0.25
+    liars: Literal["random", "gradient"] | None = None
 
     def __post_init__(self) -> None:
         check_choice("placement", self.placement, ("none", "update", "rollout", "mixed"))
-        check_choice("threat", self.threat, ("full", "others", "actions"))
+        check_choice("threat", self.threat, get_args(Threat))
         check_choice("objective", self.objective, ("mad", "surrogate", "critic"))
         check_number("epsilon", self.epsilon)
         check_number("action_epsilon", self.action_epsilon)
@@ -87,7 +90,8 @@ class PenaltyConfig:
         weight: λ.
         direction: of AAJR, ``unit``, ``step`` or ``gradient``; for ``random_direction``,
             ``gradient`` weights samples by ‖g‖².
-        points: where the Jacobian is taken, ``last`` or the whole ``trajectory``.
+        points: where the Jacobian is taken: the ``last`` point, the whole ``trajectory``, or the
+            clean one, ``origin``.
         fraction: share of the rows that were attacked; 0 takes the penalty's own default. With the
             placement ``rollout`` an eighth of the rows is attacked again for the penalty, whatever
             its name, and 0 takes all of those.
@@ -98,12 +102,14 @@ class PenaltyConfig:
         quantile: of ‖Jv‖ that the constraint bounds.
         dual_rate: of the dual ascent; see :class:`aajr.DualAscent`.
         dual_damping: of the dual ascent. With both at 0 the quantile is measured and λ stays.
+        within: which features ``global_attackable`` and ``random_direction`` are about: ``moved``,
+            those that the adversary moved in the sample; None for all that it may touch.
     """
 
     name: PenaltyName = "none"
     weight: float = 0.0
     direction: Literal["unit", "step", "gradient"] = "unit"
-    points: Literal["last", "trajectory"] = "last"
+    points: Literal["last", "trajectory", "origin"] = "last"
     fraction: float = 0.0
     interval: int = 1
     gamma: float = 0.0
@@ -111,6 +117,7 @@ class PenaltyConfig:
     quantile: float = 0.9
     dual_rate: float = 0.2
     dual_damping: float = 2.0
+    within: Literal["moved"] | None = None
 
     def __post_init__(self) -> None:
         check_number("weight", self.weight)
@@ -141,6 +148,8 @@ class TrainConfig:
         adversary: the inner maximisation.
         penalty: the sensitivity to pay for.
         checkpoint_interval: iterations between checkpoints.
+        report_filter: ``median`` puts the median of the reports in front of the hiders' network, in
+            training and in use; None leaves the reports as they are.
     """
 
     iterations: int = 50
@@ -151,6 +160,7 @@ class TrainConfig:
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     checkpoint_interval: int = 10
+    report_filter: Literal["median"] | None = None
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations)
@@ -160,6 +170,11 @@ class TrainConfig:
         if not self.env.discrete:
             raise ValueError(
                 "env.discrete=False has no action heads to train; use discrete actions"
+            )
+        if self.env.radio is None and (self.adversary.threat == "reports" or self.report_filter):
+            raise ValueError(
+                f"adversary.threat={self.adversary.threat!r} and "
+                f"report_filter={self.report_filter!r} need reports; give env.radio"
             )
         if self.penalty.name != "none" and self.adversary.threat == "actions":
             raise ValueError(

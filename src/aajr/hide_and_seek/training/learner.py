@@ -24,10 +24,15 @@ from aajr.arena.ppo_update import (
     minibatches,
     training_state,
 )
-from aajr.geometry import Categorical
+from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game.actions import BINS
 from aajr.hide_and_seek.game.actors import team_actor
-from aajr.hide_and_seek.training.builders import build_adversary, build_objective, build_penalty
+from aajr.hide_and_seek.training.builders import (
+    build_adversary,
+    build_objective,
+    build_observation_adversary,
+    build_penalty,
+)
 from aajr.hide_and_seek.training.config import PenaltyConfig, TrainConfig
 from aajr.minimax import Minimax, Placement, RobustLoss
 from aajr.schedules import DualAscent, Linear
@@ -77,15 +82,22 @@ class Learner:
         critic_features: size of the critic's input.
         mask: attackable features, on the device where everything shall live.
         seed: seed of the initial weights and of the robust loss.
+        front: what stands in front of the actor's network.
     """
 
     def __init__(
-        self, config: TrainConfig, features: int, critic_features: int, mask: Tensor, seed: int
+        self,
+        config: TrainConfig,
+        features: int,
+        critic_features: int,
+        mask: Tensor,
+        seed: int,
+        front: nn.Module | None = None,
     ) -> None:
         self.config = config
         self.mask = mask
         generator = torch.Generator().manual_seed(seed)
-        self.actor = team_actor(features, config.ppo.hidden, generator)
+        self.actor = team_actor(features, config.ppo.hidden, generator, front)
         self.critic = mlp(critic_features, 1, config.ppo.hidden, generator)
         self.value = OnlineValue(features, sum(self.actor.heads), generator)
         self.modules().to(mask.device)
@@ -142,7 +154,7 @@ class Learner:
         if self.config.adversary.threat == "actions":
             return None
         objective = Critic(self.value, Categorical(self.actor.heads).probabilities)
-        return build_adversary(self.config.adversary, objective, self.mask, epsilon)
+        return build_observation_adversary(self.config, objective, self.mask, epsilon)
 
     def _action_attack(self, epsilon: float) -> Adversary | None:
         adversary = self.config.adversary
@@ -152,7 +164,7 @@ class Learner:
         objective = Critic(
             self.value, Categorical(self.actor.heads).probabilities, state="observation"
         )
-        return build_adversary(adversary, objective, None, radius)
+        return build_adversary(adversary, objective, Ball("linf", radius))
 
     def epsilon(self, iteration: int) -> float:
         """ε of the iteration: linear over the ramp."""
@@ -226,11 +238,14 @@ class Learner:
         serves_penalty = adversary.placement == "rollout"
         if serves_penalty and not penalty.fraction:
             penalty = replace(penalty, fraction=1.0)
-        attack = build_adversary(adversary, self.objective, self.mask, adversary.epsilon)
+        attack = build_observation_adversary(
+            self.config, self.objective, self.mask, adversary.epsilon
+        )
+        ball = Ball("linf", adversary.epsilon, mask=self.mask)
         updates = self.config.ppo.epochs * self.config.ppo.minibatches
         return Minimax(
             attack,
-            build_penalty(penalty, attack.ball, self.objective, self.actor.heads),
+            build_penalty(penalty, ball, self.objective, self.actor.heads),
             weight=_weight(penalty),
             placement=_PLACEMENTS[adversary.placement],
             attack_fraction=_PENALISED_SHARE if serves_penalty else 1.0,

@@ -13,7 +13,9 @@ from typing import Any
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint
 from aajr.arena.examination import Examination, Examinee
-from aajr.hide_and_seek.game import HideAndSeekConfig, Radio, Team
+from aajr.hide_and_seek.game import HideAndSeekConfig, Team
+from aajr.hide_and_seek.game.chasers import Chasers
+from aajr.hide_and_seek.game.config import game_of
 from aajr.hide_and_seek.game.coordination import coordination
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trainer import load_actor
@@ -96,26 +98,17 @@ def common_game(teams: Sequence[TrainedTeam]) -> HideAndSeekConfig:
 def examinee(
     team: TrainedTeam, opponents: Sequence[TrainedTeam], plan: Examination, directory: Path
 ) -> Examinee:
-    """A team of hiders, to be examined against frozen seekers.
+    """A team of hiders, to be examined against frozen seekers, or without any against chasers.
 
     Raises:
-        ValueError: hiders and seekers of different games.
+        ValueError: hiders and seekers of different games; no seekers in a game that tells them
+            nothing by radio.
     """
     game = common_game([team, *opponents])
-    seekers = [opponent.actor("seeker") for opponent in opponents]
+    seekers = [opponent.actor("seeker") for opponent in opponents] or [Chasers(game)]
     match = Match(game, seekers, plan.episodes, plan.seed)
     measure = partial(coordination, config=game)
     return Examinee(team, team.actor("hider"), match, plan, directory, measure)
-
-
-def game_of(fields: Mapping[str, Any]) -> HideAndSeekConfig:
-    """The game of a checkpoint's configuration."""
-    walls = tuple(tuple(wall) for wall in fields["walls"])
-    size = tuple(fields["box_half_size"])
-    radio = fields.get("radio")
-    if radio is not None:
-        radio = Radio(**{**radio, "noise": tuple(radio["noise"])})
-    return HideAndSeekConfig(**{**fields, "walls": walls, "box_half_size": size, "radio": radio})
 
 
 def method_of(config: Mapping[str, Any]) -> str:
@@ -131,9 +124,11 @@ def method_of(config: Mapping[str, Any]) -> str:
     penalty = config["penalty"]
     if len(config.get("learners", ())) == 2:
         return "self-play"
+    front = f"{config['report_filter']}, " if config.get("report_filter") else ""
     if penalty["name"] != "none":
-        return f"{penalty['name']} {penalty['weight']:g}"
-    return "plain" if config["adversary"]["placement"] == "none" else "adversarial"
+        return f"{front}{penalty['name']} {penalty['weight']:g}"
+    plain = config["adversary"]["placement"] == "none"
+    return front + ("plain" if plain else "adversarial")
 
 
 def _named(path: Path, team: Team) -> TrainedTeam:

@@ -22,7 +22,9 @@ from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkp
 from aajr.arena.collection import FrozenTeam, Player, collect
 from aajr.hide_and_seek.game import Team, hiders_success, make_torchrl_env
 from aajr.hide_and_seek.game.actors import team_actor
+from aajr.hide_and_seek.game.config import game_of
 from aajr.hide_and_seek.game.threats import attackable_features
+from aajr.hide_and_seek.training.builders import MedianReports, build_front
 from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner
 
@@ -157,7 +159,8 @@ class Trainer:
         example = torch.zeros(1, agents, features)
         critic_features = critic_input(example, config.ppo.critic).shape[-1]
         mask = attackable_features(config.env, team, config.adversary.threat).to(self.device)
-        return Learner(config, features, critic_features, mask, 2 * config.seed + index)
+        front = build_front(config) if team == "hider" else None
+        return Learner(config, features, critic_features, mask, 2 * config.seed + index, front)
 
     def _players(self, generator: torch.Generator) -> dict[str, Player]:
         players: dict[str, Player] = {}
@@ -199,7 +202,10 @@ def load_actor(path: Path, team: Team) -> Actor:
     if not weights:
         raise CheckpointError(f"checkpoint {path} holds no {team} actor; its team did not learn")
     first = weights["network.0.weight"]
-    actor = team_actor(first.shape[1], meta["config"]["ppo"]["hidden"])
+    config = meta["config"]
+    filtered = team == "hider" and config.get("report_filter") == "median"
+    front = MedianReports(game_of(config["env"])) if filtered else None
+    actor = team_actor(first.shape[1], config["ppo"]["hidden"], front=front)
     actor.load_state_dict(weights)
     return actor.requires_grad_(False).eval()
 

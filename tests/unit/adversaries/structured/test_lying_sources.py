@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aajr import AAJR, Ball, Minimax, ProjectedGradientAscent
-from aajr.adversaries import LyingSources, fgsm, with_epsilon
+from aajr.adversaries import LyingSources, TemporallyCoupled, fgsm, with_epsilon
 from aajr.geometry import Dropped
 from aajr.testing import dense
 
@@ -140,3 +140,17 @@ def test_all_coalitions_are_those_of_one_event(generator):
     attack = LyingSources(ascent(), SOURCES, 1, "all")
     with pytest.raises(ValueError, match="give event_dims=2"):
         attack(lambda x: x, torch.zeros(2, 3, 7), generator)
+
+
+def test_lies_drift_from_step_to_step(generator):
+    """δ of a coalition that stays moves by at most the reach, of others not at all."""
+    slow = TemporallyCoupled(ascent(Ball("linf", 1.0)), 0.25)
+    attack = LyingSources(slow, SOURCES, 2, "given")
+    x, delta = torch.zeros(32, 7), torch.zeros(32, 7)
+    liars = attack.drawn(x, generator)
+    for step in range(1, 6):
+        data = {"previous": delta, "liars": liars}
+        delta = attack(torch.clone, x, generator, data).worst - x
+        expected = torch.zeros(32, 7)
+        expected[:, 1:] = min(1.0, 0.25 * step) * liars.repeat_interleave(2, 1)
+        torch.testing.assert_close(delta, expected)

@@ -14,10 +14,11 @@ from aajr.hide_and_seek.game import (
     observation_layout,
     parallel_env,
 )
+from aajr.hide_and_seek.game.actions import BINS
 from aajr.hide_and_seek.game.chasers import Chasers
+from aajr.hide_and_seek.game.config import game_of
 from aajr.hide_and_seek.game.items import observed_items, reporting_sources
 from aajr.hide_and_seek.game.threats import attackable_features
-from aajr.hide_and_seek.training.trained_teams import game_of
 from aajr.studies.comparison.presets import PRESETS, decisive
 
 OLD = HideAndSeekConfig(n_hiders=3, n_seekers=2, max_steps=12, view_radius=0.5)
@@ -196,7 +197,7 @@ def seekers_view(config: HideAndSeekConfig, hiders, mates) -> torch.Tensor:
 
 def moved(view: torch.Tensor, config: HideAndSeekConfig) -> torch.Tensor:
     """Direction of the most likely move, in bins as VMAS orders them."""
-    bins = greedy_heads(Chasers(config)(view), Chasers.heads)
+    bins = greedy_heads(Chasers(config)(view), BINS)
     order = torch.tensor([5, 0, 1, 2, 3, 4, 6, 7, 8, 9, 10])
     assert bins[2:].tolist() == [0, 0], "it grabs and locks nothing"
     return torch.linspace(-1, 1, 11)[order[bins[:2]]]
