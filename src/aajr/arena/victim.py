@@ -23,7 +23,7 @@ from aajr.adversaries import (
 from aajr.arena.critics import Experience, OnlineValue, fit_critic, fit_robust_sarsa
 from aajr.arena.environments import Agent, Environment
 from aajr.arena.episodes import explore
-from aajr.arena.learned import AttackerConfig, Kind, TrainingEnvironment, train_attacker
+from aajr.arena.learned import AttackerConfig, Kind, train_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.arena.threats import FARTHEST, THREATS, Threat
@@ -188,16 +188,14 @@ class Victim:
         return self._once("imitation", fit)
 
     def attacker(self, kind: Kind, ball: Ball) -> Adversary:
-        """A learned attacker, trained on this victim at the ball's ε beside the match's seekers."""
+        """A learned attacker, trained on this victim at the ball's ε, in its own environment."""
         effort = self.effort
         environments = effort.attacker_environments
         ppo = PPOConfig(environments=environments, epochs=4, learning_rate=3e-3, entropy=0.0)
         config = AttackerConfig(iterations=effort.attacker_iterations, ppo=ppo)
         place = None if self.directory is None else self.directory / f"{kind}_{ball.epsilon:g}"
-        match, seed = self.match, self.match.seed + 700_000
-        if not isinstance(match, TrainingEnvironment):
-            raise ValueError(f"match={match!r} trains no attacker; leave learned attacks out")
-        return train_attacker(self.actor, match, ball, kind, config, place, seed)
+        seed = self.match.seed + 700_000
+        return train_attacker(self.actor, self.match, ball, kind, config, place, seed)
 
     def _rollouts(self, seed: int) -> Experience:
         return explore(self.match.resized(self.effort.critic_episodes, seed), self.actor)

@@ -12,7 +12,7 @@ from aajr.arena.agents import Actor
 from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.examination import attacked_match
 from aajr.arena.settings import Effort
-from aajr.arena.suites import STANDARD
+from aajr.arena.suites import STANDARD, THOROUGH
 from aajr.arena.victim import Victim
 
 EFFORT = Effort(steps=3, restarts=1, queries=8, critic_episodes=16)
@@ -101,9 +101,14 @@ def test_a_perfect_agent_wins_and_its_attacker_knows_the_way(victim):
         assert bound <= found.mean_return < 3, name
 
 
-def test_an_environment_without_training_has_no_learned_attacker(victim):
-    with pytest.raises(ValueError, match="trains no attacker"):
-        victim.attacker("sa_rl", victim.ball(0.1))
+@pytest.mark.parametrize("kind", ["sa_rl", "pa_ad"])
+def test_a_learned_attacker_nearly_reaches_the_bound(victim, kind):
+    """The best attack turns round every view within ε of zero, and no other can be."""
+    views = play(victim.match, lambda x, _: x[..., :1].long()).observation[..., 0]
+    bound = 3 - float((views.abs() <= 1).float().sum(1).mean())
+    spec = next(spec for spec in THOROUGH.attacks if spec.name == kind)
+    adversary = spec.build(victim.ball(1.0), victim)
+    assert bound <= attacked_match(victim, spec, adversary).score.mean_return < bound + 0.2
 
 
 def test_a_clean_team_plays_its_own_actions(victim):

@@ -9,9 +9,12 @@ import torch
 from tensordict import TensorDict
 
 from aajr import Ball, UniformNoise
+from aajr.arena.advantages import rows_of
+from aajr.arena.agents import NetworkAgent
 from aajr.arena.checkpoints import CheckpointError, save_checkpoint
-from aajr.arena.collection import FrozenTeam, collect
 from aajr.arena.episodes import AttackedTeam, score
+from aajr.arena.gymnasium import GymnasiumEnvironment
+from aajr.arena.heads import CategoricalHead
 from aajr.arena.learned import (
     Attacker,
     AttackerConfig,
@@ -22,7 +25,7 @@ from aajr.arena.learned import (
     load_attacker,
     train_attacker,
 )
-from aajr.arena.learned._collection import AttackedVictim, as_attacker
+from aajr.arena.learned._collection import Commanded, lived
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig, make_torchrl_env, observation_layout
 from aajr.hide_and_seek.game.actors import team_actor
@@ -31,6 +34,8 @@ from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.game.threats import attackable_features
 from aajr.hide_and_seek.training import TrainConfig, Trainer
 from aajr.testing import dense
+from tests.unit.arena.test_environments import Signs
+from tests.unit.arena.test_recurrent import Summing
 
 GAME = HideAndSeekConfig(n_hiders=2, n_seekers=1, n_boxes=1, max_steps=6)
 PPO = PPOConfig(environments=4, epochs=1, minibatches=2, hidden=(8,), entropy=0.0)
@@ -164,33 +169,53 @@ def test_a_bandit_is_solved():
     assert float(mean[:, 1].mean()) > 0.85
 
 
-def collected(kind="sa_rl", seed=0):
-    attacker = Attacker(len(MASK), int(MASK.sum()), (8,), 0.5, generator())
-    adversary = LearnedAdversary(BALL, attacker)
-    env = make_torchrl_env(GAME, num_envs=4)
-    g = generator(seed)
-    player = AttackedVictim(victim(), attacker, adversary, g)
-    players = {"hider": player, "seeker": FrozenTeam([seeker()], g)}
-    return collect(env, players, GAME.max_steps, seed), adversary
+def attacker_of(ball, features):
+    attacker = Attacker(
+        features, features if ball.mask is None else int(ball.mask.sum()), (8,), 0.5, generator()
+    )
+    adversary = LearnedAdversary(ball, attacker)
+    return Commanded(attacker, adversary), adversary
 
 
-def test_the_victim_acts_on_what_it_is_shown():
-    data, adversary = collected()
-    x = data["hider", "observation"].flatten(0, 2)
-    command = data["hider", "command"].flatten(0, 2)
+def test_the_victim_acts_on_what_it_is_shown_and_the_attacker_earns_what_it_loses():
+    commanded, adversary = attacker_of(BALL, len(MASK))
+    data, record = lived(match().resized(4, 0), victim(), commanded, generator())
+    assert torch.equal(data["team", "observation"], record.observation)
+    x = record.observation.flatten(0, 2)
+    command = data["team", "action"].flatten(0, 2)
     shown = adversary(victim(), x, generator(), {"command": command}).worst
     logits = victim()(shown).split(victim().heads, -1)
     action = torch.stack([part.argmax(-1) for part in logits], -1)
-    assert torch.equal(data["hider", "action"].flatten(0, 2), action)
+    assert torch.equal(record.action.flatten(0, 2), action)
     assert not torch.equal(victim()(shown), victim()(x))
+    assert torch.equal(data["next", "team", "reward"][..., 0], -record.reward)
+    assert data["next", "done"][:, :, 0].sum(1).tolist() == [1] * 4
 
 
-def test_the_attacker_earns_what_the_hiders_lose():
-    data, _ = collected()
-    own = as_attacker(data, "hider")
-    assert torch.equal(own["next", "hider", "reward"], -data["next", "hider", "reward"])
-    assert torch.equal(own["hider", "action"], data["hider", "command"])
-    assert torch.equal(own["hider", "perceived"], data["hider", "observation"])
+def test_episodes_of_unequal_length_are_valued_to_their_own_end():
+    head = CategoricalHead((2,))
+    agent = NetworkAgent(torch.nn.Linear(4, 2).requires_grad_(False), head, 4, "raw")
+    commanded, _ = attacker_of(Ball("linf", 0.1), 4)
+    data, record = lived(GymnasiumEnvironment("CartPole-v1", 6, 0), agent, commanded, generator())
+    ppo = PPOConfig(discount=1.0, trace=1.0)
+    rows = rows_of(data, "team", lambda state: torch.zeros(*state.shape[:-1], 1), ppo)
+    lengths = record.played.sum(1, keepdim=True)
+    assert len(set(lengths.flatten().tolist())) > 1
+    left = lengths - torch.arange(record.played.shape[1])
+    found = rows["value_target"].reshape(record.played.shape)
+    assert torch.equal(found[record.played], -left[record.played].float())
+
+
+class Narrow(Signs):
+    features = 2
+
+
+def test_a_victim_with_a_memory_is_commanded_row_by_row():
+    ball = Ball("linf", 0.5)
+    commanded, _ = attacker_of(ball, 2)
+    data, record = lived(Narrow(3, 0), Summing(), commanded, generator())
+    shown = record.observation + 0.5 * data["team", "action"].tanh()
+    torch.testing.assert_close(record.action, shown.cumsum(1))
 
 
 @pytest.mark.parametrize("kind", ["sa_rl", "pa_ad"])

@@ -1,7 +1,6 @@
 """Adversaries that are agents themselves: SA-RL and PA-AD."""
 
 from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary
-from aajr.arena.learned._collection import TrainingEnvironment
 from aajr.arena.learned._learner import AttackLearner
 from aajr.arena.learned._network import Attacker
 from aajr.arena.learned._trainer import (
@@ -20,7 +19,6 @@ __all__ = [
     "DirectedAdversary",
     "Kind",
     "LearnedAdversary",
-    "TrainingEnvironment",
     "load_attacker",
     "train_attacker",
 ]

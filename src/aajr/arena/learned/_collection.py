@@ -2,95 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
-from torchrl.envs import EnvBase
+from torch import Tensor
 
+from aajr._modes import Policy
 from aajr.adversaries import Adversary
-from aajr.arena.collection import Player
-from aajr.arena.environments import Agent
+from aajr.arena.environments import Agent, Environment, Recorded
+from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.learned._network import Attacker
-
-
-@runtime_checkable
-class TrainingEnvironment(Protocol):
-    """An :class:`~aajr.arena.environments.Environment` in which an attacker can be trained."""
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Its settings as JSON values."""
-
-    @property
-    def opponents(self) -> Sequence[nn.Module]:
-        """Frozen networks of the others."""
-
-    @property
-    def steps(self) -> int:
-        """Length of an episode."""
-
-    @property
-    def team(self) -> str:
-        """Group of the protected team in the TorchRL environment."""
-
-    def torchrl(self, episodes: int, seed: int, device: torch.device) -> EnvBase:
-        """The game as a TorchRL environment of so many episodes."""
-
-    def others(self, generator: torch.Generator) -> Mapping[str, Player]:
-        """Who plays the other groups."""
-
-    def wins(self, data: TensorDict) -> Tensor:
-        """Episodes of a collection that the protected team won, boolean ``[episodes]``."""
+from aajr.geometry import ThreatSet
+from aajr.trajectory import Reference, Trajectory
 
 
 @dataclass(frozen=True, eq=False)
-class AttackedVictim:
-    """A team that sees what the attacker shows it, and takes its most likely action.
+class Commanded(Adversary):
+    """Carries out commands that it samples from an attacker, and keeps them.
 
     Attributes:
-        victim: the frozen agent.
         attacker: whose commands are sampled.
         adversary: carries a command out.
-        generator: source of the commands.
+        drawn: commands ``[rows, commands]`` and their log-probabilities ``[rows]``.
     """
 
-    victim: Agent
     attacker: Attacker
     adversary: Adversary
-    generator: torch.Generator
+    drawn: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    ball: ThreatSet = field(init=False)
 
-    def __call__(self, observation: Tensor) -> dict[str, Tensor]:
-        """Command, perturb, act; ``[environments, agents, ...]``."""
-        flat = observation.flatten(0, 1)
-        command, log_prob = self.attacker.sample(flat, self.generator)
-        shown = self.adversary(self.victim, flat, self.generator, {"command": command}).worst
-        with torch.no_grad():
-            action = self.victim.head.act(self.victim(shown))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ball", self.adversary.ball)
+
+    def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
+        """One command for every row, carried out."""
+        self.drawn.append(self.attacker.sample(reference.inputs, generator))
+        data = {**reference.data, "command": self.drawn[-1][0]}
+        found = self.adversary.run(policy, replace(reference, data=data), generator)
+        return replace(found, reference=reference)
+
+
+def lived(
+    environment: Environment[Any], victim: Agent, commanded: Commanded, generator: torch.Generator
+) -> tuple[TensorDict, Recorded]:
+    """Play all episodes under commands.
+
+    Returns:
+        What the attacker of the group ``team`` saw, commanded and earned, ``[episodes, steps]``,
+        and what was kept of the episodes.
+    """
+    team, steps = AttackedTeam(victim, commanded, generator), []
+
+    def act(observation: Tensor, episodes: Tensor) -> Tensor:
+        commanded.drawn.clear()
+        action = team(observation, episodes)
         lead = observation.shape[:2]
-        return {
-            "action": action.reshape(*lead, -1),
-            "command": command.reshape(*lead, -1),
-            "action_log_prob": log_prob.reshape(lead),
-        }
+        parts = zip(*commanded.drawn, strict=True)
+        steps.append((episodes, *(torch.cat(part).reshape(*lead, -1) for part in parts)))
+        return action
 
-
-def as_attacker(data: TensorDict, group: str) -> TensorDict:
-    """A team's collection ``[environments, steps]`` as its attacker lived it."""
-    team = data[group]
+    record: Recorded = play(environment, act)
+    shape = record.reward.shape
+    command = torch.zeros(*shape, steps[0][1].shape[-1])
+    log_prob = torch.zeros(*shape, 1)
+    for step, (episodes, commands, probabilities) in enumerate(steps):
+        command[episodes, step], log_prob[episodes, step] = commands, probabilities
+    follows = torch.cat([record.played[:, 1:], torch.zeros(shape[0], 1, dtype=torch.bool)], 1)
     own = {
-        "observation": team["observation"],
-        "perceived": team["observation"],
-        "shift": torch.zeros_like(team["command"]),
-        "action": team["command"],
-        "action_log_prob": team["action_log_prob"],
+        "observation": record.observation,
+        "perceived": record.observation,
+        "shift": torch.zeros_like(command),
+        "action": command,
+        "action_log_prob": log_prob.squeeze(-1),
     }
-    following = {
-        "observation": data["next", group, "observation"],
-        "reward": -data["next", group, "reward"],
-    }
-    after = {group: following, "done": data["next", "done"]}
-    return TensorDict({group: own, "next": after}, data.batch_size)
+    after = {"observation": record.observation.roll(-1, 1), "reward": -record.reward.unsqueeze(-1)}
+    following = {"team": after, "done": ~follows.unsqueeze(-1)}
+    return TensorDict({"team": own, "next": following}, shape[:2]), record

@@ -33,7 +33,6 @@ class AttackLearner:
         critic_features: size of the critic's input.
         deviation: initial standard deviation of the commands.
         seed: of the initial weights.
-        device: where to compute.
     """
 
     def __init__(
@@ -44,12 +43,11 @@ class AttackLearner:
         critic_features: int,
         deviation: float,
         seed: int,
-        device: torch.device | str = "cpu",
     ) -> None:
         self.ppo = ppo
         generator = torch.Generator().manual_seed(seed)
-        self.attacker = Attacker(features, commands, ppo.hidden, deviation, generator).to(device)
-        self.critic = mlp(critic_features, 1, ppo.hidden, generator).to(device)
+        self.attacker = Attacker(features, commands, ppo.hidden, deviation, generator)
+        self.critic = mlp(critic_features, 1, ppo.hidden, generator)
         self.loss = _ppo_loss(self.attacker, self.critic, ppo)
         self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=ppo.learning_rate)
 

@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number
 from aajr.adversaries import Adversary
 from aajr.arena.advantages import critic_input, rows_of
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from aajr.arena.collection import collect
-from aajr.arena.environments import Agent
+from aajr.arena.environments import Agent, Environment, Recorded
 from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary, commanded
-from aajr.arena.learned._collection import AttackedVictim, TrainingEnvironment, as_attacker
+from aajr.arena.learned._collection import Commanded, lived
 from aajr.arena.learned._learner import AttackLearner
 from aajr.arena.learned._network import Attacker
 from aajr.arena.ppo import PPOConfig
@@ -83,7 +81,7 @@ class AttackerTrainer:
     def __init__(
         self,
         victim: Agent,
-        match: TrainingEnvironment,
+        match: Environment[Any],
         ball: Ball,
         kind: Kind,
         config: AttackerConfig,
@@ -93,9 +91,7 @@ class AttackerTrainer:
         check_choice("kind", kind, ("sa_rl", "pa_ad"))
         self.victim, self.match, self.ball = victim, match, ball
         self.kind, self.config, self.seed = kind, config, seed
-        self.device = next(iter(victim.state_dict().values())).device
-        with torch.random.fork_rng(devices=_cuda(self.device)):
-            self.env = match.torchrl(config.ppo.environments, seed, self.device)
+        with torch.random.fork_rng(devices=[]):
             self.learner = self._learner()
         self.iteration = 0
         self.history: list[Metrics] = []
@@ -120,16 +116,17 @@ class AttackerTrainer:
 
     def step(self) -> Metrics:
         """One collection and its updates; returns the victim's success and return."""
-        seed, team = _seed_of(self.seed, self.iteration), self.match.team
-        with torch.random.fork_rng(devices=_cuda(self.device)):
+        seed = _seed_of(self.seed, self.iteration)
+        generator = torch.Generator().manual_seed(seed)
+        match = self.match.resized(self.config.ppo.environments, seed)
+        commanded = Commanded(self.learner.attacker, self.adversary)
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            generator = torch.Generator(self.device).manual_seed(seed)
-            player = AttackedVictim(self.victim, self.learner.attacker, self.adversary, generator)
-            players = {team: player, **self.match.others(generator)}
-            data = collect(self.env, players, self.match.steps, seed)
-            rows = rows_of(as_attacker(data, team), team, self.learner.critic, self.config.ppo)
-            self.learner.update(rows, generator)
-        metrics = self._metrics(data)
+            data, record = lived(match, self.victim, commanded, generator)
+            rows = rows_of(data, "team", self.learner.critic, self.config.ppo)
+            played = record.played.unsqueeze(-1).expand_as(record.reward).flatten()
+            self.learner.update(rows[played], generator)
+        metrics = _metrics(record)
         self.iteration += 1
         self.history.append(metrics)
         return metrics
@@ -141,7 +138,7 @@ class AttackerTrainer:
 
     def _learner(self) -> AttackLearner:
         victim, ppo = self.victim, self.config.ppo
-        example = self.env.observation_spec[self.match.team, "observation"].zero()[:1]
+        example = torch.zeros(1, self.match.agents, self.match.features)
         if example.shape[-1] != victim.features:
             raise ValueError(
                 f"the victim reads {victim.features} features, the game shows {example.shape[-1]}; "
@@ -150,12 +147,10 @@ class AttackerTrainer:
         commands = commands_of(self.kind, self.ball, victim, example.flatten(0, 1))
         state = critic_input(example, ppo.critic).shape[-1]
         deviation = self.config.deviation
-        return AttackLearner(
-            ppo, victim.features, commands, state, deviation, self.seed, self.device
-        )
+        return AttackLearner(ppo, victim.features, commands, state, deviation, self.seed)
 
     def _restore(self, path: Path) -> None:
-        tensors, meta = load_checkpoint(path, self.device)
+        tensors, meta = load_checkpoint(path)
         if meta.get("run") != self._identity():
             raise CheckpointError(
                 f"{path} belongs to another run; give another directory or remove it"
@@ -193,15 +188,10 @@ class AttackerTrainer:
         )
         return plain
 
-    def _metrics(self, data: TensorDict) -> Metrics:
-        success = self.match.wins(data).float().mean()
-        returns = data["next", self.match.team, "reward"].sum(1).mean()
-        return {"success": float(success), "return": float(returns)}
-
 
 def train_attacker(
     victim: Agent,
-    match: TrainingEnvironment,
+    match: Environment[Any],
     ball: Ball,
     kind: Kind,
     config: AttackerConfig,
@@ -265,8 +255,9 @@ def commands_of(kind: Kind, ball: Ball, victim: Agent, example: Tensor) -> int:
     return int(commanded(ball, example).sum()) if kind == "sa_rl" else victim.head.outputs
 
 
-def _cuda(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
+def _metrics(record: Recorded) -> Metrics:
+    returns = record.reward.sum(1).mean()
+    return {"success": float(record.won.float().mean()), "return": float(returns)}
 
 
 def _seed_of(seed: int, iteration: int) -> int:

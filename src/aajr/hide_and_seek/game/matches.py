@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,19 +25,13 @@ from aajr.hide_and_seek.game.items import lying_teammates, observed_items, repor
 from aajr.hide_and_seek.game.observation import observation_size
 from aajr.hide_and_seek.game.threats import attackable_features
 
-if TYPE_CHECKING:
-    from tensordict import TensorDict
-    from torchrl.envs import EnvBase
-
-    from aajr.arena.collection import Player
-
 
 @dataclass(frozen=True, eq=False)
 class Match:
     """Who plays: the game, the frozen seekers, how many episodes, and the seed of their starts.
 
-    It is an :class:`aajr.arena.environments.Environment`, and attackers can be trained in it. The
-    same seed gives the same initial states to every policy, attack and ε.
+    It is an :class:`aajr.arena.environments.Environment`. The same seed gives the same initial
+    states to every policy, attack and ε.
 
     Attributes:
         config: the game.
@@ -102,28 +96,6 @@ class Match:
     def resized(self, episodes: int, seed: int) -> Match:
         """The same match with another number of episodes, from other starts."""
         return replace(self, episodes=episodes, seed=seed)
-
-    @property
-    def team(self) -> str:
-        """Group of the hiders in the TorchRL environment."""
-        return "hider"
-
-    def torchrl(self, episodes: int, seed: int, device: torch.device) -> EnvBase:
-        """The game as a TorchRL environment."""
-        from aajr.hide_and_seek.game import make_torchrl_env
-
-        return make_torchrl_env(self.config, episodes, seed, device)
-
-    def others(self, generator: torch.Generator) -> dict[str, Player]:
-        """The frozen seekers."""
-        from aajr.arena.collection import FrozenTeam
-
-        return {"seeker": FrozenTeam(self.opponents, generator)}
-
-    def wins(self, data: TensorDict) -> Tensor:
-        """Episodes of a collection that the hiders won, boolean ``[episodes]``."""
-        seen = data["next", "hider", "info", "seen"][:, -1, :, 0]
-        return hiders_success(seen, self.config.hidden_for_success)
 
     def reset(self) -> RunningMatch:
         """All episodes at their starts."""
