@@ -1,4 +1,4 @@
-"""From a collection to the rows of an update: critic, GAE, flattening over agents."""
+"""The rows of an update, made of a collection: critic, GAE, flattening over agents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aajr.arena.ppo import PPOConfig
 
 
 def critic_input(observation: Tensor, kind: Literal["independent", "centralised"]) -> Tensor:
-    """What the critic reads: ``[..., agents, features]`` to ``[..., agents, critic_features]``.
+    """The critic's input: ``[..., agents, features]`` to ``[..., agents, critic_features]``.
 
     ``centralised`` appends the observations of the whole team to an agent's own.
     """

@@ -85,7 +85,7 @@ class Actor(NetworkAgent):
         return super().forward(observation if self.front is None else self.front(observation))
 
     def as_sequential(self) -> nn.Sequential:
-        """The same as layers, for bounds."""
+        """The network as layers, for certified bounds."""
         return nn.Sequential(*([] if self.front is None else [self.front]), self.network)
 
 

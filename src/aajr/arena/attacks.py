@@ -81,7 +81,7 @@ def pgd_mad(ball: Ball, victim: Victim) -> Adversary:
 
 
 def apgd_mad(ball: Ball, victim: Victim) -> Adversary:
-    """The same with step sizes that adapt."""
+    """The greatest change of the action distribution, by step sizes that adapt."""
     effort = victim.effort
     return AutoPGD(ball, victim.divergence, steps=2 * effort.steps, restarts=effort.restarts)
 
@@ -150,7 +150,7 @@ def cma_es(ball: Ball, victim: Victim) -> Adversary:
 
 
 def transfer(ball: Ball, victim: Victim) -> Adversary:
-    """What fools an imitation of the victim."""
+    """The perturbation that is worst for an imitation of the victim."""
     return Transfer(victim.imitation, _ascent(ball, victim, _task(victim)))
 
 
@@ -195,7 +195,7 @@ def frozen(ball: Ball, victim: Victim) -> Adversary:
 
 
 def delayed(ball: Ball, victim: Victim) -> Adversary:
-    """All that is attackable is shown late, by the worst number of steps."""
+    """All attackable features are shown late, by the worst number of steps."""
     if victim.mask is None:
         raise ValueError("victim.mask is None; say which features may be shown late")
     late = Delayed(victim.mask.long() - 1, DELAY)

@@ -1,4 +1,4 @@
-"""What the arena asks of an agent and of an environment; a game or a simulator implements it."""
+"""The protocols of agents and environments, which a game or a simulator implements."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Agent(Protocol):
 
     @property
     def unit(self) -> str:
-        """What 1 means in its observation, and so in ε: raw, or normalised by whose statistics."""
+        """Unit of its observations, and so of ε: raw, or normalised by whose statistics."""
 
     @property
     def head(self) -> Head:
@@ -31,13 +31,13 @@ class Agent(Protocol):
 
     @property
     def value(self) -> Callable[[Tensor], Tensor] | None:
-        """Its own V, from observations ``[rows, features]`` to ``[rows]``; None if it has none."""
+        """Its own V, map from observations ``[rows, features]`` to ``[rows]``; None without one."""
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Outputs ``[..., outputs]`` at observations ``[..., features]``, differentiable."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Its weights by name; with other weights it is another agent."""
+        """Its weights by name; they tell agents apart."""
 
 
 @runtime_checkable
@@ -55,7 +55,7 @@ class Recurrent(Protocol):
 
 
 class Recorded(Protocol):
-    """What is kept of played episodes; an environment may add what it likes.
+    """The record of played episodes; an environment may add to it.
 
     Episodes that ended before the longest are filled up with zeros.
     """
@@ -70,15 +70,15 @@ class Recorded(Protocol):
 
     @property
     def observation(self) -> Tensor:
-        """Of the protected team, ``[episodes, steps, agents, features]``."""
+        """Clean observations of the protected team, ``[episodes, steps, agents, features]``."""
 
     @property
     def action(self) -> Tensor:
-        """Likewise, ``[episodes, steps, agents, heads]``."""
+        """Its actions, ``[episodes, steps, agents, heads]``."""
 
     @property
     def reward(self) -> Tensor:
-        """Likewise, ``[episodes, steps, agents]``."""
+        """Its rewards, ``[episodes, steps, agents]``."""
 
 
 Played = TypeVar("Played", bound=Recorded)
@@ -100,7 +100,7 @@ class Running(Protocol[Played_co]):
         """The team acts in the episodes that run, ``[running, agents, heads]``."""
 
     def record(self) -> Played_co:
-        """What was kept."""
+        """The record of the episodes."""
 
 
 class Environment(Protocol[Played_co]):
@@ -115,7 +115,7 @@ class Environment(Protocol[Played_co]):
 
     @property
     def seed(self) -> int:
-        """Of the starts, and of all that others do."""
+        """Seed of the starts and of the others' random choices."""
 
     @property
     def features(self) -> int:
@@ -135,7 +135,7 @@ class Environment(Protocol[Played_co]):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Its settings as JSON values; other settings are another environment."""
+        """Its settings as JSON values; they tell environments apart."""
 
     @property
     def items(self) -> Tensor:

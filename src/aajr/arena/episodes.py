@@ -161,13 +161,18 @@ class AttackedTeam:
             for policy, part in zip(policies, parts, strict=True)
         ]
         delta = torch.cat([one.worst - one.origin for one in found])
-        size = adversary.ball.size(delta)
+        self._note(x, delta, adversary.ball.size(delta), past, rows)
+        return found
+
+    def _note(
+        self, x: Tensor, delta: Tensor, size: Tensor, past: dict[str, Tensor], rows: Tensor
+    ) -> None:
+        """Keep what an attack over an episode reads at the next step."""
         self.largest = max(self.largest, float(size.max()))
         kept = {"time": past["time"] + 1, "previous": delta, "spent": past["spent"] + size}
         if "history" in past:
             kept["history"] = torch.cat([past["history"][:, 1:], x.unsqueeze(1)], 1)
         self._rows.put(rows, **kept)
-        return found
 
     def _policies(self, memory: Tensor | None) -> list[Policy]:
         """The agent as a map from observations to outputs; one for each row of a memory."""
@@ -181,6 +186,7 @@ class AttackedTeam:
         return [of(row) for row in torch.split(memory, 1)]
 
     def _past(self, adversary: Adversary, x: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """What an attack over an episode reads of the earlier steps."""
         event, memory = x.shape[1:], int(getattr(adversary, "memory", 0))
         time = self._rows.get("time", rows, lambda n: torch.zeros(n, dtype=torch.long))
         previous = self._rows.get("previous", rows, lambda n: x.new_zeros(n, *event))

@@ -31,7 +31,7 @@ from aajr.report.provenance import machine_facts, version_facts
 
 @dataclass(frozen=True)
 class Examination:
-    """What every policy is put through.
+    """The suite, threat, radii and episodes that every policy is examined with.
 
     Attributes:
         suite: the attacks.
@@ -73,7 +73,7 @@ class Examination:
 
 
 class Entry(Protocol):
-    """What names a trained policy."""
+    """Name, file, method and seed of a trained policy."""
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ class Entry(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of its training."""
+        """Seed of its training."""
 
 
 class Examinee:
@@ -236,7 +236,7 @@ def _masked_gradients_noted() -> Iterator[list[Warning | str]]:
 
 @pydantic.dataclasses.dataclass(frozen=True)
 class _Finished:
-    """What is kept of one trial."""
+    """The file of one trial."""
 
     trial: Trial
     fits: Facts

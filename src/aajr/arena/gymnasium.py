@@ -108,7 +108,7 @@ class GymnasiumEnvironment:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it is, as JSON values."""
+        """Its settings, as JSON values."""
         source = self.source
         if not isinstance(source, str):
             source = f"{source.__module__}:{getattr(source, '__qualname__', source)}"
@@ -195,7 +195,7 @@ class _Running:
         self.observation = self._seen()
 
     def record(self) -> Record:
-        """What was played; it closes the environments."""
+        """The episodes as they were played; closes the environments."""
         for one in self._single:
             one.close()
         shape = (self._environment.episodes, len(self._frames))

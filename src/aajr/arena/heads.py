@@ -137,7 +137,7 @@ class GaussianHead:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Of all actions."""
+        """Least and greatest bound of all actions."""
         return float(self.low.min()), float(self.high.max())
 
     def act(self, outputs: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class GaussianHead:
         return torch.where(random, self.low + place * (self.high - self.low), action)
 
     def encode(self, action: Tensor) -> Tensor:
-        """As they are."""
+        """The actions as they are."""
         return action
 
     def relaxed(self, outputs: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ class DeterministicHead(GaussianHead):
 
     @property
     def outputs(self) -> int:
-        """As many as actions."""
+        """One for every action."""
         return len(self.low)
 
     def relaxed(self, outputs: Tensor) -> Tensor:

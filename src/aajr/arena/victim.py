@@ -1,4 +1,4 @@
-"""What attacks need to know of their victim: critics, an imitation, a trained attacker."""
+"""The attacked agent, and what is fitted to it: critics, an imitation, learned attackers."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Victim:
 
     @property
     def unit(self) -> str:
-        """Of ε."""
+        """Norm and unit of ε."""
         return "L∞, logits" if self.on_logits else f"L∞, {self.actor.unit}"
 
     @property

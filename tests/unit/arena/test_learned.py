@@ -272,7 +272,7 @@ def test_foreign_checkpoints_are_refused(tmp_path):
     ("change", "message"),
     [
         ({"kind": "dqn"}, "kind='dqn' is unknown"),
-        ({"victim": team_actor(7)}, "the victim reads 7 features, the game shows"),
+        ({"victim": team_actor(7)}, "the victim reads 7 features, the environment shows"),
         ({"ball": Ball("linf", 0.1, mask=MASK[:5])}, "mask of shape"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a trained attacker does to a victim."""
+"""Adversaries that carry out the commands of a trained attacker."""
 
 from __future__ import annotations
 

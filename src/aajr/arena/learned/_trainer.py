@@ -74,7 +74,7 @@ class AttackerTrainer:
         seed: of everything.
 
     Raises:
-        ValueError: unknown kind, a victim of another game.
+        ValueError: unknown kind, a victim of another environment.
         CheckpointError: the directory holds the checkpoint of another run.
     """
 
@@ -141,7 +141,8 @@ class AttackerTrainer:
         example = torch.zeros(1, self.match.agents, self.match.features)
         if example.shape[-1] != victim.features:
             raise ValueError(
-                f"the victim reads {victim.features} features, the game shows {example.shape[-1]}; "
+                f"the victim reads {victim.features} features, the environment shows "
+                f"{example.shape[-1]}; "
                 "give the configuration that the victim was trained with"
             )
         commands = commands_of(self.kind, self.ball, victim, example.flatten(0, 1))
@@ -160,7 +161,7 @@ class AttackerTrainer:
         self.history = meta["history"]
 
     def _identity(self) -> dict[str, Any]:
-        """What must agree for a run to go on: all but its length."""
+        """All settings but the length, which must agree for a run to go on."""
         settings = asdict(self.config)
         del settings["iterations"], settings["checkpoint_interval"]
         ball = (self.ball.norm, self.ball.epsilon, self.ball.budget_dims)

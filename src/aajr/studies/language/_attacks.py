@@ -16,7 +16,7 @@ Goal = Literal["untargeted", "targeted"]
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """What the model is shown.
+    """The prompts as the attack shows them to the model.
 
     Attributes:
         embeddings: ``[rows, tokens, d]``.
@@ -32,7 +32,7 @@ class Moved:
 
 
 def objective(model: Any, embeddings: Tensor, reply: Tensor, goal: Goal) -> Tensor:
-    """What the attack maximises: -log p(own clean reply), or log p(harmful reply), ``[rows]``.
+    """The attack's objective: -log p(own clean reply), or log p(harmful reply), ``[rows]``.
 
     Args:
         model: a causal language model.

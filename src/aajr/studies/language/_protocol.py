@@ -1,4 +1,4 @@
-"""What the language study trains and attacks."""
+"""The language study's methods, attacks and presets."""
 
 from __future__ import annotations
 
@@ -130,13 +130,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """Name of its files."""
         words = f"{self.task}, {self.method.name}, {label(self.candidate)}, seed {self.seed}"
         return words.replace(" ", "_")
 
 
 def decisive(protocol: Protocol) -> Any:
-    """All that decides the results: the protocol and the attacks."""
+    """The protocol and the attacks, which decide the results."""
     attacks = [{k: repr(v) for k, v in found.items()} for found in (ATTACKS, THOROUGH)]
     return [dataclasses.asdict(protocol), attacks]
 

@@ -27,7 +27,7 @@ def their_words(draw: random.Random, right: int, leak: float) -> str:
 
 @dataclass(frozen=True)
 class Episode:
-    """What every game has.
+    """The protocol of a game.
 
     Attributes:
         shown: the transcript: what the model has read and replied.
@@ -75,7 +75,7 @@ class Task(ABC, Generic[State]):
 
     @abstractmethod
     def worth(self, state: State) -> float:
-        """Of a finished episode, in [-1, 1]: the return of reinforcement learning."""
+        """Return of a finished episode, in [-1, 1], for reinforcement learning."""
 
     @abstractmethod
     def scores(self, states: list[State]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What the yardstick trains and attacks, and the figures of others beside it."""
+"""The yardstick's methods and presets, and the published figures beside them."""
 
 from __future__ import annotations
 
