@@ -383,6 +383,16 @@ def test_two_policies_of_one_method_and_seed_are_refused(league):
         evaluation_of(plan, league, [assessment(trial("noise", 0.2, "1111")), twin])
 
 
+def test_policies_that_see_in_different_units_are_not_compared(league):
+    plan = Examination(QUICK, epsilons=(0.2,))
+    own = assessment(trial("noise", 0.2, "1111"))
+    trials = tuple(dataclasses.replace(one, unit="normalised") for one in own.trials)
+    other = dataclasses.replace(own, trials=trials, seed=1)
+    assert evaluation_of(plan, league, [own]).unit == "ε"
+    with pytest.raises(ValueError, match="means 'ε' for some policies and 'normalised' for others"):
+        evaluation_of(plan, league, [own, other])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
