@@ -106,46 +106,53 @@ class Categorical(Metric):
 
     def probabilities(self, output: Tensor) -> Tensor:
         """Softmax of every head, in the shape of ``output``."""
-        return torch.cat([head.softmax(-1) for head in self._split(output)], -1)
+        return self._joined([head.softmax(self._axis) for head in self._split(output)])
 
     def log_probabilities(self, output: Tensor) -> Tensor:
         """Log-softmax of every head, in the shape of ``output``."""
-        return torch.cat([head.log_softmax(-1) for head in self._split(output)], -1)
+        return self._joined([head.log_softmax(self._axis) for head in self._split(output)])
 
     def apply(self, output: Tensor, tangent: Tensor) -> Tensor:
         """p ⊙ (Δu - Σ p Δu) per head."""
         weighted = [p * centred for p, centred in self._centred(output, tangent)]
-        return torch.cat(weighted, -1).to(tangent.dtype)
+        return self._joined(weighted).to(tangent.dtype)
 
     def factor(self, output: Tensor, noise: Tensor) -> Tensor:
         """√p ⊙ ε - p Σ√p ε per head; its covariance is diag(p) - ppᵀ."""
-        parts = []
+        parts, axis = [], self._axis
         logits, draws = _raised(output), _allowed(output, _raised(noise))
         for u, e in zip(self._split(logits), self._split(draws), strict=True):
-            log_p = u.log_softmax(-1)
+            log_p = u.log_softmax(axis)
             root = (0.5 * log_p).exp()  # the square root of p = 0 has no finite gradient
-            parts.append(root * e - log_p.exp() * (root * e).sum(-1, keepdim=True))
-        return torch.cat(parts, -1).to(noise.dtype)
+            parts.append(root * e - log_p.exp() * (root * e).sum(axis, keepdim=True))
+        return self._joined(parts).to(noise.dtype)
 
     def divergence(self, output: Tensor, other: Tensor) -> Tensor:
         """KL(softmax(u) ‖ softmax(w)) summed over heads."""
         pairs = zip(self._split(_raised(output)), self._split(_raised(other)), strict=True)
-        total = reduce(torch.add, [_relative_entropy(u, w) for u, w in pairs])
+        total = reduce(torch.add, [_relative_entropy(u, w, self._axis) for u, w in pairs])
         return total if total.ndim == 1 else total.flatten(1).sum(1)
 
     def squared_norm(self, output: Tensor, tangent: Tensor) -> Tensor:
         """Σ p (Δu - Σ p Δu)², summed over all but the first dimension: ``[batch]``."""
         parts = [p * centred.square() for p, centred in self._centred(output, tangent)]
-        return torch.cat(parts, -1).flatten(1).sum(1)
+        return self._joined(parts).flatten(1).sum(1)
 
     def _centred(self, output: Tensor, tangent: Tensor) -> list[tuple[Tensor, Tensor]]:
         """p and Δu - Σ p Δu of every head."""
+        axis = self._axis
         logits, change = _raised(output), _allowed(output, _raised(tangent))
         pairs = zip(self._split(logits), self._split(change), strict=True)
-        softmaxes = [(u.softmax(-1), t) for u, t in pairs]
-        return [(p, t - (p * t).sum(-1, keepdim=True)) for p, t in softmaxes]
+        softmaxes = [(u.softmax(axis), t) for u, t in pairs]
+        return [(p, t - (p * t).sum(axis, keepdim=True)) for p, t in softmaxes]
+
+    @property
+    def _axis(self) -> int:
+        """Where a head's entries lie: several heads are short, and short rows are slow to sum."""
+        return -1 if self.heads is None or len(self.heads) == 1 else 0
 
     def _split(self, value: Tensor) -> tuple[Tensor, ...]:
+        """The heads, with their entries along :attr:`_axis`."""
         if self.heads is None:
             return (value,)
         if sum(self.heads) != value.shape[-1]:
@@ -153,7 +160,12 @@ class Categorical(Metric):
                 f"heads={self.heads} need {sum(self.heads)} outputs, the policy gives "
                 f"{value.shape[-1]}; make them agree"
             )
-        return torch.split(value, list(self.heads), -1)
+        value = value.movedim(-1, self._axis).contiguous()
+        return torch.split(value, list(self.heads), self._axis)
+
+    def _joined(self, heads: list[Tensor]) -> Tensor:
+        """What :meth:`_split` took apart, with the entries last."""
+        return torch.cat(heads, self._axis).movedim(self._axis, -1)
 
 
 @dataclass(frozen=True)
@@ -203,20 +215,20 @@ def _halves(value: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _relative_entropy(u: Tensor, w: Tensor) -> Tensor:
-    """KL(softmax(u) ‖ softmax(w)) without cancellation, ``[..., size]`` to ``[...]``.
+def _relative_entropy(u: Tensor, w: Tensor, axis: int) -> Tensor:
+    """KL(softmax(u) ‖ softmax(w)) along an axis, without cancellation.
 
     With p = softmax(u) and the centred change c = (w - u) - Σp(w - u), Σpc = 0 gives
     KL = log Σ p eᶜ = log(1 + Σ p (eᶜ - 1 - c)), a sum of terms that are never negative.
     """
-    p, c = u.softmax(-1), w - u
-    c = c - (p * c).sum(-1, keepdim=True)
+    p, c = u.softmax(axis), w - u
+    c = c - (p * c).sum(axis, keepdim=True)
     if _on_host(c) and c.detach().amax().item() <= _STEEP:  # NaN where an action is masked
-        return (p * _excess(c)).sum(-1).log1p()
-    return _guarded_relative_entropy(u, w)
+        return (p * _excess(c)).sum(axis).log1p()
+    return _guarded_relative_entropy(u, w, axis)
 
 
-def _guarded_relative_entropy(u: Tensor, w: Tensor) -> Tensor:
+def _guarded_relative_entropy(u: Tensor, w: Tensor, axis: int) -> Tensor:
     """The same with masked actions and distant logits, at several times the cost.
 
     Where some p eᶜ exceeds e, Σ p eᶜ is taken as it is, divided by a power of e that keeps it
@@ -224,17 +236,17 @@ def _guarded_relative_entropy(u: Tensor, w: Tensor) -> Tensor:
     """
     u = u.masked_fill(w == -math.inf, -math.inf)
     absent = u == -math.inf
-    peak = u.detach().amax(-1, keepdim=True)
+    peak = u.detach().amax(axis, keepdim=True)
     raw = (u - peak).exp()
-    total = raw.sum(-1, keepdim=True)
+    total = raw.sum(axis, keepdim=True)
     p, change = raw / total, (w - u).masked_fill(absent, 0.0)
-    mean = (p * change).sum(-1, keepdim=True)
+    mean = (p * change).sum(axis, keepdim=True)
     c, exponent = change - mean, (w - peak) - (total.log() + mean)
-    shift = (exponent.detach().amax(-1, keepdim=True) - 1).clamp_min(0)
+    shift = (exponent.detach().amax(axis, keepdim=True) - 1).clamp_min(0)
     weights = (exponent - shift).exp()  # p eᶜ, and what the second gives to absent actions
     plain = absent | (shift > 0) | (c > _STEEP)
     terms = torch.where(plain, weights - p, p * _excess(c.masked_fill(plain, 0.0)))
-    return terms.sum(-1).log1p() + shift.squeeze(-1)
+    return terms.sum(axis).log1p() + shift.squeeze(axis)
 
 
 def _excess(c: Tensor) -> Tensor:
