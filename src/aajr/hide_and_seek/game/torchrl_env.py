@@ -53,6 +53,12 @@ class _TeamwiseVmasEnv(HorizonVmasEnv):
     and returns the same values under the same keys.
     """
 
+    @property
+    def scenario(self) -> HideAndSeek:
+        """The game; TorchRL would look for it among all its names, at every step."""
+        game: HideAndSeek = self._env.scenario
+        return game
+
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
         actions = torch.cat([tensordict.get((team, "action")) for team in TEAMS], 1)
         wishes = from_bins if self.scenario.config.discrete else in_range

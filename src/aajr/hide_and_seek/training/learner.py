@@ -13,7 +13,7 @@ from torchrl.modules import ProbabilisticActor
 from torchrl.objectives import ClipPPOLoss
 
 from aajr.adversaries import Adversary, Critic
-from aajr.arena.agents import mlp
+from aajr.arena.agents import TanhNetwork, mlp
 from aajr.arena.collection import LearningTeam
 from aajr.arena.critics import OnlineValue
 from aajr.arena.distributions import CategoricalHeads
@@ -98,7 +98,7 @@ class Learner:
         self.mask = mask
         generator = torch.Generator().manual_seed(seed)
         self.actor = team_actor(features, config.ppo.hidden, generator, front)
-        self.critic = mlp(critic_features, 1, config.ppo.hidden, generator)
+        self.critic = TanhNetwork(*mlp(critic_features, 1, config.ppo.hidden, generator))
         self.value = OnlineValue(features, sum(self.actor.heads), generator)
         self.modules().to(mask.device)
         self.ppo_loss = _ppo_loss(self.critic, config)
