@@ -6,11 +6,15 @@ import time
 import torch
 import vmas
 
-from aajr.arena.agents import Actor
 from aajr.arena.collection import FrozenTeam, LearningTeam, collect
 from aajr.arena.ppo import PPOConfig
+from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, make_torchrl_env
+from aajr.hide_and_seek.game.actors import team_actor
+from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training import AdversaryConfig, PenaltyConfig, TrainConfig, Trainer
+from aajr.studies.comparison.attacks import scores_of, suite_of
+from aajr.studies.comparison.presets import PRESETS
 from benchmarks.recording import record
 
 GAME = HideAndSeekConfig()
@@ -30,8 +34,8 @@ def test_environment(benchmark):
     benchmark.pedantic(lambda: game.step(actions), rounds=64, warmup_rounds=5)
     torchrl = make_torchrl_env(GAME, envs)
     players = {
-        "hider": LearningTeam(Actor(60), generator),
-        "seeker": FrozenTeam([Actor(60)], generator),
+        "hider": LearningTeam(team_actor(60), generator),
+        "seeker": FrozenTeam([team_actor(60)], generator),
     }
     began = time.perf_counter()
     collect(torchrl, players, GAME.max_steps, seed=0)
@@ -56,7 +60,7 @@ def test_training(benchmark):
     }
     ppo = PPOConfig(environments=512)
     trainers = {
-        name: Trainer(TrainConfig(ppo=ppo, adversary=attack, penalty=penalty), [Actor(60)])
+        name: Trainer(TrainConfig(ppo=ppo, adversary=attack, penalty=penalty), [team_actor(60)])
         for name, (attack, penalty) in cases.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
@@ -80,4 +84,37 @@ def test_training(benchmark):
                 for name, times in seconds.items()
             },
         },
+    )
+
+
+def test_processor_time(benchmark):
+    """What the preset quick is made of, on one thread; processor time, so that a busy machine
+    does not count.
+    """
+    preset, threads = PRESETS["quick"], torch.get_num_threads()
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    hiders, seekers = (team_actor(60, generator=generator).requires_grad_(False) for _ in "ab")
+    match = Match(preset.env, [seekers], preset.episodes, seed=0)
+    method = next(m for m in preset.methods if m.name == "adversarial")
+    trainer = Trainer(preset.train_config(method, None, 0), [seekers])
+
+    def evaluation():
+        victim = Victim(hiders, match, preset.threat, preset.effort)
+        scores_of(victim, suite_of(preset), [preset.reference_epsilon])
+
+    jobs = {"adversarial_iteration": trainer.step, "evaluation_at_one_radius": evaluation}
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+
+    def interleaved():
+        for name, job in jobs.items():
+            began = time.process_time()
+            job()
+            seconds[name].append(time.process_time() - began)
+
+    benchmark.pedantic(interleaved, rounds=5, warmup_rounds=1)
+    torch.set_num_threads(threads)
+    record(
+        "processor_time",
+        {"threads": 1, "processor_seconds": {n: min(times) for n, times in seconds.items()}},
     )

@@ -7,6 +7,7 @@ from torch import nn
 from torch.distributions import Categorical
 
 from aajr.arena.advantages import critic_input, rows_of
+from aajr.arena.agents import TanhNetwork, mlp
 from aajr.arena.collection import FrozenTeam, LearningTeam, collect
 from aajr.arena.distributions import CategoricalHeads
 from aajr.arena.heads import greedy_heads, sample_heads
@@ -133,3 +134,13 @@ def test_a_frozen_league_shares_the_environments():
     assert (moves[3:] == 5).all()
     with pytest.raises(ValueError, match="actors is empty"):
         FrozenTeam([], generator())
+
+
+def test_the_fast_tanh_is_tanh():
+    network = mlp(3, 2, (8, 8), torch.Generator().manual_seed(0))
+    fast, x = TanhNetwork(*network), torch.linspace(-20, 20, 300).reshape(100, 3)
+    torch.testing.assert_close(fast(x), network(x), rtol=0, atol=1e-6)
+    exact, x = network.double(), x.double()
+    torch.testing.assert_close(
+        TanhNetwork(*exact)(x), exact(x), rtol=0, atol=1e-15
+    )
