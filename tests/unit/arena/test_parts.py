@@ -141,6 +141,4 @@ def test_the_fast_tanh_is_tanh():
     fast, x = TanhNetwork(*network), torch.linspace(-20, 20, 300).reshape(100, 3)
     torch.testing.assert_close(fast(x), network(x), rtol=0, atol=1e-6)
     exact, x = network.double(), x.double()
-    torch.testing.assert_close(
-        TanhNetwork(*exact)(x), exact(x), rtol=0, atol=1e-15
-    )
+    torch.testing.assert_close(TanhNetwork(*exact)(x), exact(x), rtol=0, atol=1e-15)
