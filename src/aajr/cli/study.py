@@ -12,7 +12,9 @@ from aajr.cli._running import Changes, Ray, run_study
 
 def study(
     name: Annotated[
-        Literal["comparison", "theory", "stability", "mujoco", "language", "language-cost"],
+        Literal[
+            "comparison", "theory", "stability", "mujoco", "language", "language-cost", "consensus"
+        ],
         tyro.conf.Positional,
     ],
     preset: str | None = None,
@@ -38,6 +40,10 @@ def study(
     mujoco: PPO beside published figures, tuned and attacked; it needs the extra 'yardstick'.
     Presets smoke (InvertedPendulum, four minutes), standard (InvertedPendulum, an hour or two),
     hopper (a night).
+
+    consensus: several sources report one position and any k of them may lie. Presets smoke (20
+    seconds), quick (two of five lie, eight methods, ten minutes), standard (all methods, half an
+    hour), sources (three, five and nine reports, half an hour).
 
     language: tiny language models that negotiate and call tools, and attacks on the words; it needs
     the extra 'language'. Presets smoke (two minutes), standard (an hour on two cores).

@@ -104,6 +104,29 @@ def performance_profile(
     )
 
 
+def holm(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """p-values of several tests at once, by Holm's step-down correction.
+
+    Args:
+        probabilities: p-value of each test.
+
+    Returns:
+        The corrected ones: to call those below α different errs in any of them with probability α
+        at most.
+
+    Example:
+        >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+        {'a': 0.03, 'b': 0.06, 'c': 0.06}
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    corrected, largest = {}, 0.0
+    for index, name in enumerate(sorted(probabilities, key=lambda name: probabilities[name])):
+        largest = max(largest, min(1.0, (len(probabilities) - index) * probabilities[name]))
+        corrected[name] = largest
+    return {name: corrected[name] for name in probabilities}
+
+
 def median_seed(values: Mapping[int, float]) -> int:
     """Seed of the median value, the lower of the two in the middle: an agent that exists.
 

@@ -8,6 +8,7 @@ from aajr.theory._admissible import (
     top_singular,
 )
 from aajr.theory._ascent import Ascent, along_direction, loss_of, measure_ascent
+from aajr.theory._consensus import unavoidable_damage
 from aajr.theory._constants import (
     Constants,
     critic_constants,
@@ -51,4 +52,5 @@ __all__ = [
     "softmax_constants",
     "surrogate_constants",
     "top_singular",
+    "unavoidable_damage",
 ]

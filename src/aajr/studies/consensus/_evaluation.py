@@ -1,0 +1,245 @@
+"""The worst over all coalitions, and how a policy responds to a lie."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aajr.adversaries import (
+    Adversary,
+    CrossEntropy,
+    LyingSources,
+    Margin,
+    MaskedGradientWarning,
+    ProjectedGradientAscent,
+    VertexSearch,
+    rows_at_once,
+)
+from aajr.geometry import Ball
+from aajr.jacobian import directional_derivative, frobenius_squared
+from aajr.studies.consensus._case import Case, draw, reports_of, with_reports
+from aajr.studies.consensus._methods import FISHER
+from aajr.studies.consensus._policies import ESTIMATES, Members
+
+_ROWS = 60_000
+_TEST_SEED = 987_654_321
+
+
+@dataclass(frozen=True)
+class Examination:
+    """How policies are attacked; the same fresh samples for all of them.
+
+    For every coalition of k sources: all corners of the cube of lies, and projected gradient ascent
+    of the margin and of the cross-entropy with restarts. A sample counts as right if no attack on
+    any coalition misleads the policy.
+
+    Attributes:
+        samples: test samples.
+        epsilons: greatest lies, beside any report in the box.
+        box: half width of the box in which any report may be for the unbounded lie.
+        steps: of the ascents.
+        restarts: of each.
+        checked: samples on which a search of four times the steps and eight times the restarts
+            shows whether the others had converged; 0 for none.
+        lies: sizes of the lie in the response curve.
+        responses: samples of the response curve.
+    """
+
+    samples: int = 300
+    epsilons: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    box: float = 20.0
+    steps: int = 8
+    restarts: int = 1
+    checked: int = 100
+    lies: tuple[float, ...] = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
+    responses: int = 100
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Test samples, once for every member: rows of observations and labels."""
+
+    x: Tensor
+    label: Tensor
+
+
+def shown(case: Case, count: int, members: int) -> Shown:
+    """Rows of the same samples for all members."""
+    samples = draw(case, count, 1, torch.Generator().manual_seed(_TEST_SEED))
+    x = samples.x.expand(-1, members, -1).flatten(0, 1)
+    return Shown(x, samples.label.expand(-1, members).flatten())
+
+
+def clean_accuracy(members: Members, tests: Shown) -> list[float]:
+    """Percentage that every member answers rightly without lies."""
+    return _percentages(members(tests.x).argmax(-1) == tests.label, members)
+
+
+def worst_accuracies(
+    members: Members,
+    case: Case,
+    examination: Examination,
+    tests: Shown,
+    epsilons: Sequence[float],
+) -> list[list[float]]:
+    """Percentage that no coalition misleads, by ε and member; infinite: any report in the box.
+
+    A lie that misleads counts at every larger ε as well.
+    """
+    stands, found = torch.ones_like(tests.label, dtype=torch.bool), []
+    for epsilon in epsilons:
+        ball = _ball(epsilon, examination.box)
+        ascents = [
+            ProjectedGradientAscent(
+                ball,
+                objective,
+                steps=examination.steps,
+                restarts=examination.restarts,
+                select="best",
+            )
+            for objective in (Margin(), CrossEntropy())
+        ]
+        attacks = [VertexSearch(ball, Margin()), *ascents]
+        stands = stands & _stands(members, case, attacks, tests)
+        found.append(_percentages(stands, members))
+    return found
+
+
+def converged_accuracy(
+    members: Members, case: Case, examination: Examination, epsilon: float
+) -> tuple[list[float], list[float]]:
+    """On the first samples: what the attacks of the tables leave right, and longer ones."""
+    tests = shown(case, examination.checked, members.count)
+    (usual,) = worst_accuracies(members, case, examination, tests, [epsilon])
+    longer = ProjectedGradientAscent(
+        _ball(epsilon, examination.box),
+        Margin(),
+        steps=4 * examination.steps,
+        restarts=8 * examination.restarts,
+        select="best",
+    )
+    found = _percentages(_stands(members, case, [longer], tests), members)
+    return usual, found
+
+
+def _ball(epsilon: float, box: float) -> Ball:
+    if math.isinf(epsilon):
+        return Ball("linf", 2 * box, low=-box, high=box)
+    return Ball("linf", epsilon)
+
+
+def _stands(members: Members, case: Case, attacks: Sequence[Adversary], tests: Shown) -> Tensor:
+    """Whether a row stays right under every attack of every coalition, ``[rows]``."""
+    stands = members(tests.x).argmax(-1) == tests.label
+    data = {"label": tests.label}
+    with rows_at_once(_ROWS - _ROWS % members.count), warnings.catch_warnings():
+        # a median has no gradient in the outliers; the corners need none
+        warnings.simplefilter("ignore", MaskedGradientWarning)
+        for attack in attacks:
+            lies = LyingSources(attack, case.sources, case.liars, "all")
+            found = lies(members, tests.x, torch.Generator().manual_seed(0), data)
+            stands &= members(found.worst).argmax(-1) == tests.label
+    return stands
+
+
+def _percentages(right: Tensor, members: Members) -> list[float]:
+    shares = 100 * right.reshape(-1, members.count).double().mean(0)
+    return [round(share, 4) for share in shares.tolist()]
+
+
+def estimate_responses(case: Case, examination: Examination) -> dict[str, list[float]]:
+    """Shift along the lie of the mean and of the median of the reports, by size of the lie."""
+    reports = reports_of(shown(case, examination.responses, 1).x)
+    direction = _directions(examination.responses, 1)
+    found: dict[str, list[float]] = {}
+    for name, estimate in ESTIMATES.items():
+        moved = [estimate(_lying(reports, case, t, direction)) for t in examination.lies]
+        shifts = [((m - estimate(reports)) * direction.squeeze(1)).sum(-1).mean() for m in moved]
+        found[name] = [round(float(shift), 5) for shift in shifts]
+    return found
+
+
+def _directions(samples: int, members: int) -> Tensor:
+    """A direction for every sample, the same for all members, ``[rows, 1, 2]``."""
+    uniform = torch.rand(samples, generator=torch.Generator().manual_seed(_TEST_SEED))
+    angle = 2 * math.pi * uniform.repeat_interleave(members)
+    return torch.stack([angle.cos(), angle.sin()], -1).unsqueeze(1)
+
+
+def _lying(reports: Tensor, case: Case, size: float, direction: Tensor) -> Tensor:
+    """Reports of which the first k are moved."""
+    lying = reports.clone()
+    lying[:, : case.liars] += size * direction
+    return lying
+
+
+@torch.no_grad()
+def responses(members: Members, case: Case, examination: Examination) -> dict[str, list[Tensor]]:
+    """Change of the output when k sources lie by t in a common direction, by t, of every member.
+
+    Returns:
+        ``fisher``, the angle 2 arccos Σ√(pq) between the distributions, at most π; ``logits``,
+        the norm of the change of the centred logits; ``belief``, the common shift of all reports
+        along the lie whose output is nearest. Of each the mean over samples, ``[members]``, for
+        every size of the lie.
+    """
+    tests = shown(case, examination.responses, members.count)
+    direction = _directions(examination.responses, members.count)
+    reports, honest = reports_of(tests.x), members(tests.x)
+    shifts = torch.linspace(-4, 4, 161)
+    nearby = [members(with_reports(tests.x, reports + s * direction)) for s in shifts]
+    curves: dict[str, list[Tensor]] = {"fisher": [], "logits": [], "belief": []}
+    for size in examination.lies:
+        lying = _lying(reports, case, size, direction)
+        output = members(with_reports(tests.x, lying))
+        far = torch.stack([FISHER.divergence(output, other) for other in nearby])
+        change = output - honest
+        found = {
+            "fisher": _angle(honest, output),
+            "logits": (change - change.mean(-1, keepdim=True)).norm(dim=-1),
+            "belief": shifts[far.argmin(0)],
+        }
+        for name, values in found.items():
+            curves[name].append(values.reshape(-1, members.count).mean(0))
+    return curves
+
+
+def _angle(output: Tensor, other: Tensor) -> Tensor:
+    overlap = (output.softmax(-1).sqrt() * other.softmax(-1).sqrt()).sum(-1)
+    return 2 * overlap.clamp(max=1.0).acos()
+
+
+def sensitivities(
+    members: Members, case: Case, examination: Examination, epsilon: float
+) -> dict[str, list[float]]:
+    """Means over samples of squared Fisher norms, of every member.
+
+    Returns:
+        ``clean`` and ``perturbed``: ‖J‖²_F over the reports at x and at x + δ; ``aligned`` and
+        ``aligned_clean``: ‖Jv‖² there along the last direction of the adversary.
+    """
+    tests = shown(case, examination.responses, members.count)
+    ascent = ProjectedGradientAscent(Ball("linf", epsilon), CrossEntropy(), steps=examination.steps)
+    attack = LyingSources(ascent, case.sources, case.liars)
+    generator = torch.Generator().manual_seed(0)
+    found = attack(members, tests.x, generator, {"label": tests.label})
+    v = found.unit(found.gradients[-1])
+    values = {}
+    for name, point in (("clean", tests.x), ("perturbed", found.points[-2])):
+        reports = case.sources >= 0
+        values[name] = frobenius_squared(
+            members, point, generator, metric=FISHER, projections=8, mask=reports
+        )
+        output, product = directional_derivative(members, point, v, "double_backward")
+        values["aligned" if name == "perturbed" else "aligned_clean"] = FISHER.squared_norm(
+            output, product
+        )
+    return {
+        name: value.detach().reshape(-1, members.count).double().mean(0).tolist()
+        for name, value in values.items()
+    }

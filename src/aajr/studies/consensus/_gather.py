@@ -1,0 +1,38 @@
+"""What tables and plots read from the raw results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aajr.studies.consensus._methods import METHODS
+
+Record = dict[str, Any]
+
+
+def method_of(case: Record, name: str) -> Record:
+    """What a method's final seeds reached."""
+    found: Record = next(m for m in case["methods"] if m["method"] == name)
+    return found
+
+
+def worst_at(results: Record, method: Record) -> list[float]:
+    """Worst accuracy of every seed at training's ε."""
+    epsilons = results["settings"]["examination"]["epsilons"]
+    values: list[float] = method["worst"][epsilons.index(results["settings"]["budget"]["epsilon"])]
+    return values
+
+
+def responses_of(case: Record, kind: str) -> dict[str, list[float]]:
+    """Mean response by size of the lie, of every method by title; ``belief`` has estimates too."""
+    found = {
+        METHODS[m["method"]].title: [_mean(seeds) for seeds in m["responses"][kind]]
+        for m in case["methods"]
+    }
+    if kind == "belief":
+        found |= {f"{name} itself": values for name, values in case["estimates"].items()}
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,112 @@
+"""Plots of the study, from its results alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aajr.report.figures import Plot, blank_figure
+from aajr.report.style import AMBER, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
+from aajr.studies.consensus._gather import Record, responses_of
+from aajr.studies.consensus._methods import METHODS
+from aajr.studies.consensus._study import means_by_weight
+
+_LOOKS = {
+    "plain": ("#999999", ":"),
+    "lies": ("#999999", "-."),
+    "adversarial": (GREY, "-"),
+    "one_step": (GREY, "--"),
+    "mean": ("#000000", ":"),
+    "median": ("#000000", "-"),
+    "aajr": (BLUE, "-"),
+    "aajr_clean": (BLUE, "--"),
+    "random": (GREEN, "-"),
+    "random_clean": (GREEN, "--"),
+    "spoofed": (AMBER, "-"),
+    "spoofed_clean": (AMBER, "--"),
+    "reports": (ORANGE, "-"),
+    "reports_clean": (ORANGE, "--"),
+    "all": (ORANGE, "-."),
+    "all_clean": (ORANGE, ":"),
+    "sa": (PURPLE, "-"),
+    "spectral": (SKY, "-"),
+    "input_gradient": (SKY, "--"),
+}
+_NAMES = {method.title: name for name, method in METHODS.items()}
+
+
+def response_plot(results: Record) -> Plot:
+    """How far the policy is moved by a lie of growing size, for every method."""
+    cases = results["cases"]
+    figure = blank_figure(9.2, 0.6 + 3.6 * len(cases))
+    grid = figure.subplots(len(cases), 2, squeeze=False)
+    sizes = results["settings"]["examination"]["lies"]
+    for row, case in zip(grid, cases, strict=True):
+        labels = ("believed shift of the position", "change of the output (Fisher)")
+        for axis, kind, label in zip(row, ("belief", "fisher"), labels, strict=True):
+            for title, values in responses_of(case, kind).items():
+                colour, line = _look(title)
+                width = 2.2 if title == METHODS["aajr"].title else 1.1
+                axis.plot(sizes, values, line, color=colour, lw=width, label=title)
+            axis.axvline(results["settings"]["budget"]["epsilon"], color=GREY, lw=0.7, ls=":")
+            axis.set(xlabel="size of the lie", ylabel=label, title=_named(case))
+            axis.set(xlim=(0, sizes[-1]))
+            axis.set_xscale("symlog", linthresh=0.5)
+            axis.set_xticks([0, 0.25, 0.5, 1, 2, 4, 8], ["0", "0.25", "0.5", "1", "2", "4", "8"])
+    _legend(figure, grid[0, 0])
+    caption = (
+        "The response to a lie. Left: the common shift of all reports that gives the nearest "
+        "output; right: the angle between the output distributions. Dotted: the ε of training. "
+        "Means over samples and seeds."
+    )
+    return Plot("response", "", caption, figure)
+
+
+def frontier_plot(results: Record) -> Plot:
+    """Clean against worst accuracy over the weights that were tried."""
+    cases = results["cases"]
+    figure = blank_figure(9.2, 0.6 + 3.4 * len(cases))
+    grid = figure.subplots(len(cases), 1, squeeze=False)
+    for (axis,), case in zip(grid, cases, strict=True):
+        for name, tried in case["validation"].items():
+            means = list(means_by_weight(tried).values())
+            colour, line = _LOOKS[name]
+            clean, worst = [m["clean"] for m in means], [m["worst"] for m in means]
+            axis.plot(clean, worst, "o" + line, color=colour, ms=4, label=METHODS[name].title)
+        axis.set(xlabel="clean accuracy, %", ylabel="worst accuracy, %", title=_named(case))
+    _legend(figure, grid[0, 0])
+    caption = "Every weight on the validation seeds, at the ε of training. Up and right is best."
+    return Plot("frontiers", "", caption, figure)
+
+
+def epsilon_plot(results: Record) -> Plot:
+    """Worst accuracy against the greatest lie."""
+    cases = results["cases"]
+    figure = blank_figure(9.2, 0.6 + 3.4 * len(cases))
+    grid = figure.subplots(len(cases), 1, squeeze=False)
+    epsilons = results["settings"]["examination"]["epsilons"]
+    places = range(len(epsilons) + 2)
+    for (axis,), case in zip(grid, cases, strict=True):
+        for m in case["methods"]:
+            colour, line = _LOOKS[m["method"]]
+            means = [sum(values) / len(values) for values in (m["clean"], *m["worst"])]
+            axis.plot(places, means, line, color=colour, label=METHODS[m["method"]].title)
+        axis.set_xticks(places, ["none", *(f"{e:g}" for e in epsilons), "any"])
+        axis.set(xlabel="greatest lie ε", ylabel="worst accuracy, %", title=_named(case))
+    _legend(figure, grid[0, 0])
+    caption = "Accuracy under the worst coalition against the greatest lie, mean over the seeds."
+    return Plot("epsilon", "", caption, figure)
+
+
+def _look(title: str) -> tuple[str, str]:
+    if title in _NAMES:
+        return _LOOKS[_NAMES[title]]
+    return ("#CC3311", "-") if title.startswith("median") else ("#CC3311", ":")
+
+
+def _legend(figure: Any, axis: Any) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+
+
+def _named(case: Record) -> str:
+    return f"{case['liars']} of {case['reports']} lie"

@@ -1,0 +1,103 @@
+"""Training of a group of policies side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from aajr.geometry.groups import membership, touched
+from aajr.minimax import Minimax
+from aajr.studies.consensus._case import Case, draw
+from aajr.studies.consensus._methods import Method, SideBySide, adversary_of, noise_of
+from aajr.studies.consensus._policies import Members
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every method gets.
+
+    Attributes:
+        updates: of Adam, whose learning rate falls to zero by a cosine.
+        batch: fresh samples of an update.
+        learning_rate: first one.
+        hidden: units of both hidden layers.
+        epsilon: greatest lie in training, in the positions' unit.
+    """
+
+    updates: int = 4000
+    batch: int = 64
+    learning_rate: float = 3e-3
+    hidden: int = 64
+    epsilon: float = 1.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Policies that train side by side, a member for every pair of weight and seed.
+
+    The streams of samples depend on the seeds alone: all methods see the same, and members of the
+    same seed too.
+
+    Attributes:
+        weights: λ.
+        seeds: of samples and first weights.
+    """
+
+    weights: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def pairs(self) -> list[tuple[float, int]]:
+        """Weight and seed of every member."""
+        return [(weight, seed) for weight in self.weights for seed in self.seeds]
+
+
+def train(method: Method, case: Case, budget: Budget, group: Group) -> Members:
+    """Train the members of a group."""
+    members = Members(case, [seed for _, seed in group.pairs], budget.hidden, method.front)
+    optimizer = torch.optim.Adam(members.parameters(), lr=budget.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, budget.updates)
+    generator = torch.Generator().manual_seed(_stream(group.seeds))
+    noise_source = torch.Generator().manual_seed(_stream(group.seeds) + 1)
+    minimax, noise = _minimax(method, case, budget, group), noise_of(method, case, budget.epsilon)
+    for _ in range(budget.updates):
+        samples = draw(case, budget.batch, len(group.seeds), generator)
+        x = samples.x.repeat(1, len(group.weights), 1).flatten(0, 1)
+        label = samples.label.repeat(1, len(group.weights)).flatten()
+        data = {"label": label}
+        if noise is not None:
+            lies = noise(members, x, noise_source)
+            groups = membership(case.sources, x, 1)
+            x, data["liars"] = lies.worst, touched(lies.worst - lies.origin, groups)
+
+        def task(output: torch.Tensor, label: torch.Tensor = label) -> torch.Tensor:
+            return members.count * cross_entropy(output, label)
+
+        loss = task(members(x)) if minimax is None else minimax(members, x, task, data).total
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return members.requires_grad_(False)
+
+
+def _minimax(method: Method, case: Case, budget: Budget, group: Group) -> Minimax | None:
+    if method.training in ("plain", "lies"):
+        return None
+    penalty = None
+    if method.penalty is not None:
+        weights = torch.tensor([weight for weight, _ in group.pairs])
+        penalty = SideBySide(penalty=method.penalty(case), weights=weights)
+    return Minimax(
+        adversary_of(method, case, budget.epsilon),
+        penalty,
+        weight=float(len(group.pairs)),
+        seed=_stream(group.seeds),
+    )
+
+
+def _stream(seeds: Sequence[int]) -> int:
+    return 1_000_003 * seeds[0] + len(seeds)
