@@ -1,4 +1,8 @@
-"""Attacks on the words of the other party: other words, or other embeddings."""
+"""Attacks on the words of the other party: other words, or other embeddings.
+
+They are no adversaries of the arena, whose agents map features to one action. The objective here is
+the probability of a whole reply, of up to four words, and the words are not features of a ball.
+"""
 
 from __future__ import annotations
 
