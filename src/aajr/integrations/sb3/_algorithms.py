@@ -87,14 +87,8 @@ class RobustSAC(RobustAlgorithm, SAC):  # type: ignore[misc]
     The critics see x, and their targets are SB3's. The temperature follows the entropy at
     x + δ*. What is attacked is the map x -> (mean, log std) before tanh; its metric is Fisher's.
 
-    :param policy: SB3's policy, ``"MlpPolicy"``
-    :param env: the environment, as for SAC
-    :param adversary: see :class:`RobustPPO`
-    :param penalty: see :class:`RobustPPO`
-    :param penalty_weight: λ, see :class:`RobustPPO`
-    :param epsilon: see :class:`RobustPPO`
-    :param placement: where the actor's loss is taken: ``adversarial`` or ``clean``
-    :param host: SAC's own arguments
+    The arguments are those of :class:`RobustPPO`, with SAC's own in place of PPO's; ``placement``
+    says where the actor's loss is taken.
 
     Example:
         >>> import aajr
@@ -126,14 +120,8 @@ class RobustTD3(RobustAlgorithm, TD3):  # type: ignore[misc]
     The critics see x, and their targets are SB3's. What is attacked is the map from x to the
     action in [-1, 1]; its metric is Euclidean.
 
-    :param policy: SB3's policy, ``"MlpPolicy"``
-    :param env: the environment, as for TD3
-    :param adversary: see :class:`RobustPPO`
-    :param penalty: see :class:`RobustPPO`
-    :param penalty_weight: λ, see :class:`RobustPPO`
-    :param epsilon: see :class:`RobustPPO`
-    :param placement: where the actor's loss is taken: ``adversarial`` or ``clean``
-    :param host: TD3's own arguments
+    The arguments are those of :class:`RobustPPO`, with TD3's own in place of PPO's; ``placement``
+    says where the actor's loss is taken.
 
     Example:
         >>> import aajr
