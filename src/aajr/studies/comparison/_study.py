@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from aajr.arena.records import Score
 from aajr.hide_and_seek.replay import read_replay
 from aajr.studies._store import Record, Store
 from aajr.studies._study import Stage, Study, tuned
@@ -35,6 +36,7 @@ def stages(preset: Preset, store: Store) -> Iterator[Stage]:
         "curves of success against ε",
         [space.curve(*choice, seed) for choice in chosen for seed in preset.final_seeds],
     )
+    yield "hiders that do not learn", [space.floors(seed) for seed in preset.final_seeds]
     # alone, so that the ratios are not disturbed
     yield "cost of an update", [space.overheads()]
     yield "replay", [space.replay(chosen)]
@@ -86,9 +88,9 @@ def _grid(preset: Preset) -> list[Choice]:
 def _results(space: jobs.Workspace, runs: tuple[Run, ...], facts: Record) -> Results:
     preset = space.preset
     floors = tuple(
-        Run(method=name, seed=seed, split="final", threat=preset.threat, scores=(score,))
+        Run(method=name, seed=seed, split="final", threat=preset.threat, scores=(Score(**score),))
         for seed in preset.final_seeds
-        for name, score in jobs.floor_scores(space, seed).items()
+        for name, score in space.floors(seed).value().items()
     )
     protocol = {
         name: value for name, value in preset.facts.items() if name not in ("name", "scope")

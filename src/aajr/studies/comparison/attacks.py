@@ -42,13 +42,20 @@ def suite_of(preset: Preset) -> Suite:
 
 def scores_of(victim: Victim, suite: Suite, epsilons: Sequence[float]) -> list[Score]:
     """The clean score, and one for every attack at every positive ε."""
+    attacked = attacked_scores(victim, suite, epsilons)
+    return [attacked_match(victim).score, *attacked]
+
+
+def attacked_scores(victim: Victim, suite: Suite, epsilons: Sequence[float]) -> list[Score]:
+    """A score for every attack at every positive ε."""
     for epsilon in epsilons:
         check_number("epsilon", epsilon)
-    outcomes = [attacked_match(victim)]
-    for spec in suite.attacks:
-        for ball in (victim.ball(epsilon) for epsilon in epsilons if epsilon > 0):
-            outcomes.append(attacked_match(victim, spec, spec.build(ball, victim)))
-    return [outcome.score for outcome in outcomes]
+    balls = [victim.ball(epsilon) for epsilon in epsilons if epsilon > 0]
+    return [
+        attacked_match(victim, spec, spec.build(ball, victim)).score
+        for spec in suite.attacks
+        for ball in balls
+    ]
 
 
 def sensitivity(victim: Victim, epsilon: float, rows: int = 2048) -> dict[str, float]:

@@ -17,7 +17,7 @@ from aajr.arena.advantages import rows_of
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import load_checkpoint
 from aajr.arena.collection import FrozenTeam, LearningTeam, Player, collect
-from aajr.arena.records import CLEAN, Score
+from aajr.arena.records import Score
 from aajr.arena.victim import Victim
 from aajr.hide_and_seek.game import make_torchrl_env
 from aajr.hide_and_seek.game.matches import Match, floors
@@ -26,7 +26,7 @@ from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner
 from aajr.hide_and_seek.training.trainer import Trainer, load_actor
 from aajr.studies._store import Cell, Store
-from aajr.studies.comparison.attacks import scores_of, sensitivity, suite_of
+from aajr.studies.comparison.attacks import attacked_scores, scores_of, sensitivity, suite_of
 from aajr.studies.comparison.presets import Method, Preset
 from aajr.studies.comparison.records import Run
 
@@ -67,6 +67,10 @@ class Workspace:
         """The scores of a training run at the other radii."""
         name = f"curves/{_label(method, weight, seed)}"
         return self.store.cell(name, score_curve, self, method, weight, seed)
+
+    def floors(self, seed: int) -> Cell:
+        """The scores of hiders that do not learn."""
+        return self.store.cell(f"floors/{seed}", score_floors, self, seed)
 
     def overheads(self) -> Cell:
         """Times of updates."""
@@ -144,8 +148,8 @@ def score_curve(
     """Scores of a run at all radii but the reference."""
     victim = victim_of(space, space.trained(method, weight, seed).directory, seed)
     epsilons = [e for e in space.preset.epsilons if e != space.preset.reference_epsilon]
-    found = scores_of(victim, suite_of(space.preset), epsilons)
-    return [dataclasses.asdict(score) for score in found if score.attack != CLEAN]
+    found = attacked_scores(victim, suite_of(space.preset), epsilons)
+    return [dataclasses.asdict(score) for score in found]
 
 
 def measure_overheads(space: Workspace, rounds: int = 7) -> dict[str, float]:
@@ -189,9 +193,9 @@ def _two_of(
     return sorted(chosen, key=lambda cell: ranks.get(cell[0].name, len(wanted)))[:2]
 
 
-def floor_scores(space: Workspace, seed: int) -> dict[str, Score]:
-    """Motionless and random hiders against the test league."""
-    return floors(space.match(seed))
+def score_floors(space: Workspace, seed: int) -> dict[str, Any]:
+    """Scores of motionless and random hiders against the test league."""
+    return {name: dataclasses.asdict(one) for name, one in floors(space.match(seed)).items()}
 
 
 def read_run(

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
@@ -39,6 +40,10 @@ def scores_of(results):
     return [(run.method, run.seed, run.split, run.scores, run.diagnostics) for run in results.runs]
 
 
+def untimed(run):
+    return dataclasses.replace(run, overhead=None, seconds_per_update=None)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
@@ -67,6 +72,18 @@ def test_a_killed_run_goes_on_to_the_same_numbers(finished, tmp_path):
     shutil.rmtree(space.trained(TINY.methods[2], 0.1, 0).directory)
     shutil.rmtree(space.curve(TINY.methods[0], None, 0).directory)
     assert scores_of(STUDY.run(TINY, copy, InProcess()).results) == scores_of(chapter.results)
+
+
+def test_figures_depend_neither_on_workers_nor_on_threads(finished, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        other = STUDY.run(TINY, tmp_path, Workers(2)).results
+    finally:
+        torch.set_num_threads(before)
+    results = finished[1].results
+    assert [untimed(run) for run in other.runs] == [untimed(run) for run in results.runs]
+    assert other.floors == results.floors
 
 
 def test_the_report_is_written_and_read_back(finished, tmp_path):
