@@ -10,8 +10,9 @@ import torch
 from aajr._checks import check_count, check_number
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
-from aajr.adversaries._evaluation import losses_of_many, over_rows
+from aajr.adversaries._evaluation import losses_of_many
 from aajr.adversaries._objectives import Divergence
+from aajr.adversaries._record import better, highest, two_points
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -73,21 +74,12 @@ class CMAES(Adversary):
             deltas = rows.ask()
             losses = losses_of_many(policy, self.objective, x + deltas, reference)
             rows.tell(losses)
-            top, index = losses.max(0)
-            leader = deltas[index, torch.arange(len(x), device=x.device)]
-            best = torch.where(over_rows(top > found, x), leader, best)
-            found = torch.maximum(top, found)
+            best, found = better(best, found, highest(deltas, losses), losses.amax(0))
             if generation == 0:
                 first, start = best, found
-        return Trajectory(
-            reference=reference,
-            points=torch.stack([x + first, x + best]),
-            gradients=torch.zeros_like(x).unsqueeze(0),
-            losses=torch.stack([start, found]),
-            worst=x + best,
-            event_dims=self.ball.budget_dims,
-            forward_passes=1 + self.generations * self.population,
-        )
+        passes = 1 + self.generations * self.population
+        ends = (x + first, x + best, (start, found))
+        return two_points(reference, *ends, self.ball.budget_dims, passes)
 
 
 def _load_strategies() -> type[Strategies]:

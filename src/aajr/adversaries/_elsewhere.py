@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
-from aajr.geometry import Ball
 from aajr.trajectory import Reference, Trajectory
 
 
+class _Elsewhere(Adversary):
+    """Takes over the ball and the needs of the search within."""
+
+    adversary: Adversary
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ball", self.adversary.ball)
+        object.__setattr__(self, "needs", self.adversary.needs)
+
+
 @dataclass(frozen=True, eq=False)
-class AttackOn(Adversary):
+class AttackOn(_Elsewhere):
     """Runs an adversary on another map of the same input; the victim is never asked.
 
     With the map x ↦ V(x) and the objective :class:`aajr.LeastValue` it is the attack on a critic
@@ -41,11 +50,6 @@ class AttackOn(Adversary):
 
     target: Policy
     adversary: Adversary
-    ball: Ball = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ball", self.adversary.ball)
-        object.__setattr__(self, "needs", self.adversary.needs)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Attack the map in place of the policy."""
@@ -54,7 +58,7 @@ class AttackOn(Adversary):
 
 
 @dataclass(frozen=True, eq=False)
-class Transfer(Adversary):
+class Transfer(_Elsewhere):
     """A black-box attack: the perturbation that fools an imitation is shown to the victim.
 
     It asks the victim nothing while it attacks; ``imitation.queries`` is what the imitation cost.
@@ -81,11 +85,6 @@ class Transfer(Adversary):
 
     imitation: Policy
     adversary: Adversary
-    ball: Ball = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ball", self.adversary.ball)
-        object.__setattr__(self, "needs", self.adversary.needs)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Attack the imitation in place of the policy."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +17,9 @@ from aajr.trajectory import Reference
 class PairedQueries(EstimatedAscent):
     """ĝ = Σ_i ξ_i (F(x+σsξ_i) - F(x-σsξ_i)) / (2nσs), from 2n queries."""
 
-    @abstractmethod
     def noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """The ξ_i, of unit variance and zero off the attackable features."""
+        """The ξ_i, of unit variance and zero off the attackable features; standard normal here."""
+        return self._draws(x, generator)
 
     def estimate(
         self, policy: Policy, reference: Reference, point: Tensor, generator: torch.Generator
@@ -63,10 +62,6 @@ class NES(PairedQueries):
     Source: Ilyas et al., Black-box adversarial attacks with limited queries and information,
     2018, https://arxiv.org/abs/1804.08598.
     """
-
-    def noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Standard normal."""
-        return self._draws(x, generator)
 
 
 @dataclass(frozen=True, eq=False)

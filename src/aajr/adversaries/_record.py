@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from aajr._shared import Recorded
 from aajr.adversaries._evaluation import over_rows
+from aajr.trajectory import Reference, Trajectory
 
 
 class Record:
@@ -64,12 +67,50 @@ class Record:
     def _compare(self, point: Tensor, loss: Tensor) -> None:
         if self.visited == 0:
             self.highest, self.highest_loss = point, loss
-            return
-        higher = loss > self.highest_loss
-        self.highest = torch.where(over_rows(higher, point), point, self.highest)
-        self.highest_loss = torch.where(higher, loss, self.highest_loss)
+        self.highest, self.highest_loss = better(self.highest, self.highest_loss, point, loss)
 
 
 def highest(points: Tensor, losses: Tensor) -> Tensor:
     """The point of highest loss of every sample: ``[K, batch, *event]`` to ``[batch, *event]``."""
     return points[losses.argmax(0), torch.arange(points.shape[1], device=points.device)]
+
+
+def better(point: Tensor, loss: Tensor, other: Tensor, other_loss: Tensor) -> tuple[Tensor, Tensor]:
+    """Per sample, the other point or choice ``[batch, ...]`` where its loss is higher."""
+    wins = other_loss > loss
+    return torch.where(over_rows(wins, point), other, point), torch.where(wins, other_loss, loss)
+
+
+def two_points(
+    reference: Reference,
+    first: Tensor,
+    worst: Tensor,
+    losses: tuple[Tensor, Tensor],
+    event_dims: int,
+    forward_passes: float,
+) -> Trajectory:
+    """The trajectory of a search without gradients: where it began, and its result."""
+    return Trajectory(
+        reference=reference,
+        points=torch.stack([first, worst]),
+        gradients=torch.zeros_like(worst).unsqueeze(0),
+        losses=torch.stack(losses),
+        worst=worst,
+        event_dims=event_dims,
+        forward_passes=forward_passes,
+    )
+
+
+def with_last(found: Trajectory, worst: Tensor, loss: Tensor) -> Trajectory:
+    """The trajectory with one more point, on which it settles without another gradient.
+
+    Where the point before was not scored, it takes the new one's loss.
+    """
+    missing = 1 + len(found.points) - len(found.losses)
+    return replace(
+        found,
+        points=torch.cat([found.points, worst.unsqueeze(0)]),
+        gradients=torch.cat([found.gradients, torch.zeros_like(found.gradients[:1])]),
+        losses=torch.cat([found.losses, loss.expand(missing, -1)]),
+        worst=worst,
+    )

@@ -14,6 +14,7 @@ from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_at, over_budgets, over_rows
 from aajr.adversaries._objectives import Divergence
+from aajr.adversaries._record import better, two_points
 from aajr.geometry import Around, AroundBox, Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -65,19 +66,12 @@ class Search(Adversary):
                     break
             delta = self.propose(best, around, query, generator)
             loss = loss_at(policy, self.objective, around.x + delta, part)
-            best = torch.where(over_rows(loss > found, delta), delta, best)
-            found = torch.maximum(found, loss)
+            best, found = better(best, found, delta, loss)
             asked += len(rows)
         worst[rows], highest[rows] = best, found
-        return Trajectory(
-            reference=reference,
-            points=torch.stack([x + first, x + worst]),
-            gradients=torch.zeros_like(x).unsqueeze(0),
-            losses=torch.stack([start, highest]),
-            worst=x + worst,
-            event_dims=self.ball.budget_dims,
-            forward_passes=1 + (self.queries if self.until is None else asked / len(x)),
-        )
+        passes = 1 + (self.queries if self.until is None else asked / len(x))
+        losses = (start, highest)
+        return two_points(reference, x + first, x + worst, losses, self.ball.budget_dims, passes)
 
 
 @dataclass(frozen=True, eq=False)

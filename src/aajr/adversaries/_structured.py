@@ -12,6 +12,7 @@ from aajr._checks import check_promise
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import checked_loss, loss_at
+from aajr.adversaries._record import two_points
 from aajr.geometry import FiniteSet, Sparse, assemble_choices
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -89,20 +90,5 @@ class ChoiceScorer:
         """From the clean inputs to the chosen ones; nothing was differentiated."""
         x = self.reference.inputs
         worst = x + assemble_choices(self.options, choice, self.members)
-        return Trajectory(
-            reference=self.reference,
-            points=torch.stack([x, worst]),
-            gradients=torch.zeros_like(x).unsqueeze(0),
-            losses=torch.stack([self.clean, loss]),
-            worst=worst,
-            event_dims=event_dims,
-            forward_passes=1 + self.passes,
-        )
-
-
-def better(
-    choice: Tensor, loss: Tensor, other: Tensor, other_loss: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Per sample, the other choice where its loss is higher."""
-    wins = other_loss > loss
-    return torch.where(wins.unsqueeze(-1), other, choice), torch.where(wins, other_loss, loss)
+        losses = (self.clean, loss)
+        return two_points(self.reference, x, worst, losses, event_dims, 1 + self.passes)

@@ -14,7 +14,8 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._modes import Policy
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary, better
+from aajr.adversaries._record import better
+from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary
 from aajr.geometry import FiniteSet
 from aajr.trajectory import Objective, Reference, Trajectory
 

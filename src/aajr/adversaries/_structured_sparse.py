@@ -10,9 +10,10 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr._modes import Policy
-from aajr.adversaries._evaluation import checked_loss, loss_and_gradient, loss_at, over_rows
+from aajr.adversaries._evaluation import checked_loss, loss_and_gradient, loss_at
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._pgd import ProjectedGradientAscent
+from aajr.adversaries._record import better, with_last
 from aajr.adversaries._structured import ChoiceScorer, StructuredAdversary
 from aajr.adversaries._structured_search import enumerate_choices, number_of_choices
 from aajr.geometry import Sparse, check_event
@@ -81,22 +82,18 @@ class SparseAscent(StructuredAdversary):
         rounds = min(self.ball.budget, len(self.ball.members(x)))
         passes = rounds + found.forward_passes + 1
         loss = loss_at(policy, self.objective, x + corner, reference)
-        worst, best = _worse(found.worst, found.losses.amax(0), x + corner, loss)
+        worst, best = better(found.worst, found.losses.amax(0), x + corner, loss)
         with torch.no_grad():
             clean = checked_loss(self.objective, reference.outputs, reference)
-        worst, best = _worse(worst, best, x, clean)
+        worst, best = better(worst, best, x, clean)
         if self._is_small(x):
             scorer = self._corners(policy, reference)
             choice, loss = enumerate_choices(scorer, self.ball.budget)
             tried = scorer.trajectory(choice, loss, 1).worst
-            worst, best = _worse(worst, best, tried, loss)
+            worst, best = better(worst, best, tried, loss)
             passes += scorer.passes
         return replace(
-            found,
-            points=torch.cat([found.points, worst.unsqueeze(0)]),
-            gradients=torch.cat([found.gradients, torch.zeros_like(found.gradients[:1])]),
-            losses=torch.cat([found.losses, best.unsqueeze(0)]),
-            worst=worst,
+            with_last(found, worst, best),
             forward_passes=passes,
             backward_passes=found.backward_passes + rounds,
         )
@@ -141,9 +138,3 @@ def groups_by_gradient(
         corner = torch.where(on_features(added, members), far, corner)
         chosen = chosen | added
     return corner, on_features(chosen, members)
-
-
-def _worse(point: Tensor, loss: Tensor, other: Tensor, other_loss: Tensor) -> tuple[Tensor, Tensor]:
-    """Per sample, the other point where its loss is higher."""
-    wins = other_loss > loss
-    return torch.where(over_rows(wins, point), other, point), torch.where(wins, other_loss, loss)

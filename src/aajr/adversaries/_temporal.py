@@ -14,6 +14,7 @@ from aajr._checks import check_number, check_promise, check_same_shape
 from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_at, over_rows
+from aajr.adversaries._record import with_last
 from aajr.geometry import Ball, Lens, check_event
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -177,14 +178,8 @@ class EpisodeBudget(TemporalAdversary):
         paid = bool((size <= lens.radius + _tolerance(self.ball, found)).all())
         check_promise(paid, f"{type(self.adversary).__name__} spent more than the budget left")
         settled = torch.where(attacked - clean > self.threshold, attacked, clean)
-        return replace(
-            found,
-            points=torch.cat([found.points, worst.unsqueeze(0)]),
-            gradients=torch.cat([found.gradients, torch.zeros_like(found.gradients[:1])]),
-            losses=_with_last(found, settled),
-            worst=worst,
-            forward_passes=found.forward_passes + 1,
-        )
+        found = with_last(found, worst, settled)
+        return replace(found, forward_passes=found.forward_passes + 1)
 
 
 def ball_of(adversary: Adversary) -> Ball:
@@ -212,22 +207,8 @@ def _tolerance(ball: Ball, found: Trajectory) -> Tensor:
     return 1e-3 * ball.epsilon + ball.size(rounding)
 
 
-def _with_last(found: Trajectory, loss: Tensor) -> Tensor:
-    """Losses with one for the point that is added; an unscored last point takes its own anew."""
-    losses = found.losses
-    if len(losses) < len(found.points):
-        losses = torch.cat([losses, loss.unsqueeze(0)])
-    return torch.cat([losses, loss.unsqueeze(0)])
-
-
 def _no_attack(reference: Reference, event_dims: int) -> Trajectory:
     x = reference.inputs
-    return Trajectory(
-        reference=reference,
-        points=torch.stack([x, x]),
-        gradients=torch.zeros_like(x).unsqueeze(0),
-        losses=torch.zeros(1, x.shape[0], dtype=x.dtype, device=x.device),
-        worst=x,
-        event_dims=event_dims,
-        forward_passes=1,
-    )
+    unscored = x.new_zeros(1, len(x))
+    found = Trajectory(reference, torch.stack([x, x]), torch.zeros_like(x)[None], unscored, x)
+    return replace(found, event_dims=event_dims, forward_passes=1)

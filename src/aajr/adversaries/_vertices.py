@@ -12,7 +12,7 @@ from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import losses_of_many
 from aajr.adversaries._objectives import Divergence
-from aajr.adversaries._record import highest
+from aajr.adversaries._record import highest, two_points
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -59,15 +59,8 @@ class VertexSearch(Adversary):
         points = torch.cat([x.unsqueeze(0), x + self._corners(x)])
         losses = losses_of_many(policy, self.objective, points, reference)
         worst = highest(points, losses)
-        return Trajectory(
-            reference=reference,
-            points=torch.stack([x, worst]),
-            gradients=torch.zeros_like(x).unsqueeze(0),
-            losses=torch.stack([losses[0], losses.amax(0)]),
-            worst=worst,
-            event_dims=self.ball.budget_dims,
-            forward_passes=1 + len(points),
-        )
+        ends = (losses[0], losses.amax(0))
+        return two_points(reference, x, worst, ends, self.ball.budget_dims, 1 + len(points))
 
     def _corners(self, x: Tensor) -> Tensor:
         """Every δ at a corner of the set around x, ``[2^k, batch, *event]``."""
