@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from aajr._checks import check_choice, check_count, check_number, check_tensor
+from aajr._checks import check_count, check_number, check_tensor
 from aajr._modes import Policy
 from aajr._seeds import derive
+from aajr._shared import Placement as Placement
+from aajr._shared import check_placement, placed_loss
 from aajr.adversaries import Adversary, with_epsilon
 from aajr.diagnostics import diagnose
 from aajr.penalties import AAJR, Penalty
 from aajr.schedules import FixedWeight, Schedule, Weight, value_at
 from aajr.trajectory import Trajectory
-
-Placement = Literal["clean", "adversarial", "mixed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +90,7 @@ class Minimax:
         diagnostics_interval: int = 0,
         epsilon: float | Schedule | None = None,
     ) -> None:
-        check_choice("placement", placement, ("clean", "adversarial", "mixed"))
-        check_number("attack_fraction", attack_fraction, exclusive=True, maximum=1.0)
-        if attack_fraction < 1 and placement != "clean":
-            raise ValueError(
-                f"attack_fraction={attack_fraction} leaves rows without x + δ*, where "
-                f"placement={placement!r} takes the task loss; use 1.0 or placement='clean'"
-            )
+        check_placement(placement, attack_fraction)
         check_count("diagnostics_interval", diagnostics_interval, minimum=0)
         check_count("seed", seed, minimum=0)
         if not callable(weight):
@@ -141,7 +135,7 @@ class Minimax:
                 learn from: under ``torch.no_grad()``, or with all parameters frozen.
         """
         regularised = self.regularise(policy, x, data)
-        task_loss = self._task_loss(policy, x, regularised.trajectory, task)
+        task_loss = placed_loss(self.placement, policy, x, regularised.trajectory.worst, task)
         _check_loss("task", task_loss)
         total = task_loss + regularised.total
         if not (task_loss.requires_grad or regularised.penalty.requires_grad):
@@ -263,20 +257,6 @@ class Minimax:
         count = max(1, round(self.attack_fraction * x.shape[0]))
         order = torch.randperm(x.shape[0], generator=generator, device=x.device)[:count]
         return x[order], {name: value[order] for name, value in data.items()}
-
-    def _task_loss(
-        self,
-        policy: Policy,
-        x: Tensor,
-        trajectory: Trajectory,
-        task: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        if self.placement == "clean":
-            return task(policy(x))
-        attacked = task(policy(trajectory.worst))
-        if self.placement == "adversarial":
-            return attacked
-        return (attacked + task(policy(x))) / 2
 
     def _diagnostics(self, policy: Policy, trajectory: Trajectory) -> dict[str, float]:
         norms = torch.linalg.vector_norm(trajectory.gradients.flatten(2), dim=2)

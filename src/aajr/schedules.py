@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -27,7 +28,27 @@ def value_at(value: float | Schedule, update: int) -> float:
 
 
 @dataclass(frozen=True)
-class Linear:
+class _Ramp(ABC):
+    start: float
+    end: float
+    updates: int
+
+    def __post_init__(self) -> None:
+        check_number("start", self.start)
+        check_number("end", self.end)
+        check_count("updates", self.updates)
+
+    def __call__(self, update: int) -> float:
+        """Value at an update."""
+        return self.start + (self.end - self.start) * self._share(min(1.0, update / self.updates))
+
+    @abstractmethod
+    def _share(self, progress: float) -> float:
+        """How far the value is on its way from start to end."""
+
+
+@dataclass(frozen=True)
+class Linear(_Ramp):
     """From ``start`` to ``end`` in a straight line over ``updates``, constant afterwards.
 
     Example:
@@ -35,22 +56,12 @@ class Linear:
         0.1
     """
 
-    start: float
-    end: float
-    updates: int
-
-    def __post_init__(self) -> None:
-        check_number("start", self.start)
-        check_number("end", self.end)
-        check_count("updates", self.updates)
-
-    def __call__(self, update: int) -> float:
-        """Value at an update."""
-        return self.start + (self.end - self.start) * min(1.0, update / self.updates)
+    def _share(self, progress: float) -> float:
+        return progress
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(_Ramp):
     """From ``start`` to ``end`` along half a cosine over ``updates``, constant afterwards.
 
     Example:
@@ -58,19 +69,8 @@ class Cosine:
         1.0
     """
 
-    start: float
-    end: float
-    updates: int
-
-    def __post_init__(self) -> None:
-        check_number("start", self.start)
-        check_number("end", self.end)
-        check_count("updates", self.updates)
-
-    def __call__(self, update: int) -> float:
-        """Value at an update."""
-        progress = min(1.0, update / self.updates)
-        return self.start + (self.end - self.start) * (1 - math.cos(math.pi * progress)) / 2
+    def _share(self, progress: float) -> float:
+        return (1 - math.cos(math.pi * progress)) / 2
 
 
 @dataclass(frozen=True)

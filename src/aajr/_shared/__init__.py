@@ -6,7 +6,10 @@ Neither torch nor JAX is loaded.
 
 from aajr._shared._ascent import RECORDED, ProjectedGradientAscent, Recorded
 from aajr._shared._ball import Ball, Norm
+from aajr._shared._classification import DLR, CrossEntropy, Margin
 from aajr._shared._documented import documented
+from aajr._shared._metrics import Categorical, DiagonalGaussian, check_halves
+from aajr._shared._minimax import Placement, check_placement, placed_loss
 from aajr._shared._objectives import (
     Critic,
     Divergence,
@@ -33,19 +36,25 @@ from aajr._shared._trajectory import Trajectory
 
 __all__ = [
     "AAJR",
+    "DLR",
     "ERNIE",
     "RECORDED",
     "Ball",
+    "Categorical",
     "Critic",
+    "CrossEntropy",
+    "DiagonalGaussian",
     "Divergence",
     "Estimator",
     "Frobenius",
     "InputGradient",
     "JacobianPenalty",
     "LeastValue",
+    "Margin",
     "Mixture",
     "Norm",
     "Penalty",
+    "Placement",
     "Points",
     "ProjectedGradientAscent",
     "RandomDirection",
@@ -56,5 +65,8 @@ __all__ = [
     "Targeted",
     "Trajectory",
     "along",
+    "check_halves",
+    "check_placement",
     "documented",
+    "placed_loss",
 ]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aajr._checks import check_count
+from aajr import _shared
 from aajr._vectors import transformed
 
 _STEEP = 40.0  # eᶜ beyond this c may overflow, or meet a probability that underflows
@@ -75,34 +75,16 @@ class Euclidean(Metric):
         return _allowed(output, _raised(tangent)).square().flatten(1).sum(1)
 
 
+@_shared.documented
 @dataclass(frozen=True)
-class Categorical(Metric):
-    """Fisher metric of categorical logits, one or several heads: Σpu² - (Σpu)² per head.
-
-    D is KL(softmax(u) ‖ softmax(w)), summed over heads, to nearly all digits however close the
-    two are. A logit of -inf masks an action: it has probability 0. An action that w alone masks,
-    where KL would be infinite, is left out: D compares the choice among the others. A head that
-    masks everything gives NaN.
-
-    Attributes:
-        heads: sizes of the heads that share the last dimension; None for a single head.
-
-    Source: Amari, Natural gradient works efficiently in learning, 1998.
-
+class Categorical(_shared.Categorical, Metric):
+    """
     Example:
         >>> import torch
         >>> metric = Categorical(heads=(2, 3))
         >>> metric.squared_norm(torch.zeros(1, 5), torch.eye(5)[:1])
         tensor([0.2500])
     """
-
-    heads: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.heads == ():
-            raise ValueError("heads=() is empty; give the sizes of the heads, or None for one head")
-        for size in self.heads or ():
-            check_count("heads", size, minimum=2)
 
     def probabilities(self, output: Tensor) -> Tensor:
         """Softmax of every head, in the shape of ``output``."""
@@ -155,11 +137,7 @@ class Categorical(Metric):
         """The heads, with their entries along :attr:`_axis`."""
         if self.heads is None:
             return (value,)
-        if sum(self.heads) != value.shape[-1]:
-            raise ValueError(
-                f"heads={self.heads} need {sum(self.heads)} outputs, the policy gives "
-                f"{value.shape[-1]}; make them agree"
-            )
+        self._check_outputs(value.shape[-1])
         value = value.movedim(-1, self._axis).contiguous()
         return torch.split(value, list(self.heads), self._axis)
 
@@ -168,14 +146,10 @@ class Categorical(Metric):
         return torch.cat(heads, self._axis).movedim(self._axis, -1)
 
 
+@_shared.documented
 @dataclass(frozen=True)
-class DiagonalGaussian(Metric):
-    """Fisher metric of (μ, log σ), halves of the last dimension: ‖Δμ/σ‖² + 2‖Δlog σ‖².
-
-    D is KL(N(μ, σ²) ‖ N(μ', σ'²)).
-
-    Source: Amari, Natural gradient works efficiently in learning, 1998.
-
+class DiagonalGaussian(_shared.DiagonalGaussian, Metric):
+    """
     Example:
         >>> import torch
         >>> DiagonalGaussian().squared_norm(torch.zeros(1, 2), torch.tensor([[1.0, 1.0]]))
@@ -206,11 +180,7 @@ class DiagonalGaussian(Metric):
 
 
 def _halves(value: Tensor) -> tuple[Tensor, Tensor]:
-    if value.shape[-1] % 2:
-        raise ValueError(
-            f"the policy gives {value.shape[-1]} outputs, an odd number; a diagonal Gaussian needs "
-            "as many log-scales as means, [means, log-scales]"
-        )
+    _shared.check_halves(value.shape[-1])
     first, second = value.chunk(2, -1)
     return first, second
 

@@ -13,103 +13,60 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from aajr import _shared
 from aajr.jax._checks import is_array, is_traced
 from aajr.jax._functions import limits
 from aajr.jax._trajectory import Reference
 
 
+@_shared.documented
 @dataclass(frozen=True)
-class CrossEntropy:
-    """ℓ(u) = -log p_y with p = softmax(u); targeted, ℓ(u) = log p_t.
-
-    Computed as log(1 + Σ_{j≠y} e^{u_j - u_y}), whose gradient does not vanish by rounding where
-    the classifier is sure, as that of 1 - p_y does.
-
-    Attributes:
-        targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
-
-    Raises:
-        ValueError: when called, classes that are missing, not whole numbers or out of range.
-
+class CrossEntropy(_shared.CrossEntropy):
+    """
     Example:
         >>> import jax.numpy as jnp
         >>> reference = Reference(jnp.ones((1, 2)), jnp.zeros((1, 2)), {"label": jnp.array([0])})
         >>> round(CrossEntropy()(jnp.zeros((1, 2)), reference).item(), 4)
         0.6931
-
-    Source: Goodfellow et al., Explaining and harnessing adversarial examples, 2015,
-    https://arxiv.org/abs/1412.6572.
     """
-
-    targeted: bool = False
 
     def __call__(self, output: Array, reference: Reference) -> Array:
         """Negative log-probability of the true class, or log-probability of the target."""
-        index = classes_of(reference, "target_class" if self.targeted else "label", output)
+        index = classes_of(reference, self._class_read, output)
         chosen, others = _apart(output, index)
         loss = jax.nn.softplus(jax.nn.logsumexp(others, 1) - chosen)
         return -loss if self.targeted else loss
 
 
+@_shared.documented
 @dataclass(frozen=True)
-class Margin:
-    """ℓ(u) = max_{j≠y} u_j - u_y, positive where the answer is wrong.
-
-    Targeted, ℓ(u) = u_t - max_{j≠t} u_j, positive where the answer is t.
-
-    Attributes:
-        targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
-
-    Raises:
-        ValueError: when called, classes that are missing, not whole numbers or out of range.
-
+class Margin(_shared.Margin):
+    """
     Example:
         >>> import jax.numpy as jnp
         >>> reference = Reference(jnp.ones((1, 2)), jnp.zeros((1, 3)), {"label": jnp.array([0])})
         >>> Margin()(jnp.array([[3.0, 1.0, 2.0]]), reference)
         Array([-1.], dtype=float32)
-
-    Source: Carlini and Wagner, Towards evaluating the robustness of neural networks, 2017,
-    https://arxiv.org/abs/1608.04644.
     """
-
-    targeted: bool = False
 
     def __call__(self, output: Array, reference: Reference) -> Array:
         """How far a wrong class leads, or the target, ``[batch]``."""
-        index = classes_of(reference, "target_class" if self.targeted else "label", output)
+        index = classes_of(reference, self._class_read, output)
         chosen, others = _apart(output, index)
         margin = others.max(1) - chosen
         return -margin if self.targeted else margin
 
 
+@_shared.documented
 @dataclass(frozen=True)
-class DLR:
-    r"""The difference of logits ratio, a margin that scaling the logits cannot change.
-
-    .. math:: \ell(u) = \frac{\max_{j \ne y} u_j - u_y}{u_{(1)} - u_{(3)}}, \qquad
-        \ell_t(u) = \frac{u_t - u_y}{u_{(1)} - (u_{(3)} + u_{(4)})/2},
-
-    u_(k) the k-th largest logit. With fewer than three classes, or four for a target, the ratio
-    would be constant somewhere, and its numerator is taken. Masked classes do not count.
-
-    Attributes:
-        targeted: lead to ``data["target_class"]`` t, away from ``data["label"]`` y.
-
-    Raises:
-        ValueError: when called, classes that are missing, not whole numbers or out of range.
-
+class DLR(_shared.DLR):
+    """
     Example:
         >>> import jax.numpy as jnp
         >>> reference = Reference(jnp.ones((1, 2)), jnp.zeros((1, 3)), {"label": jnp.array([0])})
         >>> DLR()(jnp.array([[4.0, 0.0, 3.0]]), reference)
         Array([-0.25], dtype=float32)
-
-    Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of
-    diverse parameter-free attacks, 2020, https://arxiv.org/abs/2003.01690.
     """
-
-    targeted: bool = False
 
     def __call__(self, output: Array, reference: Reference) -> Array:
         """The ratio, ``[batch]``."""

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from aajr.jax._checks import check_count
+from aajr import _shared
 from aajr.jax._functions import limits, row_sum
 
 
@@ -67,33 +67,15 @@ class Euclidean(Metric):
         return 0.5 * row_sum(jnp.square(change))
 
 
+@_shared.documented
 @dataclass(frozen=True)
-class Categorical(Metric):
-    """Fisher metric of categorical logits, one or several heads: Σpu² - (Σpu)² per head.
-
-    D is KL(softmax(u) ‖ softmax(w)), summed over heads, to nearly all digits however close the
-    two are. A logit of -inf masks an action: it has probability 0. An action that w alone masks,
-    where KL would be infinite, is left out: D compares the choice among the others. A head that
-    masks everything gives NaN.
-
-    Attributes:
-        heads: sizes of the heads that share the last dimension; None for a single head.
-
-    Source: Amari, Natural gradient works efficiently in learning, 1998.
-
+class Categorical(_shared.Categorical, Metric):
+    """
     Example:
         >>> import jax.numpy as jnp
         >>> Categorical(heads=(2, 3)).squared_norm(jnp.zeros((1, 5)), jnp.eye(5)[:1])
         Array([0.25], dtype=float32)
     """
-
-    heads: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.heads == ():
-            raise ValueError("heads=() is empty; give the sizes of the heads, or None for one head")
-        for size in self.heads or ():
-            check_count("heads", size, minimum=2)
 
     def probabilities(self, output: Array) -> Array:
         """Softmax of every head, in the shape of ``output``."""
@@ -138,22 +120,14 @@ class Categorical(Metric):
     def _split(self, value: Array) -> list[Array]:
         if self.heads is None:
             return [value]
-        if sum(self.heads) != value.shape[-1]:
-            raise ValueError(
-                f"heads={self.heads} need {sum(self.heads)} outputs, the policy gives "
-                f"{value.shape[-1]}; make them agree"
-            )
+        self._check_outputs(value.shape[-1])
         return jnp.split(value, list(accumulate(self.heads))[:-1], -1)
 
 
+@_shared.documented
 @dataclass(frozen=True)
-class DiagonalGaussian(Metric):
-    """Fisher metric of (μ, log σ), halves of the last dimension: ‖Δμ/σ‖² + 2‖Δlog σ‖².
-
-    D is KL(N(μ, σ²) ‖ N(μ', σ'²)).
-
-    Source: Amari, Natural gradient works efficiently in learning, 1998.
-
+class DiagonalGaussian(_shared.DiagonalGaussian, Metric):
+    """
     Example:
         >>> import jax.numpy as jnp
         >>> DiagonalGaussian().squared_norm(jnp.zeros((1, 2)), jnp.array([[1.0, 1.0]]))
@@ -183,11 +157,7 @@ class DiagonalGaussian(Metric):
 
 
 def _halves(value: Array) -> tuple[Array, Array]:
-    if value.shape[-1] % 2:
-        raise ValueError(
-            f"the policy gives {value.shape[-1]} outputs, an odd number; a diagonal Gaussian needs "
-            "as many log-scales as means, [means, log-scales]"
-        )
+    _shared.check_halves(value.shape[-1])
     first, second = jnp.split(value, 2, -1)
     return first, second
 

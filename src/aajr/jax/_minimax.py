@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from aajr._shared import Placement as Placement
+from aajr._shared import check_placement, placed_loss
 from aajr.jax._adversary import Adversary
 from aajr.jax._checks import (
     check_batch,
     check_callable,
-    check_choice,
     check_data,
     check_finite,
     check_instance,
@@ -31,8 +32,6 @@ from aajr.jax._pgd import with_epsilon
 from aajr.jax._pytree import pytree
 from aajr.jax._running_mean import RunningMean
 from aajr.jax._trajectory import Trajectory, check_trajectory
-
-Placement = Literal["clean", "adversarial", "mixed"]
 
 
 @pytree("update", "key", "gradient_scale")
@@ -121,13 +120,7 @@ class Minimax:
         if self.penalty is not None:
             remedy = "a penalty of aajr.jax, for instance AAJR(), or None"
             check_instance("penalty", self.penalty, Penalty, remedy)
-        check_choice("placement", self.placement, ("clean", "adversarial", "mixed"))
-        check_number("attack_fraction", self.attack_fraction, exclusive=True, maximum=1.0)
-        if self.attack_fraction < 1 and self.placement != "clean":
-            raise ValueError(
-                f"attack_fraction={self.attack_fraction} leaves rows without x + δ*, where "
-                f"placement={self.placement!r} takes the task loss; use 1.0 or placement='clean'"
-            )
+        check_placement(self.placement, self.attack_fraction)
         if not callable(self.weight):
             check_number("weight", self.weight)
         if self.epsilon is not None and not callable(self.epsilon):
@@ -173,7 +166,8 @@ class Minimax:
         keys = jax.random.split(state.key, 4)
         attacked, attacked_data = self._attacked_rows(x, data, keys[1])
         trajectory = self._attack(state)(policy, attacked, keys[2], attacked_data)
-        task_loss = _checked("task", self._task_loss(policy, x, trajectory, task))
+        placed = placed_loss(self.placement, policy, x, trajectory.worst, task)
+        task_loss = _checked("task", placed)
         penalty, scale = self._penalty(policy, trajectory, keys[3], state)
         weight = self.weight(state.update) if callable(self.weight) else self.weight
         check_number("weight", weight)
@@ -220,16 +214,6 @@ class Minimax:
             return x, data
         rows = draw_rows(key, x.shape[0], self.attack_fraction)
         return x[rows], {name: value[rows] for name, value in data.items()}
-
-    def _task_loss(
-        self, policy: Policy, x: Array, trajectory: Trajectory, task: Callable[[Array], Array]
-    ) -> Array:
-        if self.placement == "clean":
-            return task(policy(x))
-        attacked = task(policy(trajectory.worst))
-        if self.placement == "adversarial":
-            return attacked
-        return (attacked + task(policy(x))) / 2
 
 
 def diagnose(
