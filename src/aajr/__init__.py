@@ -1,8 +1,7 @@
 """Adversarially-aligned Jacobian regularisation.
 
 A name loads its own module when first used: ``import aajr.jax`` needs no torch, and ``aajr.Ball``
-loads no adversary. A new name goes into three lists: the imports for the type checker, ``__all__``
-and ``_NAMES``.
+loads no adversary. A new name goes into two lists: imports for the type checker and ``__all__``.
 """
 
 from __future__ import annotations
@@ -135,65 +134,5 @@ __all__ = [
     "spectral_squared",
 ]
 
-_NAMES = {
-    "adversaries": (
-        "CMAES",
-        "DLR",
-        "FAB",
-        "NES",
-        "SPSA",
-        "Adversary",
-        "AttackOn",
-        "AutoAttackResult",
-        "AutoPGD",
-        "Critic",
-        "CrossEntropy",
-        "Divergence",
-        "Imitation",
-        "LeastValue",
-        "Margin",
-        "MaskedGradients",
-        "MaskedGradientWarning",
-        "Mixture",
-        "ProjectedGradientAscent",
-        "RandomSearch",
-        "SmoothedAscent",
-        "Square",
-        "Surrogate",
-        "Targeted",
-        "Transfer",
-        "UniformNoise",
-        "VertexSearch",
-        "auto_attack",
-        "fgsm",
-        "imitate",
-        "masked_gradients",
-        "objective_scale",
-    ),
-    "diagnostics": ("diagnose",),
-    "geometry": ("Ball", "Categorical", "DiagonalGaussian", "Euclidean", "Metric"),
-    "jacobian": (
-        "directional_curvature",
-        "directional_derivative",
-        "frobenius_squared",
-        "spectral_squared",
-    ),
-    "minimax": ("Minimax", "RobustLoss"),
-    "penalties": (
-        "AAJR",
-        "ERNIE",
-        "Frobenius",
-        "InputGradient",
-        "Penalty",
-        "RandomDirection",
-        "Spectral",
-        "StateAdversarial",
-    ),
-    "schedules": ("Cosine", "DualAscent", "Linear", "PerformanceCurriculum"),
-    "theory": (),
-    "trajectory": ("Objective", "Reference", "Trajectory"),
-}
-"""The module of each public name; one without names is reached as an attribute."""
-
 if not TYPE_CHECKING:  # or else every attribute would seem to exist
-    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
+    __getattr__, __dir__ = lazy_names(__name__, "theory")

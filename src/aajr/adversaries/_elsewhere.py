@@ -37,7 +37,7 @@ class AttackOn(_Elsewhere):
 
     Example:
         >>> import torch
-        >>> from aajr import LeastValue, ProjectedGradientAscent
+        >>> from aajr import Ball, LeastValue, ProjectedGradientAscent
         >>> value = lambda x: x.sum(1, keepdim=True)
         >>> search = ProjectedGradientAscent(Ball("linf", 0.5), LeastValue())
         >>> attack = AttackOn(value, search)
@@ -70,7 +70,7 @@ class Transfer(_Elsewhere):
 
     Example:
         >>> import torch
-        >>> from aajr import ProjectedGradientAscent, imitate
+        >>> from aajr import Ball, ProjectedGradientAscent, imitate
         >>> g = torch.Generator().manual_seed(0)
         >>> copy = imitate(torch.tanh, torch.randn(256, 2, generator=g), g)
         >>> search = ProjectedGradientAscent(Ball("linf", 0.5), lambda u, reference: u.sum(1))

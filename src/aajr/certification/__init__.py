@@ -37,18 +37,5 @@ __all__ = [
     "write_audit",
 ]
 
-_NAMES = {
-    "_audit": ("STAGES", "Audit", "audit"),
-    "_bounds": ("OutputBounds", "certified_bounds"),
-    "_budget": ("AuditBudget",),
-    "_findings": ("EpsilonUnitWarning",),
-    "_lipschitz": ("certified_lipschitz",),
-    "_network": ("UnsupportedLayersError",),
-    "_page": ("comparison_rows", "write_audit"),
-    "_quantities": ("Finding", "Quantity", "Share"),
-    "_radius": ("certified_radius",),
-    "_searches": ("BlackBoxSearch",),
-}
-
 if not TYPE_CHECKING:  # or else every attribute would seem to exist
-    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
+    __getattr__, __dir__ = lazy_names(__name__)

@@ -28,15 +28,8 @@ __all__ = [
     "tuned",
 ]
 
-_NAMES = {
-    "_ray_workers": ("RayWorkers",),
-    "_store": ("Cell", "Store"),
-    "_study": ("Study", "tuned"),
-    "_workers": ("InProcess", "Pool", "Workers"),
-}
-
 if not TYPE_CHECKING:  # or else every attribute would seem to exist
-    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
+    __getattr__, __dir__ = lazy_names(__name__)
 
 
 def find_study(name: str) -> Study[Any, Any]:

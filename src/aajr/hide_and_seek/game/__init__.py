@@ -28,15 +28,5 @@ __all__ = [
     "parallel_env",
 ]
 
-_NAMES = {
-    "config": ("HideAndSeekConfig", "RADIO_GAME", "Team"),
-    "observation": ("observation_layout",),
-    "outcome": ("hidden_share", "hiders_success"),
-    "pettingzoo_env": ("parallel_env",),
-    "radio": ("Radio",),
-    "scenario": ("HideAndSeek",),
-    "torchrl_env": ("make_torchrl_env",),
-}
-
 if not TYPE_CHECKING:  # or else every attribute would seem to exist
-    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
+    __getattr__, __dir__ = lazy_names(__name__)

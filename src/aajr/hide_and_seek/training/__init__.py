@@ -19,10 +19,5 @@ __all__ = [
     "load_actor",
 ]
 
-_NAMES = {
-    "config": ("AdversaryConfig", "PenaltyConfig", "TrainConfig"),
-    "trainer": ("Trainer", "TrainingDivergedError", "load_actor"),
-}
-
 if not TYPE_CHECKING:  # or else every attribute would seem to exist
-    __getattr__, __dir__ = lazy_names(__name__, _NAMES)
+    __getattr__, __dir__ = lazy_names(__name__)

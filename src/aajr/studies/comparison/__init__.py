@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 __all__ = ["STUDY"]
 
 if not TYPE_CHECKING:  # or else every attribute would seem to exist
-    __getattr__, __dir__ = lazy_names(__name__, {"_study": ("STUDY",)})
+    __getattr__, __dir__ = lazy_names(__name__)
