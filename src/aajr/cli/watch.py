@@ -43,7 +43,7 @@ def watch(
     Args:
         checkpoint: policy of the hiders.
         opponents: checkpoints whose seekers they play against, the first one plays; the
-            checkpoint's own seekers by default.
+            checkpoint's own seekers by default, or with a radio chasers by hand.
         attack: on the hiders.
         epsilon: L∞ radius of the attack, in observation units (in logits for the threat actions).
         threat: what the attack may touch.
@@ -57,6 +57,7 @@ def watch(
     from rich.live import Live
 
     from aajr.arena.checkpoints import load_checkpoint
+    from aajr.hide_and_seek.game.chasers import Chasers
     from aajr.hide_and_seek.game.config import game_of
     from aajr.hide_and_seek.game.matches import Match
     from aajr.hide_and_seek.replay import frame_text, game_facts, record_episode, write_gif
@@ -67,9 +68,12 @@ def watch(
     actor = load_actor(checkpoint, "hider")
     _, meta = load_checkpoint(checkpoint)
     game = game_of(meta["config"]["env"])
-    seekers = [load_actor(path, "seeker") for path in (opponents[:1] or (checkpoint,))]
+    if game.radio is not None and not opponents:
+        seeker: Actor = Chasers(game)
+    else:
+        seeker = load_actor(opponents[0] if opponents else checkpoint, "seeker")
     episode = record_episode(
-        Match(game, seekers, 1, seed),
+        Match(game, [seeker], 1, seed),
         actor,
         _adversary(attack, actor, game, threat, epsilon),
         attack=attack,
@@ -93,13 +97,11 @@ def _adversary(
     name: AttackName, actor: Actor, game: HideAndSeekConfig, threat: Threat, epsilon: float
 ) -> Adversary | None:
     from aajr.adversaries import UniformNoise
-    from aajr.geometry import Ball
-    from aajr.hide_and_seek.game.threats import attackable_features
+    from aajr.hide_and_seek.game.threats import threat_ball, under_threat
     from aajr.hide_and_seek.replay import strongest_change
 
     if name == "none":
         return None
     if name == "pgd_mad":
         return strongest_change(actor, game, threat, epsilon)
-    mask = None if threat == "actions" else attackable_features(game, "hider", threat)
-    return UniformNoise(Ball("linf", epsilon, mask=mask))
+    return under_threat(UniformNoise(threat_ball(game, threat, epsilon)), game, threat)

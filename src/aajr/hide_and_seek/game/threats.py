@@ -20,11 +20,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aajr._settings import check_choice
-from aajr.arena.threats import THREATS, Threat
+from aajr.arena.threats import FARTHEST, THREATS, Threat
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from aajr.adversaries import Adversary, Who
+    from aajr.geometry import Ball
 
 
 def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -> Tensor:
@@ -60,3 +63,27 @@ def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -
     for name in set(reached[threat]) & set(layout):
         mask[layout[name]] = True
     return mask
+
+
+def threat_ball(config: HideAndSeekConfig, threat: Threat, epsilon: float) -> Ball:
+    """The L∞ ball of a hider's threat; of reports, all of them, with claims within the arena."""
+    from aajr.geometry import Ball
+
+    if threat == "actions":
+        return Ball("linf", epsilon)
+    mask = attackable_features(config, "hider", threat)
+    if threat == "reports":
+        return Ball("linf", epsilon, mask=mask, low=-FARTHEST, high=FARTHEST)
+    return Ball("linf", epsilon, mask=mask)
+
+
+def under_threat(
+    search: Adversary, config: HideAndSeekConfig, threat: Threat, who: Who = "random"
+) -> Adversary:
+    """A search in :func:`threat_ball`; of reports, among those of the k sources that lie."""
+    from aajr.adversaries import LyingSources
+    from aajr.hide_and_seek.game.items import reporting_sources
+
+    if threat != "reports" or config.radio is None:
+        return search
+    return LyingSources(search, reporting_sources(config), config.radio.liars, who)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aajr._checks import check_count
 from aajr.hide_and_seek.replay._replay import Episode
-from aajr.report.style import BLUE, ORANGE
+from aajr.report.style import BLUE, ORANGE, PURPLE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,7 +32,8 @@ def write_gif(
         fps: steps per second, at most 50.
         pixels: width and height.
         seen_by: hider, from 0, whose view is drawn too: an outline where it is shown another
-            agent, and a line from there to where that agent is.
+            agent, and a line from there to where that agent is; with a radio also dots where
+            seekers are reported, lies in another colour, and a cross where the hider believes one.
 
     Raises:
         ValueError: an ``fps``, ``pixels`` or ``seen_by`` out of range.
@@ -85,6 +86,14 @@ def _draw_view(
         if true is not None:
             pen.line([(x, y), _pixel([here[0] + true[0], here[1] + true[1]], pixels)], fill=colour)
         pen.ellipse([x - size, y - size, x + size, y + size], outline=colour, width=2)
+    for colour, shown in _heard(game, episode, frame, hider):
+        x, y = _pixel([here[0] + shown[0], here[1] + shown[1]], pixels)
+        pen.ellipse([x - 3, y - 3, x + 3, y + 3], fill=colour)
+    if episode.believed is not None and frame < len(episode.believed):
+        away = episode.believed[frame][hider]
+        x, y = _pixel([here[0] + away[0], here[1] + away[1]], pixels)
+        pen.line([(x - 5, y - 5), (x + 5, y + 5)], fill="black", width=2)
+        pen.line([(x - 5, y + 5), (x + 5, y - 5)], fill="black", width=2)
     x, y = _pixel(here, pixels)
     pen.ellipse([x - 2 * size, y - 2 * size, x + 2 * size, y + 2 * size], outline="black", width=2)
 
@@ -101,6 +110,18 @@ def _perceived(
             real, told = (width == 2 or values[at + 2] > 0.5 for values in (truth, shown))
             if real or told:
                 yield colour, shown[at : at + 2], truth[at : at + 2] if real else None
+
+
+def _heard(
+    game: Mapping[str, Any], episode: Episode, frame: int, hider: int
+) -> Iterator[tuple[str, list[float]]]:
+    """Colour and offset of every report that a hider gets; lies have a colour of their own."""
+    truth = episode.observation[frame][hider]
+    shown = episode.shown[frame][hider] if episode.shown else truth
+    start, stop = game["layout"].get("reports", (0, 0))
+    for at in range(start, stop, 2):
+        lie = shown[at : at + 2] != truth[at : at + 2]
+        yield PURPLE if lie else "#f0c8a0", shown[at : at + 2]
 
 
 def _draw_agent(

@@ -15,12 +15,12 @@ from aajr.arena.agents import Actor
 from aajr.arena.episodes import AttackedTeam
 from aajr.arena.heads import greedy_heads, sample_heads
 from aajr.arena.threats import Threat
-from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, hiders_success
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.game.observation import observation_layout
-from aajr.hide_and_seek.game.threats import attackable_features
+from aajr.hide_and_seek.game.threats import threat_ball, under_threat
 from aajr.hide_and_seek.game.visibility import in_cone, line_of_sight
+from aajr.hide_and_seek.replay._belief import believed_place
 from aajr.hide_and_seek.replay._replay import Episode, Replay
 
 Frames = dict[str, list[Any]]
@@ -49,8 +49,10 @@ def strongest_change(
     epsilon: float,
     steps: int = 10,
     restarts: int = 1,
-) -> ProjectedGradientAscent:
+) -> Adversary:
     """The attack that the replays show: ascent on the divergence of the hiders' actions.
+
+    Of reports, those lie whose lies change most by the gradient.
 
     Args:
         actor: the victim, for the heads of its action.
@@ -60,10 +62,9 @@ def strongest_change(
         steps: of the ascent.
         restarts: independent searches, the best kept.
     """
-    mask = None if threat == "actions" else attackable_features(config, "hider", threat)
-    objective = Divergence(Categorical(actor.heads))
-    ball = Ball("linf", epsilon, mask=mask)
-    return ProjectedGradientAscent(ball, objective, steps=steps, restarts=restarts, select="best")
+    ball, objective = threat_ball(config, threat, epsilon), Divergence(actor.metric)
+    search = ProjectedGradientAscent(ball, objective, steps=steps, restarts=restarts, select="best")
+    return under_threat(search, config, threat, "gradient")
 
 
 @torch.no_grad()
@@ -161,7 +162,7 @@ def game_facts(config: HideAndSeekConfig) -> dict[str, Any]:
         "preparation": config.preparation_steps,
         "needed": config.hidden_for_success,
         "layout": {name: [part.start, part.stop] for name, part in layout.items()},
-    }
+    } | ({} if config.radio is None else {"sources": config.radio.sources})
 
 
 def _generator(match: Match, offset: int) -> torch.Generator:
@@ -183,6 +184,8 @@ def _play(
     env.reset(seed=match.seed)
     names = ("agents", "heading", "boxes", "holder", "lock", "sights", "observation", "shown")
     frames: Frames = {name: [] for name in (*names, "action", "intended")}
+    believing = config.radio is not None and config.radio.content == "nearest"
+    frames |= {"believed": []} if believing else {}
     for _ in range(config.max_steps):
         mine = scenario.views("hider")["observation"]
         action = team(mine)
@@ -192,6 +195,9 @@ def _play(
         frames["action"].append(action[episode].tolist())
         intended = greedy_heads(actor(mine[episode]), actor.heads)
         frames["intended"].append(intended.tolist())
+        if believing:
+            shown = mine if witness is None else witness.shown.reshape_as(mine)
+            frames["believed"].append(_rounded(believed_place(actor, shown[episode], config)))
         theirs = _seek(match, scenario.views("seeker")["observation"], generator)
         env.step(list(torch.cat([action, theirs], 1).unbind(1)))
     _keep_frame(frames, scenario, episode)

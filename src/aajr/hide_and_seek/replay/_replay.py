@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aajr._settings import stated
+
 REPLAY_VERSION = 1
 """Version of the layout of ``replay.json``; a file of another version is refused."""
 
@@ -39,6 +41,8 @@ class Episode:
             The last frame, at which nobody acts, repeats the truth.
         action: what the hiders do, ``[T − 1][hiders][heads]``.
         intended: what they would do on the true observation, of the same shape.
+        believed: where agreeing reports would make each hider act as it does, relative to it,
+            ``[T − 1][hiders][2]``; None without a radio that reports the nearest seeker.
     """
 
     method: str
@@ -56,6 +60,7 @@ class Episode:
     shown: Numbers
     action: Numbers
     intended: Numbers
+    believed: Numbers | None = None
 
     @property
     def frames(self) -> int:
@@ -69,8 +74,9 @@ class Replay:
 
     Attributes:
         game: what every episode shares: ``walls``, ``hiders``, ``seekers``, ``radius`` of view,
-            ``size`` of an agent, ``preparation`` steps, ``needed`` hidden hiders, and ``layout``,
-            the first and last feature of each part of a hider's observation.
+            ``size`` of an agent, ``preparation`` steps, ``needed`` hidden hiders, ``layout``,
+            the first and last feature of each part of a hider's observation, and ``sources`` of
+            its radio, if it has one.
         threat: what the adversary may change.
         seed: of the starts.
         episodes: the same start, played by several methods, clean and attacked.
@@ -98,7 +104,8 @@ class Replay:
 
 def replay_json(replay: Replay) -> str:
     """The replay as compact JSON."""
-    return json.dumps(dataclasses.asdict(replay), separators=(",", ":"), allow_nan=False)
+    facts = dataclasses.asdict(replay, dict_factory=stated)
+    return json.dumps(facts, separators=(",", ":"), allow_nan=False)
 
 
 def write_replay(replay: Replay, path: Path) -> None:

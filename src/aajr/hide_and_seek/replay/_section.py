@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from aajr.hide_and_seek.replay._replay import Replay, replay_json
 from aajr.report.pages import render
-from aajr.report.style import BLUE, ORANGE
+from aajr.report.style import BLUE, ORANGE, PURPLE
 
-COLOURS = {"hider": BLUE, "seeker": ORANGE, "box": "#777777"}
+COLOURS = {"hider": BLUE, "seeker": ORANGE, "box": "#777777", "lie": PURPLE}
 
 
 def replay_section(replay: Replay, title: Callable[[str], str] = str) -> Markup:
@@ -32,6 +32,7 @@ def replay_section(replay: Replay, title: Callable[[str], str] = str) -> Markup:
         colours=json.dumps(COLOURS),
         blue=BLUE,
         orange=ORANGE,
+        purple=PURPLE,
         # "<" would end the script element early
         data=Markup(replay_json(replay).replace("<", "\\u003c")),
     )

@@ -75,6 +75,7 @@
     drawSights(pen, game, colours, episode, now, pixel);
     drawAgents(pen, game, colours, episode, now, hider, pixel);
     if (attacked(episode, now.index)) drawShown(pen, game, colours, episode, now, hider, pixel);
+    drawRadio(pen, game, colours, episode, now, hider, pixel);
   }
 
   function drawView(pen, game, colours, now, hider, pixel) {
@@ -160,6 +161,54 @@
     }
   }
 
+  // What the sources report to the hider, faintly; lies in a colour of their own, each with a line to
+  // the report as it was made. A cross marks where the hider believes the nearest seeker to be.
+  function drawRadio(pen, game, colours, episode, now, hider, pixel) {
+    const [x, y] = now.agents[hider];
+    for (const report of reports(game, episode, now.index, hider)) {
+      const colour = report.lie ? colours.lie : colours.seeker;
+      const place = [x + report.shown[0], y + report.shown[1]];
+      pen.globalAlpha = report.lie ? 0.75 : 0.4;
+      if (report.lie) line(pen, place, [x + report.truth[0], y + report.truth[1]], colour, pixel, [2 * pixel, 3 * pixel]);
+      pen.fillStyle = colour;
+      circle(pen, ...place, 0.6 * game.size);
+      pen.fill();
+      pen.globalAlpha = 1;
+    }
+    const belief = believed(episode, now.index, hider);
+    if (!belief) return;
+    const [bx, by] = [x + belief[0], y + belief[1]], reach = 1.2 * game.size;
+    line(pen, [bx - reach, by - reach], [bx + reach, by + reach], "#000000", 2 * pixel, []);
+    line(pen, [bx - reach, by + reach], [bx + reach, by - reach], "#000000", 2 * pixel, []);
+  }
+
+  const believed = (episode, index, hider) => episode.believed?.[index]?.[hider];
+
+  // Reports as the hider is shown them; at the last frame nobody listens.
+  function reports(game, episode, index, hider) {
+    if (!game.layout.reports || index >= episode.action.length) return [];
+    const [start, stop] = game.layout.reports;
+    const width = (stop - start) / game.sources;
+    const truth = episode.observation[index][hider];
+    const shown = (episode.shown[index] || episode.observation[index])[hider];
+    const found = [];
+    for (let at = start; at < stop; at += 2) {
+      const source = Math.floor((at - start) / width);
+      const [told, made] = [shown, truth].map((view) => view.slice(at, at + 2));
+      found.push({ source, shown: told, truth: made, lie: told.some((value, axis) => value !== made[axis]) });
+    }
+    return found;
+  }
+
+  // How far the belief is from the seeker that is nearest to the hider.
+  function error(game, episode, index, hider) {
+    const [x, y] = episode.agents[index][hider];
+    const belief = believed(episode, index, hider);
+    const away = episode.agents[index].slice(game.hiders).map(([sx, sy]) => [sx - x, sy - y]);
+    const nearest = away.reduce((one, other) => (Math.hypot(...other) < Math.hypot(...one) ? other : one));
+    return Math.hypot(belief[0] - nearest[0], belief[1] - nearest[1]);
+  }
+
   // What the hider is told of others; an opponent counts if it is seen, or said to be seen.
   function perceived(game, episode, index, hider) {
     const truth = episode.observation[index][hider];
@@ -196,6 +245,10 @@
       const ghosts = told.filter((item) => !item.real).length;
       if (ghosts) parts.push(`${count(ghosts, "unseen seeker")} hinted at`);
     }
+    const liars = new Set(reports(game, episode, step, hider).filter((one) => one.lie).map((one) => one.source));
+    if (liars.size) parts.push(`${liars.size} of its ${game.sources} sources lie`);
+    if (believed(episode, step, hider))
+      parts.push(`it acts as if the nearest seeker were ${error(game, episode, step, hider).toFixed(2)} from where it is`);
     if (step < episode.action.length) {
       const changed = episode.action[step].filter((heads, item) =>
         heads.some((value, head) => value !== episode.intended[step][item][head])).length;

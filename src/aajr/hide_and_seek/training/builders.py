@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -12,15 +13,13 @@ from aajr.adversaries import (
     Adversary,
     Critic,
     Divergence,
-    LyingSources,
     ProjectedGradientAscent,
     Surrogate,
 )
 from aajr.arena.distributions import CategoricalHeads
-from aajr.arena.threats import FARTHEST
 from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game import HideAndSeekConfig, observation_layout
-from aajr.hide_and_seek.game.items import reporting_sources
+from aajr.hide_and_seek.game.threats import threat_ball, under_threat
 from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig, TrainConfig
 from aajr.penalties import (
     AAJR,
@@ -64,13 +63,11 @@ def build_observation_adversary(
     config: TrainConfig, objective: Objective, mask: Tensor, epsilon: float
 ) -> Adversary:
     """The same on the attackable features, L∞; of reports, on those of k sources at a time."""
-    adversary, radio = config.adversary, config.env.radio
-    if adversary.threat != "reports" or radio is None:
-        return build_adversary(adversary, objective, Ball("linf", epsilon, mask=mask))
-    ball = Ball("linf", epsilon, mask=mask, low=-FARTHEST, high=FARTHEST)
-    search = build_adversary(adversary, objective, ball)
-    sources = reporting_sources(config.env).to(mask.device)
-    return LyingSources(search, sources, radio.liars, adversary.liars or "random")
+    adversary, who = config.adversary, config.adversary.liars or "random"
+    ball = replace(threat_ball(config.env, adversary.threat, epsilon), mask=mask)
+    return under_threat(
+        build_adversary(adversary, objective, ball), config.env, adversary.threat, who
+    )
 
 
 class MedianReports(nn.Module):
