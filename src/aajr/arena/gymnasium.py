@@ -61,6 +61,7 @@ class GymnasiumEnvironment:
     solved: float | None = None
 
     agents = 1
+    liars = 0
     opponents: Sequence[nn.Module] = ()
 
     def __post_init__(self) -> None:
@@ -118,6 +119,11 @@ class GymnasiumEnvironment:
     def items(self) -> Tensor:
         """Every feature by itself."""
         return torch.arange(self.features)
+
+    @property
+    def sources(self) -> Tensor:
+        """No feature is the report of a source."""
+        return torch.full((self.features,), -1)
 
     def attackable(self, threat: Threat) -> Tensor:
         """All features.

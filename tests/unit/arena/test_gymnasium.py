@@ -86,7 +86,7 @@ def test_won_is_a_return_that_solves_it():
 def test_the_quick_suite_attacks_it():
     epsilon = 0.5
     victim = Victim(balancer(), cartpole(episodes=12, limit=20), "full", EFFORT)
-    for spec in QUICK.attacks:
+    for spec in QUICK.against("full"):
         team = AttackedTeam(
             victim.actor, spec.build(victim.ball(epsilon), victim), torch.Generator()
         )
