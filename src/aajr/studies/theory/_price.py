@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aajr._seeds import derive
 from aajr._vectors import unit
 from aajr.adversaries import ProjectedGradientAscent
 from aajr.geometry import Ball
@@ -162,7 +163,7 @@ def fit(config: PriceConfig, task: Task, constraint: Constraint) -> list[Fit]:
     gammas = config.gammas if constraint != "none" else (math.inf,)
     cells = [(gamma, seed) for gamma in gammas for seed in config.seeds]
     ensemble = Ensemble(tuple(seed for _, seed in cells), config.hidden)
-    generators = [torch.Generator().manual_seed(3 * seed) for _, seed in cells]
+    generators = [torch.Generator().manual_seed(derive(seed, "samples")) for _, seed in cells]
     bound = torch.tensor([gamma for gamma, _ in cells], dtype=torch.float64)
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.updates)
@@ -233,7 +234,7 @@ def _rescale(
     """Shrink the last layer where the largest sensitivity exceeds γ; directions do not change."""
     if constraint == "none":
         return torch.ones(ensemble.members)
-    x = torch.cat([_judged_points(config, seed, test=False) for _, seed in cells])
+    x = torch.cat([_judged_points(config, seed, "enforced") for _, seed in cells])
     largest = _sensitivities(config, ensemble, x, constraint).detach().amax(1)
     factor = (bound / largest * (1 - 1e-9)).clamp_max(1.0)
     with torch.no_grad():
@@ -250,7 +251,7 @@ def _judge(
     factor: float,
 ) -> Fit:
     gamma, seed = cell
-    train, fresh = (_judged_points(config, seed, test=test) for test in (False, True))
+    train, fresh = (_judged_points(config, seed, part) for part in ("enforced", "fresh"))
     trajectory = attack(config, policy, fresh)
     y = targets(fresh, task)
     worst = _ascent(config, squared_error, 4 * config.steps)(
@@ -280,12 +281,12 @@ def _points(generator: torch.Generator, samples: int) -> Tensor:
     return 2 * torch.rand(samples, INPUTS, generator=generator, dtype=torch.float64) - 1
 
 
-def _judged_points(config: PriceConfig, seed: int, *, test: bool) -> Tensor:
-    generator = torch.Generator().manual_seed(3 * seed + 1 + int(test))
+def _judged_points(config: PriceConfig, seed: int, part: str) -> Tensor:
+    generator = torch.Generator().manual_seed(derive(seed, part))
     return _points(generator, config.judged)
 
 
 def _weight(seed: int, layer: int, before: int, after: int) -> Tensor:
-    generator = torch.Generator().manual_seed(1000 * (layer + 1) + seed)
+    generator = torch.Generator().manual_seed(derive(seed, "weights", layer))
     draw = torch.randn(before, after, generator=generator, dtype=torch.float64)
     return draw / math.sqrt(before)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from aajr._seeds import derive
 from aajr.adversaries import Critic, Divergence, Surrogate, Targeted
 from aajr.geometry import Ball, Categorical, DiagonalGaussian, Euclidean, Metric
 from aajr.theory import (
@@ -99,7 +100,7 @@ def random_problem(seed: int, index: int) -> Problem:
         >>> random_problem(0, 5).kind == random_problem(0, 5).kind
         True
     """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+    generator = torch.Generator().manual_seed(derive(seed, "problem", index))
     draw = Draw(generator)
     kind = tuple(KINDS)[index % len(KINDS)]
     inputs, outputs = draw.integer(2, 10), 2 * draw.integer(2, 4)

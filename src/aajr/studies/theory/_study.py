@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_count
+from aajr._seeds import derive
 from aajr.adversaries import MaskedGradientWarning, ProjectedGradientAscent
 from aajr.geometry import Ball
 from aajr.studies._store import Cell, Store
@@ -189,7 +190,7 @@ def fit_class(config: PriceConfig, task: Task, constraint: Constraint) -> list[R
 
 def _strictness(seed: int, index: int) -> Verdict:
     """A random member of the family diag(γ, M) with M > γ: inside one class, outside the other."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+    generator = torch.Generator().manual_seed(derive(seed, "strictness", index))
     gamma, excess = (0.1 + 3 * torch.rand(2, generator=generator, dtype=torch.float64)).tolist()
     policy = anisotropic_policy(gamma, gamma + excess)
     x = torch.randn(4, 2, generator=generator, dtype=torch.float64)
