@@ -1,7 +1,8 @@
-"""Seeds of parts: the same everywhere, apart from each other, of 63 bits."""
+"""Seeds of parts: the same everywhere, apart from each other, of 32 bits."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,15 +15,16 @@ NAMES = st.lists(st.text(max_size=5) | st.integers(), min_size=1, max_size=4)
 
 
 def test_the_values_are_fixed_for_all_platforms_and_versions():
-    assert derive(0, "critic", 1) == 3674541255121349906
-    assert derive(7, "ε") == 5940329333911667641
+    assert derive(0, "critic", 1) == 1711091611
+    assert derive(7, "ε") == 2766181404
 
 
 @given(SEEDS, NAMES)
 def test_every_generator_takes_them(seed, names):
     value = derive(seed, *names)
-    assert 0 <= value < 2**63
+    assert 0 <= value < 2**32
     assert torch.Generator().manual_seed(value).initial_seed() == value
+    np.random.RandomState(value)  # refuses more than 32 bits
 
 
 @given(st.tuples(SEEDS, NAMES), st.tuples(SEEDS, NAMES))
@@ -48,7 +50,7 @@ def test_names_do_not_run_together(first, second):
 
 def test_every_bit_is_used():
     values = [derive(seed, "part") for seed in range(2000)]
-    for bit in range(63):
+    for bit in range(32):
         assert 850 < sum(value >> bit & 1 for value in values) < 1150
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from aajr._modes import Policy
+from aajr._seeds import derive
 from aajr.adversaries import Adversary, LyingSources
 from aajr.arena.critics import Experience
 from aajr.arena.environments import Agent, Environment, Played, Recurrent
@@ -268,7 +269,7 @@ def explore(match: Environment[Any], actor: Agent, share: float = 0.2) -> Experi
         actor: the victim, sampling from its own distribution.
         share: share of random actions, which lets a Q learn what other actions are worth.
     """
-    generator = torch.Generator().manual_seed(match.seed + 1)
+    generator = torch.Generator().manual_seed(derive(match.seed, "explore"))
     choose = partial(actor.head.explore, share=share, generator=generator)
     record = play(match, AttackedTeam(actor, None, generator, choose=choose))
     action = actor.head.encode(record.action)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number
+from aajr._seeds import derive
 from aajr.adversaries import Adversary, MaskedGradientWarning
 from aajr.arena.environments import Agent, Environment, Played
 from aajr.arena.episodes import AttackedTeam, Outcome, contest
@@ -177,7 +178,7 @@ def attacked_match(
     """The victim's match under an attack, which ``spec`` built; without one the clean match."""
     size = 0.0 if adversary is None else float(adversary.ball.epsilon)
     on_logits = victim.on_logits or (spec is not None and spec.on_logits)
-    source = torch.Generator().manual_seed(victim.match.seed + 3)
+    source = torch.Generator().manual_seed(derive(victim.match.seed, "attack"))
     team = AttackedTeam(victim.actor, adversary, source, on_logits)
     return contest(victim.match, team, CLEAN if spec is None else spec.name, size)
 

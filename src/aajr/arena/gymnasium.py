@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_count
+from aajr._seeds import derive
 from aajr.arena.heads import CategoricalHead, GaussianHead, Head
 from aajr.arena.threats import Threat
 
@@ -176,7 +177,7 @@ class _Running:
     def __init__(self, environment: GymnasiumEnvironment) -> None:
         self._environment, episodes = environment, environment.episodes
         self._single = [environment.make() for _ in range(episodes)]
-        seeds = (1_000_003 * environment.seed + i for i in range(episodes))
+        seeds = (derive(environment.seed, "start", i) for i in range(episodes))
         starts = [one.reset(seed=s)[0] for one, s in zip(self._single, seeds, strict=True)]
         self._raw = np.stack(starts)
         self._returns = torch.zeros(episodes, dtype=torch.float64)

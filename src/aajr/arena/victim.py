@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_choice
+from aajr._seeds import derive
 from aajr.adversaries import (
     Adversary,
     Critic,
@@ -101,14 +102,14 @@ class Victim:
 
     def critic(self, index: int) -> OnlineValue:
         """A Q fitted to rollouts of its own; the index chooses its seed."""
-        seed = self.match.seed + 1000 * (index + 1)
+        seed = derive(self.match.seed, "critic", index)
         return self.fitted(
             f"critic_{index}", lambda: fit_critic(self._rollouts(seed), _source(seed))
         )
 
     def robust_sarsa(self, weight: float) -> OnlineValue:
         """A Q of Robust Sarsa with the weight κ of its regulariser."""
-        seed = self.match.seed + 500_000
+        seed = derive(self.match.seed, "robust sarsa")
         low, high = limits = self.actor.head.limits
         return self.fitted(
             f"robust_sarsa_{weight:g}",
@@ -161,7 +162,7 @@ class Victim:
 
     def scale(self, objective: Objective, ball: Ball) -> float:
         """Unit of an objective in a ball around the victim's states, for mixtures."""
-        states, source = self.states[:1024], _source(self.match.seed + 600_002)
+        states, source = self.states[:1024], _source(derive(self.match.seed, "scale"))
         if not self.on_logits:
             return objective_scale(objective, self.actor, states, ball, source)
         with torch.no_grad():
@@ -179,7 +180,7 @@ class Victim:
         """A copy of the victim, from its answers on :attr:`states` alone."""
 
         def fit() -> Imitation:
-            seed = self.match.seed + 600_001
+            seed = derive(self.match.seed, "imitation")
             copy = imitate(self.actor, self.states, _source(seed))
             self._note("imitation_r2", 1 - copy.error)
             self._note("imitation_queries", copy.queries)
@@ -194,14 +195,14 @@ class Victim:
         ppo = PPOConfig(environments=environments, epochs=4, learning_rate=3e-3, entropy=0.0)
         config = AttackerConfig(iterations=effort.attacker_iterations, ppo=ppo)
         place = None if self.directory is None else self.directory / f"{kind}_{ball.epsilon:g}"
-        seed = self.match.seed + 700_000
+        seed = derive(self.match.seed, "attacker")
         return train_attacker(self.actor, self.match, ball, kind, config, place, seed)
 
     def _rollouts(self, seed: int) -> Experience:
         return explore(self.match.resized(self.effort.critic_episodes, seed), self.actor)
 
     def _states(self) -> Tensor:
-        seed = self.match.seed + 600_000
+        seed = derive(self.match.seed, "states")
         states = self._rollouts(seed).observation.flatten(0, 2)
         return states[torch.randperm(len(states), generator=_source(seed))[:4096]]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aajr._modes import Policy, evaluating
+from aajr._seeds import derive
 from aajr.adversaries import (
     Adversary,
     MaskedGradientWarning,
@@ -90,12 +91,12 @@ class Attacks:
     def random(self) -> AttackResult:
         """Uniform draws, as many as the black box asks."""
         queries = self.budget.queries
-        return self._found(lambda goal: [RandomSearch(self.ball, goal, queries)], 0)
+        return self._found(lambda goal: [RandomSearch(self.ball, goal, queries)], "random")
 
     def black_box(self) -> AttackResult:
         """Random search on the surface."""
         queries = self.budget.queries
-        return self._found(lambda goal: [BlackBoxSearch(self.ball, goal, queries)], 1)
+        return self._found(lambda goal: [BlackBoxSearch(self.ball, goal, queries)], "black box")
 
     def gradient(self) -> AttackResult:
         """Projected gradient ascent with restarts, by long and by short steps."""
@@ -104,13 +105,14 @@ class Attacks:
         )
         sizes = (self.ball.epsilon / 2, 2.5 * self.ball.epsilon / self.budget.steps)
         return self._found(
-            lambda goal: [replace(ascent, objective=goal, step_size=size) for size in sizes], 2
+            lambda goal: [replace(ascent, objective=goal, step_size=size) for size in sizes],
+            "gradient",
         )
 
     def _found(
-        self, adversaries: Callable[[Objective], Sequence[Adversary]], stream: int
+        self, adversaries: Callable[[Objective], Sequence[Adversary]], name: str
     ) -> AttackResult:
-        generator = torch.Generator(device=self.x.device).manual_seed(3 * self.seed + stream)
+        generator = torch.Generator(device=self.x.device).manual_seed(derive(self.seed, name))
         runs = [self._run(adversary, generator) for adversary in adversaries(self.objective)]
         highest, point = _highest(runs)
         worst = [point]

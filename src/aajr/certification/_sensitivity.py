@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aajr._modes import Policy, evaluating
+from aajr._seeds import derive
 from aajr._vectors import unit
 from aajr.certification._attacks import AttackResult, Attacks
 
@@ -44,7 +45,7 @@ def sensitivities(attacks: Attacks, gradient_attack: AttackResult) -> Sensitivit
     """Sensitivities at the worst points of the attack by gradients."""
     worst = gradient_attack.worst
     allowed = attacks.ball.attackable(worst).flatten(1)
-    generator = torch.Generator(device=worst.device).manual_seed(attacks.seed)
+    generator = torch.Generator(device=worst.device).manual_seed(derive(attacks.seed, "directions"))
     with torch.enable_grad(), evaluating(attacks.policy):
         point = worst.detach().requires_grad_()
         output = attacks.policy(point)

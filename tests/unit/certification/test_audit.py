@@ -246,6 +246,8 @@ def test_states_of_another_dtype_than_the_policy_are_named():
         audit(unread, states().double(), Ball("linf", 0.1), budget=FAST)
 
 
+# A fast attack may lose to a black box, which is not what this is about.
+@pytest.mark.filterwarnings("ignore::aajr.adversaries.MaskedGradientWarning")
 def test_epsilon_in_another_unit():
     policy = network("tanh", seed=0)
     with pytest.warns(EpsilonUnitWarning, match=r"ε reaches 8 metres .* range over only 3\."):
@@ -268,6 +270,7 @@ def test_an_objective_of_the_users_own_precision():
     assert values(found, "change_gradient").mean() < values(plain, "change_gradient").mean()
 
 
+@pytest.mark.filterwarnings("ignore::aajr.adversaries.MaskedGradientWarning")
 def test_actors_images_and_training_mode():
     actor = Actor(5, heads=(2, 3), hidden=(8,)).train()
     found = audit(actor, states(features=5), Ball("linf", 0.1), heads=(2, 3), budget=FAST)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_choice, check_count, check_number
+from aajr._seeds import derive
 from aajr.adversaries import Adversary
 from aajr.arena.advantages import critic_input, rows_of
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
@@ -116,7 +117,7 @@ class AttackerTrainer:
 
     def step(self) -> Metrics:
         """One collection and its updates; returns the victim's success and return."""
-        seed = _seed_of(self.seed, self.iteration)
+        seed = derive(self.seed, "attacker", self.iteration)
         generator = torch.Generator().manual_seed(seed)
         match = self.match.resized(self.config.ppo.environments, seed)
         commanded = Commanded(self.learner.attacker, self.adversary)
@@ -259,11 +260,6 @@ def commands_of(kind: Kind, ball: Ball, victim: Agent, example: Tensor) -> int:
 def _metrics(record: Recorded) -> Metrics:
     returns = record.reward.sum(1).mean()
     return {"success": float(record.won.float().mean()), "return": float(returns)}
-
-
-def _seed_of(seed: int, iteration: int) -> int:
-    digest = hashlib.sha256(f"attacker/{seed}/{iteration}".encode()).digest()
-    return int.from_bytes(digest[:4], "little")
 
 
 def _digest(tensors: Sequence[Tensor]) -> str:

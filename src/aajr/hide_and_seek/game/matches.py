@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_count
+from aajr._seeds import derive
 from aajr.arena.agents import Actor
 from aajr.arena.episodes import score
 from aajr.arena.heads import sample_heads
@@ -209,7 +210,7 @@ def _seek(match: Match, observation: Tensor, generator: torch.Generator) -> Tens
 
 def floors(match: Match) -> dict[str, Score]:
     """Scores of hiders that do not move and of hiders that act at random."""
-    generator = torch.Generator().manual_seed(match.seed + 2)
+    generator = torch.Generator().manual_seed(derive(match.seed, "random"))
 
     def motionless(observation: Tensor, episodes: Tensor) -> Tensor:
         return torch.zeros(*observation.shape[:2], len(BINS), dtype=torch.long)

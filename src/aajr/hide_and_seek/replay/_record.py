@@ -10,6 +10,7 @@ import vmas
 from torch import Tensor
 
 from aajr._checks import check_count
+from aajr._seeds import derive
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.arena.agents import Actor
 from aajr.arena.episodes import AttackedTeam
@@ -98,7 +99,7 @@ def record_episode(
     if episode >= match.episodes:
         raise ValueError(f"episode={episode} is beyond the match's {match.episodes} episodes")
     witness = None if adversary is None else _Witness(adversary)
-    team: Any = AttackedTeam(actor, witness, _generator(match, 3), on_logits)  # type: ignore[arg-type]
+    team: Any = AttackedTeam(actor, witness, _generator(derive(match.seed, "attack")), on_logits)  # type: ignore[arg-type]
     frames, scenario = _play(match, actor, team, None if on_logits else witness, episode)
     seen = scenario.views("hider")["seen"]
     won = hiders_success(seen.reshape(match.episodes, -1), match.config.hidden_for_success)
@@ -165,14 +166,14 @@ def game_facts(config: HideAndSeekConfig) -> dict[str, Any]:
     } | ({} if config.radio is None else {"sources": config.radio.sources})
 
 
-def _generator(match: Match, offset: int) -> torch.Generator:
-    return torch.Generator().manual_seed(match.seed + offset)
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def _play(
     match: Match, actor: Actor, team: Any, witness: _Witness | None, episode: int
 ) -> tuple[Frames, HideAndSeek]:
-    config, generator, scenario = match.config, _generator(match, 0), HideAndSeek(match.config)
+    config, generator, scenario = match.config, _generator(match.seed), HideAndSeek(match.config)
     env = vmas.make_env(
         scenario,
         num_envs=match.episodes,

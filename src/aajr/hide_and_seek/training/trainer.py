@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.envs import EnvBase
 
+from aajr._seeds import derive
 from aajr._settings import stated
 from aajr.arena.advantages import critic_input, rows_of
 from aajr.arena.agents import Actor
@@ -81,9 +81,7 @@ class Trainer:
             config.env, num_envs=config.ppo.environments, seed=config.seed, device=device
         )
         self.learners: dict[str, Learner] = {
-            team: self._learner(team, index)
-            for index, team in enumerate(TEAMS)
-            if team in config.learners
+            team: self._learner(team) for team in TEAMS if team in config.learners
         }
         for team, weights in (initial or {}).items():
             self.learners[team].load_initial(weights)
@@ -104,7 +102,7 @@ class Trainer:
     def step(self) -> Metrics:
         """One iteration."""
         began = time.perf_counter()
-        seed = _mixed_seed(self.config.seed, self.iteration)
+        seed = derive(self.config.seed, "iteration", self.iteration)
         with torch.random.fork_rng(devices=_cuda_devices(self.device)):
             torch.manual_seed(seed)
             generator = torch.Generator(self.device).manual_seed(seed)
@@ -152,7 +150,7 @@ class Trainer:
         self.history = meta["history"]
         self.gradient_norms = meta["gradient_norms"]
 
-    def _learner(self, team: Team, index: int) -> Learner:
+    def _learner(self, team: Team) -> Learner:
         config = self.config
         features = self.env.observation_spec[team, "observation"].shape[-1]
         agents = self.env.observation_spec[team, "observation"].shape[-2]
@@ -160,7 +158,7 @@ class Trainer:
         critic_features = critic_input(example, config.ppo.critic).shape[-1]
         mask = attackable_features(config.env, team, config.adversary.threat).to(self.device)
         front = build_front(config) if team == "hider" else None
-        return Learner(config, features, critic_features, mask, 2 * config.seed + index, front)
+        return Learner(config, features, critic_features, mask, derive(config.seed, team), front)
 
     def _players(self, generator: torch.Generator) -> dict[str, Player]:
         players: dict[str, Player] = {}
@@ -212,11 +210,6 @@ def load_actor(path: Path, team: Team) -> Actor:
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
-
-
-def _mixed_seed(seed: int, iteration: int) -> int:
-    digest = hashlib.sha256(f"{seed}/{iteration}".encode()).digest()
-    return int.from_bytes(digest[:4], "little")
 
 
 def _as_json(config: TrainConfig) -> dict[str, Any]:

@@ -103,7 +103,8 @@ class Robustness:
         check_number("warmup", self.warmup, maximum=1)
         for name in ("steps", "interval", "chunk"):
             check_count(name, getattr(self, name))
-        check_count("layer", self.layer, minimum=0)
+        for name in ("layer", "seed"):
+            check_count(name, getattr(self, name), minimum=0)
         if self.sketch is not None:
             check_count("sketch", self.sketch)
             if self.metric != "hidden":

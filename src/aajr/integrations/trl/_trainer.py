@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aajr._seeds import derive
 from aajr.integrations.trl._attacked import all_answered, attacked
 from aajr.integrations.trl._batches import Choice, Inputs, choose
 from aajr.integrations.trl._host import chat_template, check_host
@@ -191,9 +192,10 @@ class RobustTrainer:
         step = self.state.global_step
         before, calls = self._penalty_calls
         self._penalty_calls = (step, calls + 1 if step == before else 0)
-        seed = hash((self.robustness.seed, *self._penalty_calls))
         rank = self.accelerator.process_index
-        return torch.Generator().manual_seed((seed + rank) % 2**63)
+        return torch.Generator().manual_seed(
+            derive(self.robustness.seed, *self._penalty_calls, rank)
+        )
 
     def _note(self, values: dict[str, float]) -> None:
         metrics = self._metrics["train"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from aajr._checks import check_number
+from aajr._seeds import derive
 from aajr.adversaries import ProjectedGradientAscent
 from aajr.arena import attacks
 from aajr.arena.episodes import AttackedTeam, play
@@ -64,7 +65,7 @@ def sensitivity(victim: Victim, epsilon: float, rows: int = 2048) -> dict[str, f
     few = match.resized(min(match.episodes, 64), match.seed)
     record = play(few, AttackedTeam(actor, None, torch.Generator()))
     states = record.observation.flatten(0, 2)
-    generator = torch.Generator().manual_seed(match.seed + 3)
+    generator = torch.Generator().manual_seed(derive(match.seed, "sensitivity"))
     states = states[torch.randperm(len(states), generator=generator)[:rows]]
     threat: Threat = "full" if victim.on_logits else victim.threat
     mask = match.attackable(threat)

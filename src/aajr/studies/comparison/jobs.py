@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from tensordict import TensorDict
 
+from aajr._seeds import derive
 from aajr.arena.advantages import rows_of
 from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import load_checkpoint
@@ -31,7 +32,6 @@ from aajr.studies.comparison.presets import Method, Preset
 from aajr.studies.comparison.records import Run
 
 TRAIN_LEAGUE, TEST_LEAGUE = 7000, 8000
-_EVALUATION_SEED = 900_000
 CHECKPOINT, REPLAY = "checkpoint.safetensors", "replay.json"
 
 
@@ -88,14 +88,14 @@ class Workspace:
         """The evaluation's match against the test league, on starts of the seed's own."""
         preset = self.preset
         opponents = self.seekers(TEST_LEAGUE)
-        return Match(preset.env, opponents, preset.episodes, _EVALUATION_SEED + seed)
+        return Match(preset.env, opponents, preset.episodes, derive(seed, "evaluation"))
 
 
 def train_league(space: Workspace, base: int, index: int) -> None:
     """Self-play of both teams; its seekers become frozen opponents."""
     config = TrainConfig(
         iterations=space.preset.league_iterations,
-        seed=base + index,
+        seed=derive(index, "league", base),
         learners=("hider", "seeker"),
         env=space.preset.env,
         ppo=space.preset.ppo,
@@ -108,7 +108,7 @@ def pretrain(space: Workspace, seed: int) -> None:
     """Plain training of the hiders against the training league."""
     config = TrainConfig(
         iterations=space.preset.pretrain_iterations,
-        seed=10_000 + seed,
+        seed=derive(seed, "pretrained"),
         env=space.preset.env,
         ppo=space.preset.ppo,
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from safetensors.torch import load_file, save_file
 
+from aajr._seeds import derive
 from aajr.studies._store import Cell, Store
 from aajr.studies._study import Stage, tuned
 from aajr.studies.language._play import Attack, play
@@ -82,7 +83,9 @@ def examine(run: Run, store: Store, kind: Kind) -> Record:
     attacks |= THOROUGH if kind == "thorough" else ATTACKS
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes
     played = {
-        name: dataclasses.asdict(play(model, task, episodes, 3_000_017 + run.seed, attack))
+        name: dataclasses.asdict(
+            play(model, task, episodes, derive(run.seed, "evaluation"), attack)
+        )
         for name, attack in attacks.items()
     }
     return {

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from aajr._seeds import derive
 from aajr.studies._quiet import quietly
 from aajr.studies.language._protocol import Method, Protocol, Run
 from aajr.studies.language._rollouts import openings, returned, rollouts
@@ -49,7 +50,7 @@ def _fine_tuner(run: Run, model: Any, common: dict[str, Any], warmup: float = 0.
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    rows = TASKS[run.task].examples(run.protocol.examples, 1_000_003 + run.seed)
+    rows = TASKS[run.task].examples(run.protocol.examples, derive(run.seed, "examples"))
     arguments = SFTConfig(
         learning_rate=run.protocol.learning_rate * run.candidate.get("learning rate", 1.0),
         neftune_noise_alpha=run.candidate.get("noise"),
@@ -69,7 +70,7 @@ def _group_trainer(run: Run, model: Any, common: dict[str, Any]) -> Any:
     from trl import GRPOConfig, GRPOTrainer
 
     protocol, task = run.protocol, TASKS[run.task]
-    drawn = protocol.examples, 2_000_003 + run.seed
+    drawn = protocol.examples, derive(run.seed, "episodes")
     arguments = GRPOConfig(
         learning_rate=protocol.group_learning_rate,
         num_generations=protocol.generations,

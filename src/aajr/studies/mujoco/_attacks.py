@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aajr._seeds import derive
 from aajr.adversaries import (
     Adversary,
     AttackOn,
@@ -130,7 +131,9 @@ def _search(protocol: Protocol, thorough: bool) -> Climb:
 def _director(protocol: Protocol, victim: Victim, ball: Ball, climb: Climb) -> Steered:
     """The director found on episodes of its own."""
     seed = victim.match.seed
-    few = replace(victim, match=victim.match.resized(protocol.director_episodes, 7919 + seed))
+    few = replace(
+        victim, match=victim.match.resized(protocol.director_episodes, derive(seed, "director"))
+    )
 
     def returns(director: Steered) -> float:
         return float(played(few, "steer", climb(ball, director)).record.returns.mean())
@@ -144,7 +147,7 @@ def _sarsa(protocol: Protocol, kappa: float, victim: Victim) -> Objective:
 
     def fit() -> tuple[OnlineValue, float]:
         episodes, seed = 50 if protocol.critic_steps >= 5000 else 10, victim.match.seed
-        apart: Any = victim.match.resized(episodes, 7919 + seed)
+        apart: Any = victim.match.resized(episodes, derive(seed, "critic"))
         cut = replace(apart, limit=protocol.critic_steps // episodes)
         low, high = limits = victim.actor.head.limits
         return fit_robust_sarsa(

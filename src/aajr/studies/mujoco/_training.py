@@ -14,6 +14,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor
 
+from aajr._seeds import derive
 from aajr.adversaries import Divergence, ProjectedGradientAscent
 from aajr.arena.checkpoints import load_checkpoint, save_checkpoint
 from aajr.geometry import Ball, DiagonalGaussian
@@ -49,7 +50,7 @@ def train(
     done = _restore(agent, checkpoint) if checkpoint.exists() else 0
     length = protocol.steps // protocol.segments
     for segment in range(done, protocol.segments):
-        agent.set_random_seed(1000 * seed + segment)
+        agent.set_random_seed(derive(seed, "segment", segment))
         agent._last_obs = None
         agent.num_timesteps = segment * length
         agent.learn(length, reset_num_timesteps=False)

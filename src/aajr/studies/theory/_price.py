@@ -24,7 +24,7 @@ from torch import Tensor
 
 from aajr._seeds import derive
 from aajr._vectors import unit
-from aajr.adversaries import ProjectedGradientAscent
+from aajr.adversaries import ProjectedGradientAscent, rows_at_once
 from aajr.geometry import Ball
 from aajr.studies.theory._tasks import INPUTS, Task, first_output, squared_error, targets
 from aajr.theory import Membership, membership
@@ -203,8 +203,8 @@ def _sensitivities(
     config: PriceConfig, ensemble: Ensemble, x: Tensor, constraint: Constraint
 ) -> Tensor:
     """At the attacked points x + δ_0 .. x + δ_{K-1} of every member: ``[members, points]``."""
-    trajectory = attack(config, ensemble, x)
-    points = trajectory.points[:-1]
+    with rows_at_once(len(x)):  # a part of the rows would not be whole members
+        points = attack(config, ensemble, x).points[:-1]
     values = [sensitivity(jacobian(ensemble, point), constraint) for point in points]
     return torch.cat([value.reshape(ensemble.members, -1) for value in values], 1)
 

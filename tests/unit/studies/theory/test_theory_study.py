@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.optimize import lsq_linear
 
+from aajr.adversaries import rows_at_once
 from aajr.studies import InProcess, Workers
 from aajr.studies.theory import PRESETS, STUDY, TheoryConfig, violations
 from aajr.studies.theory import _price as price
@@ -128,6 +129,14 @@ def test_rescaling_brings_a_policy_into_its_class():
             assert fitted.train[which] == pytest.approx(0.2, rel=1e-6)
             assert fitted.train[which] <= 0.2
             assert fitted.rescaled < 1
+
+
+def test_an_ensemble_larger_than_the_bound_of_rows_is_never_split():
+    config = price.PriceConfig(gammas=(0.2,), seeds=(0, 1), updates=1, judged=32, hidden=8)
+    whole = price.fit(config, "separate", "aligned")
+    with rows_at_once(24):
+        parts = price.fit(config, "separate", "aligned")
+    assert [item.rescaled for item in parts] == [item.rescaled for item in whole]
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 3.0, 8.0])
