@@ -118,7 +118,7 @@ class TestRandomSearch(AdversaryContract):
 
 class TestVertexSearch(AdversaryContract):
     def make(self, ball: Ball):
-        if ball.norm == "l2":  # which has no corners: take the box inside
+        if ball.norm == "l2":  # a ball without corners: take the box inside it
             ball = replace(ball, norm="linf", epsilon=ball.epsilon / math.sqrt(dense.INPUTS))
         return VertexSearch(ball)
 

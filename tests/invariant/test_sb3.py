@@ -1,4 +1,4 @@
-"""Without an effect of ours, SB3's own training, bit for bit."""
+"""Where attack and penalty do nothing, training is SB3's own, bit for bit."""
 
 from __future__ import annotations
 
@@ -97,4 +97,4 @@ def test_an_attack_and_a_penalty_change_the_training(name, acting, plain):
     found = trained(robust, game, timesteps, **arguments, **acting)
     expected = plain(name)
     assert any(not torch.equal(found[key], expected[key]) for key in expected)
-    assert torch.equal(found["rng"], expected["rng"])  # the global source is left alone
+    assert torch.equal(found["rng"], expected["rng"])  # the global random state is left alone

@@ -129,7 +129,7 @@ def test_secant_of_kept_outputs():
     start = to_jax(trajectory.points[:1] - trajectory.origin)
 
     def other(x):
-        """Looked at for its precision; none of its values may count."""
+        """Read for its precision only; its values must not enter the penalty."""
         return jnp.zeros((len(x), dense.OUTPUTS), x.dtype)
 
     @jax.jit

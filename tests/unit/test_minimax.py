@@ -270,7 +270,7 @@ PENALTIES = {
 def test_a_saved_run_goes_on_as_if_it_had_not_stopped(
     weight, radius, penalty, share, stop, before, seed
 ):
-    """Saved at any update and loaded into one that is fresh or has a past: losses, draws, state."""
+    """A state saved at any update goes on alike in a new object and in one already used."""
 
     def one(seed: int) -> Minimax:
         return make(

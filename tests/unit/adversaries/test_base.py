@@ -31,7 +31,7 @@ def record(reference, points, losses, worst) -> Trajectory:
 
 @dataclass(frozen=True, eq=False)
 class Scripted(Adversary):
-    """Plays a script (policy, reference) to (points, losses, worst)."""
+    """Runs a given function from (policy, reference) to (points, losses, worst)."""
 
     script: object
     ball: Ball = BALL

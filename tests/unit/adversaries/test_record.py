@@ -1,4 +1,4 @@
-"""What a search keeps: its last step alone, and clean outputs only where they are read."""
+"""What a search keeps: only its last step, and clean outputs only where they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strength against known optima, and what a longer search may not do."""
+"""Strength against known optima, and a longer search never finds less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learned adversaries: exact properties of their parts, and runs that go on bit for bit."""
+"""Learned adversaries: exact properties of their parts, and resumed runs equal to whole ones."""
 
 from __future__ import annotations
 

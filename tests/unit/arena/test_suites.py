@@ -1,4 +1,4 @@
-"""Suites, the trials they make of a policy, and what follows from them."""
+"""Suites, their trials of a policy, and the figures computed from the trials."""
 
 import dataclasses
 import json

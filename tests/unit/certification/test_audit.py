@@ -1,4 +1,4 @@
-"""The audit: measured ≤ true ≤ certified, and no flattering number."""
+"""The audit: measured ≤ true ≤ certified, and no number that flatters the policy."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_states_of_another_dtype_than_the_policy_are_named():
         audit(unread, states().double(), Ball("linf", 0.1), budget=FAST)
 
 
-# A fast attack may lose to a black box, which is not what this is about.
+# With the fast budget the gradient attack may lose to the black box.
 @pytest.mark.filterwarnings("ignore::aajr.adversaries.MaskedGradientWarning")
 def test_epsilon_in_another_unit():
     policy = network("tanh", seed=0)

@@ -1,4 +1,4 @@
-"""``aajr`` itself: its table of commands, its help, its ends."""
+"""``aajr`` itself: its table of commands, its help, its exit status."""
 
 from __future__ import annotations
 

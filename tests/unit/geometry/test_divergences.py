@@ -156,7 +156,7 @@ def test_the_searches_find_the_divergence_of_a_tiny_ball(generator):
     for name, attack in attacks.items():
         worst = attack(policy, x, generator).worst
         share = Categorical().divergence(clean, double(worst.double())) / true
-        assert float(share.mean()) > 0.97, name  # ascent ends in lesser corners now and then
+        assert float(share.mean()) > 0.97, name  # ascent may end in a lesser corner
 
 
 ALLOWED = torch.tensor([0, 1, 3, 4])
@@ -224,7 +224,7 @@ def test_what_only_the_second_output_masks_is_left_out(metric, smaller):
 
 
 def test_what_only_the_first_output_masks_has_probability_zero_there():
-    """So the second pays for what it gives to those actions, as torch computes it."""
+    """The second output is charged for the probability it gives to those actions."""
     u, w = dense.inputs(3, 6, seed=4), dense.inputs(3, 6, seed=5).requires_grad_()
     p, log_q = masked(u).softmax(-1), w.log_softmax(-1)
     log_p = masked(u).log_softmax(-1).masked_fill(p == 0, 0.0)

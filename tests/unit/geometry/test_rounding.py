@@ -1,4 +1,4 @@
-"""The promise ‖(x + δ) - x‖ ≤ ε where x + δ is rounded, and what is said where little can move."""
+"""The promise ‖(x + δ) - x‖ ≤ ε where x + δ is rounded, and the warning where little can move."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_masks_of_actions_are_kept_and_weight_zero_is_rllibs_own_training():
 @pytest.mark.parametrize("nested", [False, True])
 def test_the_map_with_a_mask_is_the_policy_without_the_forbidden_actions(nested):
     class Masking(torch.nn.Linear):
-        """RLlib's way: a large number for the logarithm of nought."""
+        """Masks as RLlib does: log 0 is replaced by the lowest float."""
 
         def forward_train(self, batch):
             seen, mask = batch[Columns.OBS], batch.get("action_mask")

@@ -1,4 +1,4 @@
-"""Estimators of J v against dense Jacobians, their order, and the attachment of both branches."""
+"""Estimators of J v against dense Jacobians, their order, and gradients through both branches."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def train(host, robust: Minimax | None, updates: int = 10, transform=jax.jit):
 
 
 def one_by_one(update):
-    """Every operation by itself, so that none is fused with what the plug adds."""
+    """Runs every operation by itself, so that none is fused with what the plug adds."""
     return update
 
 

@@ -122,7 +122,7 @@ def test_inference_mode_is_taken_and_its_end_is_seen(make):
 
 
 def test_dropout_that_is_on_is_no_sensitivity():
-    """Two masks differ by more than the Jacobian allows: 2e5 for 0.6 where it went unseen."""
+    """Two dropout masks would make a difference 2e5 where the true value is 0.6."""
     module = dropout()
     trajectory = UniformNoise(BALL)(linear, X, KEY)
     with pytest.raises(ValueError, match=r"model.eval\(\)"):

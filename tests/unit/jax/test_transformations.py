@@ -114,7 +114,7 @@ def test_the_trajectory_is_constant_for_the_parameters(name):
 
 
 def test_the_inner_loop_carries_no_derivative_for_the_parameters():
-    """What differentiates for θ is the penalty alone: no tangent enters the scan."""
+    """The scan of the search is the same program with and without a gradient for θ."""
 
     def loss(params):
         return apply(params, ATTACKS["fixed"](lambda x: apply(params, x), X, KEY).worst).sum()

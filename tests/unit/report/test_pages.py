@@ -1,4 +1,4 @@
-"""Templates: whatever is shown is escaped, and nothing is missing without a word."""
+"""Templates: every value is escaped, and a missing one is an error."""
 
 import re
 from pathlib import Path

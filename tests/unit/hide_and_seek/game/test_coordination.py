@@ -70,7 +70,7 @@ def test_role_separation_takes_each_match_alone():
 
 
 def test_division_of_space_within_an_episode(record):
-    # everyone stays on a place of its own, another one in each episode
+    # each agent stays at a place of its own, which changes between episodes
     places = torch.randn(24, 1, 5, 2, generator=generator()).expand(-1, 7, -1, -1)
     found = coordination(dataclasses.replace(record, agents=places), GAME)
     assert found["space_division"] == pytest.approx(1)

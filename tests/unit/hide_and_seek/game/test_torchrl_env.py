@@ -1,4 +1,4 @@
-"""The TorchRL environment: TorchRL's own answers, a stream of its own, hosts as extras."""
+"""The TorchRL environment: TorchRL's own checks, a random stream of its own, optional hosts."""
 
 import dataclasses
 import subprocess

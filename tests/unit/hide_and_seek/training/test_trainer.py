@@ -1,4 +1,4 @@
-"""Runs: exact resumption, every method, clear ends."""
+"""Training runs: exact resumption, every method, clear errors."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What the policy sees is what the wrapped environment gives; a lost unit is no silent matter."""
+"""The policy sees what the wrapped environment gives; losing the unit of ε is an error."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_other_trainers_are_refused():
     from transformers import Trainer
 
     class SFTTrainer(Trainer):
-        """The name is not enough."""
+        """A class that only has a supported name."""
 
     for kind in (Trainer, SFTTrainer):
         with pytest.raises(TypeError, match="is not supported; robustify takes SFTTrainer"):

@@ -139,7 +139,7 @@ def mean_loss(outputs, labels, num_items_in_batch=None):
 
 @pytest.mark.parametrize("method", ["aajr", "random_direction"])
 def test_labels_that_the_model_is_not_given_are_the_batchs(method, tmp_path):
-    """The loss is the same number, so all is; a smoothed one has random directions in common."""
+    """A loss of the same value gives the same penalty; random directions ignore the loss."""
     plain, moved = penalised_once(tmp_path, method=method)
     given, also = penalised_once(tmp_path, method=method, compute_loss_func=mean_loss)
     names = ("aajr/penalty", "aajr/attacked_tokens", "aajr/active_sequences")

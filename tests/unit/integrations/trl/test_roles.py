@@ -107,7 +107,7 @@ def test_words_are_the_roles_and_marks_and_system_prompts_nobodys(name):
 
 
 def test_a_system_prompt_in_the_users_turn_is_never_the_users():
-    """It may hold what parts the two; then less of the user's words counts as his."""
+    """If it holds the separator itself, fewer of the user's words count as the user's."""
     for name in ("gemma3", "llama-2", "mistral"):
         tokens = tokenizer(name)
         template = read_template(tokens, ("user",))
@@ -140,7 +140,7 @@ def test_truncated_padded_and_generated_rows():
     [((":", "x"), "xyz", "yz"), (("Ċ", "Ċ"), "xyz\n", "xyz"), (("z", "Ċ"), "xyz", "xyz\n")],
 )
 def test_a_token_that_holds_a_part_of_a_mark_is_nobodys(merge, content, own):
-    """A mark's spaces aside."""
+    """Spaces of a mark do not count as part of it."""
     plain = "{% for m in messages %}## {{ m.role }}:{{ m.content }}\n\n{% endfor %}"
     tokens = hosts.chat_tokenizer(plain, merges=[merge])
     template = read_template(tokens, ("user",))
@@ -242,7 +242,7 @@ CHAT = {"messages": ASKED + TOLD + SAID}
 )
 @pytest.mark.parametrize("flat", [False, True])
 def test_of_chats_trained_on_as_a_whole_the_other_side_moves(attacker, words, flat, tmp_path):
-    """And the assistant's turns are scored, its calls and ends of turns included."""
+    """The assistant's turns are scored, with its calls and the ends of its turns."""
     changes = {"padding_free": True, "max_length": None} if flat else {}
     found, scored, penalty = moved("sft", tmp_path, CHAT, attacker, **changes)
     assert found == words
