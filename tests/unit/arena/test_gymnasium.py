@@ -36,7 +36,7 @@ def clean(agent: NetworkAgent) -> AttackedTeam:
 
 def by_hand(agent: NetworkAgent, index: int, seed: int) -> list[tuple[np.ndarray, int, float]]:
     single = gymnasium.make("CartPole-v1")
-    raw, over, steps = single.reset(seed=1_000_003 * seed + index)[0], False, []
+    raw, over, steps = single.reset(seed=derive(seed, "start", index))[0], False, []
     while not over:
         action = int(agent(torch.as_tensor(raw)[None]).argmax())
         following, reward, ended, cut, _ = single.step(action)
