@@ -10,6 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from aajr import Ball, UniformNoise
+from aajr._seeds import derive
 from aajr.arena.agents import NetworkAgent
 from aajr.arena.episodes import AttackedTeam, contest, explore, play
 from aajr.arena.gymnasium import GymnasiumEnvironment, head_of, native_action
