@@ -7,7 +7,7 @@ bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,11 +114,15 @@ def heat_map(
     return picture
 
 
-def settle(plots: Sequence[Plot]) -> None:
-    """Solve the layout once: each further drawing would move it by a hair."""
-    for plot in plots:
-        plot.figure.draw_without_rendering()
-        plot.figure.set_layout_engine("none")
+def drawn(plots: Callable[[], Iterable[Plot]]) -> list[Plot]:
+    """The plots, in the style of all reports."""
+    with matplotlib.rc_context(STYLE):
+        found = list(plots())
+        for plot in found:
+            # once, since each further drawing would move the layout by a hair
+            plot.figure.draw_without_rendering()
+            plot.figure.set_layout_engine("none")
+    return found
 
 
 def save(plots: Sequence[Plot], directory: Path) -> list[Path]:

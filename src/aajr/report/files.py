@@ -9,6 +9,11 @@ from typing import Any
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON; the file appears whole or not at all."""
+    write_whole(path, json.dumps(value, indent=1, allow_nan=False))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text; the file appears whole or not at all."""
     draft = path.with_name(path.name + ".tmp")
-    draft.write_text(json.dumps(value, indent=1, allow_nan=False))
+    draft.write_text(text, encoding="utf-8")
     draft.replace(path)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from aajr.report.figures import Plot, save, settle
+from aajr.report.figures import Plot, drawn, save
 from aajr.report.files import write_json
-from aajr.report.style import STYLE
 from aajr.report.tables import Table
 
 Results = dict[str, Any]
@@ -53,7 +51,4 @@ class StudyReport:
         head += [] if self.headline is None else [self.headline(results).plain]
         body = "\n".join(table.markdown() for table in self.tables(results))
         (directory / "table.md").write_text("\n\n".join([*head, body]))
-        with matplotlib.rc_context(STYLE):
-            plots = [draw(results) for draw in self.plots]
-            settle(plots)
-        save(plots, directory / "plots")
+        save(drawn(lambda: (draw(results) for draw in self.plots)), directory / "plots")

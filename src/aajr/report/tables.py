@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rich import box
 from rich.console import JustifyMethod
@@ -27,6 +29,23 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     rules: tuple[int, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        columns: Mapping[str, Callable[[Any], str]],
+        rows: Iterable[Any],
+        *notes: str,
+    ) -> Table:
+        """A table from its columns: name and text of a cell, as a function of the row's record.
+
+        Example:
+            >>> Table.of("Squares", {"n": str, "n²": lambda n: str(n * n)}, [1, 2]).rows
+            (('1', '1'), ('2', '4'))
+        """
+        cells = tuple(tuple(text(row) for text in columns.values()) for row in rows)
+        return cls(title, tuple(columns), cells, notes)
 
     def rich(self) -> RichTable:
         """The table for a terminal, without its notes."""

@@ -96,20 +96,17 @@ class Cell:
     @property
     def done(self) -> bool:
         """Whether the value is there and counts."""
-        path = self.directory / _FILE
-        return path.exists() and _valid(_read(path), self.store)
+        return _valid(self._kept(), self.store)
 
     def fill(self) -> None:
         """Do the work unless it is done; work that was killed goes on from what it left."""
-        path = self.directory / _FILE
-        old = _read(path) if path.exists() else None
-        if old is not None and _valid(old, self.store):
+        kept, stamp = self._kept(), self.store.stamp()
+        if _valid(kept, self.store):
             return
-        stamp = self.store.stamp()
-        if self.directory.exists() and not (old and _same(old, stamp)):
+        if self.directory.exists() and (not kept or _changed(kept, stamp)):
             shutil.rmtree(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        record = {"provenance": stamp | {"machine": machine_facts()}}
+        path, record = self.directory / _FILE, {"provenance": stamp | {"machine": machine_facts()}}
         write_json(path, record)  # so that what a killed run leaves is known by its stamp
         write_json(path, record | {"value": self.function(*self.arguments)})
 
@@ -119,14 +116,17 @@ class Cell:
         Raises:
             RuntimeError: it is not done, or was done with other settings or versions.
         """
-        path = self.directory / _FILE
-        record = _read(path) if path.exists() else {}
-        if not _valid(record, self.store):
+        kept = self._kept()
+        if not _valid(kept, self.store):
             raise RuntimeError(
-                f"{path} {_fault(record, self.store)}; give the same command again, on nodes with "
-                "the same versions"
+                f"{self.directory / _FILE} {_fault(kept, self.store)}; give the same command "
+                "again, on nodes with the same versions"
             )
-        return record["value"]
+        return kept["value"]
+
+    def _kept(self) -> Record:
+        path = self.directory / _FILE
+        return _read(path) if path.exists() else {}
 
 
 def _read(path: Path) -> Record:
@@ -134,21 +134,20 @@ def _read(path: Path) -> Record:
     return record
 
 
-def _same(record: Record, stamp: Record) -> bool:
+def _changed(record: Record, stamp: Record) -> list[str]:
+    """What of the provenance is not as it is now."""
     kept = record["provenance"]
-    return all(kept.get(name) == value for name, value in stamp.items())
+    return [name for name, value in stamp.items() if kept.get(name) != value]
 
 
 def _valid(record: Record, store: Store) -> bool:
-    return "value" in record and _same(record, store.stamp())
+    return "value" in record and not _changed(record, store.stamp())
 
 
 def _fault(record: Record, store: Store) -> str:
     if "value" not in record:
         return "holds no finished work"
-    stamp = store.stamp()
-    changed = [name for name, value in stamp.items() if record["provenance"].get(name) != value]
-    return f"was computed with other {' and '.join(changed)}"
+    return f"was computed with other {' and '.join(_changed(record, store.stamp()))}"
 
 
 def _joined(machines: Sequence[Record]) -> Record:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aajr._settings import stated
+from aajr.report.files import write_whole
 
 REPLAY_VERSION = 1
 """Version of the layout of ``replay.json``; a file of another version is refused."""
@@ -111,9 +112,7 @@ def replay_json(replay: Replay) -> str:
 def write_replay(replay: Replay, path: Path) -> None:
     """Write ``replay`` as JSON; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(replay_json(replay) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, replay_json(replay) + "\n")
 
 
 def read_replay(path: Path) -> Replay:

@@ -213,29 +213,25 @@ def _summary(method: str, runs: Sequence[Run], epsilon: float) -> Summary:
 
 
 def _differences(summaries: Sequence[Summary], epsilon: float) -> tuple[PairedDifferences, ...]:
-    subject = next((item for item in summaries if item.method == SUBJECT), None)
-    if subject is None:
-        return ()
+    curves = {item.method: {run.seed: run.worst_case() for run in item.runs} for item in summaries}
+    areas = {
+        method: {seed: area_under_curve(curve) for seed, curve in found.items() if len(curve) > 1}
+        for method, found in curves.items()
+    }
+
+    def at(method: str, radius: float) -> dict[int, float]:
+        return {seed: curve[radius] for seed, curve in curves[method].items() if radius in curve}
+
     return tuple(
         PairedDifferences(
-            rival.method,
-            clean=paired_difference(_at(subject, 0.0), _at(rival, 0.0)),
-            worst=paired_difference(_at(subject, epsilon), _at(rival, epsilon)),
-            area=paired_difference(_areas(subject), _areas(rival)),
+            rival,
+            clean=paired_difference(at(SUBJECT, 0.0), at(rival, 0.0)),
+            worst=paired_difference(at(SUBJECT, epsilon), at(rival, epsilon)),
+            area=paired_difference(areas[SUBJECT], areas[rival]),
         )
-        for rival in summaries
-        if rival is not subject
+        for rival in curves
+        if SUBJECT in curves and rival != SUBJECT
     )
-
-
-def _at(summary: Summary, epsilon: float) -> dict[int, float]:
-    curves = {run.seed: run.worst_case() for run in summary.runs}
-    return {seed: curve[epsilon] for seed, curve in curves.items() if epsilon in curve}
-
-
-def _areas(summary: Summary) -> dict[int, float]:
-    curves = {run.seed: run.worst_case() for run in summary.runs}
-    return {seed: area_under_curve(curve) for seed, curve in curves.items() if len(curve) > 1}
 
 
 def _warnings(runs: Sequence[Run], summaries: Sequence[Summary], epsilon: float) -> list[str]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import matplotlib
-
-from aajr.report.figures import Plot, settle
-from aajr.report.style import STYLE
+from aajr.report.figures import Plot, drawn
 from aajr.studies.comparison.analysis import Analysis
 from aajr.studies.comparison.frontier_plots import frontier_plot
 from aajr.studies.comparison.records import Results
@@ -31,9 +28,5 @@ def draw(results: Results, analyses: Sequence[Analysis]) -> list[Plot]:
         sensitivity_plot,
         cost_plot,
     )
-    found = []
-    with matplotlib.rc_context(STYLE):
-        for analysis in analyses:
-            found += [plot for drawer in drawers if (plot := drawer(results, analysis)) is not None]
-        settle(found)
-    return found
+    pairs = [(drawer, analysis) for analysis in analyses for drawer in drawers]
+    return drawn(lambda: filter(None, (drawer(results, analysis) for drawer, analysis in pairs)))

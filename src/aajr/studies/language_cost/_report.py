@@ -10,26 +10,65 @@ import numpy as np
 from aajr.report.study import StudyReport
 from aajr.report.tables import Table
 from aajr.studies.language_cost._cost import amortised
-from aajr.studies.language_cost._price import price_table
 from aajr.studies.language_cost._runs import INTERVAL
 
 Record = dict[str, Any]
+Column = Callable[[Any], str]
 INTERVALS = (1, 4, 8, 12)
+_WHEN = ("before", "after")
 
 
 def tables(results: Record) -> list[Table]:
     """Price, costs, accuracy, sensitivity, sketches and short trainings: what was measured."""
-    found = results["measured"]
-    kinds = {name.partition(".")[0] for name in found}
-    made: dict[str, Callable[[], Table]] = {
-        "time": lambda: price_table(results),
-        "cost": lambda: _cost_table(results),
-        "differences": lambda: _accuracy_table(found["differences"]),
-        "sensitivity": lambda: _sensitivity_table(found["sensitivity"]),
-        "sketches": lambda: _sketch_table(found["sketches"]),
-        "run": lambda: _run_table(results),
+    kinds = {name.partition(".")[0] for name in results["measured"]}
+    made: dict[str, Callable[[Record], Table]] = {
+        "time": _price_table,
+        "cost": _cost_table,
+        "differences": _accuracy_table,
+        "sensitivity": _sensitivity_table,
+        "sketches": _sketch_table,
+        "run": _run_table,
     }
-    return [table() for kind, table in made.items() if kind in kinds]
+    return [table(results) for kind, table in made.items() if kind in kinds]
+
+
+def _price_table(results: Record) -> Table:
+    """CPU time and peak memory of a penalised step beside those of the host's."""
+    found, interval = results["measured"], results["defaults"]["interval"]
+    names = [n.split(".")[1] for n in found if n.startswith("memory.") and n.endswith(".host")]
+    rows = tuple(_price_row(name, found, interval) for name in names)
+    settings, defaults = results["settings"], results["defaults"]
+    note = (
+        f"{settings['batch']} rows (DPO: half as many pairs; GRPO: groups of at most "
+        f"8, generation counted), a share {defaults['fraction']:g} of them penalised. Time: CPU "
+        "time of optimiser steps of one training, penalised and not by turns; medians, and the "
+        f"range of the ratio over {settings['pairs']} pairs of neighbours. Memory: greatest number "
+        "of bytes of tensors alive in a step, parameters included. 'plain': no checkpointing."
+    )
+    columns = (
+        "trainer",
+        "host's step, s",
+        "penalised\nstep",
+        "range",
+        f"mean,\nevery {interval}",
+        "host's peak, MB",
+        "peak of a\npenalised step",
+    )
+    return Table("Time and memory as multiples of the host's", columns, rows, (note,))
+
+
+def _price_row(name: str, found: Record, interval: int) -> tuple[str, ...]:
+    host, default = (found[f"memory.{name}.{kind}"]["bytes"] for kind in ("host", "default"))
+    memory = (f"{host / 1e6:.0f}", f"{default / host:.3f}")
+    title = name.replace("_", " ")
+    times = found.get(f"time.{name}", {"host": []})
+    if not times["host"]:
+        return (title, "", "", "", "", *memory)
+    usual, penalised = (float(np.median(times[kind])) for kind in ("host", "penalised"))
+    ratios = np.divide(times["penalised"], times["host"])
+    mean = amortised(usual, penalised, interval)
+    span = f"{ratios.min():.3f} to {ratios.max():.3f}"
+    return (title, f"{usual:.2f}", f"{penalised / usual:.3f}", span, f"{mean:.3f}", *memory)
 
 
 def _cost_table(results: Record) -> Table:
@@ -56,7 +95,8 @@ def _cost_table(results: Record) -> Table:
     return Table("Cost as a multiple of the host's", columns, tuple(rows), (note,))
 
 
-def _accuracy_table(found: Record) -> Table:
+def _accuracy_table(results: Record) -> Table:
+    found = results["measured"]["differences"]
     rows = [
         (
             f"step {step}",
@@ -78,45 +118,47 @@ def _accuracy_table(found: Record) -> Table:
     return Table("Accuracy", ("finite difference", "error", "cosine"), tuple(rows), (note,))
 
 
-def _sensitivity_table(found: Record) -> Table:
-    rows = []
-    for layer, ratios in found.items():
-        low, middle, high = np.percentile(ratios, [25, 50, 75])
-        rows.append((layer, f"{middle:.0f}", f"{low:.0f} to {high:.0f}"))
+def _sensitivity_table(results: Record) -> Table:
+    columns: dict[str, Column] = {
+        "layer": lambda row: row[0],
+        "median": lambda row: f"{np.median(row[1]):.0f}",
+        "quartiles": lambda row: "{:.0f} to {:.0f}".format(*np.percentile(row[1], [25, 75])),
+    }
     note = "R along the loss gradient over the mean R along random directions, per prompt."
-    return Table("Aligned over random", ("layer", "median", "quartiles"), tuple(rows), (note,))
+    return Table.of(
+        "Aligned over random", columns, results["measured"]["sensitivity"].items(), note
+    )
 
 
-def _sketch_table(found: Record) -> Table:
-    rows = []
-    for size, rank in found["rank_correlation"].items():
-        cosines = found["gradient_cosine"][size]
-        name = "whole hidden state" if size == "None" else f"{size} projections"
-        rows.append((name, f"{rank:.2f}", f"{np.mean(cosines):.2f}", f"{min(cosines):.2f}"))
-    note = "metric='hidden' against the exact Fisher penalty."
-    columns = ("metric", "rank correlation\nover prompts", "mean cosine\nof gradients", "least")
-    return Table("Sketches", columns, tuple(rows), (note,))
+def _sketch_table(results: Record) -> Table:
+    found = results["measured"]["sketches"]
+    ranks, cosines = found["rank_correlation"], found["gradient_cosine"]
+    columns: dict[str, Column] = {
+        "metric": lambda m: "whole hidden state" if m == "None" else f"{m} projections",
+        "rank correlation\nover prompts": lambda m: f"{ranks[m]:.2f}",
+        "mean cosine\nof gradients": lambda m: f"{np.mean(cosines[m]):.2f}",
+        "least": lambda m: f"{min(cosines[m]):.2f}",
+    }
+    return Table.of("Sketches", columns, ranks, "metric='hidden' against the exact Fisher penalty.")
 
 
 def _run_table(results: Record) -> Table:
-    rows = []
-    for name, record in results["measured"].items():
-        if not name.startswith("run."):
-            continue
-        _, host, method, seed = name.split(".")
-        cells = [
-            f"{record['before'][m]:.3g} → {record['after'][m]:.3g}"
-            for m in ("answers", "prose", "sensitivity")
-        ]
-        rows.append((host.upper(), "host" if method == "host" else "AAJR", seed, *cells))
-    columns = (
-        "trainer",
-        "method",
-        "seed",
-        "perplexity,\nanswers",
-        "perplexity,\nprose",
-        "sensitivity R",
-    )
+    def change(measure: str) -> Column:
+        return lambda row: "{:.3g} → {:.3g}".format(*(row[when][measure] for when in _WHEN))
+
+    rows = [
+        dict(zip(("host", "method", "seed"), name.split(".")[1:], strict=True)) | record
+        for name, record in results["measured"].items()
+        if name.startswith("run.")
+    ]
+    columns: dict[str, Column] = {
+        "trainer": lambda row: row["host"].upper(),
+        "method": lambda row: "host" if row["method"] == "host" else "AAJR",
+        "seed": lambda row: row["seed"],
+        "perplexity,\nanswers": change("answers"),
+        "perplexity,\nprose": change("prose"),
+        "sensitivity R": change("sensitivity"),
+    }
     settings = results["settings"]
     note = (
         f"LoRA, λ = {settings['weight']}, {settings['steps']} steps, every {INTERVAL}-th of them "
@@ -124,7 +166,7 @@ def _run_table(results: Record) -> Table:
         f"{settings['rows']} unseen prompts, and prose. {len(settings['seeds'])} seed: a check "
         "that training works, not a comparison."
     )
-    return Table("Short trainings", columns, tuple(rows), (note,))
+    return Table.of("Short trainings", columns, rows, note)
 
 
 REPORT = StudyReport("SmolLM2-135M", tables)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aajr.report.figures import Plot, arms, blank_figure, heat_map
 from aajr.report.study import StudyReport
@@ -35,9 +36,14 @@ def _returns_table(results: Record) -> Table:
     for method in _methods(results):
         agents = _agents(results, method["name"])
         row = [method["title"]]
-        for measure in (natural, _worst_of(results["five"]), _worst_of(None)):
-            values = [measure(agent) for agent in agents]
-            row.append(f"{_interval(values)}\nmedian {np.median(values):.0f}")
+        kinds = (
+            [float(np.mean(agent["returns"]["none"])) for agent in agents],
+            [_worst(agent, results["five"]) for agent in agents],
+            [_worst(agent) for agent in agents],
+        )
+        for values in kinds:
+            interval = with_interval(bootstrap(values), "{:.0f}")
+            row.append(f"{interval}\nmedian {np.median(values):.0f}")
         rows.append(tuple(row))
     for other in results["published"]:
         figures = (f"\nmedian {other['natural']:.0f}", f"\nmedian {other['worst']:.0f}", "")
@@ -60,23 +66,19 @@ def _returns_table(results: Record) -> Table:
 
 def _attacks_table(results: Record) -> Table:
     names = list(results["agents"][0]["returns"])
-    rows = []
-    for method in _methods(results):
-        agents = _agents(results, method["name"])
-        cells = [_estimate([_mean(agent["returns"][name]) for agent in agents]) for name in names]
-        rows.append((method["title"], *cells))
+    rows = zip(_methods(results), _middle_returns(results, names), strict=True)
+    columns = ("method", *(name.replace("_", " ") for name in names))
+    shown = tuple((method["title"], *(f"{value:.0f}" for value in row)) for method, row in rows)
     note = (
         "Interquartile means over the agents. push: the mean action pushed one way at every step; "
         "steer: the way that a linear function of the state says, the worst of "
         f"{results['protocol']['director_draws']} random ones and all signed features."
     )
-    columns = ("method", *(name.replace("_", " ") for name in names))
-    return Table("Return by attack", columns, tuple(rows), (note,))
+    return Table("Return by attack", columns, shown, (note,))
 
 
 def _differences_table(results: Record) -> Table:
-    own = _by_seed(results, "aajr")
-    rows = []
+    own, rows = _by_seed(results, "aajr"), []
     for method in _methods(results):
         if method["name"] == "aajr":
             continue
@@ -127,20 +129,25 @@ def _strength_table(results: Record) -> Table:
 
 
 def _tuning_table(results: Record) -> Table:
-    rows = []
-    for method in _methods(results):
-        choice = results["choices"][method["name"]]
-        for entry in choice["tried"]:
-            mark = "chosen" if entry["value"] == choice["value"] else ""
-            figures = (f"{entry['natural']:.0f}", f"{entry['worst']:.0f}")
-            rows.append((method["title"], choice["knob"], f"{entry['value']:g}", *figures, mark))
+    rows = [
+        entry | {"title": method["title"], "knob": choice["knob"], "chosen": choice["value"]}
+        for method in _methods(results)
+        for choice in [results["choices"][method["name"]]]
+        for entry in choice["tried"]
+    ]
+    columns: dict[str, Callable[[Record], str]] = {
+        "method": lambda row: row["title"],
+        "knob": lambda row: row["knob"],
+        "value": lambda row: f"{row['value']:g}",
+        "natural": lambda row: f"{row['natural']:.0f}",
+        "worst": lambda row: f"{row['worst']:.0f}",
+        "": lambda row: "chosen" if row["value"] == row["chosen"] else "",
+    }
     seeds = ", ".join(map(str, results["protocol"]["validation_seeds"]))
     note = (
         f"Validation seeds {seeds}, which no figure uses; as many candidates for all tuned methods."
     )
-    return Table(
-        "Tuning", ("method", "knob", "value", "natural", "worst", ""), tuple(rows), (note,)
-    )
+    return Table.of("Tuning", columns, rows, note)
 
 
 def _agents_plot(results: Record) -> Plot:
@@ -148,7 +155,7 @@ def _agents_plot(results: Record) -> Plot:
     axis = figure.subplots()
     methods = _methods(results)
     for row, method in enumerate(methods):
-        values = [_worst_all(agent)[0] for agent in _agents(results, method["name"])]
+        values = [_worst(agent) for agent in _agents(results, method["name"])]
         colour, marker, _ = look(method["name"])
         interval = bootstrap(values)
         spots = np.full(len(values), row) + np.linspace(-0.2, 0.2, len(values))
@@ -169,23 +176,14 @@ def _agents_plot(results: Record) -> Plot:
 
 def _attacks_plot(results: Record) -> Plot:
     names = list(results["agents"][0]["returns"])
-    methods = _methods(results)
-    grid = np.array(
-        [
-            [
-                bootstrap([_mean(a["returns"][name]) for a in _agents(results, m["name"])]).estimate
-                for name in names
-            ]
-            for m in methods
-        ]
-    )
+    grid = _middle_returns(results, names)
     figure = blank_figure(8.4, 3.4)
     axis = figure.subplots()
     solved = results["protocol"]["solved"]
     heat_map(
         axis,
         grid,
-        [method["title"] for method in methods],
+        [method["title"] for method in _methods(results)],
         [name.replace("_", " ") for name in names],
         largest=max(solved, grid.max()),
         bright=0.6 * solved,
@@ -195,17 +193,19 @@ def _attacks_plot(results: Record) -> Plot:
     return Plot("attacks", "", "Interquartile mean of the return by method and attack.", figure)
 
 
-def natural(agent: Record) -> float:
-    """Mean return without attack."""
-    return _mean(agent["returns"]["none"])
+def _middle_returns(results: Record, attacks: Sequence[str]) -> NDArray[np.float64]:
+    """Interquartile mean over the agents, ``[methods, attacks]``."""
+
+    def middle(method: str, attack: str) -> float:
+        agents = _agents(results, method)
+        return bootstrap([float(np.mean(a["returns"][attack])) for a in agents]).estimate
+
+    rows = [[middle(m["name"], attack) for attack in attacks] for m in _methods(results)]
+    return np.array(rows)
 
 
-def _worst_of(names: Sequence[str] | None) -> Callable[[Record], float]:
-    return lambda agent: worst(agent["returns"], names or [""])[0]
-
-
-def _worst_all(agent: Record) -> tuple[float, str]:
-    return worst(agent["returns"], [""])
+def _worst(agent: Record, attacks: Sequence[str] = ("",)) -> float:
+    return worst(agent["returns"], attacks)[0]
 
 
 def _methods(results: Record) -> list[Record]:
@@ -217,19 +217,7 @@ def _agents(results: Record, method: str) -> list[Record]:
 
 
 def _by_seed(results: Record, method: str) -> dict[int, float]:
-    return {agent["seed"]: _worst_all(agent)[0] for agent in _agents(results, method)}
-
-
-def _interval(values: Sequence[float]) -> str:
-    return with_interval(bootstrap(values), "{:.0f}")
-
-
-def _estimate(values: Sequence[float]) -> str:
-    return f"{bootstrap(values).estimate:.0f}"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    return {agent["seed"]: _worst(agent) for agent in _agents(results, method)}
 
 
 REPORT = StudyReport("{protocol[environment]}", tables, (_agents_plot, _attacks_plot))
