@@ -41,7 +41,7 @@ def _change(audit: Audit) -> Plot | None:
     )
     figure = _cumulative(audit, lines, "‖π(x + δ) - π(x)‖₂, output units")
     figure.axes[0].set_title("Change of the output within ε")
-    return Plot("change", "", caption, figure)
+    return Plot("change", caption, figure)
 
 
 def _sensitivity(audit: Audit) -> Plot | None:
@@ -59,7 +59,7 @@ def _sensitivity(audit: Audit) -> Plot | None:
     )
     figure = _cumulative(audit, lines, "output units per input unit")
     figure.axes[0].set_title("Sensitivity")
-    return Plot("sensitivity", "", caption, figure)
+    return Plot("sensitivity", caption, figure)
 
 
 def _radius(audit: Audit) -> Plot | None:
@@ -80,7 +80,7 @@ def _radius(audit: Audit) -> Plot | None:
         "Share of states whose action no attack changed, above, and provably cannot change, "
         "below, against the size of the perturbation. Between the lines nothing is known."
     )
-    return Plot("radius", "", caption, figure)
+    return Plot("radius", caption, figure)
 
 
 def _cumulative(audit: Audit, lines: Sequence[tuple[str, str, str]], label: str) -> Any:

@@ -33,13 +33,11 @@ class Plot:
 
     Attributes:
         name: stem of its files.
-        threat: the threat model it belongs to.
         caption: what it shows, in a sentence.
         figure: the figure.
     """
 
     name: str
-    threat: str
     caption: str
     figure: Any
 

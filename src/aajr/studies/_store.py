@@ -37,7 +37,7 @@ def digest(settings: Any) -> str:
 class Store:
     """A directory of cells that share their settings.
 
-    A cell counts as long as settings, versions of the packages and, where asked for, the text of
+    A cell is valid as long as settings, versions of the packages and, where asked for, the text of
     aajr's source are those of now; otherwise it is computed anew. The machine is recorded only: a
     run may go on elsewhere.
 
@@ -45,7 +45,7 @@ class Store:
         directory: of the cells.
         settings: all that decides their values, as JSON holds it.
         packages: whose versions decide them too.
-        source: whether any change of aajr's source does; for studies of minutes.
+        source: whether any change of aajr's source makes the cells stale; for studies of minutes.
     """
 
     directory: Path
@@ -95,7 +95,7 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        """Whether the value is there and counts."""
+        """Whether the value is there and still valid."""
         return _valid(self._kept(), self.store)
 
     def fill(self) -> None:

@@ -50,7 +50,7 @@ class Study(Generic[Settings, Found]):
         output: directory below ``results``; ``{preset}`` is filled in.
         decisive: all that decides the cells' values, as JSON holds it; the settings by default.
         packages: whose versions decide them too.
-        source: whether any change of aajr's source does.
+        source: whether any change of aajr's source makes the cells stale; for studies of minutes.
         timed: whether times are measured, so that the jobs run alone, one after another.
         failed: whether the results are such that the command must end with status 1.
     """

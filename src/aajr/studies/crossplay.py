@@ -49,7 +49,7 @@ class Side:
 
 @dataclass(frozen=True, config=CLOSED)
 class Pairing:
-    """What came of one match.
+    """The outcome of one match.
 
     Attributes:
         success: share of the episodes that the hiders won; the seekers won the others.
@@ -224,7 +224,7 @@ def crossplay_plot(league: CrossPlay) -> Plot:
         axis.set(xlabel="seekers", ylabel="hiders")
         figure.colorbar(picture, ax=axis, label="hiders' success, %", shrink=0.8)
     caption = "Success of each team of hiders (method, seed) against each team of seekers."
-    return Plot("crossplay", "none", f"{caption} A star: both come from one training run.", figure)
+    return Plot("crossplay", f"{caption} A star: both come from one training run.", figure)
 
 
 def _over_seeds(

@@ -18,7 +18,7 @@ RESULTS = {"command": "aajr something", "value": 3}
 def dot(results):
     figure = blank_figure(2, 2)
     figure.subplots().plot([results["value"]], [0], "o")
-    return Plot("dot", "", "A dot.", figure)
+    return Plot("dot", "A dot.", figure)
 
 
 def test_it_writes_results_tables_and_plots(tmp_path):

@@ -167,6 +167,11 @@ class RunningMatch:
         return self._game.views("hider")["observation"]
 
     @property
+    def game(self) -> HideAndSeek:
+        """The game as it stands."""
+        return self._game
+
+    @property
     def running(self) -> Tensor:
         """All episodes until their common end."""
         ended = len(self._frames["action"]) == self.match.steps

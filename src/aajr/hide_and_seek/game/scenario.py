@@ -58,6 +58,9 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
     Args:
         config: the game; the default is 5 hiders against 5 seekers.
 
+    Attributes:
+        sights: whether each seeker sees each hider now, boolean ``[envs, seekers, hiders]``.
+
     Example:
         >>> import vmas
         >>> env = vmas.make_env(HideAndSeek(), num_envs=2, continuous_actions=False,
@@ -210,6 +213,7 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
             "hider": observe(state, hider_sees, ranges[0], config, "hider"),
             "seeker": observe(state, seeker_sees, ranges[1], config, "seeker"),
         }
+        self.sights = seeker_sees
         self._seen = {
             "hider": seeker_sees.any(1).to(torch.float32),
             "seeker": seeker_sees.any(2).to(torch.float32),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import vmas
 from torch import Tensor
 
 from aajr._checks import check_count
@@ -14,13 +13,12 @@ from aajr._seeds import derive
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
 from aajr.arena.agents import Actor
 from aajr.arena.episodes import AttackedTeam
-from aajr.arena.heads import greedy_heads, sample_heads
+from aajr.arena.heads import greedy_heads
 from aajr.arena.threats import Threat
-from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, hiders_success
-from aajr.hide_and_seek.game.matches import Match
+from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig
+from aajr.hide_and_seek.game.matches import Match, RunningMatch
 from aajr.hide_and_seek.game.observation import observation_layout
 from aajr.hide_and_seek.game.threats import threat_ball, under_threat
-from aajr.hide_and_seek.game.visibility import in_cone, line_of_sight
 from aajr.hide_and_seek.replay._belief import believed_place
 from aajr.hide_and_seek.replay._replay import Episode, Replay
 
@@ -99,16 +97,15 @@ def record_episode(
     if episode >= match.episodes:
         raise ValueError(f"episode={episode} is beyond the match's {match.episodes} episodes")
     witness = None if adversary is None else _Witness(adversary)
-    team: Any = AttackedTeam(actor, witness, _generator(derive(match.seed, "attack")), on_logits)  # type: ignore[arg-type]
-    frames, scenario = _play(match, actor, team, None if on_logits else witness, episode)
-    seen = scenario.views("hider")["seen"]
-    won = hiders_success(seen.reshape(match.episodes, -1), match.config.hidden_for_success)
+    generator = torch.Generator().manual_seed(derive(match.seed, "attack"))
+    team: Any = AttackedTeam(actor, witness, generator, on_logits)  # type: ignore[arg-type]
+    frames, played = _play(match, actor, team, None if on_logits else witness, episode)
     return Episode(
         method=method,
         attack=attack,
         epsilon=0.0 if adversary is None else float(adversary.ball.epsilon),
-        success=bool(won[episode]),
-        box_half=_rounded(scenario.state.box_half[episode]),
+        success=bool(played.record().won[episode]),
+        box_half=_rounded(played.game.state.box_half[episode]),
         **frames,
     )
 
@@ -166,31 +163,19 @@ def game_facts(config: HideAndSeekConfig) -> dict[str, Any]:
     } | ({} if config.radio is None else {"sources": config.radio.sources})
 
 
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def _play(
     match: Match, actor: Actor, team: Any, witness: _Witness | None, episode: int
-) -> tuple[Frames, HideAndSeek]:
-    config, generator, scenario = match.config, _generator(match.seed), HideAndSeek(match.config)
-    env = vmas.make_env(
-        scenario,
-        num_envs=match.episodes,
-        seed=match.seed,
-        max_steps=config.max_steps,
-        continuous_actions=False,
-        multidiscrete_actions=True,
-    )
-    env.reset(seed=match.seed)
+) -> tuple[Frames, RunningMatch]:
+    played = match.reset()
     names = ("agents", "heading", "boxes", "holder", "lock", "sights", "observation", "shown")
     frames: Frames = {name: [] for name in (*names, "action", "intended")}
+    config = match.config
     believing = config.radio is not None and config.radio.content == "nearest"
     frames |= {"believed": []} if believing else {}
-    for _ in range(config.max_steps):
-        mine = scenario.views("hider")["observation"]
+    while len(played.running):
+        mine = played.observation
         action = team(mine)
-        _keep_frame(frames, scenario, episode)
+        _keep_frame(frames, played.game, episode)
         if witness is not None:
             frames["shown"].append(_rounded(witness.shown.reshape_as(mine)[episode]))
         frames["action"].append(action[episode].tolist())
@@ -199,18 +184,11 @@ def _play(
         if believing:
             shown = mine if witness is None else witness.shown.reshape_as(mine)
             frames["believed"].append(_rounded(believed_place(actor, shown[episode], config)))
-        theirs = _seek(match, scenario.views("seeker")["observation"], generator)
-        env.step(list(torch.cat([action, theirs], 1).unbind(1)))
-    _keep_frame(frames, scenario, episode)
+        played.step(action)
+    _keep_frame(frames, played.game, episode)
     if witness is not None:
         frames["shown"].append(frames["observation"][-1])
-    return frames, scenario
-
-
-def _seek(match: Match, observation: Tensor, generator: torch.Generator) -> Tensor:
-    shares = observation.tensor_split(len(match.opponents))
-    pairs = zip(match.opponents, shares, strict=True)
-    return torch.cat([sample_heads(actor(x), actor.heads, generator) for actor, x in pairs])
+    return frames, played
 
 
 def _keep_frame(frames: Frames, scenario: HideAndSeek, episode: int) -> None:
@@ -219,21 +197,8 @@ def _keep_frame(frames: Frames, scenario: HideAndSeek, episode: int) -> None:
         frames[name].append(_rounded(getattr(state, name)[episode]))
     for name in ("holder", "lock"):
         frames[name].append(getattr(state, name)[episode].tolist())
-    frames["sights"].append(_sights(scenario)[episode].nonzero().tolist())
+    frames["sights"].append(scenario.sights[episode].nonzero().tolist())
     frames["observation"].append(_rounded(scenario.views("hider")["observation"][episode]))
-
-
-def _sights(scenario: HideAndSeek) -> Tensor:
-    """Whether each seeker sees each hider, ``[envs, seekers, hiders]``."""
-    config, state = scenario.config, scenario.state
-    hiders, seekers = state.agents.tensor_split([config.n_hiders], 1)
-    centre = torch.cat([scenario.walls, state.boxes], 1)
-    half = torch.cat([scenario.wall_half, state.box_half], 1)
-    sees = line_of_sight(seekers, hiders, centre, half, config.view_radius)
-    if config.view_cone:
-        facing = state.heading[:, config.n_hiders :]
-        sees = sees & in_cone(seekers, facing, hiders, config.view_cone)
-    return sees
 
 
 def _rounded(values: Tensor) -> list[Any]:

@@ -35,7 +35,6 @@ def frontier_plot(results: Results, analysis: Analysis) -> Plot | None:
     figure.supylabel(f"worst-case success at ε = {analysis.epsilon:g}, %", fontsize=9.5)
     return Plot(
         f"frontier_{analysis.threat}",
-        analysis.threat,
         "Clean against worst-case success over all weights: small marks are seeds, large ones the "
         "mean of a weight, the line is the frontier of these means, the grey square is weight 0. "
         "Higher at the same clean success is better. The verdict pairs the frontiers by seed.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aajr.hide_and_seek.replay import Replay, read_replay, replay_section, write_replay
-from aajr.report.figures import Plot, save
+from aajr.report.figures import save
 from aajr.report.pages import render
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import Analysis, analyse
@@ -21,7 +21,7 @@ from aajr.studies.methods import method_title
 
 @dataclass(frozen=True)
 class Chapter:
-    """What a report tells of one comparison.
+    """One comparison in a report.
 
     Attributes:
         results: what was measured.
@@ -80,32 +80,34 @@ def write_page(chapters: Sequence[Chapter], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     shown = []
     for index, chapter in enumerate(chapters):
-        plots = draw(chapter.results, chapter.analyses)
         # plots of several chapters have the same names
-        save(plots, directory / "plots" / (f"run_{index}" if len(chapters) > 1 else ""))
-        shown.append(_chapter(chapter, plots))
+        place = directory / "plots" / (f"run_{index}" if len(chapters) > 1 else "")
+        shown.append(_chapter(chapter, place))
     page = render("studies/comparison/page.html", chapters=shown)
     (directory / "report.html").write_text(page, encoding="utf-8")
 
 
-def _chapter(chapter: Chapter, plots: Sequence[Plot]) -> dict[str, Any]:
+def _chapter(chapter: Chapter, place: Path) -> dict[str, Any]:
+    """What the page shows of a chapter, whose plots are kept beside."""
     results = chapter.results
     return {
         "results": results,
         "heading": heading(results),
-        "threats": [_threat(results, analysis, plots) for analysis in chapter.analyses],
+        "threats": [_threat(results, analysis, place) for analysis in chapter.analyses],
         "replay": "" if chapter.replay is None else replay_section(chapter.replay, method_title),
         "facts": _facts(results),
     }
 
 
-def _threat(results: Results, analysis: Analysis, plots: Sequence[Plot]) -> dict[str, Any]:
+def _threat(results: Results, analysis: Analysis, place: Path) -> dict[str, Any]:
+    plots = draw(results, analysis)
+    save(plots, place)
     return {
         "name": analysis.threat,
         "introduction": verdicts.epsilon_sentence(analysis),
         "paragraphs": paragraphs(analysis),
         "tables": tables(results, analysis),
-        "plots": [plot for plot in plots if plot.threat == analysis.threat],
+        "plots": plots,
     }
 
 

@@ -17,8 +17,8 @@ from aajr.studies.comparison.training_plots import (
 )
 
 
-def draw(results: Results, analyses: Sequence[Analysis]) -> list[Plot]:
-    """Every plot for which the results hold data, threat by threat."""
+def draw(results: Results, analysis: Analysis) -> list[Plot]:
+    """Every plot of one threat for which the results hold data."""
     drawers: Sequence[Callable[[Results, Analysis], Plot | None]] = (
         frontier_plot,
         success_plot,
@@ -28,5 +28,4 @@ def draw(results: Results, analyses: Sequence[Analysis]) -> list[Plot]:
         sensitivity_plot,
         cost_plot,
     )
-    pairs = [(drawer, analysis) for analysis in analyses for drawer in drawers]
-    return drawn(lambda: filter(None, (drawer(results, analysis) for drawer, analysis in pairs)))
+    return drawn(lambda: filter(None, (drawer(results, analysis) for drawer in drawers)))

@@ -33,7 +33,6 @@ def success_plot(results: Results, analysis: Analysis) -> Plot | None:
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=2.6)
     return Plot(
         f"success_{analysis.threat}",
-        analysis.threat,
         "Success under the worst attack at each radius: interquartile mean over seeds with its "
         f"95 % interval. {verdicts.epsilon_sentence(analysis)}",
         figure,
@@ -105,7 +104,6 @@ def heatmap_plot(_: Results, analysis: Analysis) -> Plot | None:
     figure.supxlabel("ε", fontsize=9.5)
     return Plot(
         f"heatmap_{analysis.threat}",
-        analysis.threat,
         "Success under each attack at each radius, mean over seeds, for the chosen weight of each "
         "method. Darker is lower. The lowest cell of a column is what the curves show, if one "
         "attack is worst for every seed.",

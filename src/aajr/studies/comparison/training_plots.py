@@ -46,7 +46,6 @@ def learning_plot(_: Results, analysis: Analysis) -> Plot | None:
     figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
     return Plot(
         f"learning_{analysis.threat}",
-        analysis.threat,
         "Course of the training: mean over seeds, the band from the lowest to the highest seed. "
         "Success is that of the training's own episodes: sampled actions, the training league, and "
         "under attack where the method trains under attack. It does not compare methods.",
@@ -132,7 +131,6 @@ def cost_plot(results: Results, analysis: Analysis) -> Plot | None:
     axis.set_xlabel("milliseconds per update (overhead over adversarial)")
     return Plot(
         f"cost_{analysis.threat}",
-        analysis.threat,
         "Median time of an update, mean over seeds; in brackets the overhead over the adversarial "
         "method, measured interleaved.",
         figure,
@@ -164,7 +162,7 @@ def _dots(
         axis.xaxis.set_major_locator(MaxNLocator(5))
         _widen(axis)
     _name_rows(axes[0], shown)
-    return Plot(f"{name}_{analysis.threat}", analysis.threat, caption, figure)
+    return Plot(f"{name}_{analysis.threat}", caption, figure)
 
 
 def _widen(axis: Any) -> None:

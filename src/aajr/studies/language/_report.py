@@ -175,7 +175,7 @@ def _plot(results: Record) -> Plot:
     axes[0].invert_yaxis()
     axes[-1].legend(loc="lower left", fontsize=7)
     caption = "Interquartile means and intervals, clean and at the worst attack of each kind."
-    return Plot("scores", "", caption, figure)
+    return Plot("scores", caption, figure)
 
 
 def _methods(results: Record) -> list[Record]:

@@ -171,7 +171,7 @@ def _agents_plot(results: Record) -> Plot:
         "Every agent under its worst attack; diamonds: interquartile mean and interval; dotted: "
         "published figures of other code."
     )
-    return Plot("agents", "", caption, figure)
+    return Plot("agents", caption, figure)
 
 
 def _attacks_plot(results: Record) -> Plot:
@@ -190,7 +190,7 @@ def _attacks_plot(results: Record) -> Plot:
         rotation=35,
     )
     axis.set_aspect("equal")
-    return Plot("attacks", "", "Interquartile mean of the return by method and attack.", figure)
+    return Plot("attacks", "Interquartile mean of the return by method and attack.", figure)
 
 
 def _middle_returns(results: Record, attacks: Sequence[str]) -> NDArray[np.float64]:

@@ -139,7 +139,7 @@ def _constraint_plot(results: Record) -> Plot:
         "Left: the bounded quantile of ‖Jv‖ at every iteration, one line for each seed; dotted: γ; "
         "shaded: warm-up. Right: the weight that dual ascent finds."
     )
-    return Plot("constraint", "", caption, figure)
+    return Plot("constraint", caption, figure)
 
 
 def _rules_plot(results: Record) -> Plot:
@@ -158,7 +158,7 @@ def _rules_plot(results: Record) -> Plot:
     axes[0].set_ylabel("non-monotone inner steps, %")
     axes[0].legend(fontsize=8)
     caption = "Share of inner steps that lowered the objective, mean over the seeds."
-    return Plot("step_rules", "", caption, figure)
+    return Plot("step_rules", caption, figure)
 
 
 def _runs(results: Record, cell: str) -> list[Record]:

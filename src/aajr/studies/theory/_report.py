@@ -207,7 +207,7 @@ def _tightness_plot(results: Record) -> Plot:
         "middle half and 5–95 % over all rows; 1 is exact, no row lies below it. Blue: constants "
         "measured on the step; orange: certified for the ball."
     )
-    return Plot("tightness", "", caption, figure)
+    return Plot("tightness", caption, figure)
 
 
 def _steps_plot(results: Record) -> Plot:
@@ -232,7 +232,7 @@ def _steps_plot(results: Record) -> Plot:
         "Share of steps that lower the objective against the step size over its limit. Left of the "
         "dotted line the theorem forbids it."
     )
-    return Plot("step_sizes", "", caption, figure)
+    return Plot("step_sizes", caption, figure)
 
 
 def _price_plot(results: Record) -> Plot:
@@ -262,7 +262,7 @@ def _price_plot(results: Record) -> Plot:
         "interval over the seeds. Dashed: the least error of any map in the global class, in "
         "closed form."
     )
-    return Plot("price_of_robustness", "", caption, figure)
+    return Plot("price_of_robustness", caption, figure)
 
 
 def _fits(results: Record, task: str, constraint: str, gamma: float | None) -> list[Record]:

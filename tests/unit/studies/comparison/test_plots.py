@@ -17,7 +17,7 @@ KINDS = ("frontier", "success", "heatmap", "gradients", "sensitivity", "cost")
 
 
 def draw(results):
-    return drawing.draw(results, analyse(results))
+    return [plot for found in analyse(results) for plot in drawing.draw(results, found)]
 
 
 @pytest.fixture(scope="module")
