@@ -47,7 +47,6 @@ def strongest_change(
     threat: Threat,
     epsilon: float,
     steps: int = 10,
-    restarts: int = 1,
 ) -> Adversary:
     """The attack that the replays show: ascent on the divergence of the hiders' actions.
 
@@ -59,10 +58,9 @@ def strongest_change(
         threat: what may be changed.
         epsilon: L∞ radius.
         steps: of the ascent.
-        restarts: independent searches, the best kept.
     """
     ball, objective = threat_ball(config, threat, epsilon), Divergence(actor.metric)
-    search = ProjectedGradientAscent(ball, objective, steps=steps, restarts=restarts, select="best")
+    search = ProjectedGradientAscent(ball, objective, steps=steps, select="best")
     return under_threat(search, config, threat, "gradient")
 
 
@@ -116,9 +114,8 @@ def record_replay(
     threat: Threat,
     epsilon: float,
     steps: int = 10,
-    episode: int = 0,
 ) -> Replay:
-    """The same start played by each method, first clean, then attacked.
+    """The same start, the match's first, played by each method, first clean, then attacked.
 
     Args:
         match: who plays.
@@ -126,23 +123,16 @@ def record_replay(
         threat: what the adversary may change.
         epsilon: L∞ radius of the attack.
         steps: of the attack.
-        episode: which episode of the match is kept.
     """
     episodes = []
     for method, actor in actors.items():
-        episodes.append(record_episode(match, actor, None, episode, method=method))
-        attack = strongest_change(actor, match.config, threat, epsilon, steps)
-        episodes.append(
-            record_episode(
-                match,
-                actor,
-                attack,
-                episode,
-                method=method,
-                attack="pgd_mad",
-                on_logits=threat == "actions",
-            )
+        change = strongest_change(actor, match.config, threat, epsilon, steps)
+        episodes.append(record_episode(match, actor, None, method=method))
+        logits = threat == "actions"
+        attacked = record_episode(
+            match, actor, change, method=method, attack="pgd_mad", on_logits=logits
         )
+        episodes.append(attacked)
     return Replay(
         game=game_facts(match.config), threat=threat, seed=match.seed, episodes=tuple(episodes)
     )

@@ -10,8 +10,6 @@ from aajr.studies.language._attacks import EmbeddingAscent, WordSearch
 from aajr.studies.language._play import Attack
 
 PresetName = Literal["smoke", "standard"]
-
-
 Candidate = dict[str, float]
 
 

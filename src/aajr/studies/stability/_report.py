@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,15 @@ def _constraint_table(results: Record) -> Table:
 
 def _constraint_row(results: Record, cell: str, title: str, gamma: float | None) -> tuple[str, ...]:
     runs = _runs(results, cell)
-    level = _over_seeds(runs, lambda run: _mean(_settled(results, run, "sensitivity_quantile")))
-    weight = _over_seeds(runs, lambda run: _mean(_settled(results, run, "weight")))
+    level = _over_seeds(runs, lambda run: fmean(_settled(results, run, "sensitivity_quantile")))
+    weight = _over_seeds(runs, lambda run: fmean(_settled(results, run, "weight")))
     shown = [title, f"{weight.estimate:.2g}", with_interval(level, "{:.3f}", "–")]
     if gamma is None:
         shown += ["", "", ""]
     else:
-        ratio = _over_seeds(runs, lambda run: _level(results, run) / gamma)
+        ratio = _over_seeds(
+            runs, lambda run: fmean(_settled(results, run, "sensitivity_quantile")) / gamma
+        )
         above = _over_seeds(runs, lambda run: _share_above(results, run, 1.05 * gamma))
         fresh = _over_seeds(runs, lambda run: run["fresh_quantile"] / gamma)
         shown += [with_interval(ratio, "{:.3f}", "–"), f"{above.estimate:.0%}"]
@@ -96,9 +99,9 @@ def _rules_table(results: Record) -> Table:
 
 
 def _rule_figures(runs: Sequence[Record]) -> tuple[str, ...]:
-    share = _over_seeds(runs, lambda run: 100 * _mean(_logged(run, "nonmonotone_share")))
-    limit = _over_seeds(runs, lambda run: _mean(_logged(run, "step_to_limit")))
-    smooth = _over_seeds(runs, lambda run: _mean(_logged(run, "effective_smoothness")))
+    share = _over_seeds(runs, lambda run: 100 * fmean(_logged(run, "nonmonotone_share")))
+    limit = _over_seeds(runs, lambda run: fmean(_logged(run, "step_to_limit")))
+    smooth = _over_seeds(runs, lambda run: fmean(_logged(run, "effective_smoothness")))
     inner = _over_seeds(runs, lambda run: max(_logged(run, _SPIKE.format("inner"))))
     outer = _over_seeds(runs, lambda run: max(_logged(run, _SPIKE.format("outer"))))
     return (
@@ -173,16 +176,8 @@ def _settled(results: Record, run: Record, name: str) -> list[float]:
     return settled(run, results["protocol"]["warmup"], name)
 
 
-def _level(results: Record, run: Record) -> float:
-    return _mean(_settled(results, run, "sensitivity_quantile"))
-
-
 def _share_above(results: Record, run: Record, level: float) -> float:
-    return _mean([float(v > level) for v in _settled(results, run, "sensitivity_quantile")])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    return fmean([float(v > level) for v in _settled(results, run, "sensitivity_quantile")])
 
 
 def _over_seeds(runs: Sequence[Record], measure: Callable[[Any], float]) -> Interval:

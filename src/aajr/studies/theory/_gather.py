@@ -1,4 +1,4 @@
-"""What the pieces of the study say together."""
+"""Totals over the pieces of the study: checks, violations, quantiles and bins."""
 
 from __future__ import annotations
 
