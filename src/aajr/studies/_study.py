@@ -127,7 +127,7 @@ def tuned(
     aim: Sequence[str],
     able: str | None = None,
     share: float = 0.95,
-) -> tuple[Candidate, list[dict[str, float]]]:
+) -> tuple[Candidate, list[tuple[Candidate, dict[str, float]]]]:
     """The candidate of the greatest aim on the validation seeds.
 
     Args:
@@ -140,18 +140,21 @@ def tuned(
         share: see ``able``.
 
     Returns:
-        The first of the best, and the means of every candidate.
+        The first of the best, and every candidate with its means.
     """
-    tried = [
-        {name: float(np.mean([measure(r) for r in found])) for name, measure in measures.items()}
-        for found in map(records, candidates)
-    ]
-    pairs = list(zip(candidates, tried, strict=True))
+
+    def means(candidate: Candidate) -> dict[str, float]:
+        found = records(candidate)
+        return {
+            name: float(np.mean([f(record) for record in found])) for name, f in measures.items()
+        }
+
+    tried = allowed = [(candidate, means(candidate)) for candidate in candidates]
     if able is not None:
-        most = max(means[able] for means in tried)
+        most = max(found[able] for _, found in tried)
         enough = most - (1 - share) * abs(most)  # a measure may be below zero
-        pairs = [(candidate, means) for candidate, means in pairs if means[able] >= enough]
-    best, _ = max(pairs, key=lambda pair: sum(pair[1][name] for name in aim))
+        allowed = [(candidate, found) for candidate, found in tried if found[able] >= enough]
+    best, _ = max(allowed, key=lambda pair: sum(pair[1][name] for name in aim))
     return best, tried
 
 

@@ -119,8 +119,7 @@ def choose(protocol: Protocol, store: Store, task: str, method: Method) -> Recor
     measures = {name: partial(score, names=(name,)) for name in ("clean", "words", "embeddings")}
     aim = ("words", "embeddings")
     best, tried = tuned(method.candidates, records, measures, aim, able="clean")
-    means = zip(method.candidates, tried, strict=True)
-    return {"candidate": best, "tried": [{"candidate": c, **found} for c, found in means]}
+    return {"candidate": best, "tried": [{"candidate": c, **means} for c, means in tried]}
 
 
 def _choices(protocol: Protocol, store: Store) -> Record:

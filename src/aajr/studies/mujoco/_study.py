@@ -107,12 +107,8 @@ def choose(protocol: Protocol, store: Store, method: Method) -> Record:
         "worst": lambda record: worst(record["returns"], VALIDATION)[0],
     }
     best, tried = tuned(method.candidates, records, measures, ("worst",), able="natural")
-    means = zip(method.candidates, tried, strict=True)
-    return {
-        "knob": method.knob,
-        "value": best,
-        "tried": [{"value": value, **found} for value, found in means],
-    }
+    figures = [{"value": value, **means} for value, means in tried]
+    return {"knob": method.knob, "value": best, "tried": figures}
 
 
 def agent_cell(protocol: Protocol, store: Store, method: Method, value: float, seed: int) -> Cell:
