@@ -58,7 +58,7 @@ def response_plot(results: Record) -> Plot:
         "output; right: the angle between the output distributions. Dotted: the ε of training. "
         "Means over samples and seeds."
     )
-    return Plot("response", "", caption, figure)
+    return Plot("response", caption, figure)
 
 
 def frontier_plot(results: Record) -> Plot:
@@ -75,7 +75,7 @@ def frontier_plot(results: Record) -> Plot:
         axis.set(xlabel="clean accuracy, %", ylabel="worst accuracy, %", title=_named(case))
     _legend(figure, grid[0, 0])
     caption = "Every weight on the validation seeds, at the ε of training. Up and right is best."
-    return Plot("frontiers", "", caption, figure)
+    return Plot("frontiers", caption, figure)
 
 
 def epsilon_plot(results: Record) -> Plot:
@@ -94,7 +94,7 @@ def epsilon_plot(results: Record) -> Plot:
         axis.set(xlabel="greatest lie ε", ylabel="worst accuracy, %", title=_named(case))
     _legend(figure, grid[0, 0])
     caption = "Accuracy under the worst coalition against the greatest lie, mean over the seeds."
-    return Plot("epsilon", "", caption, figure)
+    return Plot("epsilon", caption, figure)
 
 
 def _look(title: str) -> tuple[str, str]:
