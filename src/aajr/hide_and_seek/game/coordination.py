@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_count, check_finite
-from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.hide_and_seek.game import HideAndSeekConfig, hidden_share
 from aajr.hide_and_seek.game.matches import Record
 from aajr.hide_and_seek.game.state import BY_HIDERS
 
@@ -34,8 +34,9 @@ def coordination(
         seed: of the shuffled baseline.
 
     Returns:
-        ``coverage``; over episodes ``role_separation`` (of mean positions) and
-        ``action_separation`` (of action histograms); within episodes, over steps,
+        ``hidden_share`` of the hiders while they are sought, if they are; ``coverage``; over
+        episodes ``role_separation`` (of mean positions) and ``action_separation`` (of action
+        histograms); within episodes, over steps,
         ``space_division`` (of positions) and ``labour_division`` (of actions);
         ``action_information`` in nats; ``grabs``, ``locks`` and ``box_distance`` of the hiders per
         episode; and per role, that is per index in the team, ``seen_rate`` and ``hidden_at_end``
@@ -53,6 +54,8 @@ def coordination(
         "labour_division": float(role_separation(acts).mean()),
         "action_information": team_information(symbols, generator),
     }
+    if config.preparation_steps < config.max_steps:
+        measures["hidden_share"] = float(hidden_share(record.sighted, config).mean())
     use = box_use(record, config.n_hiders)
     return (
         measures

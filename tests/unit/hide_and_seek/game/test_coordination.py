@@ -193,6 +193,10 @@ def test_the_record_of_a_match_tells_its_world(record):
 def test_all_measures_are_finite_and_repeatable(record):
     found = coordination(record, GAME)
     assert found == coordination(record, GAME)
+    unseen = record.sighted[:, GAME.preparation_steps :] == 0
+    assert found["hidden_share"] == pytest.approx(float(unseen.float().mean()))
+    waiting = dataclasses.replace(GAME, preparation_fraction=1.0)
+    assert "hidden_share" not in coordination(record, waiting)
     flat = [v for value in found.values() for v in (value if isinstance(value, list) else [value])]
     assert all(math.isfinite(value) for value in flat)
     assert len(found["seen_rate"]) == 3

@@ -150,3 +150,10 @@ def test_reports_need_a_radio():
             dataclasses.replace(BASE, env=game, **change)
     with pytest.raises(ValueError, match="radio=None has no reports to filter"):
         MedianReports(game)
+
+
+@pytest.mark.parametrize("agents", [20, 50])
+def test_any_number_of_agents_trains(agents):
+    game = dataclasses.replace(GAME, n_hiders=agents // 2, n_seekers=agents // 2, max_steps=3)
+    config = dataclasses.replace(penalised("aajr"), env=game, iterations=1)
+    assert weights(trained(config)).isfinite().all()
