@@ -42,8 +42,9 @@ def study(
     hopper (a night).
 
     consensus: several sources report one position and any k of them may lie. Presets smoke (20
-    seconds), quick (two of five lie, eight methods, ten minutes), standard (all methods, half an
-    hour), sources (three, five and nine reports, half an hour).
+    seconds), quick (two of five lie, eight methods, ten minutes), far (the same with lies three
+    times as large, ten minutes), standard (all methods, half an hour), sources (three, five and
+    nine reports, half an hour).
 
     language: tiny language models that negotiate and call tools, and attacks on the words; it needs
     the extra 'language'. Presets smoke (two minutes), standard (an hour on two cores).

@@ -10,6 +10,7 @@ from scipy import stats
 
 from aajr.statistics.comparisons import (
     difference,
+    holm,
     median_seed,
     performance_profile,
     probability_of_improvement,
@@ -116,6 +117,15 @@ def test_the_global_state_is_left_alone():
     assert (np.random.random(4) == expected).all()
     assert probability_of_improvement([0.1, 0.5, 0.4], [0.2, 0.6, 0.3], seed=1) == first
     assert performance_profile([0.1, 0.5, 0.4], [0.3], seed=1) == profile
+
+
+def test_holm_by_hand():
+    """Smallest times 4, next times 3, and so on; never falling, never above 1."""
+    found = holm({"d": 0.9, "a": 0.01, "c": 0.02, "b": 0.011})
+    assert list(found) == ["d", "a", "c", "b"]
+    assert found == pytest.approx({"a": 0.04, "b": 0.04, "c": 0.04, "d": 0.9})
+    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}
 
 
 def test_median_seed_is_an_agent():

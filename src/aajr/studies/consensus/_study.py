@@ -63,6 +63,11 @@ PRESETS = {
         budget=Budget(updates=2000),
         examination=Examination(samples=200, checked=50, epsilons=(0.5, 1.0, 2.0, 4.0)),
     ),
+    "far": Settings(
+        methods=CORE,
+        budget=Budget(epsilon=3.0),
+        examination=Examination(samples=200, checked=50, epsilons=(1.0, 3.0, 6.0)),
+    ),
     "standard": Settings(),
     "sources": Settings(
         cases=(Case(3, 1), Case(3, 2), Case(5, 1), Case(9, 1), Case(9, 2)),
