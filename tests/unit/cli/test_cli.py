@@ -48,6 +48,13 @@ def test_hiders_with_a_radio_train_against_chasers_and_are_lied_to(aajr, tmp_pat
     trials = read_evaluation(tmp_path / "evaluation.json").assessments[0].trials
     names = [trial.score.attack for trial in trials]
     assert names == ["none", "liars_noise", "liars_mad", "liars_critic_0", "other_side"]
+    checkpoint, gif = str(tmp_path / "run/checkpoint.safetensors"), tmp_path / "lies.gif"
+    for attack in ("pgd_mad", "noise"):
+        shown = ("--attack", attack, "--threat", "reports", "--gif", str(gif), "--seen-by", "2")
+        status, _, errors = aajr("watch", checkpoint, *shown)
+        assert status == 0, errors
+        assert gif.stat().st_size > 0
+        gif.unlink()
     status, _, errors = aajr("train", *run, *TINY, "--radio")
     assert status == 2
     assert "would ignore config.env" in errors
