@@ -71,7 +71,8 @@ def frontier_plot(results: Record) -> Plot:
             means = list(means_by_weight(tried).values())
             colour, line = _LOOKS[name]
             clean, worst = [m["clean"] for m in means], [m["worst"] for m in means]
-            axis.plot(clean, worst, "o" + line, color=colour, ms=4, label=METHODS[name].title)
+            size = 4 if METHODS[name].weights else 9
+            axis.plot(clean, worst, "o" + line, color=colour, ms=size, label=METHODS[name].title)
         axis.set(xlabel="clean accuracy, %", ylabel="worst accuracy, %", title=_named(case))
     _legend(figure, grid[0, 0])
     caption = "Every weight on the validation seeds, at the ε of training. Up and right is best."

@@ -39,7 +39,7 @@ class Settings:
     cases: tuple[Case, ...] = (Case(),)
     methods: tuple[str, ...] = tuple(METHODS)
     seeds: tuple[int, ...] = tuple(range(10))
-    validation: tuple[int, ...] = (100, 101)
+    validation: tuple[int, ...] = (100, 101, 102, 103, 104)
     budget: Budget = field(default_factory=Budget)
     examination: Examination = field(default_factory=Examination)
 
@@ -60,11 +60,13 @@ PRESETS = {
     ),
     "quick": Settings(
         methods=CORE,
+        validation=(100, 101),
         budget=Budget(updates=2000),
         examination=Examination(samples=200, checked=50, epsilons=(0.5, 1.0, 2.0, 4.0)),
     ),
     "far": Settings(
         methods=CORE,
+        validation=(100, 101),
         budget=Budget(epsilon=3.0),
         examination=Examination(samples=200, checked=50, epsilons=(1.0, 3.0, 6.0)),
     ),
@@ -73,6 +75,7 @@ PRESETS = {
         cases=(Case(3, 1), Case(3, 2), Case(5, 1), Case(9, 1), Case(9, 2)),
         methods=CORE,
         seeds=tuple(range(5)),
+        validation=(100, 101, 102),
     ),
 }
 
