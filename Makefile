@@ -11,7 +11,7 @@ SLOW := $(addprefix --ignore=tests/unit/,theory/test_constants.py adversaries/te
 .PHONY: help reproduce test test-fast test-core test-benchmarl lint docs results bench bench-peers clean
 
 help:
-	@echo "make reproduce   train, attack, compare; table and report under results/ (PRESET=smoke|quick|full)"
+	@echo "make reproduce   train, attack, compare; table and report under results/ (PRESET=smoke|quick|standard|full|others)"
 	@echo "make test        unit, contract, parity and invariant tests, by WORKERS=2 processes"
 	@echo "make test-fast   the core and the statistics, with fewer random examples, in less than a minute"
 	@echo "make test-core   the core with torch and nothing else, in .venv-core"

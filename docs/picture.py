@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
-    replay = read_replay(ROOT / "results/quick/replay.json")
+    replay = read_replay(ROOT / "results/others/replay.json")
     (episode,) = (e for e in replay.episodes if (e.method, e.attack) == ("aajr", "pgd_mad"))
     write_gif(replay.game, episode, ROOT / "docs/_static/game.gif", fps=8, pixels=360, seen_by=0)
 

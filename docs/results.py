@@ -17,7 +17,8 @@ from aajr.studies.methods import method_title
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
-README = re.compile(r"(<!-- make results -->\n).*?(\n<!-- end -->)", re.DOTALL)
+README = re.compile(r"(<!-- make results(?: (\S+))? -->\n).*?(\n<!-- end -->)", re.DOTALL)
+"""The table of a directory of results/, by default of others."""
 
 
 def section(path: str, title: str) -> str:
@@ -38,6 +39,11 @@ def comparison(path: str) -> str:
     return "\n\n".join(parts)
 
 
+def exists(path: str) -> bool:
+    """Whether there are results of a comparison."""
+    return (RESULTS / path / "results.json").exists()
+
+
 def standings(path: str) -> str:
     """Methods of an evaluation: clean and worst success, by ε."""
     found = json.loads((RESULTS / path).read_text(encoding="utf-8"))["standings"]["methods"]
@@ -49,10 +55,10 @@ def standings(path: str) -> str:
     return _table(["method", "clean", *(f"worst at ε = {e}" for e in epsilons)], rows)
 
 
-def headline() -> str:
-    """The README's table: chosen weights of the quick preset."""
-    _, analysis = _compared("quick")
-    radii = [radius for radius in analysis.radii if radius in (0.1, 0.2, 0.3)]
+def headline(path: str) -> str:
+    """The README's table: chosen weights."""
+    _, analysis = _compared(path)
+    radii = [radius for radius in analysis.radii if radius not in (0.0, 0.05, 0.15)]
     rows = [
         [
             method_title(one.method),
@@ -70,14 +76,15 @@ def pages() -> dict[Path, str]:
         loader=FileSystemLoader(ROOT / "docs"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
+        trim_blocks=True,
     )
     page = environment.get_template("results.md.jinja").render(
-        section=section, comparison=comparison, standings=standings
+        section=section, comparison=comparison, standings=standings, exists=exists
     )
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return {
         ROOT / "docs/results.md": page,
-        ROOT / "README.md": README.sub(lambda m: m[1] + headline() + m[2], readme),
+        ROOT / "README.md": README.sub(lambda m: m[1] + headline(m[2] or "others") + m[3], readme),
     }
 
 

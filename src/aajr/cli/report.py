@@ -18,9 +18,9 @@ def report(
 
     For example:
 
-    $ aajr report results/quick
+    $ aajr report results/others
 
-    $ aajr report results/quick results/full --output results/both
+    $ aajr report results/others results/quick --output results/both
 
     Args:
         runs: directories with a results.json, shown one after another.

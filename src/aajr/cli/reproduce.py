@@ -26,12 +26,14 @@ def reproduce(
 
     $ aajr reproduce --preset smoke --output /tmp/smoke
 
-    $ aajr reproduce --preset full --workers 8
+    $ aajr reproduce --preset standard --workers 8
 
     $ aajr reproduce --preset full --ray auto --work /shared/runs
 
     Args:
-        preset: smoke (about a minute), quick (minutes) or full (hours).
+        preset: the game of reports, in which any k of n sources lie: smoke (about a minute), quick
+            (ten minutes), standard (ten hours on two cores) or full (on Ray); or others, in which
+            the adversary moves all that is perceived of others, with others-smoke and others-full.
         changes: numbers and words of the preset to replace.
         output: directory of results.json, replay.json, plots and report.html; by default
             results/PRESET.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aajr.report.style import AMBER, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 
+RED = "#CC3311"
+
 NAMES = {"aajr": "AAJR", "sa": "SA", "ernie": "ERNIE"}
 
 LOOKS: dict[str, tuple[str, str, str]] = {
@@ -17,6 +19,14 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "random_direction": (GREEN, "D", "-"),
     "random_weighted": (GREEN, "d", "--"),
     "aajr_gradient": (SKY, "o", "--"),
+    "aajr_clean": (BLUE, "8", "--"),
+    "aajr_trajectory": (BLUE, "H", ":"),
+    "global_reports": (ORANGE, "<", "-."),
+    "global_moved": (AMBER, "v", "-"),
+    "input_gradient": (SKY, "P", "-."),
+    "median": (RED, "*", "-"),
+    "median_adversarial": (RED, "P", "--"),
+    "plain_lies": ("#999999", "*", "-."),
     "sa": (PURPLE, "h", "-"),
     "ernie": (PURPLE, "p", "--"),
 }

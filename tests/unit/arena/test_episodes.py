@@ -22,7 +22,7 @@ from aajr.studies.comparison.presets import PRESETS
 
 GAME = HideAndSeekConfig(max_steps=8)
 EFFORT = Effort(steps=2, restarts=1, critic_episodes=16)
-SUITE = suite_of(dataclasses.replace(PRESETS["smoke"], effort=EFFORT, critics=1))
+SUITE = suite_of(dataclasses.replace(PRESETS["others-smoke"], effort=EFFORT, critics=1))
 
 
 def random_actor(seed: int, features: int = 60) -> Actor:
@@ -238,7 +238,7 @@ def test_a_fitted_critic_ranks_actions():
             lambda m: scores_of(Victim(random_actor(0), m, "full", EFFORT), SUITE, [-0.1]),
             "epsilon=-0.1",
         ),
-        (lambda m: dataclasses.replace(PRESETS["smoke"], critics=-1), "critics=-1"),
+        (lambda m: dataclasses.replace(PRESETS["others-smoke"], critics=-1), "critics=-1"),
         (lambda m: Effort(critic_episodes=3), "critic_episodes=3"),
     ],
 )

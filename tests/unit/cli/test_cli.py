@@ -163,6 +163,15 @@ def test_smoke_reproduces_everything(tmp_path):
     for word in ("78†", "theirs", "stable rank", "Smoke test"):
         assert word in result.stdout
     results = read_results(tmp_path / "out" / "results.json")
-    assert {run.method for run in results.runs} == {"plain", "adversarial", "global", "aajr"}
+    assert {run.method for run in results.runs} == {
+        "plain",
+        "adversarial",
+        "global",
+        "global_reports",
+        "random_direction",
+        "aajr",
+        "median",
+    }
+    assert all(run.response for run in results.runs)
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
     assert list((tmp_path / "out" / "plots").glob("*.svg"))

@@ -15,6 +15,7 @@ from aajr.adversaries import (
     Divergence,
     ProjectedGradientAscent,
     Surrogate,
+    UniformNoise,
 )
 from aajr.arena.distributions import CategoricalHeads
 from aajr.geometry import Ball, Categorical
@@ -65,9 +66,9 @@ def build_observation_adversary(
     """The same on the attackable features, L∞; of reports, on those of k sources at a time."""
     adversary, who = config.adversary, config.adversary.liars or "random"
     ball = replace(threat_ball(config.env, adversary.threat, epsilon), mask=mask)
-    return under_threat(
-        build_adversary(adversary, objective, ball), config.env, adversary.threat, who
-    )
+    noise = adversary.search == "noise"
+    search = UniformNoise(ball) if noise else build_adversary(adversary, objective, ball)
+    return under_threat(search, config.env, adversary.threat, who)
 
 
 class MedianReports(nn.Module):

@@ -45,6 +45,7 @@ class AdversaryConfig:
         ramp: share of training over which ε grows linearly from 0.
         liars: under the threat ``reports``, who lies to a hider at a step: ``random`` sources,
             which None takes, or those whose lie gains most by the ``gradient``.
+        search: ``noise`` draws perturbations at random in place of the ascent; None ascends.
     """
 
     placement: Literal["none", "update", "rollout", "mixed"] = "none"
@@ -57,6 +58,7 @@ class AdversaryConfig:
     step_rule: StepRule = "fixed"
     ramp: float = 0.25
     liars: Literal["random", "gradient"] | None = None
+    search: Literal["noise"] | None = None
 
     def __post_init__(self) -> None:
         check_choice("placement", self.placement, ("none", "update", "rollout", "mixed"))

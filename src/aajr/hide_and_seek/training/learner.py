@@ -212,6 +212,8 @@ class Learner:
 
     def _inner_loop(self, loss: RobustLoss) -> dict[str, float]:
         """What the inner maximisation did; its steps are measured on some rows only."""
+        if self.config.adversary.search == "noise":
+            return {"penalty": float(loss.penalty.detach())}
         named = {"inner_gradient_norm": loss.diagnostics["inner_gradient_norm_mean"]}
         named["penalty"] = float(loss.penalty.detach())
         for name in ("weight", "sensitivity_quantile"):

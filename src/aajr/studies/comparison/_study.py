@@ -12,8 +12,9 @@ from aajr.hide_and_seek.replay import read_replay
 from aajr.studies._store import Record, Store
 from aajr.studies._study import Stage, Study, tuned
 from aajr.studies.comparison import jobs
+from aajr.studies.comparison.grids import Method
 from aajr.studies.comparison.page import Chapter, write_report
-from aajr.studies.comparison.presets import PRESETS, Method, Preset, decisive
+from aajr.studies.comparison.presets import PRESETS, Preset, decisive
 from aajr.studies.comparison.records import Results, Run
 from aajr.studies.comparison.tables import render_table
 
@@ -24,8 +25,9 @@ def stages(preset: Preset, store: Store) -> Iterator[Stage]:
     """Opponents, plain policies, all methods, curves of the chosen, costs and a replay."""
     space = jobs.Workspace(preset, store)
     seeds = (*preset.validation_seeds, *preset.final_seeds)
-    leagues = [space.leagues(base) for base in (jobs.TRAIN_LEAGUE, jobs.TEST_LEAGUE)]
-    yield "leagues of opponents", [cell for league in leagues for cell in league]
+    leagues = [*space.leagues(jobs.TRAIN_LEAGUE), *space.leagues(jobs.TEST_LEAGUE)]
+    if leagues:
+        yield "leagues of opponents", leagues
     yield "plain policies", [space.pretrained(seed) for seed in seeds]
     yield (
         "methods, trained and attacked",
@@ -58,6 +60,7 @@ def gather(preset: Preset, store: Store, facts: Record) -> Chapter:
 def choose_weights(space: jobs.Workspace) -> list[Choice]:
     """Each method with the weight of best worst-case success on the validation seeds.
 
+    Weights that lose too much clean success, see the preset's ``kept``, are not chosen.
     Without validation seeds the middle of the grid is taken.
     """
     return [(method, _chosen_weight(space, method)) for method in space.preset.methods]
@@ -73,12 +76,17 @@ def _chosen_weight(space: jobs.Workspace, method: Method) -> float | None:
     def records(weight: float) -> list[Any]:
         return [space.trained(method, weight, seed).value() for seed in seeds]
 
-    best, _ = tuned(method.weights, records, {"worst": _worst}, ("worst",))
+    measures, kept = {"worst": _worst, "clean": _clean}, space.preset.kept or 0.0
+    best, _ = tuned(method.weights, records, measures, ("worst",), "clean", kept)
     return best
 
 
 def _worst(record: Record) -> float:
     return min(score["success"] for score in record["scores"])
+
+
+def _clean(record: Record) -> float:
+    return float(next(s["success"] for s in record["scores"] if s["epsilon"] == 0))
 
 
 def _grid(preset: Preset) -> list[Choice]:
@@ -93,7 +101,9 @@ def _results(space: jobs.Workspace, runs: tuple[Run, ...], facts: Record) -> Res
         for name, score in space.floors(seed).value().items()
     )
     protocol = {
-        name: value for name, value in preset.facts.items() if name not in ("name", "scope")
+        name: value
+        for name, value in preset.facts.items()
+        if name not in ("name", "scope", "primary")
     }
     return Results(
         preset=preset.name,
@@ -101,6 +111,7 @@ def _results(space: jobs.Workspace, runs: tuple[Run, ...], facts: Record) -> Res
         floors=floors,
         reference_epsilon=preset.reference_epsilon,
         scope=preset.scope,
+        primary=preset.primary or (),
         protocol=protocol,
         **{**facts, "command": facts["command"].replace("study comparison", "reproduce")},
     )

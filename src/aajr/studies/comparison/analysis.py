@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median_low
 
-from aajr.statistics.frontiers import Comparison, Point, compare_families
+from aajr.statistics.comparisons import holm
+from aajr.statistics.frontiers import Comparison, Point, Verdict, compare_families
 from aajr.statistics.intervals import (
     MINIMUM_SEEDS,
     Interval,
     area_under_curve,
     bootstrap,
     paired_difference,
+    sign_flip_probability,
 )
 from aajr.studies.comparison.records import Results, Run
 
@@ -57,12 +59,21 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedDifferences:
-    """Chosen weight of the subject against that of a rival, paired by seed; None: not measured."""
+    """Chosen weight of the subject against that of a rival, paired by seed; None: not measured.
+
+    Attributes:
+        rival: the other method.
+        clean: difference of clean success.
+        worst: of worst-case success at the reference radius.
+        area: of the mean worst-case success over the radii.
+        chance: sign-flip probability of the differences in the worst case.
+    """
 
     rival: str
     clean: Interval | None
     worst: Interval | None
     area: Interval | None
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,9 @@ class Analysis:
         comparisons: frontier of the subject against that of each other family; of every family
             against the next ones if the subject has none.
         differences: chosen weight of the subject against each other method.
+        corrected: sign-flip probability by rival after Holm's correction: of the frontiers where
+            the rival is a family, else of the chosen weights. The primary rivals, by default the
+            families, are corrected together, and so are the others.
         runs: runs behind the frontiers.
         warnings: what speaks against trusting the figures, in sentences.
     """
@@ -91,6 +105,7 @@ class Analysis:
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...]
     differences: tuple[PairedDifferences, ...]
+    corrected: Mapping[str, float]
     runs: tuple[Run, ...]
     warnings: tuple[str, ...]
 
@@ -153,6 +168,8 @@ def _analyse_threat(results: Results, threat: str) -> Analysis:
     names = dict.fromkeys(run.family for run in frontier_runs if run.family)
     families = {name: family_points(frontier_runs, name, epsilon) for name in names}
     summaries = summarise(split, epsilon)
+    comparisons = tuple(compare_families(a, b, families) for a, b in _pairs([*families]))
+    differences = _differences(summaries, epsilon)
     return Analysis(
         threat=threat,
         split="final" if final else "validation",
@@ -160,10 +177,9 @@ def _analyse_threat(results: Results, threat: str) -> Analysis:
         epsilon=epsilon,
         radii=tuple(sorted({radius for run in split for radius in run.worst_case()})),
         summaries=summaries,
-        comparisons=tuple(
-            compare_families(first, second, families) for first, second in _pairs([*families])
-        ),
-        differences=_differences(summaries, epsilon),
+        comparisons=comparisons,
+        differences=differences,
+        corrected=_corrected(comparisons, differences, results.primary),
         runs=tuple(frontier_runs),
         warnings=tuple(_warnings(split, summaries, epsilon)),
     )
@@ -182,6 +198,23 @@ def _pairs(families: Sequence[str]) -> list[tuple[str, str]]:
     if SUBJECT in families:
         return [(SUBJECT, family) for family in families if family != SUBJECT]
     return [(a, b) for index, a in enumerate(families) for b in families[index + 1 :]]
+
+
+def _corrected(
+    comparisons: Sequence[Comparison],
+    differences: Sequence[PairedDifferences],
+    primary: Sequence[str],
+) -> dict[str, float]:
+    families = {
+        item.second: item.chance
+        for item in comparisons
+        if item.first == SUBJECT and item.verdict is not Verdict.NOT_COMPARABLE
+    }
+    tests = {pair.rival: pair.chance for pair in differences} | families
+    known = {rival: chance for rival, chance in tests.items() if chance is not None}
+    first = {rival: p for rival, p in known.items() if rival in (primary or families)}
+    rest = {rival: p for rival, p in known.items() if rival not in first}
+    return holm(first) | holm(rest)
 
 
 def _chosen(runs: Sequence[Run]) -> list[Run]:
@@ -222,12 +255,18 @@ def _differences(summaries: Sequence[Summary], epsilon: float) -> tuple[PairedDi
     def at(method: str, radius: float) -> dict[int, float]:
         return {seed: curve[radius] for seed, curve in curves[method].items() if radius in curve}
 
+    def chance(rival: str) -> float | None:
+        first, second = at(SUBJECT, epsilon), at(rival, epsilon)
+        found = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
+        return sign_flip_probability(found) if found else None
+
     return tuple(
         PairedDifferences(
             rival,
             clean=paired_difference(at(SUBJECT, 0.0), at(rival, 0.0)),
             worst=paired_difference(at(SUBJECT, epsilon), at(rival, epsilon)),
             area=paired_difference(areas[SUBJECT], areas[rival]),
+            chance=chance(rival),
         )
         for rival in curves
         if SUBJECT in curves and rival != SUBJECT

@@ -20,15 +20,18 @@ from aajr.arena.checkpoints import load_checkpoint
 from aajr.arena.collection import FrozenTeam, LearningTeam, Player, collect
 from aajr.arena.records import Score
 from aajr.arena.victim import Victim
-from aajr.hide_and_seek.game import make_torchrl_env
+from aajr.hide_and_seek.game import hidden_share, make_torchrl_env
+from aajr.hide_and_seek.game.actions import BINS
+from aajr.hide_and_seek.game.chasers import Chasers
 from aajr.hide_and_seek.game.matches import Match, floors
 from aajr.hide_and_seek.replay import record_replay, write_replay
 from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner
 from aajr.hide_and_seek.training.trainer import Trainer, load_actor
 from aajr.studies._store import Cell, Store
-from aajr.studies.comparison.attacks import attacked_scores, scores_of, sensitivity, suite_of
-from aajr.studies.comparison.presets import Method, Preset
+from aajr.studies.comparison.attacks import outcomes_of, responses, sensitivity, suite_of
+from aajr.studies.comparison.grids import Method
+from aajr.studies.comparison.presets import Preset
 from aajr.studies.comparison.records import Run
 
 TRAIN_LEAGUE, TEST_LEAGUE = 7000, 8000
@@ -81,8 +84,11 @@ class Workspace:
         return self.store.cell("replay", record_replays, self, chosen)
 
     def seekers(self, base: int) -> list[Actor]:
-        """The frozen seekers of a league."""
-        return [load_actor(cell.directory / CHECKPOINT, "seeker") for cell in self.leagues(base)]
+        """The frozen seekers of a league; chasers where there are no leagues."""
+        leagues = self.leagues(base)
+        if not leagues:
+            return [Chasers(self.preset.env)]
+        return [load_actor(cell.directory / CHECKPOINT, "seeker") for cell in leagues]
 
     def match(self, seed: int) -> Match:
         """The evaluation's match against the test league, on starts of the seed's own."""
@@ -130,10 +136,11 @@ def train_method(
     seconds = [metrics["update_seconds"] for metrics in trainer.run()]
     victim = victim_of(space, directory, seed)
     reference = space.preset.reference_epsilon
-    suite = suite_of(space.preset)
     norms = trainer.gradient_norms["hider"]
+    radio = space.preset.threat == "reports"
     return {
-        "scores": [dataclasses.asdict(s) for s in scores_of(victim, suite, [reference])],
+        "scores": _scores(space, victim, [reference]),
+        "response": responses(victim, BINS) if radio else {},
         "diagnostics": sensitivity(victim, reference),
         "critic_r2": list(victim.preparation.values()),
         "gradient_norm": _norm_facts(norms["outer"]),
@@ -148,8 +155,7 @@ def score_curve(
     """Scores of a run at all radii but the reference."""
     victim = victim_of(space, space.trained(method, weight, seed).directory, seed)
     epsilons = [e for e in space.preset.epsilons if e != space.preset.reference_epsilon]
-    found = attacked_scores(victim, suite_of(space.preset), epsilons)
-    return [dataclasses.asdict(score) for score in found]
+    return _scores(space, victim, epsilons, clean=False)
 
 
 def measure_overheads(space: Workspace, rounds: int = 7) -> dict[str, float]:
@@ -208,6 +214,7 @@ def read_run(
     scores = facts.pop("scores")
     if selected and split == "final":
         scores += space.curve(method, weight, seed).value()
+    hidden = tuple(score.pop("hidden") for score in scores)
     steps = preset.iterations * preset.ppo.environments * preset.env.max_steps
     return Run(
         method=method.name,
@@ -215,6 +222,7 @@ def read_run(
         split=split,
         threat=preset.threat,
         scores=tuple(Score(**score) for score in scores),
+        hidden=hidden,
         family=method.family,
         weight=weight,
         selected=selected,
@@ -257,6 +265,20 @@ def sample_rows(
     players: dict[str, Player] = {"hider": hiders, "seeker": seekers}
     data = collect(env, players, preset.env.max_steps, seed=seed)
     return rows_of(data, "hider", learner.critic, preset.ppo)
+
+
+def _scores(
+    space: Workspace, victim: Victim, epsilons: Sequence[float], *, clean: bool = True
+) -> list[dict[str, Any]]:
+    """Scores, each with the hidden share of its match."""
+    preset = space.preset
+    return [
+        {
+            **dataclasses.asdict(outcome.score),
+            "hidden": float(hidden_share(outcome.record.sighted, preset.env).mean()),
+        }
+        for outcome in outcomes_of(victim, suite_of(preset), epsilons, clean=clean)
+    ]
 
 
 def _label(method: Method, weight: float | None, seed: int) -> str:

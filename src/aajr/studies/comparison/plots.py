@@ -8,6 +8,7 @@ from aajr.report.figures import Plot, drawn
 from aajr.studies.comparison.analysis import Analysis
 from aajr.studies.comparison.frontier_plots import frontier_plot
 from aajr.studies.comparison.records import Results
+from aajr.studies.comparison.response_plots import response_plot
 from aajr.studies.comparison.success_plots import heatmap_plot, success_plot
 from aajr.studies.comparison.training_plots import (
     cost_plot,
@@ -23,6 +24,7 @@ def draw(results: Results, analysis: Analysis) -> list[Plot]:
         frontier_plot,
         success_plot,
         heatmap_plot,
+        response_plot,
         learning_plot,
         gradient_plot,
         sensitivity_plot,

@@ -6,43 +6,23 @@ import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from aajr._settings import check_count, stated
+from aajr._settings import check_count, check_number, stated
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
-from aajr.arena.threats import Threat
-from aajr.hide_and_seek.game import HideAndSeekConfig
-from aajr.hide_and_seek.training.config import (
-    AdversaryConfig,
-    PenaltyConfig,
-    PenaltyName,
-    TrainConfig,
+from aajr.arena.threats import FARTHEST, Threat
+from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig
+from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig, TrainConfig
+from aajr.studies.comparison.grids import (
+    ALL_OF_OTHERS,
+    ALL_OF_REPORTS,
+    MAIN_OF_OTHERS,
+    MAIN_OF_REPORTS,
+    PRIMARY,
+    Method,
+    middle,
 )
 
-PresetName = Literal["smoke", "quick", "full"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """One way to train, over a grid of weights.
-
-    Attributes:
-        name: of the method; a penalised method's name is also that of its frontier family.
-        penalty: which penalty.
-        weights: grid of λ; empty for a method without a penalty.
-        direction: of the penalty.
-        placement: where the adversary stands in training.
-    """
-
-    name: str
-    penalty: PenaltyName = "none"
-    weights: tuple[float, ...] = ()
-    direction: Literal["unit", "step", "gradient"] = "unit"
-    placement: Literal["none", "update", "rollout", "mixed"] = "rollout"
-
-    @property
-    def family(self) -> str | None:
-        """The frontier that its weights trace."""
-        return self.name if self.weights else None
+PresetName = Literal["smoke", "quick", "standard", "full", "others-smoke", "others", "others-full"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +38,8 @@ class Preset:
         league_iterations: self-play of the opponents.
         pretrain_iterations: plain training of the policy that all methods of a seed start from.
         iterations: further training, equal for all methods.
-        opponents: self-play runs in each of the two leagues, training and test.
+        opponents: self-play runs in each of the two leagues, training and test; 0 for chasers by
+            hand, which need no training.
         threat: of training and evaluation.
         adversary: of training.
         ppo: the outer algorithm.
@@ -68,6 +49,9 @@ class Preset:
         episodes: per score.
         effort: of the attacks; steps, restarts and critic_episodes are all they use.
         critics: freshly fitted critics, each attacked on its own.
+        attacks: names of attacks in :data:`~.attacks.ATTACKS`; None for noise, MAD and the critics.
+        kept: share of a family's best clean success that its chosen weight must keep.
+        primary: rivals of AAJR whose tests are corrected together; None for every family.
     """
 
     name: PresetName
@@ -90,9 +74,17 @@ class Preset:
     episodes: int = 512
     effort: Effort = field(default_factory=Effort)
     critics: int = 2
+    attacks: tuple[str, ...] | None = None
+    kept: float | None = None
+    primary: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_count("critics", self.critics, minimum=0)
+        check_count("opponents", self.opponents, minimum=0)
+        if self.kept is not None:
+            check_number("kept", self.kept, maximum=1.0)
+        if self.opponents == 0 and self.env.radio is None:
+            raise ValueError("opponents=0 takes chasers, who need a radio; give env.radio")
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -104,8 +96,19 @@ class Preset:
 
     def train_config(self, method: Method, weight: float | None, seed: int) -> TrainConfig:
         """The training run of a method."""
-        penalty = PenaltyConfig(method.penalty, weight or 0.0, method.direction)
-        adversary = replace(self.adversary, placement=method.placement, threat=self.threat)
+        penalty = PenaltyConfig(
+            method.penalty,
+            weight or 0.0,
+            method.direction,
+            points=method.points or "last",
+            within=method.within,
+        )
+        adversary = replace(
+            self.adversary,
+            placement=method.placement,
+            threat=self.threat,
+            search=method.search,
+        )
         return TrainConfig(
             iterations=self.iterations,
             seed=seed,
@@ -113,6 +116,7 @@ class Preset:
             ppo=self.ppo,
             adversary=adversary,
             penalty=penalty,
+            report_filter=method.front,
         )
 
 
@@ -121,88 +125,156 @@ def decisive(preset: Preset) -> list[dict[str, Any]]:
     return [preset.facts, dataclasses.asdict(TrainConfig(), dict_factory=stated)]
 
 
-_WEIGHTS = (0.0003, 0.001, 0.003)
-_WIDE_WEIGHTS = (0.0001, 0.0003, 0.001, 0.003, 0.01)
+_OTHERS_SMOKE = Preset(
+    name="others-smoke",
+    scope=(
+        "Smoke test: it shows that learning, attack, comparison and report work together. One "
+        "seed and a few iterations say nothing about which method is better."
+    ),
+    methods=middle(MAIN_OF_OTHERS, 1),
+    final_seeds=(0,),
+    validation_seeds=(),
+    league_iterations=6,
+    pretrain_iterations=6,
+    iterations=2,
+    epsilons=(0.2,),
+    episodes=64,
+    ppo=PPOConfig(environments=64),
+    effort=Effort(steps=3, restarts=1, critic_episodes=64),
+    critics=1,
+)
 
+_OTHERS = Preset(
+    name="others",
+    scope=(
+        "Preset others, in which the adversary moves all that is perceived of others: three final "
+        "seeds, one validation seed, three weights for each family and a few minutes of training. "
+        "It can show a large effect and whether the machinery is sound. It cannot separate methods "
+        "that lie within a few points of success: that takes the preset others-full, with ten "
+        "seeds, all controls and stronger attacks."
+    ),
+    methods=middle(MAIN_OF_OTHERS, 3),
+    final_seeds=(0, 1, 2),
+    validation_seeds=(100,),
+    league_iterations=30,
+    pretrain_iterations=30,
+    iterations=10,
+    effort=Effort(steps=3, restarts=1),
+    critics=1,
+)
 
-def _main_methods(weights: tuple[float, ...]) -> tuple[Method, ...]:
-    return (
-        Method("plain", placement="none"),
-        Method("adversarial"),
-        Method("global", "global", weights),
-        Method("aajr", "aajr", weights),
-    )
+_OTHERS_FULL = Preset(
+    name="others-full",
+    scope=(
+        "Preset others-full: ten final seeds, two validation seeds, all methods and controls, five "
+        "weights for each family. It measures this game, these networks and these attacks; "
+        "attacks can only show weakness, never prove its absence."
+    ),
+    methods=ALL_OF_OTHERS,
+    final_seeds=tuple(range(10)),
+    validation_seeds=(100, 101),
+    league_iterations=150,
+    pretrain_iterations=150,
+    iterations=100,
+    opponents=2,
+    ppo=PPOConfig(environments=256),
+    effort=Effort(steps=10, restarts=2, critic_episodes=1024),
+    critics=3,
+)
 
+ANY_LIE = 2 * FARTHEST
+"""An ε that reaches every report in the valid box from every other one."""
 
-def _all_methods(weights: tuple[float, ...]) -> tuple[Method, ...]:
-    return (
-        *_main_methods(weights),
-        Method("aajr_step", "aajr", weights, "step"),
-        Method("aajr_gradient", "aajr", weights, "gradient"),
-        Method("random_direction", "random_direction", weights),
-        Method("random_gradient", "random_direction", weights, "gradient"),
-        Method("global_attackable", "global_attackable", weights),
-        Method("spectral", "spectral", weights),
-        Method("sa", "sa", weights),
-        Method("ernie", "ernie", weights),
-        Method("input_gradient", "input_gradient", weights),
-        Method("adversarial_update", placement="update"),
-        Method("adversarial_mixed", placement="mixed"),
-    )
+_QUICK = Preset(
+    name="quick",
+    scope=(
+        "Quick preset of the game of reports: one final seed, one validation seed, three weights "
+        "for each family, 30 iterations, three attacks. It shows how each method's policy responds "
+        "to a lie, and one pair of seeds. It separates nothing: that takes the preset standard or "
+        "full, with ten seeds, all controls and stronger attacks."
+    ),
+    methods=middle(MAIN_OF_REPORTS, 3),
+    final_seeds=(0,),
+    validation_seeds=(100,),
+    league_iterations=0,
+    pretrain_iterations=100,
+    iterations=30,
+    opponents=0,
+    threat="reports",
+    adversary=AdversaryConfig(objective="mad", epsilon=1.0),
+    ppo=PPOConfig(environments=64),
+    env=RADIO_GAME,
+    epsilons=(0.5, 1.0, ANY_LIE),
+    reference_epsilon=1.0,
+    episodes=256,
+    effort=Effort(steps=3, restarts=1, critic_episodes=128),
+    critics=0,
+    attacks=("hand_lie", "liars_mad", "liars_ranked"),
+    kept=0.9,
+    primary=PRIMARY,
+)
 
+_STANDARD = replace(
+    _QUICK,
+    name="standard",
+    scope=(
+        "Standard preset of the game of reports: ten final seeds, two validation seeds, every "
+        "control, three weights for each family. No attacker that learns is among the attacks; "
+        "attacks can only show weakness, never prove its absence."
+    ),
+    methods=middle(ALL_OF_REPORTS, 3),
+    final_seeds=tuple(range(10)),
+    validation_seeds=(100, 101),
+    pretrain_iterations=200,
+    iterations=150,
+    epsilons=(0.25, 0.5, 1.0, ANY_LIE),
+    episodes=512,
+    effort=Effort(steps=5, restarts=1, critic_episodes=256),
+    attacks=("hand_lie", "liars_mad", "liars_ranked", "sarsa_ranked", "liars_fixed", "drift"),
+)
+
+_FULL = replace(
+    _STANDARD,
+    name="full",
+    scope=(
+        "Full preset of the game of reports: ten final seeds, two validation seeds, every control, "
+        "five weights for each family, 300 iterations, every coalition searched by all objectives. "
+        "No attacker that learns is among the attacks; attacks can only show weakness, never prove "
+        "its absence."
+    ),
+    methods=ALL_OF_REPORTS,
+    iterations=300,
+    effort=Effort(steps=10, restarts=2, critic_episodes=1024),
+    attacks=(
+        "hand_lie",
+        "liars_noise",
+        "liars_mad",
+        "liars_critic_0",
+        "liars_critic_1",
+        "liars_rs_mad",
+        "liars_sarsa",
+        "other_side",
+        "liars_ranked",
+        "liars_fixed",
+        "drift",
+    ),
+)
+
+_SMOKE = replace(
+    _QUICK,
+    name="smoke",
+    scope=_OTHERS_SMOKE.scope,
+    methods=middle(MAIN_OF_REPORTS, 1),
+    validation_seeds=(),
+    pretrain_iterations=6,
+    iterations=2,
+    epsilons=(1.0,),
+    episodes=64,
+    effort=Effort(steps=1, restarts=1, critic_episodes=64),
+    attacks=("hand_lie", "liars_mad"),
+)
 
 PRESETS: dict[str, Preset] = {
-    "smoke": Preset(
-        name="smoke",
-        scope=(
-            "Smoke test: it shows that learning, attack, comparison and report work together. One "
-            "seed and a few iterations say nothing about which method is better."
-        ),
-        methods=_main_methods((0.001,)),
-        final_seeds=(0,),
-        validation_seeds=(),
-        league_iterations=6,
-        pretrain_iterations=6,
-        iterations=2,
-        epsilons=(0.2,),
-        episodes=64,
-        ppo=PPOConfig(environments=64),
-        effort=Effort(steps=3, restarts=1, critic_episodes=64),
-        critics=1,
-    ),
-    "quick": Preset(
-        name="quick",
-        scope=(
-            "Quick preset: three final seeds, one validation seed, three weights for each family "
-            "and a few minutes of training. It can show a large effect and whether the machinery "
-            "is sound. It cannot separate methods that lie within a few points of success: that "
-            "takes the full preset, with ten seeds, all controls and stronger attacks."
-        ),
-        methods=_main_methods(_WEIGHTS),
-        final_seeds=(0, 1, 2),
-        validation_seeds=(100,),
-        league_iterations=30,
-        pretrain_iterations=30,
-        iterations=10,
-        effort=Effort(steps=3, restarts=1),
-        critics=1,
-    ),
-    "full": Preset(
-        name="full",
-        scope=(
-            "Full preset: ten final seeds, two validation seeds, all methods and controls, five "
-            "weights for each family. It measures this game, these networks and these attacks; "
-            "attacks can only show weakness, never prove its absence."
-        ),
-        methods=_all_methods(_WIDE_WEIGHTS),
-        final_seeds=tuple(range(10)),
-        validation_seeds=(100, 101),
-        league_iterations=150,
-        pretrain_iterations=150,
-        iterations=100,
-        opponents=2,
-        ppo=PPOConfig(environments=256),
-        effort=Effort(steps=10, restarts=2, critic_episodes=1024),
-        critics=3,
-    ),
+    preset.name: preset
+    for preset in (_SMOKE, _QUICK, _STANDARD, _FULL, _OTHERS_SMOKE, _OTHERS, _OTHERS_FULL)
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from aajr.arena.records import CLOSED, Amount, Count, Facts, Real, Score, Text, read_record
+from aajr.arena.records import CLOSED, Amount, Count, Facts, Real, Score, Share, Text, read_record
 from aajr.arena.threats import Threat
 from aajr.report.files import write_json
 
@@ -37,6 +37,7 @@ Split = Literal["validation", "final"]
 
 _Natural = Annotated[int, Field(strict=True, ge=0)]
 _Statistics = Annotated[Mapping[str, Amount], AfterValidator(_statistics)]
+_Curves = Annotated[Mapping[Text, tuple[Real, ...]], AfterValidator(_even)]
 _History = Annotated[Mapping[str, tuple[Real, ...]], AfterValidator(_even)]
 
 
@@ -48,7 +49,7 @@ class Run:
         method: name, such as ``"plain"``, ``"adversarial"``, ``"global"`` or ``"aajr"``.
         seed: seed of the training; methods with one seed start from one policy and are paired.
         split: ``"validation"`` or ``"final"``.
-        threat: ``"full"``, ``"others"`` or ``"actions"``.
+        threat: ``"full"``, ``"others"``, ``"reports"`` or ``"actions"``.
         scores: outcomes, one for each attack and radius.
         family: the frontier it belongs to, or None.
         weight: weight λ of the penalty, or None where there is no penalty.
@@ -64,6 +65,10 @@ class Run:
         critic_r2: fit R² of each critic that attacked the policy.
         environment_steps: steps of the environment in the training.
         history: figures of each training iteration by name, such as ``success``; all of one length.
+        hidden: share of the hiders that no seeker sees while they are sought, one for each of the
+            scores; empty where it was not measured.
+        response: the response to lies: their sizes ``lie``, and as many of ``belief``, ``angle``,
+            ``mean`` and ``median``, see :func:`~.attacks.responses`; empty without a radio.
 
     Raises:
         ValueError: for a field of the wrong type or range, or two scores of one attack and radius.
@@ -89,12 +94,19 @@ class Run:
     critic_r2: tuple[Annotated[Real, Field(le=1)], ...] = ()
     environment_steps: _Natural = 0
     history: _History = field(default_factory=dict)
+    hidden: tuple[Share, ...] = ()
+    response: _Curves = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         cells = [(score.attack, score.epsilon) for score in self.scores]
         if len(set(cells)) < len(cells):
             double = next(cell for cell in cells if cells.count(cell) > 1)
             raise ValueError(f"scores holds {double} more than once; keep one score of each attack")
+        if self.hidden and len(self.hidden) != len(self.scores):
+            raise ValueError(
+                f"hidden holds {len(self.hidden)} shares for {len(self.scores)} scores; give one "
+                "for each, or none"
+            )
 
     def worst_case(self) -> dict[float, float]:
         """Lowest success over the attacks at each radius, in rising order; radius 0 is clean.
@@ -107,10 +119,21 @@ class Run:
             >>> Run(method="sa", seed=0, split="final", threat="full", scores=scores).worst_case()
             {0.0: 0.8, 0.1: 0.6}
         """
-        return {
-            radius: min(score.success for score in self.scores if score.epsilon == radius)
-            for radius in sorted({float(score.epsilon) for score in self.scores})
-        }
+        return self._lowest([score.success for score in self.scores])
+
+    def worst_return(self) -> dict[float, float]:
+        """Lowest mean return over the attacks at each radius."""
+        return self._lowest([score.mean_return for score in self.scores])
+
+    def worst_hidden(self) -> dict[float, float]:
+        """Lowest hidden share over the attacks at each radius; empty where it was not measured."""
+        return self._lowest(self.hidden)
+
+    def _lowest(self, values: Sequence[float]) -> dict[float, float]:
+        found: dict[float, float] = {}
+        for score, value in zip(self.scores, values, strict=False):
+            found[float(score.epsilon)] = min(value, found.get(float(score.epsilon), value))
+        return dict(sorted(found.items()))
 
     def worst_attack(self, epsilon: float) -> str | None:
         """Name of the attack that left the lowest success; None without a score at ``epsilon``."""
@@ -129,6 +152,7 @@ class Results:
         reference_epsilon: radius at which frontiers and chosen weights are compared.
         command: the command that gives these results again.
         scope: what this preset can show and what it cannot, in plain words.
+        primary: rivals of AAJR whose tests are corrected together; empty for every family.
         protocol: facts of the protocol, each printed in the report.
         machine: facts of the machine, see :mod:`aajr.report.provenance`.
         versions: versions of the packages, see :mod:`aajr.report.provenance`.
@@ -145,6 +169,7 @@ class Results:
     reference_epsilon: Annotated[Real, Field(gt=0)] = 0.2
     command: Text = "aajr reproduce"
     scope: str = ""
+    primary: tuple[Text, ...] = ()
     protocol: Facts = field(default_factory=dict)
     machine: Facts = field(default_factory=dict)
     versions: Facts = field(default_factory=dict)

@@ -58,7 +58,8 @@ def heading(results: Results) -> str:
 def paragraphs(analysis: Analysis) -> list[tuple[str, list[str]]]:
     """Titled lists of sentences: the frontiers, the conclusion, the warnings."""
     compared = [
-        verdicts.comparison_sentence(item, analysis.epsilon) for item in analysis.comparisons
+        verdicts.comparison_sentence(item, analysis.epsilon, analysis.corrected)
+        for item in analysis.comparisons
     ]
     if compared and analysis.frontier_split != "final":
         compared.append("These frontiers are those of the validation seeds.")
@@ -71,9 +72,10 @@ def paragraphs(analysis: Analysis) -> list[tuple[str, list[str]]]:
 
 
 def tables(results: Results, analysis: Analysis) -> tuple[Table, ...]:
-    """The tables of one threat: success, paired differences, sensitivity, gradients, cost."""
+    """The tables of one threat: success, hidden share and return, differences, gradients, cost."""
     found = (
         success_table(results, analysis),
+        reward_table(analysis),
         differences_table(analysis),
         sensitivity_table(analysis),
         gradient_table(analysis),
@@ -115,23 +117,60 @@ def success_table(results: Results, analysis: Analysis) -> Table:
     )
 
 
+def reward_table(analysis: Analysis) -> Table:
+    """Hidden share and return, clean and worst, where the hidden share was measured."""
+    rows = tuple(
+        (
+            method_title(summary.method),
+            wording.weight(summary.weight),
+            *(
+                f"{_mean(summary, Run.worst_hidden, radius, '.2f')}\n"
+                f"{_mean(summary, Run.worst_return, radius, '+.2f')}"
+                for radius in analysis.radii
+            ),
+        )
+        for summary in analysis.summaries
+        if any(run.hidden for run in summary.runs)
+    )
+    radii = ("clean" if radius == 0 else f"ε={radius:g}" for radius in analysis.radii)
+    return Table(
+        title="Hidden share, and return beneath, lowest over the attacks",
+        columns=("method", "λ", *radii),
+        rows=rows,
+        notes=(
+            "Means over seeds. Hidden share: how many hiders no seeker sees while they are sought. "
+            "Return: sum of a hider's rewards.",
+        ),
+    )
+
+
 def differences_table(analysis: Analysis) -> Table:
     """Chosen weight of AAJR against that of each other method, paired by seed."""
+    worst = f"ε={analysis.epsilon:g}"
     rows = tuple(
         (
             method_title(pair.rival),
             *(wording.difference(item, "\n") for item in (pair.clean, pair.worst, pair.area)),
             _STANDING[verdict_of(pair.worst)],
+            wording.MISSING if pair.chance is None else f"{pair.chance:.2g}",
         )
         for pair in analysis.differences
     )
     return Table(
         title=f"{method_title(SUBJECT)} minus each other method, chosen weights, in points",
-        columns=("minus", "clean", f"ε={analysis.epsilon:g}", "mean over ε", "AAJR\nunder attack"),
+        columns=(
+            "minus",
+            "clean",
+            worst,
+            "mean over ε",
+            "AAJR\nunder attack",
+            "p",
+        ),
         rows=rows,
         notes=(
             "Mean over paired seeds, 95 % bootstrap interval beneath; two methods differ only if "
-            "it excludes zero. A dull policy can win here: the frontiers decide.",
+            "it excludes zero. A dull policy can win here: the frontiers decide. p: exact "
+            "sign-flip test of the worst case, not corrected.",
         ),
     )
 
@@ -212,6 +251,13 @@ def _averages(analysis: Analysis, keys: Sequence[tuple[str, str]]) -> tuple[tupl
         )
         for summary in analysis.summaries
     )
+
+
+def _mean(
+    summary: Summary, measure: Callable[[Run], dict[float, float]], radius: float, form: str
+) -> str:
+    found = [curve[radius] for run in summary.runs if radius in (curve := measure(run))]
+    return f"{sum(found) / len(found):{form}}".replace("-", "−") if found else wording.MISSING
 
 
 def _with_ends(interval: Interval | None) -> str:

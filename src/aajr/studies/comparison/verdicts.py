@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aajr.arena.threats import THREATS
 from aajr.report.wording import difference, listed, percent, plural
@@ -39,8 +39,10 @@ def epsilon_sentence(analysis: Analysis) -> str:
     )
 
 
-def comparison_sentence(comparison: Comparison, epsilon: float) -> str:
-    """Frontier verdict with its numbers, in a sentence."""
+def comparison_sentence(
+    comparison: Comparison, epsilon: float, corrected: Mapping[str, float]
+) -> str:
+    """Frontier verdict with its numbers and its p after Holm's correction, in a sentence."""
     names = f"{method_title(comparison.first)} against {method_title(comparison.second)}"
     text = f"{names}: {comparison.verdict.value}"
     if comparison.reason:
@@ -57,6 +59,8 @@ def comparison_sentence(comparison: Comparison, epsilon: float) -> str:
     )
     if comparison.chance is not None and comparison.difference.seeds >= MINIMUM_SEEDS:
         text += f", sign-flip p = {comparison.chance:.2g}"
+        if comparison.first == SUBJECT and comparison.second in corrected:
+            text += f", after Holm's correction {corrected[comparison.second]:.2g}"
     if comparison.without_overlap:
         text += f"; no overlap in {plural(len(comparison.without_overlap), 'further seed')}"
     return f"{text}."
@@ -65,17 +69,18 @@ def comparison_sentence(comparison: Comparison, epsilon: float) -> str:
 def conclusion(analysis: Analysis) -> list[str]:
     """What the comparison says, in plain words; the first sentence says whether AAJR wins.
 
-    To win takes an interval that excludes zero and a sign-flip p of at most 5 %.
+    To win takes an interval that excludes zero and a sign-flip p of at most 5 % after Holm's
+    correction.
     """
-    found = [_frontier_conclusion(analysis.comparisons), _attack_conclusion(analysis)]
+    found = [_frontier_conclusion(analysis), _attack_conclusion(analysis)]
     found += [_chance_caveat(analysis), _rank_caveat(analysis)]
     if len(analysis.comparisons) > 1:
-        found.append("Each interval has 95 % on its own; many comparisons are not corrected for.")
+        found.append("Each interval has 95 % on its own; of many comparisons only p is corrected.")
     return [sentence for sentence in found if sentence]
 
 
-def _frontier_conclusion(comparisons: Sequence[Comparison]) -> str:
-    about = [item for item in comparisons if item.first == SUBJECT]
+def _frontier_conclusion(analysis: Analysis) -> str:
+    about = [item for item in analysis.comparisons if item.first == SUBJECT]
     if not about:
         return "No frontier of AAJR was compared, so nothing is said of it."
     grouped = {
@@ -89,12 +94,13 @@ def _frontier_conclusion(comparisons: Sequence[Comparison]) -> str:
         Verdict.NOT_COMPARABLE: "cannot be compared with {}",
     }
     told = [phrases[v].format(listed(names)) for v, names in grouped.items() if names]
-    return f"{_headline(about)}: at matched clean success its frontier {listed(told)}."
+    headline = _headline(about, analysis.corrected)
+    return f"{headline}: at matched clean success its frontier {listed(told)}."
 
 
-def _headline(about: Sequence[Comparison]) -> str:
+def _headline(about: Sequence[Comparison], corrected: Mapping[str, float]) -> str:
     above = [item for item in about if item.verdict is Verdict.ABOVE]
-    wins = [item for item in above if item.chance is not None and item.chance <= 0.05]
+    wins = [item for item in above if corrected.get(item.second, 1.0) <= 0.05]
     if len(wins) == len(about):
         return "AAJR wins"
     if wins:

@@ -24,7 +24,8 @@ from aajr.geometry import Ball
 from aajr.jacobian import directional_derivative, frobenius_squared
 from aajr.studies.consensus._case import Case, draw, reports_of, with_reports
 from aajr.studies.consensus._methods import FISHER
-from aajr.studies.consensus._policies import ESTIMATES, Members
+from aajr.studies.consensus._policies import Members
+from aajr.studies.responses import belief_and_angle, directions, lying, shifts_of_estimates
 
 _ROWS = 60_000
 _TEST_SEED = 987_654_321
@@ -155,27 +156,8 @@ def _percentages(right: Tensor, members: Members) -> list[float]:
 def estimate_responses(case: Case, examination: Examination) -> dict[str, list[float]]:
     """Shift along the lie of the mean and of the median of the reports, by size of the lie."""
     reports = reports_of(shown(case, examination.responses, 1).x)
-    direction = _directions(examination.responses, 1)
-    found: dict[str, list[float]] = {}
-    for name, estimate in ESTIMATES.items():
-        moved = [estimate(_lying(reports, case, t, direction)) for t in examination.lies]
-        shifts = [((m - estimate(reports)) * direction.squeeze(1)).sum(-1).mean() for m in moved]
-        found[name] = [round(float(shift), 5) for shift in shifts]
-    return found
-
-
-def _directions(samples: int, members: int) -> Tensor:
-    """A direction for every sample, the same for all members, ``[rows, 1, 2]``."""
-    uniform = torch.rand(samples, generator=torch.Generator().manual_seed(_TEST_SEED))
-    angle = 2 * math.pi * uniform.repeat_interleave(members)
-    return torch.stack([angle.cos(), angle.sin()], -1).unsqueeze(1)
-
-
-def _lying(reports: Tensor, case: Case, size: float, direction: Tensor) -> Tensor:
-    """Reports of which the first k are moved."""
-    lying = reports.clone()
-    lying[:, : case.liars] += size * direction
-    return lying
+    along = directions(examination.responses, _TEST_SEED)
+    return shifts_of_estimates(reports, case.liars, examination.lies, along)
 
 
 @torch.no_grad()
@@ -189,29 +171,22 @@ def responses(members: Members, case: Case, examination: Examination) -> dict[st
         every size of the lie.
     """
     tests = shown(case, examination.responses, members.count)
-    direction = _directions(examination.responses, members.count)
+    along = directions(examination.responses, _TEST_SEED).repeat_interleave(members.count, 0)
     reports, honest = reports_of(tests.x), members(tests.x)
+    lies = [lying(reports, case.liars, size * along) for size in examination.lies]
+
+    def told(reports: Tensor) -> Tensor:
+        return with_reports(tests.x, reports)
+
     shifts = torch.linspace(-4, 4, 161)
-    nearby = [members(with_reports(tests.x, reports + s * direction)) for s in shifts]
+    found = belief_and_angle(members, told, reports, lies, shifts, along, None)
     curves: dict[str, list[Tensor]] = {"fisher": [], "logits": [], "belief": []}
-    for size in examination.lies:
-        lying = _lying(reports, case, size, direction)
-        output = members(with_reports(tests.x, lying))
-        far = torch.stack([FISHER.divergence(output, other) for other in nearby])
-        change = output - honest
-        found = {
-            "fisher": _angle(honest, output),
-            "logits": (change - change.mean(-1, keepdim=True)).norm(dim=-1),
-            "belief": shifts[far.argmin(0)],
-        }
-        for name, values in found.items():
+    for lie, (belief, angle) in zip(lies, found, strict=True):
+        change = members(told(lie)) - honest
+        logits = (change - change.mean(-1, keepdim=True)).norm(dim=-1)
+        for name, values in (("fisher", angle), ("logits", logits), ("belief", belief)):
             curves[name].append(values.reshape(-1, members.count).mean(0))
     return curves
-
-
-def _angle(output: Tensor, other: Tensor) -> Tensor:
-    overlap = (output.softmax(-1).sqrt() * other.softmax(-1).sqrt()).sum(-1)
-    return 2 * overlap.clamp(max=1.0).acos()
 
 
 def sensitivities(

@@ -9,6 +9,7 @@ from aajr.report.style import AMBER, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 from aajr.studies.consensus._gather import Record, responses_of
 from aajr.studies.consensus._methods import METHODS
 from aajr.studies.consensus._study import means_by_weight
+from aajr.studies.responses import draw_responses
 
 _LOOKS = {
     "plain": ("#999999", ":"),
@@ -40,18 +41,13 @@ def response_plot(results: Record) -> Plot:
     figure = blank_figure(9.2, 0.6 + 3.6 * len(cases))
     grid = figure.subplots(len(cases), 2, squeeze=False)
     sizes = results["settings"]["examination"]["lies"]
+    epsilon = results["settings"]["budget"]["epsilon"]
     for row, case in zip(grid, cases, strict=True):
         labels = ("believed shift of the position", "change of the output (Fisher)")
         for axis, kind, label in zip(row, ("belief", "fisher"), labels, strict=True):
-            for title, values in responses_of(case, kind).items():
-                colour, line = _look(title)
-                width = 2.2 if title == METHODS["aajr"].title else 1.1
-                axis.plot(sizes, values, line, color=colour, lw=width, label=title)
-            axis.axvline(results["settings"]["budget"]["epsilon"], color=GREY, lw=0.7, ls=":")
-            axis.set(xlabel="size of the lie", ylabel=label, title=_named(case))
-            axis.set(xlim=(0, sizes[-1]))
-            axis.set_xscale("symlog", linthresh=0.5)
-            axis.set_xticks([0, 0.25, 0.5, 1, 2, 4, 8], ["0", "0.25", "0.5", "1", "2", "4", "8"])
+            curves, front = responses_of(case, kind), METHODS["aajr"].title
+            draw_responses(axis, sizes, curves, _look, front, epsilon)
+            axis.set(ylabel=label, title=_named(case))
     _legend(figure, grid[0, 0])
     caption = (
         "The response to a lie. Left: the common shift of all reports that gives the nearest "

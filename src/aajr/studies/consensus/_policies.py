@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from aajr.studies.consensus._case import REFUGES, TRUSTED, Case, reports_of
+from aajr.studies.responses import ESTIMATES
 
 Front = Literal["none", "mean", "median"]
 """What stands before the network: nothing, or an estimate in place of the reports."""
-
-ESTIMATES: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean": lambda reports: reports.mean(-2),
-    "median": lambda reports: reports.median(-2).values,
-}
-"""Coordinate-wise estimates of the position, ``[..., n, 2]`` to ``[..., 2]``."""
 
 
 class Members(nn.Module):

@@ -124,8 +124,8 @@ class Protocol:
 
 
 PROTOCOLS: dict[PresetName, Protocol] = {
-    "smoke": Protocol(PRESETS["smoke"], shares=(0.5,), iterations=4, harsh_iterations=1),
-    "quick": Protocol(PRESETS["quick"]),
-    "full": Protocol(PRESETS["full"], iterations=100, harsh_iterations=40),
+    "smoke": Protocol(PRESETS["others-smoke"], shares=(0.5,), iterations=4, harsh_iterations=1),
+    "quick": Protocol(PRESETS["others"]),
+    "full": Protocol(PRESETS["others-full"], iterations=100, harsh_iterations=40),
 }
 """The study on each preset's game, seeds and budgets."""

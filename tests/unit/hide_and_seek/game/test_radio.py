@@ -64,7 +64,7 @@ def test_without_a_radio_nothing_names_it():
     """Stored results are found by the digest of their settings."""
     assert "radio" not in OLD.facts
     assert OLD.facts == {k: v for k, v in dataclasses.asdict(OLD).items() if k != "radio"}
-    assert "radio" not in json.dumps(decisive(PRESETS["full"]))
+    assert "radio" not in json.dumps(decisive(PRESETS["others-full"]))
     assert "reports" not in observation_layout(OLD, "hider")
     assert "reports" not in observation_layout(with_radio(), "seeker")
 

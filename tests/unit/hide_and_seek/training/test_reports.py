@@ -138,7 +138,7 @@ def test_a_filtered_team_comes_back_with_its_filter(tmp_path):
 
 
 def test_options_that_are_not_used_leave_no_trace_in_stored_results():
-    text = json.dumps(decisive(PRESETS["full"]))
+    text = json.dumps(decisive(PRESETS["others-full"]))
     for word in ("radio", "report_filter", "within", "liars"):
         assert word not in text
 

@@ -10,6 +10,7 @@ from aajr.report.figures import save
 from aajr.studies.comparison import plots as drawing
 from aajr.studies.comparison.analysis import analyse
 from aajr.studies.comparison.records import Results
+from aajr.studies.comparison.response_plots import response_plot
 from aajr.studies.methods import LOOKS
 from tests.unit.studies.comparison.synthetic_results import make_results, make_run
 
@@ -137,4 +138,25 @@ def test_each_threat_has_its_own_plots():
 def test_methods_of_one_colour_differ_in_line_and_marker():
     looks = list(LOOKS.values())
     assert len(set(looks)) == len(looks)
-    assert len({look[1] for look in looks}) >= len(looks) - 1
+    for colour in {look[0] for look in looks}:
+        _, markers, lines = zip(*(look for look in looks if look[0] == colour), strict=True)
+        assert len(set(markers)) == len(markers)
+        assert len(set(lines)) == len(lines)
+
+
+def test_responses_stand_beside_the_mean_and_the_median():
+    lies = {"lie": (0.0, 1.0, 2.0), "belief": (0.0, 0.5, 0.25), "angle": (0.0, 0.1, 0.2)}
+    estimates = {"mean": (0.0, 0.4, 0.8), "median": (0.0, 0.1, 0.1)}
+    runs = [
+        make_run("aajr", seed, 0.8, 1.0, response=lies | estimates | {"belief": (0.0, 0.5, end)})
+        for seed, end in enumerate((0.25, 0.75))
+    ]
+    results = Results(preset="x", runs=tuple(runs))
+    (analysis,) = analyse(results)
+    belief, angle = response_plot(results, analysis).figure.axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in belief.lines}
+    assert lines["AAJR"] == [0.0, 0.5, 0.5]
+    assert lines["median of the reports"] == [0.0, 0.1, 0.1]
+    assert len(angle.lines) == 2  # one method, and the dotted ε
+    bare = dataclasses.replace(results, runs=(make_run("aajr", 0, 0.8, 1.0),))
+    assert response_plot(bare, *analyse(bare)) is None

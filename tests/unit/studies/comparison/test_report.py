@@ -21,7 +21,7 @@ from aajr.studies.comparison.training_plots import learning_plot
 from tests.unit.hide_and_seek.replay.parts import make_actor
 from tests.unit.studies.comparison.synthetic_results import make_results
 
-QUICK = Path(__file__).parents[4] / "results" / "quick" / "results.json"
+QUICK = Path(__file__).parents[4] / "results" / "others" / "results.json"
 GAME = HideAndSeekConfig(max_steps=4)
 
 

@@ -7,17 +7,23 @@ import shutil
 import pytest
 import torch
 
+from aajr.adversaries import Divergence, LyingSources, UniformNoise
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
-from aajr.hide_and_seek.game import HideAndSeekConfig
+from aajr.geometry import Ball
+from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig
+from aajr.hide_and_seek.game.threats import threat_ball
+from aajr.hide_and_seek.training.builders import build_observation_adversary
 from aajr.studies import InProcess, Workers
 from aajr.studies.comparison import STUDY, jobs
+from aajr.studies.comparison.attacks import AgreedLie, suite_of
+from aajr.studies.comparison.grids import PRIMARY, Method
 from aajr.studies.comparison.page import write_report
-from aajr.studies.comparison.presets import PRESETS, Method
+from aajr.studies.comparison.presets import PRESETS
 from aajr.studies.comparison.records import read_results
 
 TINY = dataclasses.replace(
-    PRESETS["smoke"],
+    PRESETS["others-smoke"],
     methods=(
         Method("plain", placement="none"),
         Method("adversarial"),
@@ -33,6 +39,25 @@ TINY = dataclasses.replace(
     ppo=PPOConfig(environments=10, hidden=(8,)),
     effort=Effort(steps=1, restarts=1, critic_episodes=10),
     critics=1,
+)
+
+
+REPORTS = dataclasses.replace(
+    PRESETS["smoke"],
+    methods=(
+        Method("plain", placement="none"),
+        Method("plain_lies", placement="update", search="noise"),
+        Method("adversarial", placement="update"),
+        Method("aajr", "aajr", (0.1,), placement="update", points="origin"),
+        Method("median", placement="none", front="median"),
+    ),
+    pretrain_iterations=1,
+    iterations=1,
+    episodes=10,
+    env=dataclasses.replace(RADIO_GAME, max_steps=6),
+    ppo=PPOConfig(environments=10, hidden=(8,), minibatches=2),
+    effort=Effort(steps=1, restarts=1, critic_episodes=10),
+    attacks=("hand_lie", "liars_ranked", "sarsa_ranked", "drift"),
 )
 
 
@@ -91,7 +116,51 @@ def test_the_report_is_written_and_read_back(finished, tmp_path):
     write_report(chapter, tmp_path)
     assert read_results(tmp_path / "results.json") == chapter.results
     assert "<html" in (tmp_path / "report.html").read_text()
-    assert json.loads((tmp_path / "results.json").read_text())["preset"] == "smoke"
+    assert json.loads((tmp_path / "results.json").read_text())["preset"] == "others-smoke"
+
+
+def test_the_game_of_reports_needs_no_league(tmp_path):
+    results = STUDY.run(REPORTS, tmp_path, InProcess()).results
+    assert not list(tmp_path.glob("*/league*"))
+    assert results.protocol["opponents"] == 0
+    assert results.primary == PRIMARY
+    runs = {run.method: run for run in results.runs}
+    assert list(runs) == ["plain", "plain_lies", "adversarial", "aajr", "median"]
+    for run in runs.values():
+        assert [score.attack for score in run.scores] == ["none", *REPORTS.attacks]
+        assert len(run.hidden) == len(run.scores)
+        assert all(score.largest_perturbation <= 1 + 1e-5 for score in run.scores)
+        assert len(run.response["belief"]) == len(run.response["lie"])
+    assert runs["plain_lies"].scores != runs["adversarial"].scores
+
+
+def test_a_preset_without_opponents_needs_a_radio():
+    with pytest.raises(ValueError, match="opponents=0"):
+        dataclasses.replace(TINY, opponents=0)
+    unknown = dataclasses.replace(REPORTS, attacks=("flattery",))
+    with pytest.raises(ValueError, match="attacks='flattery' is unknown"):
+        suite_of(unknown)
+
+
+def test_random_lies_train_with_noise_in_place_of_the_search():
+    config = REPORTS.train_config(REPORTS.methods[1], None, 0)
+    ball = threat_ball(config.env, "reports", 1.0)
+    lies = build_observation_adversary(config, Divergence(), ball.mask, 1.0)
+    assert isinstance(lies, LyingSources)
+    assert isinstance(lies.adversary, UniformNoise)
+    assert REPORTS.train_config(REPORTS.methods[2], None, 0).adversary.search is None
+
+
+def test_sources_that_lie_by_hand_agree_on_the_other_side():
+    sources = torch.tensor([-1, 0, 0, 1, 1, 2, 2])
+    x = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
+    lies = LyingSources(AgreedLie(Ball("linf", 0.5), sources), sources, 2, "given")
+    liars = torch.tensor([[True, False, True]]).expand(50, 3)
+    found = lies(torch.tanh, x, torch.Generator().manual_seed(0), {"liars": liars}).worst
+    told = x[:, 1:].reshape(50, 3, 2)
+    moved = (found - x)[:, 1:].reshape(50, 3, 2)
+    expected = -0.5 * told.median(1, keepdim=True).values.sign() * liars[:, :, None]
+    torch.testing.assert_close(moved, expected)
 
 
 def test_presets_are_fair():
@@ -100,16 +169,21 @@ def test_presets_are_fair():
         assert len({len(grid) for grid in grids}) == 1, "every family gets the same grid size"
         assert not set(chosen.final_seeds) & set(chosen.validation_seeds)
         assert chosen.reference_epsilon in chosen.epsilons
-    assert PRESETS["full"].episodes >= 500
-    assert len(PRESETS["full"].final_seeds) >= 10
+    for name in ("standard", "full", "others-full"):
+        assert PRESETS[name].episodes >= 500
+        assert len(PRESETS[name].final_seeds) >= 10
 
 
 def test_the_presets_keep_their_directories(tmp_path):
     found = {name: STUDY.store(preset, tmp_path).directory.name for name, preset in PRESETS.items()}
     assert found == {
-        "smoke": "comparison-58a5834b",
-        "quick": "comparison-5c41a092",
-        "full": "comparison-bd6de990",
+        "smoke": "comparison-699c07a8",
+        "quick": "comparison-b6c2d309",
+        "standard": "comparison-c2d3cb94",
+        "full": "comparison-d6a00c6b",
+        "others-smoke": "comparison-ff90fee2",
+        "others": "comparison-aae2915e",
+        "others-full": "comparison-a32a2df5",
     }
 
 

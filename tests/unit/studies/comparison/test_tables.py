@@ -6,12 +6,13 @@ from rich.console import Console
 
 from aajr.arena.records import Score
 from aajr.report import wording
+from aajr.statistics.comparisons import holm
 from aajr.statistics.frontiers import Verdict, verdict_of
 from aajr.statistics.intervals import Interval
 from aajr.studies.comparison import verdicts
 from aajr.studies.comparison.analysis import analyse
 from aajr.studies.comparison.records import Results, Run
-from aajr.studies.comparison.tables import render_table, tables
+from aajr.studies.comparison.tables import render_table, reward_table, tables
 from aajr.studies.methods import method_title
 from tests.unit.studies.comparison.synthetic_results import make_results, make_run
 
@@ -138,6 +139,30 @@ def test_a_win_against_some_is_not_a_win(everything):
     sentence = verdicts.conclusion(analysis)[0]
     assert sentence.startswith("AAJR wins against 1 of 8 families only")
     assert "cannot be compared with global attackable, random direction" in sentence
+
+
+def test_holm_corrects_the_primary_rivals_together_and_the_others_too():
+    results = dataclasses.replace(make_results(seeds=6), primary=("adversarial", "global"))
+    (analysis,) = analyse(results)
+    (frontier,) = analysis.comparisons
+    pairs = {pair.rival: pair.chance for pair in analysis.differences}
+    primary = {"adversarial": pairs["adversarial"], "global": frontier.chance}
+    assert analysis.corrected == holm(primary) | holm({"plain": pairs["plain"]})
+    (alone,) = analyse(dataclasses.replace(results, primary=()))
+    assert alone.corrected["global"] == frontier.chance
+
+
+def test_the_rewards_are_the_lowest_of_each_radius():
+    run = make_run("aajr", 0, 0.8, 1.0)
+    assert not reward_table(*analyse(Results(preset="x", runs=(run,)))).rows
+    shares = tuple(0.9 - 0.01 * index for index in range(len(run.scores)))
+    run = dataclasses.replace(run, hidden=shares)
+    (row,) = reward_table(*analyse(Results(preset="x", runs=(run,)))).rows
+    assert row[2].split("\n") == ["0.90", "+8.00"]
+    last = [s for s in run.scores if s.epsilon == 0.3]
+    assert row[-1].split("\n") == [f"{shares[-1]:.2f}", f"{min(s.mean_return for s in last):+.2f}"]
+    with pytest.raises(ValueError, match="hidden holds 1 shares"):
+        dataclasses.replace(run, hidden=(0.5,))
 
 
 def test_five_seeds_give_a_hint_and_no_win():

@@ -17,7 +17,7 @@ from aajr.studies.stability._report import tables
 from aajr.studies.stability._study import settled
 
 BASE = dataclasses.replace(
-    PRESETS["smoke"],
+    PRESETS["others-smoke"],
     league_iterations=1,
     pretrain_iterations=1,
     episodes=10,
