@@ -177,8 +177,8 @@ def test_presets_are_fair():
 def test_the_presets_keep_their_directories(tmp_path):
     found = {name: STUDY.store(preset, tmp_path).directory.name for name, preset in PRESETS.items()}
     assert found == {
-        "smoke": "comparison-699c07a8",
-        "quick": "comparison-b6c2d309",
+        "smoke": "comparison-9650fb51",
+        "quick": "comparison-4b0ce686",
         "standard": "comparison-c2d3cb94",
         "full": "comparison-d6a00c6b",
         "others-smoke": "comparison-ff90fee2",
