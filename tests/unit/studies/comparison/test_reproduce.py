@@ -177,10 +177,10 @@ def test_presets_are_fair():
 def test_the_presets_keep_their_directories(tmp_path):
     found = {name: STUDY.store(preset, tmp_path).directory.name for name, preset in PRESETS.items()}
     assert found == {
-        "smoke": "comparison-9650fb51",
-        "quick": "comparison-4b0ce686",
-        "standard": "comparison-c2d3cb94",
-        "full": "comparison-d6a00c6b",
+        "smoke": "comparison-6306764c",
+        "quick": "comparison-d9b07e6e",
+        "standard": "comparison-2c6305cf",
+        "full": "comparison-f78d0f23",
         "others-smoke": "comparison-ff90fee2",
         "others": "comparison-aae2915e",
         "others-full": "comparison-a32a2df5",
