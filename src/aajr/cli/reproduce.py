@@ -32,8 +32,9 @@ def reproduce(
 
     Args:
         preset: the game of reports, in which any k of n sources lie: smoke (about a minute), quick
-            (ten minutes), standard (ten hours on two cores) or full (on Ray); or others, in which
-            the adversary moves all that is perceived of others, with others-smoke and others-full.
+            (ten minutes), validation (two hours on two cores, no final seed), standard (ten
+            to twelve hours) or full (on Ray); or others, in which the adversary moves all that is
+            perceived of others, with others-smoke and others-full.
         changes: numbers and words of the preset to replace.
         output: directory of results.json, replay.json, plots and report.html; by default
             results/PRESET.

@@ -178,7 +178,7 @@ def record_replays(
 ) -> None:
     """The first start of a small match, played by AAJR's and a rival's chosen policies."""
     preset = space.preset
-    seed = preset.final_seeds[0]
+    seed = preset.shown_seed
     shown = {method.name: (method, weight) for method, weight in _two_of(chosen)}
     actors = {
         name: load_actor(space.trained(*cell, seed).directory / CHECKPOINT, "hider")
@@ -314,7 +314,7 @@ def _learner(space: Workspace, method: Method) -> Learner:
     trainer = Trainer(
         config,
         space.seekers(TRAIN_LEAGUE),
-        initial=pretrained_weights(space, space.preset.final_seeds[0]),
+        initial=pretrained_weights(space, space.preset.shown_seed),
     )
     return trainer.learners["hider"]
 

@@ -22,7 +22,9 @@ from aajr.studies.comparison.grids import (
     middle,
 )
 
-PresetName = Literal["smoke", "quick", "standard", "full", "others-smoke", "others", "others-full"]
+PresetName = Literal[
+    "validation", "smoke", "quick", "standard", "full", "others-smoke", "others", "others-full"
+]
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ class Preset:
             check_number("kept", self.kept, maximum=1.0)
         if self.opponents == 0 and self.env.radio is None:
             raise ValueError("opponents=0 takes chasers, who need a radio; give env.radio")
+
+    @property
+    def shown_seed(self) -> int:
+        """Seed of the replay and of the times."""
+        return (*self.final_seeds, *self.validation_seeds)[0]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -236,6 +243,18 @@ _STANDARD = replace(
     attacks=("hand_lie", "liars_mad", "liars_ranked", "sarsa_ranked", "liars_fixed", "drift"),
 )
 
+_VALIDATION = replace(
+    _STANDARD,
+    name="validation",
+    scope=(
+        "The preset standard on its validation seeds alone, with five weights for each family: it "
+        "shows which weights are worth trying before any final seed runs. It compares nothing, "
+        "since weights were chosen on these very seeds."
+    ),
+    methods=ALL_OF_REPORTS,
+    final_seeds=(),
+)
+
 _FULL = replace(
     _STANDARD,
     name="full",
@@ -278,5 +297,14 @@ _SMOKE = replace(
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
-    for preset in (_SMOKE, _QUICK, _STANDARD, _FULL, _OTHERS_SMOKE, _OTHERS, _OTHERS_FULL)
+    for preset in (
+        _SMOKE,
+        _QUICK,
+        _VALIDATION,
+        _STANDARD,
+        _FULL,
+        _OTHERS_SMOKE,
+        _OTHERS,
+        _OTHERS_FULL,
+    )
 }

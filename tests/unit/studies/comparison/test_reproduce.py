@@ -51,6 +51,8 @@ REPORTS = dataclasses.replace(
         Method("aajr", "aajr", (0.1,), placement="update", points="origin"),
         Method("median", placement="none", front="median"),
     ),
+    final_seeds=(),
+    validation_seeds=(101,),
     pretrain_iterations=1,
     iterations=1,
     episodes=10,
@@ -126,6 +128,7 @@ def test_the_game_of_reports_needs_no_league(tmp_path):
     assert results.primary == PRIMARY
     runs = {run.method: run for run in results.runs}
     assert list(runs) == ["plain", "plain_lies", "adversarial", "aajr", "median"]
+    assert {run.split for run in results.runs} == {"validation"}
     for run in runs.values():
         assert [score.attack for score in run.scores] == ["none", *REPORTS.attacks]
         assert len(run.hidden) == len(run.scores)
@@ -179,6 +182,7 @@ def test_the_presets_keep_their_directories(tmp_path):
     assert found == {
         "smoke": "comparison-6306764c",
         "quick": "comparison-d9b07e6e",
+        "validation": "comparison-7410a2d8",
         "standard": "comparison-2c6305cf",
         "full": "comparison-f78d0f23",
         "others-smoke": "comparison-ff90fee2",
