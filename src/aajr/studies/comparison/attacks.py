@@ -14,7 +14,7 @@ from aajr._modes import Policy
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, LyingSources, ProjectedGradientAscent
 from aajr.arena import attacks
-from aajr.arena.episodes import AttackedTeam, Outcome, play
+from aajr.arena.episodes import AttackedTeam, Outcome, play, score
 from aajr.arena.examination import attacked_match
 from aajr.arena.records import Score
 from aajr.arena.suites import THOROUGH, AttackSpec, Suite
@@ -177,6 +177,18 @@ def responses(victim: Victim, heads: tuple[int, ...], rows: int = 256) -> dict[s
         "angle": [round(float(angle.mean()), 5) for _, angle in found],
         **shifts_of_estimates(reports, match.liars, sizes, along),
     }
+
+
+def silenced_success(victim: Victim) -> float:
+    """Success of hiders who hear nothing: all reports are zero."""
+    match, actor = victim.match, victim.actor
+    trusted = match.sources < 0
+
+    @torch.no_grad()
+    def act(observation: Tensor, episodes: Tensor) -> Tensor:
+        return actor.head.act(actor(observation * trusted))
+
+    return score(match, act, "silence", 0.0).success
 
 
 def _visited(victim: Victim, rows: int, generator: torch.Generator) -> Tensor:

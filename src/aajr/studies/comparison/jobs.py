@@ -29,7 +29,13 @@ from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner
 from aajr.hide_and_seek.training.trainer import Trainer, load_actor
 from aajr.studies._store import Cell, Store
-from aajr.studies.comparison.attacks import outcomes_of, responses, sensitivity, suite_of
+from aajr.studies.comparison.attacks import (
+    outcomes_of,
+    responses,
+    sensitivity,
+    silenced_success,
+    suite_of,
+)
 from aajr.studies.comparison.grids import Method
 from aajr.studies.comparison.presets import Preset
 from aajr.studies.comparison.records import Run
@@ -141,7 +147,8 @@ def train_method(
     return {
         "scores": _scores(space, victim, [reference]),
         "response": responses(victim, BINS) if radio else {},
-        "diagnostics": sensitivity(victim, reference),
+        "diagnostics": sensitivity(victim, reference)
+        | ({"silenced": silenced_success(victim)} if radio else {}),
         "critic_r2": list(victim.preparation.values()),
         "gradient_norm": _norm_facts(norms["outer"]),
         "inner_gradient_norm": _norm_facts(norms["inner"]),

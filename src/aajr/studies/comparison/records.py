@@ -55,7 +55,8 @@ class Run:
         weight: weight λ of the penalty, or None where there is no penalty.
         selected: whether this weight was chosen on the validation seeds.
         diagnostics: ``aligned`` ‖Jv‖², ``frobenius`` ‖J‖²_F, ``spectral`` ‖J‖₂², ``alignment``
-            ‖Jv‖²/‖J‖²_F, ``stable_rank`` ‖J‖²_F/‖J‖₂².
+            ‖Jv‖²/‖J‖²_F, ``stable_rank`` ‖J‖²_F/‖J‖₂²; with a radio also ``silenced``, the success
+            with all reports zero.
         gradient_norm: ``mean``, ``variance`` and ``largest_over_median`` of the norm of the
             parameters' gradient; empty where it was not measured.
         inner_gradient_norm: the same of the adversary's gradient.

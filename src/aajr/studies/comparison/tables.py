@@ -128,6 +128,7 @@ def reward_table(analysis: Analysis) -> Table:
                 f"{_mean(summary, Run.worst_return, radius, '+.2f')}"
                 for radius in analysis.radii
             ),
+            wording.percent(summary.average("diagnostics", "silenced")),
         )
         for summary in analysis.summaries
         if any(run.hidden for run in summary.runs)
@@ -135,11 +136,12 @@ def reward_table(analysis: Analysis) -> Table:
     radii = ("clean" if radius == 0 else f"ε={radius:g}" for radius in analysis.radii)
     return Table(
         title="Hidden share, and return beneath, lowest over the attacks",
-        columns=("method", "λ", *radii),
+        columns=("method", "λ", *radii, "success\nin silence"),
         rows=rows,
         notes=(
             "Means over seeds. Hidden share: how many hiders no seeker sees while they are sought. "
-            "Return: sum of a hider's rewards.",
+            "Return: sum of a hider's rewards. Success in silence, in %: all reports are zero; who "
+            "wins as often with true reports does not listen.",
         ),
     )
 

@@ -134,6 +134,7 @@ def test_the_game_of_reports_needs_no_league(tmp_path):
         assert len(run.hidden) == len(run.scores)
         assert all(score.largest_perturbation <= 1 + 1e-5 for score in run.scores)
         assert len(run.response["belief"]) == len(run.response["lie"])
+        assert 0 <= run.diagnostics["silenced"] <= 1
     assert runs["plain_lies"].scores != runs["adversarial"].scores
 
 

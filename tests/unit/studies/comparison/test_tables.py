@@ -156,11 +156,12 @@ def test_the_rewards_are_the_lowest_of_each_radius():
     run = make_run("aajr", 0, 0.8, 1.0)
     assert not reward_table(*analyse(Results(preset="x", runs=(run,)))).rows
     shares = tuple(0.9 - 0.01 * index for index in range(len(run.scores)))
-    run = dataclasses.replace(run, hidden=shares)
+    run = dataclasses.replace(run, hidden=shares, diagnostics={"silenced": 0.46})
     (row,) = reward_table(*analyse(Results(preset="x", runs=(run,)))).rows
     assert row[2].split("\n") == ["0.90", "+8.00"]
     last = [s for s in run.scores if s.epsilon == 0.3]
-    assert row[-1].split("\n") == [f"{shares[-1]:.2f}", f"{min(s.mean_return for s in last):+.2f}"]
+    assert row[-2].split("\n") == [f"{shares[-1]:.2f}", f"{min(s.mean_return for s in last):+.2f}"]
+    assert row[-1] == "46"
     with pytest.raises(ValueError, match="hidden holds 1 shares"):
         dataclasses.replace(run, hidden=(0.5,))
 
