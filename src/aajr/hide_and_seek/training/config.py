@@ -72,6 +72,8 @@ class AdversaryConfig:
                 f"placement={self.placement!r} cannot attack actions, which are perturbed while "
                 "collecting; use placement='rollout' or 'mixed'"
             )
+        if self.search is not None:
+            check_choice("search", self.search, ("noise",))
         check_count("steps", self.steps)
         check_number("step_size", self.step_size)
         check_choice("step_rule", self.step_rule, get_args(StepRule))

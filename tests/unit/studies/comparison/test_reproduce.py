@@ -153,6 +153,8 @@ def test_random_lies_train_with_noise_in_place_of_the_search():
     assert isinstance(lies, LyingSources)
     assert isinstance(lies.adversary, UniformNoise)
     assert REPORTS.train_config(REPORTS.methods[2], None, 0).adversary.search is None
+    with pytest.raises(ValueError, match="search='luck' is unknown"):
+        dataclasses.replace(config.adversary, search="luck")
 
 
 def test_sources_that_lie_by_hand_agree_on_the_other_side():
