@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -94,9 +95,11 @@ def _compared(path: str) -> tuple[Results, Analysis]:
     return results, analyse(results)[0]
 
 
-def _percent(interval: dict[str, float]) -> str:
-    ends = (100 * interval[name] for name in ("estimate", "low", "high"))
-    return "{:.0f} ({:.0f}–{:.0f})".format(*ends)
+def _percent(interval: dict[str, Any]) -> str:
+    """In percent, with the ends of the interval where there are seeds enough for one."""
+    estimate, low, high = (interval[name] for name in ("estimate", "low", "high"))
+    ends = "" if low is None else f" ({100 * low:.0f}–{100 * high:.0f})"
+    return f"{100 * estimate:.0f}{ends}"
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:
