@@ -34,8 +34,8 @@ def study(
     statement is violated. Presets smoke (half a minute), full (minutes).
 
     stability: ‖Jv‖ ≤ γ at three γ, and every step rule, on hide-and-seek. Opponents and plain
-    policies are those of `aajr reproduce`. Presets smoke (a minute), quick (half an hour), full
-    (hours).
+    policies are those of `aajr reproduce --preset others`. Presets smoke (a minute), quick (half
+    an hour), full (hours).
 
     mujoco: PPO beside published figures, tuned and attacked; it needs the extra 'yardstick'.
     Presets smoke (InvertedPendulum, four minutes), standard (InvertedPendulum, an hour or two),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from aajr.arena.threats import Threat
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from aajr.adversaries import Adversary
     from aajr.arena.agents import Actor
     from aajr.hide_and_seek.game import HideAndSeekConfig
+    from aajr.hide_and_seek.replay import Episode
 
 AttackName = Literal["none", "noise", "pgd_mad"]
 
@@ -54,13 +57,12 @@ def watch(
         fps: steps per second.
     """
     from rich.console import Console
-    from rich.live import Live
 
     from aajr.arena.checkpoints import load_checkpoint
     from aajr.hide_and_seek.game.chasers import Chasers
     from aajr.hide_and_seek.game.config import game_of
     from aajr.hide_and_seek.game.matches import Match
-    from aajr.hide_and_seek.replay import frame_text, game_facts, record_episode, write_gif
+    from aajr.hide_and_seek.replay import game_facts, record_episode, write_gif
     from aajr.hide_and_seek.training.trainer import load_actor
 
     if not 1 <= fps <= 50:
@@ -84,6 +86,15 @@ def watch(
         write_gif(facts, episode, gif, fps, seen_by=None if seen_by is None else seen_by - 1)
         console.print(f"GIF: {gif}", soft_wrap=True)
         return
+    _play(console, facts, episode, fps)
+
+
+def _play(console: Console, facts: dict[str, Any], episode: Episode, fps: int) -> None:
+    """The episode in the terminal."""
+    from rich.live import Live
+
+    from aajr.hide_and_seek.replay import frame_text
+
     rows = max(8, min(32, console.height - 4, (console.width - 2) // 2))
     with Live(console=console, auto_refresh=False) as live:
         for frame in range(episode.frames):
