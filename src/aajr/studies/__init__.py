@@ -1,4 +1,4 @@
-"""Studies: from trained policies to tables and figures, a room for each question.
+"""Studies: experiments that end in tables and plots, one subpackage for each question.
 
 A study's package holds ``STUDY``, a :class:`Study`, which ``aajr study NAME`` runs.
 """
@@ -28,11 +28,11 @@ __all__ = [
     "tuned",
 ]
 
-if not TYPE_CHECKING:  # or else every attribute would seem to exist
+if not TYPE_CHECKING:  # type checkers would otherwise accept any attribute
     __getattr__, __dir__ = lazy_names(__name__)
 
 
 def find_study(name: str) -> Study[Any, Any]:
-    """The study of a package of this one, such as ``theory``."""
+    """Return the study of a subpackage, such as ``theory``."""
     study: Study[Any, Any] = import_module(f"{__name__}.{name.replace('-', '_')}").STUDY
     return study

@@ -1,4 +1,4 @@
-"""How far a study is: bars in a terminal, a line every so often anywhere else."""
+"""Progress of a study: a bar in a terminal, else a line every half minute."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from rich.progress import (
 )
 
 EVERY = 30.0
-"""Seconds between two lines."""
+"""Seconds between two lines of progress."""
 
 Tell = Callable[[int], None]
-"""Takes how many more jobs are finished, maybe none."""
+"""A function that is told how many more jobs have finished; the number may be 0."""
 
 
 @contextmanager
 def stage_progress(title: str, total: int, done: int) -> Iterator[Tell]:
-    """Show one stage: a bar where the error output is a terminal, else lines.
+    """Show the progress of one stage: a bar if stderr is a terminal, else lines.
 
     Args:
-        title: of the stage.
-        total: its jobs.
-        done: jobs that were finished before.
+        title: title of the stage.
+        total: number of its jobs.
+        done: number of jobs that were finished before.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -51,14 +51,14 @@ def stage_progress(title: str, total: int, done: int) -> Iterator[Tell]:
 
 
 class Lines:
-    """A line when a stage begins and ends, and every half minute between.
+    """Print a line when a stage begins and ends, and every half minute in between.
 
     Args:
-        title: of the stage.
-        total: its jobs.
-        done: jobs that were finished before.
-        say: takes a line; by default it goes to the error output.
-        clock: seconds.
+        title: title of the stage.
+        total: number of its jobs.
+        done: number of jobs that were finished before.
+        say: function that prints a line; by default to stderr.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Lines:
         self._say(f"{title}: {done}/{total}")
 
     def tell(self, finished: int) -> None:
-        """So many more jobs are finished."""
+        """Count ``finished`` more jobs as finished."""
         self._done += finished
         now = self._clock()
         ended = finished > 0 and self._done == self._total

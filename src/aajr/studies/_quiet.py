@@ -1,4 +1,4 @@
-"""Silence of libraries that print while they work."""
+"""Silence libraries that print progress bars and notices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without the libraries' bars and notices, which belong to runs of one model."""
+    """Hide the libraries' progress bars and notices, which a study of many runs does not need."""
     import datasets
     import transformers
 

@@ -21,28 +21,28 @@ from ray.exceptions import RayError, RayTaskError  # noqa: E402
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 RETRIES = 3
-"""Times that a job is begun again after its process died."""
+"""How many times a job is restarted after its process died."""
 
 
 class RayWorkers(Pool):
-    """Runs stages of independent jobs as Ray tasks of one core and one thread.
+    """Run stages of independent jobs as Ray tasks of one core and one thread.
 
-    A job whose process dies is begun again and goes on from its own checkpoint; an error of the
-    job itself is raised. The figures are those of :class:`aajr.studies.Workers`, bit
-    for bit on processors of one kind.
+    A job whose process dies is restarted and resumes from its own checkpoint. An exception of the
+    job itself is raised. On processors of the same kind the results equal those of
+    :class:`aajr.studies.Workers` bit for bit.
 
     Args:
-        directory: where the jobs keep their files; every node must see it.
-        address: of a running cluster, ``auto`` for the one started on this machine; None starts a
-            local one, which ends with the pool.
-        count: cores of a local cluster; all by default.
+        directory: directory of the jobs' files; every node must see it.
+        address: address of a running cluster; ``auto`` for the one that was started on this
+            machine; None starts a local cluster that ends with the pool.
+        count: number of cores of a local cluster; all cores by default.
 
     Raises:
         ImportError: Ray is not installed.
-        ValueError: a number of cores for a cluster that has its own.
-        ConnectionError: no cluster at the address.
-        RuntimeError: a node that does not see the directory or has another version of aajr; a job
-            whose process died too often.
+        ValueError: both ``address`` and ``count`` are given.
+        ConnectionError: there is no cluster at the address.
+        RuntimeError: a node does not see the directory or has another version of aajr, or the
+            process of a job died too often.
 
     Source: Moritz et al., Ray: a distributed framework for emerging AI applications, 2018,
     https://arxiv.org/abs/1712.05889.
@@ -68,7 +68,7 @@ class RayWorkers(Pool):
                 "num_cpus": self._count or os.cpu_count() or 1,
                 "include_dashboard": False,
                 "object_store_memory": 100 * 2**20,
-                # as plain workers: Ray would let anything else on the machine go first
+                # same priority as plain workers; by default Ray's workers have the lowest priority
                 "_system_config": {"worker_niceness": 0},
             }
         ray.init(**settings, log_to_driver=False, logging_level="ERROR")

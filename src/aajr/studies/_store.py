@@ -1,4 +1,4 @@
-"""Cells: pieces of a study's work, each with a file that holds its value and where it came from."""
+"""Cells: units of a study's work, each with a file that holds its value and its provenance."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FILE = "cell.json"
 
 
 def digest(settings: Any) -> str:
-    """Eight letters that change with the settings.
+    """Return a hash of the settings, eight characters long.
 
     Args:
-        settings: anything that JSON holds.
+        settings: any value that JSON can represent.
 
     Example:
         >>> digest({"seeds": [0, 1]})
@@ -37,15 +37,15 @@ def digest(settings: Any) -> str:
 class Store:
     """A directory of cells that share their settings.
 
-    A cell is valid as long as settings, versions of the packages and, where asked for, the text of
-    aajr's source are those of now; otherwise it is computed anew. The machine is recorded only: a
-    run may go on elsewhere.
+    A cell is stale, and is computed anew, if the settings or the versions of the packages have
+    changed since it was computed, or with ``source=True`` the source code of aajr. The machine is
+    recorded but not compared: a run may be resumed on another machine.
 
     Attributes:
-        directory: of the cells.
-        settings: all that decides their values, as JSON holds it.
-        packages: whose versions decide them too.
-        source: whether any change of aajr's source makes the cells stale; for studies of minutes.
+        directory: directory of the cells.
+        settings: everything that determines the values of the cells, as JSON values.
+        packages: packages whose versions also determine the values.
+        source: whether any change of aajr's source code makes the cells stale; for short studies.
     """
 
     directory: Path
@@ -54,17 +54,17 @@ class Store:
     source: bool = False
 
     def cell(self, name: str, function: Callable[..., Any], *arguments: Any) -> Cell:
-        """A piece of work, done or not.
+        """Return a cell, whether or not its work is done.
 
         Args:
-            name: unique in the store; no other cell's directory may lie inside its own.
-            function: at the top of a module; what it returns, as JSON holds it, is the value.
-            arguments: of the function.
+            name: unique name in the store; no other cell's directory may lie inside this one's.
+            function: a module-level function; it returns the value, which JSON must represent.
+            arguments: arguments of the function.
         """
         return Cell(self, name, function, arguments)
 
     def stamp(self) -> Record:
-        """What the validity of a cell depends on, as it is now."""
+        """Current settings, versions and source hash, which decide whether a cell is valid."""
         return {
             "settings": json.loads(json.dumps(self.settings)),
             "versions": dict(_versions(self.packages)),
@@ -72,7 +72,7 @@ class Store:
         }
 
     def facts(self) -> Record:
-        """``machine`` and ``versions`` that computed the valid cells; machines are joined."""
+        """``machine`` and ``versions`` of the valid cells; facts of several machines are joined."""
         files = sorted(self.directory.rglob(_FILE))
         found = [record for path in files if _valid(record := _read(path), self)]
         machines = [record["provenance"]["machine"] for record in found]
@@ -81,7 +81,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of work whose value is kept, see :meth:`Store.cell`."""
+    """A unit of work whose value is kept in a file, see :meth:`Store.cell`."""
 
     store: Store
     name: str
@@ -90,16 +90,16 @@ class Cell:
 
     @property
     def directory(self) -> Path:
-        """Where the work may keep checkpoints and models; emptied when the cell is stale."""
+        """Directory for checkpoints and models; it is emptied if the cell is stale."""
         return self.store.directory / self.name
 
     @property
     def done(self) -> bool:
-        """Whether the value is there and still valid."""
+        """Whether the value exists and is still valid."""
         return _valid(self._kept(), self.store)
 
     def fill(self) -> None:
-        """Do the work unless it is done; work that was killed goes on from what it left."""
+        """Do the work unless it is done. Work that was killed can resume from its own files."""
         kept, stamp = self._kept(), self.store.stamp()
         if _valid(kept, self.store):
             return
@@ -107,14 +107,14 @@ class Cell:
             shutil.rmtree(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         path, record = self.directory / _FILE, {"provenance": stamp | {"machine": machine_facts()}}
-        write_json(path, record)  # so that what a killed run leaves is known by its stamp
+        write_json(path, record)  # the stamp shows whether files of a killed run are valid
         write_json(path, record | {"value": self.function(*self.arguments)})
 
     def value(self) -> Any:
-        """What the work returned.
+        """Return the value of the finished work.
 
         Raises:
-            RuntimeError: it is not done, or was done with other settings or versions.
+            RuntimeError: the work is not done, or was done with other settings or versions.
         """
         kept = self._kept()
         if not _valid(kept, self.store):
@@ -135,7 +135,7 @@ def _read(path: Path) -> Record:
 
 
 def _changed(record: Record, stamp: Record) -> list[str]:
-    """What of the provenance is not as it is now."""
+    """Names of the parts of the provenance that differ from the current stamp."""
     kept = record["provenance"]
     return [name for name, value in stamp.items() if kept.get(name) != value]
 

@@ -1,4 +1,4 @@
-"""A study: presets, stages of cells, what is gathered from them and how it is shown."""
+"""A study: presets, stages of cells, gathered results and their report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Report(Protocol[Shown]):
     """How the results of a study are shown, see :class:`aajr.report.study.StudyReport`."""
 
     def render(self, results: Shown) -> RenderableType:
-        """What a terminal shows."""
+        """The results for the terminal."""
 
     def write(self, results: Shown, directory: Path) -> None:
         """Write ``results.json``, tables and plots to a directory."""
@@ -37,22 +37,23 @@ class Report(Protocol[Shown]):
 
 @dataclass(frozen=True)
 class Study(Generic[Settings, Found]):
-    """What ``aajr study NAME`` runs.
+    """A study, which ``aajr study NAME`` runs.
 
     Attributes:
-        name: of the study.
-        presets: its settings, frozen dataclasses, by name.
-        stages: from settings and store to titles and cells, stage after stage; a later stage may
-            read the values of an earlier one.
-        gather: from settings, store and facts (``command``, ``machine``, ``versions``) to the raw
-            results.
-        report: shows them.
-        output: directory below ``results``; ``{preset}`` is filled in.
-        decisive: all that decides the cells' values, as JSON holds it; the settings by default.
-        packages: whose versions decide them too.
-        source: whether any change of aajr's source makes the cells stale; for studies of minutes.
-        timed: whether times are measured, so that the jobs run alone, one after another.
-        failed: whether the results are such that the command must end with status 1.
+        name: name of the study.
+        presets: settings by name of the preset; settings are frozen dataclasses.
+        stages: function of settings and store that yields the stages, each a title and its cells. A
+            later stage may read the values of earlier stages.
+        gather: function of settings, store and facts (``command``, ``machine``, ``versions``) that
+            returns the raw results.
+        report: shows and writes the results.
+        output: directory below ``results``; ``{preset}`` is replaced by the preset's name.
+        decisive: function of the settings that returns everything that determines the cells'
+            values, as JSON values; by default all settings.
+        packages: packages whose versions also determine the values.
+        source: whether any change of aajr's source code makes the cells stale; for short studies.
+        timed: whether the study measures times; its jobs then run one after another.
+        failed: function of the results; if it returns True, the command exits with status 1.
     """
 
     name: str
@@ -68,27 +69,27 @@ class Study(Generic[Settings, Found]):
     failed: Callable[[Found], bool] = lambda results: False
 
     def preset(self, name: str, changes: Sequence[str] = ()) -> Settings:
-        """The settings of a preset.
+        """Return the settings of a preset, with changes.
 
         Args:
-            name: of the preset.
-            changes: ``NAME=VALUE`` each, for a number or word of the settings.
+            name: name of the preset.
+            changes: strings ``NAME=VALUE``; each changes a number, string or bool in the settings.
 
         Raises:
-            ValueError: an unknown preset or name, or a value that does not fit.
+            ValueError: the preset or a name is unknown, or a value does not fit.
         """
         check_choice("preset", name, tuple(self.presets))
         settings = self.presets[name]
         return dataclasses.replace(settings, **_parsed(settings, changes))  # type: ignore[type-var]
 
     def store(self, settings: Settings, work: Path) -> Store:
-        """Where the cells of these settings lie."""
+        """The store of the cells of these settings."""
         decisive = self.decisive(settings)
         directory = work / f"{self.name}-{digest(decisive)}"
         return Store(directory, decisive, self.packages, self.source)
 
     def command(self, settings: Settings) -> str:
-        """The command that runs these settings: the nearest preset and what differs from it."""
+        """The command that runs these settings: the closest preset and the changes to it."""
         changes = {name: _changes(preset, settings) for name, preset in self.presets.items()}
         name = min(changes, key=lambda name: len(changes[name]))
         command = shlex.join(["aajr", "study", self.name, "--preset", name])
@@ -98,13 +99,13 @@ class Study(Generic[Settings, Found]):
         return shlex.join([*shlex.split(command), *(["--set", *words] if words else [])])
 
     def run(self, settings: Settings, work: Path, pool: Pool | None = None) -> Found:
-        """Run whatever of the study is not yet done, and gather its raw results.
+        """Run the cells that are not yet done, and gather the raw results.
 
         Args:
-            settings: of the study.
-            work: directory of cells; a second call goes on from there.
-            pool: where the cells are filled; by default as many processes as cores, or this process
-                where times are measured.
+            settings: settings of the study.
+            work: directory of the stores; a second call with the same directory resumes.
+            pool: pool that runs the cells; by default one process per core, or this process if the
+                study measures times.
         """
         store = self.store(settings, work)
         with pool or (InProcess(threads=None) if self.timed else Workers()) as pool:
@@ -114,7 +115,7 @@ class Study(Generic[Settings, Found]):
 
 
 def run_stages(pool: Pool, stages: Iterable[Stage]) -> None:
-    """Fill the cells of every stage; those that are done are left alone."""
+    """Fill the cells of every stage that are not done."""
     for title, cells in stages:
         left = [cell for cell in cells if not cell.done]
         pool.run(title, [(cell.fill, ()) for cell in left], done=len(cells) - len(left))
@@ -128,19 +129,19 @@ def tuned(
     able: str | None = None,
     share: float = 0.95,
 ) -> tuple[Candidate, list[tuple[Candidate, dict[str, float]]]]:
-    """The candidate of the greatest aim on the validation seeds.
+    """Choose the best candidate on the validation seeds.
 
     Args:
-        candidates: what is tried.
-        records: of a candidate, one for every validation seed.
-        measures: of a record, by name; the mean over the seeds counts.
-        aim: measures whose sum is to be greatest.
-        able: a candidate counts only with ``share`` of the greatest mean of this measure, so that
-            what no longer does its task is not chosen.
+        candidates: candidates to compare.
+        records: returns a candidate's records, one for every validation seed.
+        measures: functions of a record, by name; their means over the seeds are compared.
+        aim: names of the measures whose sum is maximised.
+        able: name of a measure; a candidate whose mean is below ``share`` of the greatest mean is
+            not chosen, because it no longer does its task. None for no such condition.
         share: see ``able``.
 
     Returns:
-        The first of the best, and every candidate with its means.
+        The best candidate, the first one of equals, and every candidate with its means.
     """
 
     def means(candidate: Candidate) -> dict[str, float]:
@@ -152,7 +153,7 @@ def tuned(
     tried = allowed = [(candidate, means(candidate)) for candidate in candidates]
     if able is not None:
         most = max(found[able] for _, found in tried)
-        enough = most - (1 - share) * abs(most)  # a measure may be below zero
+        enough = most - (1 - share) * abs(most)  # abs, because a measure may be negative
         allowed = [(candidate, found) for candidate, found in tried if found[able] >= enough]
     best, _ = max(allowed, key=lambda pair: sum(pair[1][name] for name in aim))
     return best, tried

@@ -1,4 +1,4 @@
-"""Where the stages of a study run: in processes, in this process, or on Ray."""
+"""Pools that run the stages of a study: in several processes or in this process."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Ended = Generator[int, None, None]
 
 
 class Pool(AbstractContextManager["Pool"]):
-    """Runs stages of independent jobs and shows how far they are."""
+    """Run stages of independent jobs and show their progress."""
 
     def run(self, title: str, jobs: Sequence[Job], done: int = 0) -> None:
-        """Run every job of a stage; the first error cancels the others and is raised.
+        """Run every job of a stage; the first error cancels the other jobs and is raised.
 
         Args:
-            title: of the stage.
-            jobs: functions and their arguments.
-            done: jobs of the stage that were finished before and are not among these.
+            title: title of the stage.
+            jobs: functions with their arguments.
+            done: number of the stage's jobs that were finished before and are not in ``jobs``.
         """
         with (
             stage_progress(title, done + len(jobs), done) as tell,
@@ -40,21 +40,22 @@ class Pool(AbstractContextManager["Pool"]):
 
     @abstractmethod
     def _finish(self, title: str, jobs: Sequence[Job]) -> Ended:
-        """Do the jobs; yield, at least every second where possible, how many have just ended."""
+        """Run the jobs and yield, if possible every second, how many have just finished."""
 
 
 class InProcess(Pool):
-    """Runs the jobs here, one after another; for measured times and for tests.
+    """Run the jobs in this process, one after another; for measuring times and for tests.
 
     Args:
-        threads: of torch meanwhile, one as in the other pools; None leaves them as they are.
+        threads: number of torch's threads while jobs run, by default one as in the other pools;
+            None leaves the number unchanged.
     """
 
     def __init__(self, threads: int | None = 1) -> None:
         self._threads = threads
 
     def __exit__(self, *error: object) -> None:
-        """Nothing runs any more."""
+        """Do nothing: no job is running any more."""
 
     def _finish(self, title: str, jobs: Sequence[Job]) -> Ended:
         before = torch.get_num_threads()
@@ -68,10 +69,10 @@ class InProcess(Pool):
 
 
 class Workers(Pool):
-    """Runs the jobs in processes of one thread each.
+    """Run the jobs in several processes of one thread each.
 
     Args:
-        count: processes; as many as cores by default.
+        count: number of processes; by default the number of cores.
     """
 
     def __init__(self, count: int | None = None) -> None:
@@ -103,7 +104,7 @@ def _start_worker() -> None:
 
 
 def _end_with(parent: int) -> None:
-    # a killed main process must not leave workers that go on computing
+    # workers must stop when their main process is killed
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -1,7 +1,8 @@
-"""Every team of hiders against every team of seekers of a league.
+"""Cross-play: every team of hiders plays every team of seekers of a league.
 
-A method that is judged by the opponents it trained with alone may have learned their habits. Here
-all meet all; a pair from one training run is played, shown, and left out of the means.
+A policy that is evaluated only against its training opponents may have overfitted to them. Here
+every team meets every other. A pair from the same training run is played and shown, but left out of
+the means.
 
 Source: cross-play as in Hu et al., "Other-play" for zero-shot coordination, 2020,
 https://arxiv.org/abs/2003.02979.
@@ -37,9 +38,9 @@ class Side:
     """One team of the league.
 
     Attributes:
-        checkpoint: where it was read.
-        method: what it was trained with.
-        seed: of its training.
+        checkpoint: path of its checkpoint.
+        method: name of its training method.
+        seed: seed of its training.
     """
 
     checkpoint: str
@@ -53,7 +54,7 @@ class Pairing:
 
     Attributes:
         success: share of the episodes that the hiders won; the seekers won the others.
-        mean_return: of the hiders.
+        mean_return: mean return of the hiders.
         roles: ``seen_rate`` and ``hidden_at_end`` of each hider, ``sighting_rate`` of each seeker.
     """
 
@@ -64,20 +65,20 @@ class Pairing:
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class CrossPlay:
-    """A league's matches.
+    """The results of a league's matches.
 
     Attributes:
-        hiders: rows.
-        seekers: columns.
-        pairings: ``[hiders][seekers]``.
-        episodes: of each match.
-        seed: of the starts, the same for all matches.
+        hiders: teams of hiders, the rows.
+        seekers: teams of seekers, the columns.
+        pairings: outcomes, ``[hiders][seekers]``.
+        episodes: number of episodes of each match.
+        seed: seed of the initial states, the same for all matches.
         machine: facts of the machine.
-        versions: of the packages.
-        schema_version: layout of the file.
+        versions: versions of the packages.
+        schema_version: version of the file's layout.
 
     Raises:
-        ValueError: pairings that do not fit the teams.
+        ValueError: the pairings do not fit the teams.
     """
 
     hiders: tuple[Side, ...]
@@ -108,13 +109,13 @@ class CrossPlay:
     def against_league(self) -> dict[str, Interval]:
         """Success of each method of hiders against all foreign seekers.
 
-        The interquartile mean over the method's seeds, with its bootstrap interval; a seed counts
-        with its mean over seekers. Teams that met none but their own partners are left out.
+        It is the interquartile mean over the method's seeds, with its bootstrap interval. Each seed
+        enters with its mean over the seekers. Teams without foreign opponents are left out.
         """
         return _over_seeds(self.hiders, self.success(), self.foreign())
 
     def seekers_against_league(self) -> dict[str, Interval]:
-        """The same for each method of seekers: the share of the episodes that they won."""
+        """Success of each method of seekers against all foreign hiders: the share of games won."""
         return _over_seeds(self.seekers, 1 - self.success().T, self.foreign().T)
 
     def cells(self) -> dict[tuple[str, str], Interval]:
@@ -134,16 +135,16 @@ def cross_play(
     episodes: int = 256,
     seed: int = 0,
 ) -> Iterator[tuple[int, int, Pairing]]:
-    """Play every match, without an attack, and say its row and column.
+    """Play every match without an attack; yield its row, its column and its outcome.
 
     Args:
         hiders: teams of hiders.
         seekers: teams of seekers.
-        episodes: of each match.
-        seed: of the starts.
+        episodes: number of episodes of each match.
+        seed: seed of the initial states.
 
     Raises:
-        ValueError: no teams, or teams of different games.
+        ValueError: there are no teams, or they were trained in different games.
     """
     if not hiders or not seekers:
         raise ValueError("hiders or seekers is empty; give at least one team of each")
@@ -170,7 +171,7 @@ def crossplay_of(
     episodes: int,
     seed: int,
 ) -> CrossPlay:
-    """The matches that :func:`cross_play` played, by row and column, as a record."""
+    """Build the record of the matches of :func:`cross_play`, given by row and column."""
     sides = [
         tuple(Side(str(one.path), one.method, one.seed) for one in team)
         for team in (hiders, seekers)
@@ -189,7 +190,7 @@ def crossplay_of(
 
 
 def write_crossplay(league: CrossPlay, directory: Path) -> list[Path]:
-    """Write ``crossplay.json`` and the heat-map; returns the paths."""
+    """Write ``crossplay.json`` and the heat-map; return the paths."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "crossplay.json"
     derived = {
@@ -207,7 +208,7 @@ def write_crossplay(league: CrossPlay, directory: Path) -> list[Path]:
 
 
 def crossplay_plot(league: CrossPlay) -> Plot:
-    """The matrix as a heat-map, teams by method and seed."""
+    """Draw the matrix as a heat-map; teams are labelled by method and seed."""
     rows, columns = len(league.hiders), len(league.seekers)
     with matplotlib.rc_context(STYLE):
         figure = blank_figure(3.2 + 0.6 * columns, 1.8 + 0.32 * rows)
@@ -232,7 +233,7 @@ def _over_seeds(
     success: np.ndarray[Any, np.dtype[np.float64]],
     foreign: np.ndarray[Any, np.dtype[np.bool_]],
 ) -> dict[str, Interval]:
-    """Interquartile mean over the rows of each method; a row counts with its mean."""
+    """Interquartile mean over the rows of each method; each row enters with its foreign mean."""
     values: dict[str, list[float]] = {}
     for side, row, met in zip(sides, success, foreign, strict=True):
         if met.any():

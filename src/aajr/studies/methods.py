@@ -1,4 +1,4 @@
-"""Methods by the name and the look that they have in every table and plot."""
+"""Names and line styles of the methods, the same in every table and plot."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ LOOKS: dict[str, tuple[str, str, str]] = {
 
 
 def look(method: str) -> tuple[str, str, str]:
-    """Colour, marker and line of a method; methods without a look of their own share one."""
+    """Colour, marker and line style of a method; unknown methods share a default style."""
     return LOOKS.get(method, ("#000000", "*", "-."))
 
 
 def method_title(name: str) -> str:
-    """Name of a method as it is printed: ``aajr_gradient`` becomes ``AAJR gradient``."""
+    """Printed name of a method: ``aajr_gradient`` becomes ``AAJR gradient``."""
     head, *rest = name.split("_")
     return " ".join([NAMES.get(head, head), *rest])

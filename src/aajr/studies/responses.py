@@ -1,4 +1,4 @@
-"""The response to a lie: how far a policy moves when some of its sources report another place."""
+"""The response to a lie: how much a policy's output changes when some sources lie."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ESTIMATES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda reports: reports.mean(-2),
     "median": lambda reports: reports.median(-2).values,
 }
-"""Coordinate-wise estimates of the position, ``[..., n, 2]`` to ``[..., 2]``."""
+"""Coordinate-wise estimates of the position by name: functions of ``[..., n, 2]``."""
 
 
 def directions(samples: int, seed: int) -> Tensor:
-    """A direction in the plane for every sample, ``[samples, 2]``.
+    """Draw a unit vector in the plane for every sample, ``[samples, 2]``.
 
     Example:
         >>> directions(3, seed=0).norm(dim=-1)
@@ -32,7 +32,7 @@ def directions(samples: int, seed: int) -> Tensor:
 
 
 def lying(reports: Tensor, liars: int, lie: Tensor) -> Tensor:
-    """Reports ``[rows, n, 2]`` of which the first ``liars`` are moved by ``lie``, ``[rows, 2]``."""
+    """Move the first ``liars`` of the reports ``[rows, n, 2]`` by ``lie``, ``[rows, 2]``."""
     moved = reports.clone()
     moved[:, :liars] += lie.unsqueeze(1)
     return moved
@@ -41,13 +41,13 @@ def lying(reports: Tensor, liars: int, lie: Tensor) -> Tensor:
 def shifts_of_estimates(
     reports: Tensor, liars: int, sizes: Sequence[float], along: Tensor
 ) -> dict[str, list[float]]:
-    """Mean shift along the lie of every one of :data:`ESTIMATES`, by size of the lie.
+    """Mean shift of each of :data:`ESTIMATES` along the lie, for each size of the lie.
 
     Args:
-        reports: without lies, ``[rows, n, 2]``.
-        liars: sources that lie alike.
-        sizes: of the lie.
-        along: its direction, ``[rows, 2]``.
+        reports: reports without lies, ``[rows, n, 2]``.
+        liars: number of sources that lie; all tell the same lie.
+        sizes: sizes of the lie.
+        along: direction of the lie, ``[rows, 2]``.
 
     Example:
         >>> shifts_of_estimates(torch.zeros(1, 5, 2), 2, [1.0], directions(1, seed=0))
@@ -73,21 +73,22 @@ def belief_and_angle(
     along: Tensor,
     heads: tuple[int, ...] | None,
 ) -> list[tuple[Tensor, Tensor]]:
-    """What a policy makes of every lie.
+    """Measure how each lie changes a policy's output.
 
     Args:
-        policy: from observations to logits.
-        told: the observations with other reports, ``[rows, n, 2]`` to ``[rows, features]``.
-        reports: without lies.
-        lies: the reports with every lie.
-        shifts: sizes of a common shift of all reports that are tried, ``[tried]``.
-        along: its direction, ``[rows, 2]``.
-        heads: sizes of the factored distributions; None for one.
+        policy: maps observations to logits.
+        told: maps reports ``[rows, n, 2]`` to observations ``[rows, features]``.
+        reports: reports without lies, ``[rows, n, 2]``.
+        lies: reports under each lie, ``[rows, n, 2]`` each.
+        shifts: sizes of the common shifts of all reports that are tried, ``[tried]``.
+        along: direction of these shifts, ``[rows, 2]``.
+        heads: sizes of the heads of a factored distribution; None for one head.
 
     Returns:
-        For every lie the common shift of all reports whose output is nearest in the Fisher metric,
-        and the geodesic distance of the distributions, :math:`2\\arccos\\sum\\sqrt{pq}` in each
-        head; both ``[rows]``.
+        For each lie two tensors ``[rows]``. The first is the belief: the common shift of all honest
+        reports whose output is closest to the output under the lie, by the divergence of the Fisher
+        metric. The second is the geodesic distance between the outputs with and without the lie,
+        :math:`2\\arccos\\sum\\sqrt{pq}` per head, combined over heads as a Euclidean norm.
     """
     metric = Categorical(heads)
     honest = policy(told(reports))
@@ -108,15 +109,15 @@ def draw_responses(
     front: str,
     epsilon: float,
 ) -> None:
-    """A panel of responses, one curve each, against the size of the lie.
+    """Draw a panel of responses against the size of the lie, one curve per name.
 
     Args:
-        axis: of the panel.
-        sizes: of the lie, in rising order.
-        curves: response by name.
-        look: colour and line of a name.
-        front: the curve that is drawn thick.
-        epsilon: of training, a dotted line.
+        axis: matplotlib axis of the panel.
+        sizes: sizes of the lie, in rising order.
+        curves: responses by name.
+        look: returns colour and line style of a name.
+        front: name of the curve that is drawn thick.
+        epsilon: ε of training, drawn as a dotted line.
     """
     for name, values in curves.items():
         colour, line = look(name)

@@ -28,5 +28,5 @@ __all__ = [
     "parallel_env",
 ]
 
-if not TYPE_CHECKING:  # or else every attribute would seem to exist
+if not TYPE_CHECKING:  # type checkers would otherwise accept any attribute
     __getattr__, __dir__ = lazy_names(__name__)

@@ -1,4 +1,4 @@
-"""What actions mean: bins of the discrete heads as wishes in [-1, 1]."""
+"""Convert the bins of the discrete action heads to continuous actions in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BINS = (11, 11, 2, 2)
 
 
 def from_bins(actions: Tensor) -> Tensor:
-    """Bins as VMAS maps them to [-1, 1]: with an odd number, 0 stands still.
+    """Map bins to [-1, 1] as VMAS does: if a head has an odd number of bins, bin 0 maps to 0.
 
     Args:
         actions: ``[..., 4]``.
 
     Returns:
-        Wishes of the same shape.
+        Continuous actions of the same shape.
 
     Raises:
         ValueError: a bin does not exist.
@@ -38,7 +38,7 @@ def from_bins(actions: Tensor) -> Tensor:
 
 
 def in_range(actions: Tensor) -> Tensor:
-    """Continuous wishes, unchanged; ValueError outside [-1, 1], NaN included."""
+    """Return continuous actions unchanged; raise ValueError if any is NaN or outside [-1, 1]."""
     if not bool((actions.abs() <= 1).all()):
         raise ValueError(
             f"action holds values in [{float(actions.min()):g}, {float(actions.max()):g}]; "
@@ -49,7 +49,7 @@ def in_range(actions: Tensor) -> Tensor:
 
 @functools.cache
 def _bins(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Sizes of the heads, where each begins in the table, and the table of wishes."""
+    """Sizes of the heads, the offset of each in the table, and the table of continuous actions."""
     starts = [0, *itertools.accumulate(BINS[:-1])]
     table = torch.cat([_wishes(size) for size in BINS])
     return torch.tensor(BINS, device=device), torch.tensor(starts, device=device), table.to(device)
@@ -57,6 +57,6 @@ def _bins(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 
 def _wishes(size: int) -> Tensor:
     places = list(range(size))
-    if size % 2:  # the middle comes first
+    if size % 2:  # bin 0 is the middle of the range
         places.insert(0, places.pop(size // 2))
     return torch.tensor(places) / (size - 1) * 2.0 - 1.0

@@ -1,4 +1,4 @@
-"""Actors for the game."""
+"""Untrained actors for the game."""
 
 from __future__ import annotations
 
@@ -19,5 +19,8 @@ def team_actor(
     generator: torch.Generator | None = None,
     front: nn.Module | None = None,
 ) -> Actor:
-    """An untrained actor that a team's members share; see :class:`aajr.arena.agents.Actor`."""
+    """Build an untrained actor that all members of a team share.
+
+    See :class:`aajr.arena.agents.Actor`.
+    """
     return Actor(features, BINS, hidden, generator, UNIT, front)

@@ -53,7 +53,7 @@ class HideAndSeekClass(VmasClass):  # type: ignore[misc]
         return self.game.max_steps
 
     def has_render(self, env: EnvBase) -> bool:
-        """Pictures are drawn by ``aajr watch``, not by VMAS's window."""
+        """False: ``aajr watch`` draws the game, not VMAS's window."""
         return False
 
     @staticmethod
@@ -63,7 +63,7 @@ class HideAndSeekClass(VmasClass):  # type: ignore[misc]
 
 
 class HideAndSeekTask(Task):  # type: ignore[misc]
-    """Enum of our tasks, in BenchMARL's manner."""
+    """The enum of this library's tasks that BenchMARL asks for."""
 
     HIDE_AND_SEEK = None
 

@@ -1,4 +1,4 @@
-"""Seekers by hand: they divide the hiders among themselves and walk to them."""
+"""Scripted seekers: they divide the hiders among themselves and walk to them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from aajr.hide_and_seek.game.config import HideAndSeekConfig
 from aajr.hide_and_seek.game.observation import MATE, OPPONENT, observation_layout, observation_size
 
 _SHARPNESS = 12.0
-"""Falling off of the logits around the wish: a deviation of 0.2 of the greatest speed."""
+"""How fast the logits fall off around the wanted speed: a standard deviation of 0.2 of the top
+speed."""
 
 
 class Chasers(Actor):
-    """Seekers that walk to the nearest hider to whom no fellow seeker is nearer.
+    """Scripted seekers: each walks to the nearest of the hiders that no other seeker is closer to.
 
-    A seeker that is nearest to nobody walks to the nearest hider all the same. It reads positions
-    from its observation alone, where a radio's ``tracked`` puts those of all hiders. The wish to
-    move is blurred, so that nobody stays caught behind a corner. Chasers need no training, are the
-    same for every seed, and do not tire of a hider who stands still.
+    If another seeker is closer to every hider, it walks to the hider nearest to itself. A seeker
+    reads all positions from its observation; a radio with ``tracked=True`` puts the hiders'
+    positions there. Moves are sampled from a distribution around the direction to the hider, so
+    that no seeker stays stuck behind a corner. Chasers need no training, are the same for every
+    seed, and never give up on a hider that stands still.
 
     Args:
-        config: the game, with a radio that tells the seekers where the hiders are; everybody is
-            observed.
+        config: the game. It needs a radio with ``tracked=True``, and ``observe_nearest=0``, so that
+            seekers observe everybody.
 
     Raises:
-        ValueError: a game in which seekers do not observe where everybody is.
+        ValueError: seekers do not observe where everybody is in this game.
 
     Example:
         >>> from aajr.hide_and_seek.game import HideAndSeekConfig, Radio
@@ -47,7 +49,7 @@ class Chasers(Actor):
 
 
 class _Chase(nn.Module):
-    """From a seeker's observation to logits around its way."""
+    """Map a seeker's observation to logits around the direction in which it walks."""
 
     def __init__(self, config: HideAndSeekConfig) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class _Chase(nn.Module):
         return torch.cat([move.flatten(-2), idle, idle], -1)
 
     def _way(self, observation: Tensor) -> Tensor:
-        """To the hider that each seeker goes for, ``[..., 2]``."""
+        """Offset from each seeker to the hider that it chases, ``[..., 2]``."""
         lead = observation.shape[:-1]
         mates = observation[..., self._mates].reshape(*lead, -1, MATE)
         hiders = observation[..., self._hiders].reshape(*lead, -1, OPPONENT)[..., :2]

@@ -28,20 +28,24 @@ class HideAndSeekConfig:
         max_steps: length of an episode in steps.
         preparation_fraction: share of the episode in which seekers are frozen and rewards zero.
         view_radius: how far an agent sees, in arena half widths.
-        view_cone: full angle of the field of view around the heading, in radians; 0 sees all round.
+        view_cone: full angle of the field of view around the heading, in radians; with 0 an agent
+            sees in all directions.
         hider_speed: greatest hider displacement per step.
         seeker_speed: greatest seeker displacement per step.
-        agent_radius: half size of an agent towards walls and boxes; agents may overlap each other.
+        agent_radius: half size of an agent in collisions with walls and boxes; agents may overlap
+            each other.
         box_half_size: least and greatest half size of a box.
         reach: greatest distance from an agent to the box that it grabs or locks.
-        team_share: share of the team's mean in an agent's reward.
+        team_share: weight of the team's mean reward in an agent's reward, in [0, 1].
         reward_scale: factor on the rewards of ±1.
         lidar_rays: rays of a range finder per agent; 0 for none.
-        discrete: discrete heads (11 bins in x, 11 in y, grab, lock) or a continuous velocity.
+        discrete: True for discrete heads (11 bins in x, 11 in y, grab, lock), False for a
+            continuous velocity.
         observe_nearest: how many of each kind of thing an agent perceives; 0 for all.
-        required_hidden: hiders unseen at the last step for success; 0 for two fifths, rounded up.
-        radio: how short-sighted hiders learn of the seekers; None for hiders that see as far as
-            the seekers do and have no radio.
+        required_hidden: how many hiders must be unseen at the last step for success; 0 for two
+            fifths of the hiders, rounded up.
+        radio: the radio that reports the seekers' positions to hiders that see only a short way;
+            None for no radio and hiders that see as far as the seekers do.
 
     Source: Baker et al., Emergent tool use from multi-agent autocurricula, 2020,
     https://arxiv.org/abs/1909.07528.
@@ -115,7 +119,7 @@ class HideAndSeekConfig:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The game as JSON values; what is None is left out."""
+        """The game as JSON values, without fields that are None."""
         return asdict(self, dict_factory=stated)
 
     @property
@@ -134,7 +138,7 @@ def _check_wall(wall: Wall) -> None:
 
 
 def game_of(facts: Mapping[str, Any]) -> HideAndSeekConfig:
-    """The game whose facts came back from JSON."""
+    """Build the game from its :attr:`~HideAndSeekConfig.facts` as read from JSON."""
     walls = tuple(tuple(wall) for wall in facts["walls"])
     size, radio = tuple(facts["box_half_size"]), facts.get("radio")
     if radio is not None:
@@ -151,4 +155,7 @@ RADIO_GAME = HideAndSeekConfig(
     required_hidden=3,
     radio=Radio(),
 )
-"""The game of reports: who stands still loses it, and who believes a lie does too."""
+"""The game for the threat ``reports``.
+
+Hiders that stand still lose it, and so do hiders that act on false reports.
+"""

@@ -1,7 +1,7 @@
-"""What a team does together: pure functions of a match as it was played.
+"""Measures of coordination in a team: pure functions of a recorded match.
 
-They describe behaviour; none of them says by itself that a team coordinates. A measure that
-differs between methods, or falls under attack, is evidence that the behaviour does.
+They describe behaviour; none of them proves by itself that a team coordinates. If a measure
+differs between methods, or falls under attack, then the behaviour differs or changes.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from aajr.hide_and_seek.game.matches import Record
 from aajr.hide_and_seek.game.state import BY_HIDERS
 
 GRID = 10
-"""Cells along a side of the arena, of the coverage."""
+"""Number of cells along each side of the arena in the measure of coverage."""
 
 SHUFFLES = 10
-"""Shuffles behind the baseline of the mutual information."""
+"""Number of shuffles for the baseline of the mutual information."""
 
 
 def coordination(
     record: Record, config: HideAndSeekConfig, seed: int = 0
 ) -> dict[str, float | list[float]]:
-    """All measures of one match.
+    """Compute all measures of one match.
 
     Args:
         record: the match.
         config: the game.
-        seed: of the shuffled baseline.
+        seed: seed of the shuffles.
 
     Returns:
-        ``hidden_share`` of the hiders while they are sought, if they are; ``coverage``; over
-        episodes ``role_separation`` (of mean positions) and ``action_separation`` (of action
-        histograms); within episodes, over steps,
-        ``space_division`` (of positions) and ``labour_division`` (of actions);
-        ``action_information`` in nats; ``grabs``, ``locks`` and ``box_distance`` of the hiders per
-        episode; and per role, that is per index in the team, ``seen_rate`` and ``hidden_at_end``
-        of the hiders, ``sighting_rate`` of the seekers.
+        The measures by name. ``hidden_share`` is there if the game has steps after the preparation,
+        and ``coverage`` always. ``role_separation`` (of mean positions) and ``action_separation``
+        (of action histograms) are computed over episodes; ``space_division`` (of positions) and
+        ``labour_division`` (of actions) over the steps of each episode. ``action_information`` is
+        in nats. ``grabs``, ``locks`` and ``box_distance`` of the hiders are per episode.
+        ``seen_rate`` and ``hidden_at_end`` of the hiders and ``sighting_rate`` of the seekers are
+        lists with one number per role; a role is an agent's index in its team.
     """
     hiders = record.agents[:, :, : config.n_hiders]
     symbols = action_symbols(record.action)
@@ -68,8 +68,8 @@ def coverage(positions: Tensor, cells: int = GRID) -> Tensor:
     """Share of the arena's grid cells that a team visits in an episode.
 
     Args:
-        positions: of the team in [-1, 1]², ``[episodes, steps, agents, 2]``.
-        cells: along a side of the grid.
+        positions: positions of the team in [-1, 1]², ``[episodes, steps, agents, 2]``.
+        cells: number of cells along each side of the grid.
 
     Returns:
         ``[episodes]``, in [0, 1].
@@ -89,16 +89,18 @@ def coverage(positions: Tensor, cells: int = GRID) -> Tensor:
 
 
 def role_separation(features: Tensor) -> Tensor:
-    r"""How much of what varies is a matter of who it is: the correlation ratio η².
+    r"""Share of the variance that lies between agents: the correlation ratio η².
 
     .. math:: \eta^2 = \frac{\sum_a \|\bar f_a - \bar f\|^2 E}{\sum_{e,a} \|f_{ea} - \bar f\|^2}
 
-    1 if every agent does the same in every sample and not all do the same; for agents that are
-    alike and E independent samples its mean is (A - 1)/(E A - 1). Without any variance it is 0.
+    It is 1 if each agent repeats its own behaviour in every sample and the agents differ from each
+    other. If the A agents behave alike and the E samples are independent, its mean is
+    (A - 1)/(E A - 1). It is 0 if nothing varies.
 
     Args:
-        features: of each agent in each sample, ``[..., samples, agents, features]``. Samples are
-            episodes (of mean positions, or histograms of actions), or the steps of one.
+        features: features of each agent in each sample, ``[..., samples, agents, features]``. The
+            samples are episodes (features: mean positions, or histograms of actions) or the steps
+            of one episode.
 
     Returns:
         ``[...]``, in [0, 1].
@@ -129,14 +131,15 @@ def mutual_information(first: Tensor, second: Tensor) -> float:
     .. math:: \hat I = \sum \hat p \log \frac{\hat p}{\hat p_x \hat p_y}
         + \frac{K_x + K_y - K_{xy} - 1}{2n}
 
-    K counts the symbols, or pairs, that occur. Of few samples it may be below zero.
+    K is the number of distinct symbols, or pairs, that occur. With few samples the estimate may be
+    negative.
 
     Args:
         first: whole numbers from 0, ``[n]``.
-        second: likewise.
+        second: the other sequence, of the same form.
 
     Raises:
-        ValueError: different lengths, no samples, other than whole numbers.
+        ValueError: the lengths differ, there are no samples, or entries are not whole numbers.
 
     Example:
         >>> import torch
@@ -166,19 +169,19 @@ def mutual_information(first: Tensor, second: Tensor) -> float:
 def team_information(
     symbols: Tensor, generator: torch.Generator, shuffles: int = SHUFFLES
 ) -> float:
-    """Mutual information of teammates' actions, above that of teammates of different episodes.
+    """Mutual information of teammates' actions, minus a baseline from shuffled episodes.
 
-    The mean over pairs of agents, minus the same with the second agent taken from another episode
-    at the same step. What all episodes share, such as the clock, therefore does not count. What
-    teammates react to in common does.
+    It is the mean over pairs of agents. The baseline takes the second agent of each pair from
+    another episode at the same step. Dependence on what all episodes share, such as the clock,
+    therefore does not count. Dependence on what teammates observe in common does count.
 
     Args:
         symbols: actions as whole numbers, ``[episodes, steps, agents]``.
-        generator: source of the shuffles.
-        shuffles: of the episodes.
+        generator: random source of the shuffles.
+        shuffles: number of shuffles of the episodes.
 
     Returns:
-        Nats; about zero for agents that act independently, and 0 for a single agent or episode.
+        Nats: about zero for agents that act independently, 0 for a single agent or episode.
 
     Example:
         >>> import torch
@@ -201,31 +204,31 @@ def team_information(
 
 
 SYMBOLS = 36
-"""Directions of motion (9), times grab, times lock."""
+"""Number of action symbols: 9 directions of motion, times 2 for grab, times 2 for lock."""
 
 
 def action_symbols(action: Tensor) -> Tensor:
-    """Actions ``[..., 4]`` as numbers from 0 to 35: sign of the motion in x and y, grab, lock.
+    """Encode actions ``[..., 4]`` as numbers from 0 to 35: sign of the x and y motion, grab, lock.
 
     Example:
         >>> import torch
         >>> action_symbols(torch.tensor([[0, 0, 0, 0], [3, 8, 1, 0]]))
         tensor([16, 10])
     """
-    # VMAS: bin 0 stands still, the first half of the others goes down and the second half up
+    # VMAS: bin 0 stands still; bins 1 to 5 are negative speeds, bins 6 to 10 positive ones
     sign = torch.where(action[..., :2] == 0, 1, torch.where(action[..., :2] <= 5, 0, 2))
     return ((sign[..., 0] * 3 + sign[..., 1]) * 2 + action[..., 2]) * 2 + action[..., 3]
 
 
 def box_use(record: Record, hiders: int) -> dict[str, Tensor]:
-    """What the hiders do with boxes, per episode.
+    """Count the hiders' use of boxes, per episode.
 
     Args:
         record: the match.
         hiders: number of hiders.
 
     Returns:
-        ``grabs`` (boxes taken in hand), ``locks`` (boxes locked) and ``box_distance`` (way that
+        ``grabs`` (boxes grabbed), ``locks`` (boxes locked) and ``box_distance`` (distance that
         boxes were carried, in arena half widths), each ``[episodes]``.
     """
     by_team = (record.holder >= 0) & (record.holder < hiders)
@@ -240,11 +243,11 @@ def box_use(record: Record, hiders: int) -> dict[str, Tensor]:
 
 
 def role_rates(record: Record, config: HideAndSeekConfig) -> dict[str, float | list[float]]:
-    """Success of every role, the index of an agent in its team.
+    """Rates of every role; a role is an agent's index in its team.
 
     Returns:
-        ``seen_rate`` and ``hidden_at_end`` of each hider, ``sighting_rate`` of each seeker; rates
-        are over the steps after the preparation.
+        ``seen_rate`` and ``hidden_at_end`` of each hider, ``sighting_rate`` of each seeker. The
+        rates count the steps after the preparation; ``hidden_at_end`` counts the last step.
     """
     played = slice(min(config.preparation_steps, config.max_steps - 1), None)
     return {

@@ -1,4 +1,4 @@
-"""Kinematics: who moves, what is held, what is locked. Pure functions of the state."""
+"""Kinematics: moving agents, grabbing and locking boxes. Pure functions of the state."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ def advance(
     wall_half: Tensor,
     config: HideAndSeekConfig,
 ) -> State:
-    """One step of every game.
+    """Advance every game by one step.
 
     A move that would bring an agent into a wall, a box or out of the arena is refused, in x and y
-    separately, so that agents slide along obstacles. A held box moves with its holder; where it
-    cannot, neither moves. Grabbing a box that the agent's own team has locked unlocks it.
+    separately, so that agents slide along obstacles. A held box moves with its holder. If the box
+    cannot move, the holder does not move either. An agent that grabs a box which its own team
+    locked unlocks it.
 
     Args:
-        state: before the step.
-        velocity: wishes in [-1, 1], ``[envs, agents, 2]``, scaled to the team's speed.
+        state: state before the step.
+        velocity: wanted velocity in [-1, 1], ``[envs, agents, 2]``; it is scaled to the team's
+            speed.
         grab: agents that want to hold a box, ``[envs, agents]``, boolean.
         lock: agents that want to lock a box, ``[envs, agents]``, boolean.
-        walls: centres, ``[envs, walls, 2]``.
-        wall_half: half sizes, ``[envs, walls, 2]``.
+        walls: centres of the walls, ``[envs, walls, 2]``.
+        wall_half: half sizes of the walls, ``[envs, walls, 2]``.
         config: the game.
     """
     active = _active(state, config)
@@ -68,7 +70,7 @@ def _team(config: HideAndSeekConfig, device: torch.device) -> Tensor:
 
 
 def _reachable(state: State, config: HideAndSeekConfig) -> Tensor:
-    """Distances from agents to boxes, inf out of reach, ``[envs, agents, boxes]``."""
+    """Distances from agents to boxes, inf if out of reach, ``[envs, agents, boxes]``."""
     squares = [
         ((agent.unsqueeze(2) - box.unsqueeze(1)).abs() - half.unsqueeze(1)).clamp_min(0).square()
         for agent, box, half in zip(
@@ -82,15 +84,15 @@ def _reachable(state: State, config: HideAndSeekConfig) -> Tensor:
 
 
 def _nearest(gaps: Tensor, allowed: Tensor) -> Tensor:
-    """Each agent's nearest allowed box within reach, as one-hot ``[envs, agents, boxes]``."""
+    """Each agent's nearest allowed box within reach, one-hot ``[envs, agents, boxes]``."""
     gaps = gaps.masked_fill(~allowed, torch.inf)
     return (gaps == gaps.amin(-1, keepdim=True)) & (gaps < torch.inf)
 
 
 def _first(wants: Tensor) -> tuple[Tensor, Tensor]:
-    """The lowest-numbered agent that wants each box, which gets it, and whether there is one."""
+    """For each box, the lowest-numbered agent that wants it, and whether any agent does."""
     count = wants.shape[1]
-    # int32: its minimum is vectorised, that of int64 is not
+    # int32, because torch vectorises its minimum but not that of int64
     agent = torch.arange(count, dtype=torch.int32, device=wants.device).view(1, -1, 1)
     first = torch.where(wants, agent, count).amin(1).long()
     return first, first < count
@@ -109,7 +111,7 @@ def _grab(state: State, grab: Tensor, gaps: Tensor, config: HideAndSeekConfig) -
     idle = (grab & ~keeps.any(2)).unsqueeze(-1)
     wants = _nearest(gaps, free & idle)
     taker, taken = _first(wants)
-    # and an agent takes one box only
+    # an agent takes only one box
     first = torch.where(taken, taker, FREE)
     repeated = torch.tril(first.unsqueeze(2) == first.unsqueeze(1), diagonal=-1).any(2)
     taken = taken & ~repeated
@@ -158,7 +160,7 @@ def _slide(
 def _carry(
     state: State, moved: Tensor, walls: Tensor, wall_half: Tensor, config: HideAndSeekConfig
 ) -> tuple[Tensor, Tensor]:
-    """Boxes and agents after held boxes followed, or their holders were stopped."""
+    """Positions of boxes and agents after each held box followed its holder or stopped it."""
     if config.n_boxes == 0:
         return state.boxes, moved
     held = state.holder != FREE
@@ -180,8 +182,8 @@ def _obstructed(
     wall_half: Tensor,
     config: HideAndSeekConfig,
 ) -> Tensor:
-    # Against both old and new places of everything else: whatever is refused elsewhere, the box
-    # stays clear of it.
+    # Compare with both the old and the new places of all other things. The box then overlaps none
+    # of them, whichever of their moves are refused.
     half, agents = state.box_half, torch.arange(config.n_agents, device=target.device)
     size = torch.full_like(moved, config.agent_radius)
     places = torch.cat([walls, state.boxes, target, state.agents, moved], 1)

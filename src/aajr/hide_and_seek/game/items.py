@@ -1,4 +1,4 @@
-"""Parts of a hide-and-seek observation that are lost, frozen or lied about as one."""
+"""Groups of features in an observation that are dropped, frozen or forged together."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from aajr.hide_and_seek.game.observation import MATE, OPPONENT, observation_size
 
 
 def observed_items(config: HideAndSeekConfig, team: Team) -> Tensor:
-    """One group for each teammate and opponent that an agent perceives, -1 for what it trusts.
+    """Group number of each feature: one group per observed teammate or opponent, else -1.
 
-    They are the groups of :class:`aajr.geometry.Dropped`, ``Frozen``, ``Delayed`` and ``Sparse``.
+    :class:`aajr.geometry.Dropped`, ``Frozen``, ``Delayed`` and ``Sparse`` use these groups.
 
     Args:
         config: the game.
-        team: whose observation.
+        team: team whose observation is meant.
 
     Returns:
-        Numbers of groups, ``[features]``.
+        Group numbers, ``[features]``; -1 for features outside all groups.
 
     Example:
         >>> from aajr.hide_and_seek.game import HideAndSeekConfig
@@ -39,16 +39,16 @@ def observed_items(config: HideAndSeekConfig, team: Team) -> Tensor:
 
 
 def reporting_sources(config: HideAndSeekConfig) -> Tensor:
-    """Which source of the radio tells a hider each feature, -1 for what it does not hear by radio.
+    """Number of the radio source that reports each feature to a hider; -1 for other features.
 
     Args:
         config: the game, with a radio.
 
     Returns:
-        Numbers of sources, ``[features]``.
+        Source numbers, ``[features]``.
 
     Raises:
-        ValueError: a game without a radio.
+        ValueError: the game has no radio.
 
     Example:
         >>> from aajr.hide_and_seek.game import HideAndSeekConfig, Radio
@@ -65,25 +65,25 @@ def reporting_sources(config: HideAndSeekConfig) -> Tensor:
 
 
 def lying_teammates(config: HideAndSeekConfig, team: Team, liars: Sequence[int]) -> Tensor:
-    """What each agent is told by liars: the features that a coalition of teammates can forge.
+    """Mask of the features that a coalition of lying teammates can forge in each observation.
 
-    Teammates tell where they are. As the mask of a ball over joint observations
-    ``[batch, agents, features]`` it lets the adversary change what the liars tell the honest, and
-    nothing else; ``low=-2`` and ``high=2`` keep a claim within the greatest distance in the arena.
-    For rows of single agents, ``[batch * agents, features]``, repeat it ``batch`` times. Liars are
-    not lied to.
+    Teammates tell each other where they are. Use the result as the mask of a ball over joint
+    observations ``[batch, agents, features]``: the adversary then changes only what liars tell
+    honest agents. Give the ball ``low=-2`` and ``high=2`` to keep every claim within the greatest
+    distance in the arena. For rows of single agents, ``[batch * agents, features]``, repeat the
+    mask ``batch`` times. Liars do not lie to each other.
 
     Args:
-        config: the game; all teammates must be observed, so that each has a place of its own.
-        team: whose observation.
-        liars: numbers of the lying agents within the team.
+        config: the game; all teammates must be observed, so that each has features of its own.
+        team: team whose observation is meant.
+        liars: indices of the lying agents within the team.
 
     Returns:
         Boolean ``[agents, features]``.
 
     Raises:
-        ValueError: no liars or no honest agent, numbers out of range, or ``observe_nearest`` > 0,
-            under which no place belongs to one teammate.
+        ValueError: there are no liars or no honest agents, an index is out of range, or
+            ``observe_nearest`` > 0, with which no feature belongs to one fixed teammate.
 
     Example:
         >>> from aajr.hide_and_seek.game import HideAndSeekConfig

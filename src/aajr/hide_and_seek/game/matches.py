@@ -29,16 +29,16 @@ from aajr.hide_and_seek.game.threats import attackable_features
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """Who plays: the game, the frozen seekers, how many episodes, and the seed of their starts.
+    """A match: the game, the frozen seekers, the number of episodes, and a seed.
 
     It is an :class:`aajr.arena.environments.Environment`. The same seed gives the same initial
-    states to every policy, attack and ε.
+    states for every policy, attack and ε.
 
     Attributes:
         config: the game.
         opponents: frozen seekers; the episodes are split evenly among them.
-        episodes: number of episodes, played at once.
-        seed: of initial states and of the seekers' sampled actions.
+        episodes: number of episodes, all played in one batch.
+        seed: seed of the initial states and of the seekers' sampled actions.
     """
 
     config: HideAndSeekConfig
@@ -73,17 +73,17 @@ class Match:
 
     @property
     def items(self) -> Tensor:
-        """What a hider perceives as one, see :func:`~.items.observed_items`."""
+        """Groups of a hider's features, see :func:`~.items.observed_items`."""
         return observed_items(self.config, "hider")
 
     @property
     def sources(self) -> Tensor:
-        """Which source of the radio reports each feature, see :func:`~.items.reporting_sources`."""
+        """Radio source of each feature, see :func:`~.items.reporting_sources`."""
         return reporting_sources(self.config)
 
     @property
     def liars(self) -> int:
-        """How many sources may lie to a hider at a time; 0 without a radio."""
+        """How many sources may lie to a hider at one step; 0 without a radio."""
         return 0 if self.config.radio is None else self.config.radio.liars
 
     def attackable(self, threat: Threat) -> Tensor:
@@ -91,33 +91,33 @@ class Match:
         return attackable_features(self.config, "hider", threat)
 
     def told(self, liars: Sequence[int]) -> Tensor:
-        """What liars tell each hider, see :func:`~.items.lying_teammates`."""
+        """Features that lying teammates can forge, see :func:`~.items.lying_teammates`."""
         return lying_teammates(self.config, "hider", liars)
 
     def resized(self, episodes: int, seed: int) -> Match:
-        """The same match with another number of episodes, from other starts."""
+        """The same match with another number of episodes and another seed."""
         return replace(self, episodes=episodes, seed=seed)
 
     def reset(self) -> RunningMatch:
-        """All episodes at their starts."""
+        """Start all episodes."""
         return RunningMatch(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One match as it was played.
+    """The record of one played match.
 
     Attributes:
-        won: episodes that the hiders won, boolean ``[episodes]``.
-        observation: of the hiders, ``[episodes, steps, hiders, features]``.
-        action: of the hiders, ``[episodes, steps, hiders, heads]``.
-        reward: of the hiders, ``[episodes, steps, hiders]``.
+        won: whether the hiders won each episode, boolean ``[episodes]``.
+        observation: observations of the hiders, ``[episodes, steps, hiders, features]``.
+        action: actions of the hiders, ``[episodes, steps, hiders, heads]``.
+        reward: rewards of the hiders, ``[episodes, steps, hiders]``.
         sighted: 1 where a seeker sees the hider after a step, ``[episodes, steps, hiders]``.
         sighting: 1 where the seeker sees a hider after a step, ``[episodes, steps, seekers]``.
-        opponent_action: of the seekers, ``[episodes, steps, seekers, heads]``.
+        opponent_action: actions of the seekers, ``[episodes, steps, seekers, heads]``.
         agents: positions at the start and after every step, hiders first,
             ``[episodes, steps + 1, agents, 2]``.
-        boxes: centres, likewise, ``[episodes, steps + 1, boxes, 2]``.
+        boxes: centres at the same times, ``[episodes, steps + 1, boxes, 2]``.
         holder: index of the agent that holds a box, or -1, ``[episodes, steps + 1, boxes]``.
         lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[episodes, steps + 1, boxes]``.
     """
@@ -141,19 +141,17 @@ class Record:
 
     @property
     def seen(self) -> Tensor:
-        """Hiders seen at the last step, ``[episodes, hiders]``."""
+        """1 where a hider is seen at the last step, ``[episodes, hiders]``."""
         return self.sighted[:, -1]
 
 
 class RunningMatch:
-    """A match that is being played; it keeps what the hiders saw, did and earned, and where
-    everything was.
-    """
+    """A match in play. It records observations, actions, rewards and all positions."""
 
     def __init__(self, match: Match) -> None:
         self.match, self._game = match, HideAndSeek(match.config)
         self._generator = torch.Generator().manual_seed(match.seed)
-        # the game itself: VMAS's environment would treat agents one by one
+        # step the scenario itself, because VMAS's environment loops over the agents
         self._game.seed(match.seed)
         self._game.env_make_world(match.episodes, torch.device("cpu"))
         self._game.reset_world_at()
@@ -163,22 +161,22 @@ class RunningMatch:
 
     @property
     def observation(self) -> Tensor:
-        """Of the hiders, ``[episodes, hiders, features]``."""
+        """Current observations of the hiders, ``[episodes, hiders, features]``."""
         return self._game.views("hider")["observation"]
 
     @property
     def game(self) -> HideAndSeek:
-        """The game as it stands."""
+        """The game in its current state."""
         return self._game
 
     @property
     def running(self) -> Tensor:
-        """All episodes until their common end."""
+        """Indices of the running episodes: all of them, or none after their common end."""
         ended = len(self._frames["action"]) == self.match.steps
         return torch.arange(0 if ended else self.match.episodes)
 
     def step(self, action: Tensor) -> None:
-        """The hiders act, ``[episodes, hiders, heads]``, and the seekers answer."""
+        """Play one step with the hiders' actions, ``[episodes, hiders, heads]``."""
         frames = self._frames
         frames["observation"].append(self.observation)
         theirs = self._game.views("seeker")["observation"]
@@ -193,7 +191,7 @@ class RunningMatch:
         self._keep_places()
 
     def record(self) -> Record:
-        """The match as it was played."""
+        """The record of the finished match."""
         played = {name: torch.stack(values, 1) for name, values in self._frames.items()}
         required = self.match.config.hidden_for_success
         return Record(won=hiders_success(played["sighted"][:, -1], required), **played)

@@ -1,20 +1,22 @@
-"""What an agent perceives, in arena half widths; about unit scale.
+"""What an agent observes. Lengths are in arena half widths, so all features are near unit scale.
 
 =========== ========================================================================= ==========
 part        per item                                                                  trusted
 =========== ========================================================================= ==========
-own         x, y; last displacement / speed (2); time left (1 to 0); preparation (1   yes
-            or 0); holds a box (1 or 0)
-boxes       relative x, y; half width, half height; lock (+1 own team, -1 other, 0)   yes
+own         x, y; last displacement / top speed (2); time left (1 to 0);              yes
+            preparation (1 or 0); holds a box (1 or 0)
+boxes       relative x, y; half width, half height; lock (+1 own team, -1 other team, yes
+            0 unlocked)
 lidar       distance along each ray / view radius                                     yes
 teammates   relative x, y, told by radio, always known                                no
 opponents   relative x, y and 1 if visible; zeros if not                              no
 reports     relative x, y of a seeker, told by one source after the other             no
 =========== ========================================================================= ==========
 
-Walls are static and part of the map that every agent knows by its position; boxes are on that map
-too. Other agents are masked by visibility. Only hiders with a radio get reports; the seekers are
-then told where all hiders are, and ``visible`` alone says which of them they see.
+Walls do not move, so an agent's own position tells it where they are; they are not listed. Boxes
+are observed from anywhere, even behind walls. Opponents that an agent does not see are zeros. Only
+hiders with a radio get reports. If the radio has ``tracked=True``, seekers are told where all
+hiders are, and only ``visible`` says which ones they see.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ OWN, BOX, MATE, OPPONENT, REPORT = 7, 5, 2, 3, 2
 
 
 def observation_layout(config: HideAndSeekConfig, team: Team) -> dict[str, slice]:
-    """Where each part of a team's observation lies.
+    """Slices of the parts of a team's observation.
 
     Args:
         config: the game.
         team: ``"hider"`` or ``"seeker"``.
 
     Returns:
-        Slices by the names own, boxes, lidar, teammates, opponents and, for hiders with a radio,
+        Slices by name: own, boxes, lidar, teammates, opponents and, for hiders with a radio,
         reports.
     """
     check_choice("team", team, ("hider", "seeker"))
@@ -67,14 +69,14 @@ def observation_size(config: HideAndSeekConfig, team: Team) -> int:
 def observe(
     state: State, visible: Tensor, ranges: Tensor | None, config: HideAndSeekConfig, team: Team
 ) -> Tensor:
-    """Observations of one team.
+    """Compute the observations of one team.
 
     Args:
         state: the game.
         visible: whether each member sees each opponent, ``[envs, team, opponents]``.
         ranges: lidar of the team, ``[envs, team, rays]``, or None.
         config: the game.
-        team: which team.
+        team: the team.
 
     Returns:
         ``[envs, team, features]``.
@@ -144,7 +146,7 @@ def _opponents(
 
 
 def _reports(position: Tensor, seekers: Tensor, noise: Tensor) -> Tensor:
-    """What every source says, ``[envs, hiders, sources * reported * 2]``."""
+    """Reports of all sources, ``[envs, hiders, sources * reported * 2]``."""
     relative = seekers.unsqueeze(1) - position.unsqueeze(2)
     if noise.shape[3] < relative.shape[2]:
         nearest = relative.square().sum(-1).argmin(-1)[..., None, None]
@@ -153,7 +155,7 @@ def _reports(position: Tensor, seekers: Tensor, noise: Tensor) -> Tensor:
 
 
 def _nearest(items: Tensor, config: HideAndSeekConfig, seen: Tensor | None = None) -> Tensor:
-    """Flatten ``[envs, team, items, features]``, keeping the nearest few if so configured."""
+    """Flatten ``[envs, team, items, features]``, keeping the ``observe_nearest`` nearest items."""
     count = _limited(items.shape[2], config)
     if count < items.shape[2]:
         distance = items[..., :2].norm(dim=-1)

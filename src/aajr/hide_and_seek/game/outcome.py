@@ -1,4 +1,4 @@
-"""Who sees whom, what it is worth, and who won."""
+"""Rewards and success of a game, computed from who sees whom."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from aajr.hide_and_seek.game.config import HideAndSeekConfig
 
 
 def rewards(sees: Tensor, playing: Tensor, config: HideAndSeekConfig) -> Tensor:
-    """Rewards of all agents, hiders first.
+    """Compute the rewards of all agents, hiders first.
 
-    A hider earns +1 if no seeker sees it and -1 otherwise; a seeker earns +1 if it sees a hider
-    and -1 otherwise, with the team part opposite to the hiders' team mean. An agent's reward is
-    its own mixed with its team's mean, times the scale; zero in the preparation phase.
+    A hider earns +1 if no seeker sees it and -1 otherwise. A seeker earns +1 if it sees a hider
+    and -1 otherwise. An agent's reward mixes its own part with a team part, times the scale. The
+    team part is the hiders' mean for hiders, and minus that mean for seekers. All rewards are zero
+    in the preparation phase.
 
     Args:
         sees: seeker s sees hider h, ``[envs, seekers, hiders]``.
@@ -45,7 +46,7 @@ def hiders_success(seen: Tensor, required: int) -> Tensor:
 
 
 def hidden_share(seen: Tensor, config: HideAndSeekConfig) -> Tensor:
-    """Share of the hiders that are unseen, mean over the steps after the preparation.
+    """Share of the hiders that no seeker sees, averaged over the steps after the preparation.
 
     Args:
         seen: 0 or 1 after every step of whole episodes, ``[..., max_steps, hiders]``.
@@ -55,7 +56,7 @@ def hidden_share(seen: Tensor, config: HideAndSeekConfig) -> Tensor:
         ``[...]``, in [0, 1].
 
     Raises:
-        ValueError: ``seen`` is not of whole episodes, or the game is all preparation.
+        ValueError: ``seen`` does not hold whole episodes, or the game is all preparation.
 
     Example:
         >>> import torch

@@ -22,7 +22,7 @@ except ImportError as error:
 
 
 class _HideAndSeekParallel(ParallelEnv):  # type: ignore[misc]
-    """One game; every agent acts at every step, and all stop together."""
+    """One game. Every agent acts at every step, and all agents end at the same step."""
 
     metadata = {"name": "hide_and_seek_v0", "render_modes": []}  # noqa: RUF012
     render_mode = None
@@ -77,7 +77,7 @@ class _HideAndSeekParallel(ParallelEnv):  # type: ignore[misc]
         )
 
     def _checked(self, actions: dict[str, Any]) -> list[np.ndarray]:
-        """Every agent's action in order, if all are there and exist."""
+        """Return all agents' actions in order, or raise if an agent or an action is not allowed."""
         if not self.agents:
             raise ResetNeeded("no game is running: it is over or was not started; call reset()")
         absent = [name for name in self.agents if name not in actions]
@@ -103,26 +103,27 @@ def _allowed(name: str, action: Any, space: gymnasium.Space) -> np.ndarray:
 
 
 def _gymnasium_space(space: Any) -> gymnasium.Space:
-    # VMAS builds the spaces of the old gym, which Gymnasium's users refuse
+    # VMAS builds spaces of the old gym package, which users of Gymnasium reject
     if hasattr(space, "nvec"):
         return gymnasium.spaces.MultiDiscrete(space.nvec)
     return gymnasium.spaces.Box(space.low, space.high, space.shape, np.float32)
 
 
 def parallel_env(config: HideAndSeekConfig | None = None, seed: int = 0) -> ParallelEnv:
-    """One game as a PettingZoo parallel environment.
+    """Make one game as a PettingZoo parallel environment.
 
     Args:
         config: the game.
-        seed: of the initial states until ``reset(seed=...)`` gives another.
+        seed: seed of the initial states, until ``reset(seed=...)`` gives another one.
 
     Returns:
-        A ``ParallelEnv`` with agents ``hider_0`` .. ``seeker_0`` .. Its ``step`` raises ValueError
-        for agents without an action, names that do not exist and actions outside their space, and
-        ``gymnasium.error.ResetNeeded`` after the end and before the first ``reset``.
+        A ``ParallelEnv`` with agents ``hider_0``, ``hider_1``, ..., ``seeker_0``, ... Its ``step``
+        raises ValueError if an agent has no action, a name is unknown or an action is outside its
+        space. It raises ``gymnasium.error.ResetNeeded`` after the end and before the first
+        ``reset``.
 
     Raises:
-        ImportError: VMAS or PettingZoo is missing.
+        ImportError: VMAS or PettingZoo is not installed.
 
     Example:
         >>> env = parallel_env()

@@ -1,4 +1,4 @@
-"""The radio by which short-sighted hiders learn where the seekers are: n sources, some may lie."""
+"""The radio: n sources report the seekers' positions to the hiders, and some sources may lie."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from typing import Literal
 from aajr._settings import check_choice, check_count, check_number
 
 Content = Literal["nearest", "all"]
-"""What a source reports: where the nearest seeker is, or where every seeker is."""
+"""What a source reports: the position of the nearest seeker, or of every seeker."""
 
 
 @dataclass(frozen=True)
 class Radio:
-    """n sources report to every hider, at every step, where the seekers are.
+    """A radio: n sources tell every hider, at every step, where the seekers are.
 
-    A report is the true position relative to the hider, plus Gaussian noise that is drawn anew for
-    every hider, source and step. Beyond ``sight`` the hiders have nothing else to go by.
+    A report is the seeker's true position relative to the hider, plus Gaussian noise. The noise is
+    drawn anew for every hider, source and step. Reports are all that a hider knows of seekers
+    farther away than ``sight``.
 
     Attributes:
-        sources: n, reports that each hider gets.
+        sources: n, the number of sources; each hider gets a report from every one.
         noise: standard deviation of a report, in arena half widths: one for all sources, or one
             for each.
-        sight: how far a hider sees seekers itself; what it sees is true.
-        content: ``nearest``, every source reports the seeker that is nearest to the hider;
-            ``all``, every source reports every seeker.
-        liars: k, sources that may lie to a hider under the threat ``reports``.
-        tracked: the seekers are told where the hiders are, seen or not, so that who stands still
-            is found.
+        sight: distance up to which a hider sees seekers itself, without error.
+        content: with ``nearest`` every source reports the seeker nearest to the hider; with
+            ``all`` every source reports every seeker.
+        liars: k, the number of sources that may lie to a hider under the threat ``reports``.
+        tracked: whether the seekers are told where all hiders are, even those they do not see. If
+            so, they find hiders that stand still.
 
     Raises:
-        ValueError: numbers out of range, noise for another number of sources, no honest source.
+        ValueError: a number is out of range, ``noise`` does not fit the number of sources, or no
+            source is honest.
 
     Example:
         >>> Radio(sources=3, noise=(0.1, 0.1, 0.3), liars=1).deviations

@@ -26,7 +26,7 @@ except ImportError as error:
 
 
 class _KinematicWorld(World):  # type: ignore[misc]
-    """A world whose step is the game's own kinematics, for all agents at once."""
+    """A VMAS world whose step applies the game's own kinematics to all agents at once."""
 
     game: HideAndSeek
 
@@ -35,7 +35,7 @@ class _KinematicWorld(World):  # type: ignore[misc]
 
 
 class _Crate(Landmark):  # type: ignore[misc]
-    """A box, drawn in the size it has in the game shown."""
+    """A box, drawn in the size that it has in the displayed environment."""
 
     def __init__(self, game: HideAndSeek, index: int) -> None:
         size = 2 * game.config.box_half_size[0]
@@ -44,7 +44,7 @@ class _Crate(Landmark):  # type: ignore[misc]
         self._game, self._index = game, index
 
     def render(self, env_index: int = 0) -> list[Any]:
-        """The box as VMAS draws it, none if there was no room for it."""
+        """Shapes that VMAS draws for the box; none if there was no room for the box."""
         length, width = (2 * self._game.state.box_half[env_index, self._index]).tolist()
         if length == 0:
             return []
@@ -75,7 +75,7 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         self._generator: torch.Generator | None = None
 
     def make_world(self, batch_dim: int, device: torch.device, **kwargs: Any) -> World:
-        """Build the world; the game's state lives in batched tensors, entities mirror it."""
+        """Build the world. Batched tensors hold the game's state; VMAS's entities mirror it."""
         world = _KinematicWorld(batch_dim, device, x_semidim=1, y_semidim=1)
         world.game = self
         for team, count in (("hider", self.config.n_hiders), ("seeker", self.config.n_seekers)):
@@ -105,15 +105,15 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         )
 
     def seed(self, seed: int) -> None:
-        """Draw initial states from a stream of this scenario's own.
+        """Draw initial states from a random stream of this scenario's own.
 
-        Without it they come from VMAS's stream, which ``reset(seed=...)`` of the VMAS environment
-        seeds and which all VMAS environments of a process share.
+        Without this call they come from VMAS's random stream. ``reset(seed=...)`` of the VMAS
+        environment seeds that stream, and all VMAS environments of a process share it.
         """
         self._generator = torch.Generator().manual_seed(seed)
 
     def reset_world_at(self, env_index: int | None = None) -> None:
-        """Start all games, or the one of the index, anew."""
+        """Restart all games, or only the game with the given index."""
         device = torch.device(self.world.device)
         seed = int(torch.randint(2**31 - 1, (), generator=self._generator))
         generator = torch.Generator(device).manual_seed(seed)
@@ -127,16 +127,17 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         self._mirror()
 
     def play(self) -> None:
-        """One step of all games from the agents' actions."""
+        """Advance all games by one step, with the actions that VMAS's agents hold."""
         self.act(torch.stack([agent.action.u for agent in self.world.agents], 1))
 
     @torch.no_grad()
     def act(self, actions: Tensor) -> None:
-        """One step of all games.
+        """Advance all games by one step.
 
         Args:
-            actions: wishes in [-1, 1] of hiders, then seekers, ``[envs, agents, 4]``: x, y, grab
-                and lock where positive. The continuous variant has x and y alone.
+            actions: actions in [-1, 1], first of hiders, then of seekers, ``[envs, agents, 4]``: x
+                and y velocity, grab if positive, lock if positive. In the continuous variant they
+                are ``[envs, agents, 2]``, x and y only.
         """
         held = actions[..., 2:] > 0
         if not self.config.discrete:
@@ -184,14 +185,14 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         return team, int(index)
 
     def _listen(self) -> None:
-        """New noise on the radio, the same whatever anybody does."""
+        """Draw new radio noise; it does not depend on the agents' actions."""
         if self.config.radio is not None:
             envs, device = self.world.batch_dim, torch.device(self.world.device)
             noise = draw_radio_noise(self.config, envs, self._radio_source, device)
             self.state = replace(self.state, radio_noise=noise)
 
     def _look(self) -> None:
-        """Visibility, observations and rewards of the present state, once for all agents."""
+        """Compute visibility, observations and rewards of the current state for all agents."""
         config, state = self.config, self.state
         sizes = [config.n_hiders, config.n_seekers]
         hiders, seekers = torch.split(state.agents, sizes, 1)
@@ -221,7 +222,7 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
         self._rewards = rewards(seeker_sees, state.step > config.preparation_steps, config)
 
     def _mirror(self) -> None:
-        """Show the state in VMAS's entities, without its per-entity checks."""
+        """Copy the state to VMAS's entities, bypassing VMAS's checks per entity."""
         for index, agent in enumerate(self.world.agents):
             agent.state._pos = self.state.agents[:, index]
             agent.state._vel = self.state.velocity[:, index]

@@ -1,4 +1,4 @@
-"""The state of many games at once, and how it starts."""
+"""The batched state of many games, and the initial state."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ UNLOCKED, BY_HIDERS, BY_SEEKERS = 0, 1, 2
 
 @dataclass(eq=False)
 class State:
-    """One row per environment; hiders come before seekers.
+    """The state of many games: one row per environment, hiders before seekers.
 
     Attributes:
         agents: positions, ``[envs, agents, 2]``.
         velocity: last displacement, ``[envs, agents, 2]``.
         heading: unit vector of the last motion, ``[envs, agents, 2]``.
-        boxes: centres, ``[envs, boxes, 2]``.
-        box_half: half sizes, ``[envs, boxes, 2]``.
+        boxes: centres of the boxes, ``[envs, boxes, 2]``.
+        box_half: half sizes of the boxes, ``[envs, boxes, 2]``.
         holder: index of the agent that holds a box, or -1, ``[envs, boxes]``.
         lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[envs, boxes]``.
-        step: steps played, ``[envs]``.
-        radio_noise: noise of the reports that the hiders get now, ``[envs, hiders, sources, seekers
-            reported, 2]``; no sources without a radio.
+        step: number of steps played, ``[envs]``.
+        radio_noise: noise of the hiders' current reports, ``[envs, hiders, sources, seekers
+            reported, 2]``; without a radio the size of ``sources`` is 0.
     """
 
     agents: Tensor
@@ -41,7 +41,7 @@ class State:
     radio_noise: Tensor
 
     def replace_row(self, row: int, other: State) -> None:
-        """Put the first row of ``other`` in place of a row."""
+        """Overwrite a row with the first row of ``other``."""
         for item in fields(self):
             value = getattr(self, item.name).clone()
             value[row] = getattr(other, item.name)[0]
@@ -64,14 +64,14 @@ def overlaps(a: Tensor, a_half: Tensor, b: Tensor, b_half: Tensor) -> Tensor:
 
 
 def _planes(points: Tensor) -> tuple[Tensor, ...]:
-    """x and y with environments last, over which the inner loops of broadcasting then run."""
+    """x and y with environments as the last axis, the fastest order for broadcasting."""
     return points.permute(2, 1, 0).contiguous().unbind()
 
 
 def initial_state(
     config: HideAndSeekConfig, envs: int, generator: torch.Generator, device: torch.device
 ) -> State:
-    """Boxes, then agents, uniformly where there is room; without room a box shrinks to nothing."""
+    """Place boxes, then agents, uniformly in the free space; a box without room gets size 0."""
     centre, half = wall_tensors(config, device)
     walls = centre.expand(envs, -1, -1), half.expand(envs, -1, -1)
     boxes, box_half = _place_boxes(config, envs, generator, *walls)
@@ -90,7 +90,7 @@ def initial_state(
 def draw_radio_noise(
     config: HideAndSeekConfig, envs: int, generator: torch.Generator, device: torch.device
 ) -> Tensor:
-    """Noise of one step's reports, ``[envs, hiders, sources, seekers reported, 2]``."""
+    """Draw the noise of one step's reports, ``[envs, hiders, sources, seekers reported, 2]``."""
     radio = config.radio
     if radio is None:
         return torch.zeros(envs, config.n_hiders, 0, 1, 2, device=device)
@@ -112,7 +112,7 @@ def _place_boxes(
         size = least + (greatest - least) * _uniform((envs, 1, 2), generator, walls)
         blocks = torch.cat([walls, boxes], 1), torch.cat([half, sizes], 1)
         place, free = _try_places(envs, size, generator, *blocks, margin=2 * config.agent_radius)
-        # a box without room becomes a speck in the corner that blocks nothing
+        # a box without room gets size 0 in a corner, where it blocks nothing
         corner = torch.ones_like(place)
         boxes = torch.cat([boxes, torch.where(free, place, corner)], 1)
         sizes = torch.cat([sizes, torch.where(free, size, torch.zeros_like(size))], 1)
@@ -148,7 +148,7 @@ def _place_agents(
     chosen = free.float().argmax(2)
     places = places.reshape(envs, count, tries, 2)
     agents = places.gather(2, chosen[:, :, None, None].expand(-1, -1, 1, 2)).squeeze(2)
-    # an agent without room joins the first that has some; agents may overlap
+    # an agent without room is put on the first agent that has room; agents may overlap
     placed = free.any(2)
     fallback = agents.gather(1, placed.float().argmax(1)[:, None, None].expand(-1, 1, 2))
     return torch.where(placed.unsqueeze(-1), agents, fallback)

@@ -1,13 +1,13 @@
-"""Threat models: what the adversary may touch. Every figure names its threat and ε's unit.
+"""Threat models: what the adversary may change. Every result names its threat and the unit of ε.
 
 ``full``
     Every feature of the observation.
 ``others``
-    Only what an agent is told or perceives of other agents: teammates' and opponents' positions
-    and visibility. Its own state and the map with its boxes are trusted.
+    Only the features about other agents: positions and visibility of teammates and opponents, and
+    radio reports. The agent's own state and the boxes are trusted.
 ``reports``
-    What the sources of a hider's radio report, any k of the n of them at a time; its own sight is
-    trusted. Which ones lie may differ between hiders and from step to step.
+    Only the reports of a hider's radio, any k of the n sources at a time. The hider's own sight is
+    trusted. The lying sources may differ between hiders and between steps.
 ``actions``
     The observation is trusted; the adversary shifts the logits of the action.
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -> Tensor:
-    """Which features of a team's observation the adversary may change.
+    """Mask of the features of a team's observation that the adversary may change.
 
     Args:
         config: the game.
-        team: whose observation.
-        threat: the threat model; under ``actions`` no feature is attackable, nor is any under
-            ``reports`` without a radio.
+        team: team whose observation is meant.
+        threat: the threat model. No feature is attackable under ``actions``, nor under ``reports``
+            in a game without a radio.
 
     Returns:
         Boolean ``[features]``.
@@ -47,7 +47,7 @@ def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -
         >>> int(attackable_features(HideAndSeekConfig(), "hider", "others").sum())
         23
     """
-    import torch  # here, so that the command line knows the threats without it
+    import torch  # imported here, so that the command line can list the threats without torch
 
     from aajr.hide_and_seek.game import observation_layout
 
@@ -66,7 +66,10 @@ def attackable_features(config: HideAndSeekConfig, team: Team, threat: Threat) -
 
 
 def threat_ball(config: HideAndSeekConfig, threat: Threat, epsilon: float) -> Ball:
-    """The L∞ ball of a hider's threat; of reports, all of them, with claims within the arena."""
+    """The L∞ ball of a threat to hiders.
+
+    Under ``reports`` it covers the reports of all sources and keeps them within the arena.
+    """
     from aajr.geometry import Ball
 
     if threat == "actions":
@@ -80,7 +83,10 @@ def threat_ball(config: HideAndSeekConfig, threat: Threat, epsilon: float) -> Ba
 def under_threat(
     search: Adversary, config: HideAndSeekConfig, threat: Threat, who: Who = "random"
 ) -> Adversary:
-    """A search in :func:`threat_ball`; of reports, among those of the k sources that lie."""
+    """Restrict a search in :func:`threat_ball` to the threat.
+
+    Under ``reports`` only k sources at a time may lie; other threats return ``search`` unchanged.
+    """
     from aajr.adversaries import LyingSources
     from aajr.hide_and_seek.game.items import reporting_sources
 

@@ -19,10 +19,10 @@ TEAMS: tuple[Team, Team] = ("hider", "seeker")
 
 
 class HorizonVmasEnv(VmasEnv):  # type: ignore[misc]
-    """VmasEnv whose horizon is ``truncated``, as Gymnasium and PettingZoo call a limit of time.
+    """A VmasEnv that reports its time limit as ``truncated``, as Gymnasium and PettingZoo do.
 
-    Hide-and-seek has no end of its own, so that ``terminated`` is always False. TorchRL's VmasEnv
-    calls the horizon ``terminated``.
+    Hide-and-seek ends only by its time limit, so ``terminated`` is always False. TorchRL's VmasEnv
+    reports the time limit as ``terminated``.
     """
 
     def _make_specs(self, env: object) -> None:
@@ -47,15 +47,15 @@ def _truncated(data: TensorDict) -> TensorDict:
 
 
 class _TeamwiseVmasEnv(HorizonVmasEnv):
-    """The same, whole teams at once.
+    """A HorizonVmasEnv that steps whole teams at once.
 
-    VMAS and VmasEnv treat agents one by one in Python, which costs more than the game. This takes
-    and returns the same values under the same keys.
+    VMAS and VmasEnv loop over the agents in Python, which takes longer than the game itself. This
+    class takes and returns the same values under the same keys.
     """
 
     @property
     def scenario(self) -> HideAndSeek:
-        """The game; TorchRL would look for it among all its names, at every step."""
+        """The game's scenario; TorchRL's own attribute lookup is slow and would run every step."""
         game: HideAndSeek = self._env.scenario
         return game
 
@@ -91,7 +91,7 @@ class _TeamwiseVmasEnv(HorizonVmasEnv):
         return data
 
     def rand_action(self, tensordict: TensorDictBase | None = None) -> TensorDictBase:
-        """Uniform actions of all agents at once; the specification draws them one by one."""
+        """Draw uniform actions of all agents at once; TorchRL's spec draws them one by one."""
         if not self.scenario.config.discrete:
             return super().rand_action(tensordict)
         if tensordict is None:
@@ -110,14 +110,14 @@ def make_torchrl_env(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> VmasEnv:
-    """Hide-and-seek as TorchRL's VmasEnv, with groups ``hider`` and ``seeker``.
+    """Make hide-and-seek as a VmasEnv of TorchRL, with groups ``hider`` and ``seeker``.
 
     Args:
         config: the game.
-        num_envs: games played at once.
-        seed: of the initial states; the environment has a stream of its own, which ``set_seed``
-            starts anew.
-        device: where to simulate.
+        num_envs: number of games played in one batch.
+        seed: seed of the initial states. The environment has a random stream of its own, which
+            ``set_seed`` reseeds.
+        device: device of the simulation.
 
     Returns:
         Environment with ``(group, "observation")`` ``[num_envs, team, features]`` and

@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 def entry_fraction(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> Tensor:
-    """Where segments first meet rectangles, as a fraction of their length; inf if they do not.
+    """Where segments first hit rectangles, as a fraction of the segment; inf if they miss.
 
     Args:
-        start: ``[..., 2]``.
-        end: ``[..., 2]``.
+        start: start points, ``[..., 2]``.
+        end: end points, ``[..., 2]``.
         centre: centres of the rectangles, broadcastable to ``[..., 2]``.
-        half: their half sizes, broadcastable to ``[..., 2]``.
+        half: half sizes of the rectangles, broadcastable to ``[..., 2]``.
 
     Returns:
         ``[...]``; 0 where the segment starts inside.
@@ -27,13 +27,13 @@ def entry_fraction(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> 
 
 
 def _crossing(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    """Fraction at which segments enter rectangles, and whether they meet them at all."""
+    """Fraction at which segments enter rectangles, and whether they hit them at all."""
     enters, leaves = [], []
-    # axis by axis: reductions over a last dimension of two would cost more than all the rest
+    # loop over the axes, because reductions over a last dimension of size two are slow
     for axis in (0, 1):
         a, b, c, h = (item[..., axis].contiguous() for item in (start, end, centre, half))
         step = b - a
-        # a direction of exactly zero would divide by zero inside the slab
+        # avoids a division by zero where the segment is parallel to an axis
         inverse = 1 / step.masked_fill(step.abs() < 1e-12, 1e-12)
         offset, extent = (c - a) * inverse, h * inverse.abs()
         enters.append(offset - extent)
@@ -45,19 +45,19 @@ def _crossing(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> tuple
 def line_of_sight(
     watchers: Tensor, targets: Tensor, centre: Tensor, half: Tensor, radius: float
 ) -> Tensor:
-    """Whether watchers are near enough to targets with no rectangle between; symmetric.
+    """Whether each watcher sees each target: it is within the radius and no rectangle is between.
 
     Args:
-        watchers: ``[envs, W, 2]``.
-        targets: ``[envs, T, 2]``.
-        centre: ``[envs, R, 2]``.
-        half: ``[envs, R, 2]``.
+        watchers: positions, ``[envs, W, 2]``.
+        targets: positions, ``[envs, T, 2]``.
+        centre: centres of the rectangles, ``[envs, R, 2]``.
+        half: half sizes of the rectangles, ``[envs, R, 2]``.
         radius: view radius.
 
     Returns:
         ``[envs, W, T]``, boolean.
     """
-    # environments last: the inner loops of broadcasting run over the long axis
+    # environments as the last, long axis make broadcasting fast
     start, end, middle, size = (item.transpose(0, 1) for item in (watchers, targets, centre, half))
     gap = end.unsqueeze(0) - start.unsqueeze(1)
     near = gap[..., 0].square() + gap[..., 1].square() <= radius**2
@@ -76,11 +76,11 @@ def lidar(origin: Tensor, rays: int, radius: float, centre: Tensor, half: Tensor
     """Distance to the nearest rectangle along equally spaced rays, in units of ``radius``.
 
     Args:
-        origin: ``[envs, agents, 2]``.
-        rays: number of rays, the first along +x.
-        radius: greatest distance seen.
-        centre: ``[envs, R, 2]``.
-        half: ``[envs, R, 2]``.
+        origin: positions of the agents, ``[envs, agents, 2]``.
+        rays: number of rays; the first points along +x.
+        radius: greatest distance that is measured.
+        centre: centres of the rectangles, ``[envs, R, 2]``.
+        half: half sizes of the rectangles, ``[envs, R, 2]``.
 
     Returns:
         ``[envs, agents, rays]``, in [0, 1].

@@ -1,4 +1,4 @@
-"""Episodes as they were played: recorded, replayed on the page, in the terminal, as a GIF."""
+"""Record episodes, and replay them on a web page, in the terminal or as a GIF."""
 
 from aajr.hide_and_seek.replay._gif import write_gif
 from aajr.hide_and_seek.replay._record import (

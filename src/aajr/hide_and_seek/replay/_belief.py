@@ -1,4 +1,4 @@
-"""Where hiders with a radio believe the nearest seeker to be."""
+"""Where hiders with a radio believe that the nearest seeker is."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from aajr.arena.agents import Actor
 from aajr.hide_and_seek.game import HideAndSeekConfig, observation_layout
 
 _CELLS = 25
-"""Places tried along each side of the arena."""
+"""Number of positions tried along each side of the arena."""
 
 
 @torch.no_grad()
 def believed_place(actor: Actor, shown: Tensor, config: HideAndSeekConfig) -> Tensor:
-    """The place at which agreeing reports would make the policy act most nearly as it does.
+    """Find the seeker position that best explains each hider's current action distribution.
 
-    It takes no gradient: for each of a grid of places in the arena all reports are set to it, and
-    the place of the least divergence from the policy's present output is kept.
+    The search uses a grid of positions in the arena and no gradient. For each position it sets all
+    reports to that position. It keeps the position whose action distribution has the least
+    divergence from the current one.
 
     Args:
         actor: the hiders' policy.
-        shown: what hiders are shown, ``[hiders, features]``.
+        shown: observations that the hiders get, ``[hiders, features]``.
         config: the game, with a radio whose sources report the nearest seeker.
 
     Returns:
-        Places relative to each hider, ``[hiders, 2]``.
+        Positions relative to each hider, ``[hiders, 2]``.
 
     Raises:
-        ValueError: a game without such a radio.
+        ValueError: the game has no such radio.
 
     Example:
         >>> from aajr.hide_and_seek.game import RADIO_GAME
@@ -43,7 +44,7 @@ def believed_place(actor: Actor, shown: Tensor, config: HideAndSeekConfig) -> Te
     part = observation_layout(config, "hider")["reports"]
     side = torch.linspace(-1, 1, _CELLS)
     grid = torch.cartesian_prod(side, side)
-    places = grid.unsqueeze(1) - shown[:, :2]  # an observation begins with one's own position
+    places = grid.unsqueeze(1) - shown[:, :2]  # the first two features are the hider's own position
     views = shown.expand(len(grid), -1, -1).clone()
     views[..., part] = places.repeat(1, 1, radio.sources)
     outputs = actor(views)

@@ -23,20 +23,21 @@ def write_gif(
     pixels: int = 480,
     seen_by: int | None = None,
 ) -> None:
-    """Write the episode as a GIF that repeats for ever.
+    """Write the episode as a GIF that repeats forever.
 
     Args:
         game: facts of the game, see :class:`Replay`.
-        episode: what was recorded.
-        path: the file.
+        episode: the recorded episode.
+        path: the file to write.
         fps: steps per second, at most 50.
         pixels: width and height.
-        seen_by: hider, from 0, whose view is drawn too: an outline where it is shown another
-            agent, and a line from there to where that agent is; with a radio also dots where
-            seekers are reported, lies in another colour, and a cross where the hider believes one.
+        seen_by: index of a hider, from 0, whose view is drawn too. An outline marks where the hider
+            is shown another agent, and a line leads from there to the agent's true position. With a
+            radio, dots mark the reported positions, lies have another colour, and a cross marks
+            where the hider believes that the nearest seeker is.
 
     Raises:
-        ValueError: an ``fps``, ``pixels`` or ``seen_by`` out of range.
+        ValueError: ``fps``, ``pixels`` or ``seen_by`` is out of range.
     """
     check_count("fps", fps)
     check_count("pixels", pixels, minimum=32)
@@ -101,7 +102,10 @@ def _draw_view(
 def _perceived(
     game: Mapping[str, Any], episode: Episode, frame: int, hider: int
 ) -> Iterator[tuple[str, list[float], list[float] | None]]:
-    """Colour, shown and true offset of every agent that a hider is told of, or made to see."""
+    """Colour, shown offset and true offset of every agent in a hider's observation.
+
+    The true offset is None for an agent that the hider does not really see.
+    """
     truth = episode.observation[frame][hider]
     shown = episode.shown[frame][hider] if episode.shown else truth
     for team, width, colour in (("teammates", 2, BLUE), ("opponents", 3, ORANGE)):
@@ -115,7 +119,7 @@ def _perceived(
 def _heard(
     game: Mapping[str, Any], episode: Episode, frame: int, hider: int
 ) -> Iterator[tuple[str, list[float]]]:
-    """Colour and offset of every report that a hider gets; lies have a colour of their own."""
+    """Colour and offset of every report that a hider gets; lies have a different colour."""
     truth = episode.observation[frame][hider]
     shown = episode.shown[frame][hider] if episode.shown else truth
     start, stop = game["layout"].get("reports", (0, 0))

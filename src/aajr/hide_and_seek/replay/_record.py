@@ -1,4 +1,4 @@
-"""Playing an episode and keeping every frame of it."""
+"""Play an episode and record every frame of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Frames = dict[str, list[Any]]
 
 
 class _Witness:
-    """Passes every call on to an adversary and keeps what it showed last."""
+    """Pass every call on to an adversary and keep its latest perturbed observations."""
 
     def __init__(self, adversary: Adversary) -> None:
         self._adversary = adversary
@@ -48,16 +48,17 @@ def strongest_change(
     epsilon: float,
     steps: int = 10,
 ) -> Adversary:
-    """The attack that the replays show: ascent on the divergence of the hiders' actions.
+    """Build the attack shown in replays: gradient ascent on the hiders' action divergence.
 
-    Of reports, those lie whose lies change most by the gradient.
+    Under the threat ``reports`` the gradient decides which sources lie: those whose lies change the
+    actions most.
 
     Args:
-        actor: the victim, for the heads of its action.
+        actor: the victim; its action heads define the divergence.
         config: the game.
-        threat: what may be changed.
+        threat: what the adversary may change.
         epsilon: L∞ radius.
-        steps: of the ascent.
+        steps: number of steps of the ascent.
     """
     ball, objective = threat_ball(config, threat, epsilon), Divergence(actor.metric)
     search = ProjectedGradientAscent(ball, objective, steps=steps, select="best")
@@ -75,21 +76,21 @@ def record_episode(
     attack: str = "none",
     on_logits: bool = False,
 ) -> Episode:
-    """Play the whole match and keep one of its episodes.
+    """Play the whole match and record one of its episodes.
 
-    The starts and the seekers' randomness are those of :func:`aajr.arena.episodes.play`.
+    Initial states and the seekers' random numbers are those of :func:`aajr.arena.episodes.play`.
 
     Args:
-        match: who plays.
-        actor: the hiders.
-        adversary: what they are attacked by, or None.
-        episode: which episode of the match is kept.
+        match: the match to play.
+        actor: policy of the hiders.
+        adversary: adversary that attacks the hiders, or None.
+        episode: index of the episode to record.
         method: name of the hiders' method.
         attack: name of the attack.
-        on_logits: the adversary shifts the action's logits instead of the observation.
+        on_logits: whether the adversary shifts the action's logits instead of the observation.
 
     Raises:
-        ValueError: an episode beyond the match's.
+        ValueError: the match has no such episode.
     """
     check_count("episode", episode, minimum=0)
     if episode >= match.episodes:
@@ -115,14 +116,14 @@ def record_replay(
     epsilon: float,
     steps: int = 10,
 ) -> Replay:
-    """The same start, the match's first, played by each method, first clean, then attacked.
+    """Record the match's first episode for each method, once clean and once attacked.
 
     Args:
-        match: who plays.
-        actors: hiders by the name of their method.
+        match: the match to play.
+        actors: policies of the hiders, by the name of their method.
         threat: what the adversary may change.
         epsilon: L∞ radius of the attack.
-        steps: of the attack.
+        steps: number of steps of the attack.
     """
     episodes = []
     for method, actor in actors.items():
@@ -139,7 +140,7 @@ def record_replay(
 
 
 def game_facts(config: HideAndSeekConfig) -> dict[str, Any]:
-    """What every episode of a game shares; see :class:`Replay`."""
+    """The facts that all episodes of a game share; see :class:`Replay`."""
     layout = observation_layout(config, "hider")
     return {
         "walls": [list(wall) for wall in config.walls],

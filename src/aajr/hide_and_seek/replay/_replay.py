@@ -21,7 +21,7 @@ Numbers = list[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One episode, frame by frame; frame 0 is the start, T frames in all.
+    """One episode of T frames; frame 0 is the initial state.
 
     Lengths are in arena half widths, rounded to three decimals. Hiders come before seekers.
 
@@ -30,19 +30,20 @@ class Episode:
         attack: name of the attack, ``"none"`` for a clean episode.
         epsilon: radius of the attack.
         success: whether enough hiders were unseen at the end.
-        box_half: half sizes, ``[boxes][2]``.
+        box_half: half sizes of the boxes, ``[boxes][2]``.
         agents: positions, ``[T][agents][2]``.
         heading: unit vectors of the last motion, ``[T][agents][2]``.
-        boxes: centres, ``[T][boxes][2]``.
+        boxes: centres of the boxes, ``[T][boxes][2]``.
         holder: agent that holds a box, or −1, ``[T][boxes]``.
         lock: 0 unlocked, 1 locked by hiders, 2 by seekers, ``[T][boxes]``.
-        sights: pairs (seeker, hider it sees), indices within the team, ``[T][pairs][2]``.
-        observation: what the hiders truly observe, ``[T][hiders][features]``.
-        shown: what the adversary shows them, of the same shape; empty if it shows nothing else.
-            The last frame, at which nobody acts, repeats the truth.
-        action: what the hiders do, ``[T − 1][hiders][heads]``.
-        intended: what they would do on the true observation, of the same shape.
-        believed: where agreeing reports would make each hider act as it does, relative to it,
+        sights: pairs (seeker, hider that it sees), indices within the teams, ``[T][pairs][2]``.
+        observation: true observations of the hiders, ``[T][hiders][features]``.
+        shown: perturbed observations that the hiders get, of the same shape; empty if the
+            observations are not attacked. In the last frame nobody acts, and ``shown`` equals
+            ``observation``.
+        action: actions of the hiders, ``[T − 1][hiders][heads]``.
+        intended: greedy actions on the true observations, of the same shape.
+        believed: where each hider believes that the nearest seeker is, relative to itself,
             ``[T − 1][hiders][2]``; None without a radio that reports the nearest seeker.
     """
 
@@ -65,26 +66,27 @@ class Episode:
 
     @property
     def frames(self) -> int:
-        """Number of frames, the start included."""
+        """Number of frames, including the initial state."""
         return len(self.agents)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """Episodes of one game on one start.
+    """Episodes of one game from one initial state.
 
     Attributes:
-        game: what every episode shares: ``walls``, ``hiders``, ``seekers``, ``radius`` of view,
-            ``size`` of an agent, ``preparation`` steps, ``needed`` hidden hiders, ``layout``,
-            the first and last feature of each part of a hider's observation, and ``sources`` of
-            its radio, if it has one.
+        game: facts that all episodes share: ``walls``, the numbers of ``hiders`` and ``seekers``,
+            the view ``radius``, the ``size`` of an agent, the number of ``preparation`` steps, and
+            the number of hidden hiders ``needed`` for success. ``layout`` gives the start and stop
+            index of each part of a hider's observation. With a radio, ``sources`` is the number of
+            its sources.
         threat: what the adversary may change.
-        seed: of the starts.
-        episodes: the same start, played by several methods, clean and attacked.
-        replay_version: layout of the file.
+        seed: seed of the initial state.
+        episodes: the episodes of several methods, clean and attacked.
+        replay_version: version of the file's layout.
 
     Raises:
-        ValueError: for another version, or no episode.
+        ValueError: the version is not supported, or there is no episode.
     """
 
     game: Mapping[str, Any]
@@ -110,7 +112,7 @@ def replay_json(replay: Replay) -> str:
 
 
 def write_replay(replay: Replay, path: Path) -> None:
-    """Write ``replay`` as JSON; the file appears whole or not at all."""
+    """Write ``replay`` as JSON. An interrupted write leaves no partial file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, replay_json(replay) + "\n")
 
@@ -119,8 +121,8 @@ def read_replay(path: Path) -> Replay:
     """Read what :func:`write_replay` wrote.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated, of another version, or has other fields.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is truncated, has another version or has other fields.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

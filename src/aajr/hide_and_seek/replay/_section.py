@@ -1,4 +1,4 @@
-"""The replay as a part of a page: controls, two canvases, data."""
+"""The replay as a section of a web page: controls, two canvases, data."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def replay_section(replay: Replay, title: Callable[[str], str] = str) -> Markup:
     """HTML of one replay; the page includes ``replay.css`` and ``replay.js`` once.
 
     Args:
-        replay: what was recorded. The first two methods are shown side by side.
-        title: the name that stands above the panel of a method.
+        replay: the replay. Its first two methods are shown side by side.
+        title: maps the name of a method to the heading of its panel.
     """
     episodes = replay.episodes
     methods = list(dict.fromkeys(episode.method for episode in episodes))[:2]

@@ -15,19 +15,20 @@ _LOCKS = {0: "▒", 1: "▓", 2: "▚"}
 
 
 def frame_text(game: Mapping[str, Any], episode: Episode, frame: int, rows: int = 24) -> Text:
-    """The arena from above; a character is half as wide as it is high.
+    """Draw the arena from above; a character is half as wide as it is high.
 
-    Hiders are blue numbers, in reverse while a seeker sees them; seekers are orange letters. Walls
-    are solid, boxes grey, locked boxes darker: ``▓`` by hiders, ``▚`` by seekers.
+    Hiders are blue numbers, in reverse video while a seeker sees them; seekers are orange letters.
+    Walls are solid and boxes grey. Locked boxes are darker: ``▓`` if hiders locked them, ``▚`` if
+    seekers did.
 
     Args:
         game: facts of the game, see :class:`Replay`.
-        episode: what was recorded.
-        frame: which frame.
+        episode: the recorded episode.
+        frame: index of the frame.
         rows: height of the arena in lines.
 
     Raises:
-        ValueError: a frame beyond the episode's, or no rows.
+        ValueError: the episode has no such frame, or ``rows`` is not positive.
     """
     if not 0 <= frame < episode.frames:
         raise ValueError(f"frame={frame} is not in 0…{episode.frames - 1}")

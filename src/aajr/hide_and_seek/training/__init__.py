@@ -1,4 +1,4 @@
-"""Minimax multi-agent PPO on TorchRL's parts."""
+"""Minimax multi-agent PPO, built from TorchRL's components."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ __all__ = [
     "load_actor",
 ]
 
-if not TYPE_CHECKING:  # or else every attribute would seem to exist
+if not TYPE_CHECKING:  # type checkers would otherwise accept any attribute
     __getattr__, __dir__ = lazy_names(__name__)

@@ -1,4 +1,4 @@
-"""From configuration to adversary, penalty and their composition."""
+"""Build the adversary, the penalty and the report filter from a configuration."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Value = Callable[[Tensor, Tensor], Tensor]
 
 
 def build_objective(config: AdversaryConfig, heads: tuple[int, ...], value: Value) -> Objective:
-    """The adversary's objective by its name."""
+    """Build the adversary's objective from its name."""
     metric = Categorical(heads)
     if config.objective == "mad":
         return Divergence(metric)
@@ -50,7 +50,7 @@ def build_objective(config: AdversaryConfig, heads: tuple[int, ...], value: Valu
 def build_adversary(
     config: AdversaryConfig, objective: Objective, ball: Ball
 ) -> ProjectedGradientAscent:
-    """Projected gradient ascent in the ball."""
+    """Build projected gradient ascent in the ball."""
     return ProjectedGradientAscent(
         ball,
         objective,
@@ -63,7 +63,11 @@ def build_adversary(
 def build_observation_adversary(
     config: TrainConfig, objective: Objective, mask: Tensor, epsilon: float
 ) -> Adversary:
-    """The same on the attackable features, L∞; of reports, on those of k sources at a time."""
+    """Build the adversary on the masked features, in an L∞ ball.
+
+    It is projected gradient ascent, or random noise if ``search`` is ``noise``. Under the threat
+    ``reports`` only k sources at a time may lie.
+    """
     adversary, who = config.adversary, config.adversary.liars or "random"
     ball = replace(threat_ball(config.env, adversary.threat, epsilon), mask=mask)
     noise = adversary.search == "noise"
@@ -72,16 +76,16 @@ def build_observation_adversary(
 
 
 class MedianReports(nn.Module):
-    """Replaces every report by the median of all, coordinate by coordinate.
+    """Replace every report by the coordinate-wise median of all reports.
 
-    It is what a designer would do who knows that some sources lie: the median of n reports stays
-    among those of the honest while the liars are fewer than n/2.
+    It is the natural filter for a designer who knows that some sources lie: if fewer than n/2 of
+    the n sources lie, each coordinate of the median stays within the range of the honest reports.
 
     Args:
         config: the game, with a radio.
 
     Raises:
-        ValueError: a game without a radio.
+        ValueError: the game has no radio.
 
     Example:
         >>> import torch
@@ -104,7 +108,7 @@ class MedianReports(nn.Module):
         self.sources = config.radio.sources
 
     def forward(self, observation: Tensor) -> Tensor:
-        """The same with agreeing reports, ``[..., features]``."""
+        """Return the observations with every report replaced, ``[..., features]``."""
         told = observation[..., self.reports]
         told = told.reshape(*told.shape[:-1], self.sources, -1)
         agreed = told.median(-2, keepdim=True).values.expand_as(told).flatten(-2)
@@ -112,18 +116,19 @@ class MedianReports(nn.Module):
 
 
 def build_front(config: TrainConfig) -> nn.Module | None:
-    """What stands in front of the hiders' network."""
+    """Build the report filter in front of the hiders' network, or None."""
     return MedianReports(config.env) if config.report_filter == "median" else None
 
 
 def build_penalty(
     config: PenaltyConfig, ball: Ball, objective: Objective, heads: tuple[int, ...]
 ) -> Penalty | None:
-    """The penalty by its name, in the Fisher metric of the action heads; None for ``none``.
+    """Build the penalty from its name, in the Fisher metric of the action heads; None for ``none``.
 
-    ``global`` is the Frobenius norm over all features, ``global_attackable`` over those that the
-    adversary can touch. Random directions stay within the attackable features, as AAJR's do. With
-    ``within="moved"`` both stay, sample by sample, within those that the adversary moved.
+    ``global`` is the Frobenius norm over all features; ``global_attackable`` only over the features
+    that the adversary may change. ``random_direction`` draws directions within these features,
+    where AAJR's directions lie too. With ``within="moved"`` both ``global_attackable`` and
+    ``random_direction`` use, for each sample, only the features that the adversary moved.
     """
     common: dict[str, Any] = {"metric": Categorical(heads), "interval": config.interval}
     if config.fraction:

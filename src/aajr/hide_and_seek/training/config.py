@@ -1,4 +1,4 @@
-"""What a training run is made of. The same dataclasses are the command line's options."""
+"""The configuration of a training run. Its dataclasses also define the command line's options."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ class AdversaryConfig:
     """The adversary of training.
 
     Attributes:
-        placement: ``none``; ``update``, the policy loss at x + δ*; ``rollout``, the agents act on
-            perturbed observations while they collect, chosen against a Q learned online;
-            ``mixed``, half of the episodes under attack and the mean of clean and attacked loss.
-        threat: what the adversary may touch, see :mod:`aajr.hide_and_seek.game.threats`.
-        objective: what it maximises at the update: ``mad`` is the change of the action
-            distribution, ``surrogate`` minus the advantage-weighted log-probability, ``critic``
+        placement: where the attack enters training. ``none``: nowhere. ``update``: the policy loss
+            is taken at x + δ*. ``rollout``: the agents act on perturbed observations during
+            collection, chosen against a Q that is learned online. ``mixed``: half of the collected
+            episodes are attacked, and the loss is the mean of the clean and the attacked loss.
+        threat: what the adversary may change, see :mod:`aajr.hide_and_seek.game.threats`.
+        objective: what the adversary maximises at the update. ``mad``: the change of the action
+            distribution. ``surrogate``: minus the advantage-weighted log-probability. ``critic``:
             minus the online Q.
         epsilon: L∞ radius in observation units (the arena's half width is 1).
-        action_epsilon: L∞ radius, in logits, of a second attack on the actions while collecting;
-            0 for none. With the threat ``actions`` it is ``epsilon`` that bounds the logits.
-        steps: of projected gradient ascent.
-        step_size: in units of ε; 0 takes 2.5 / steps.
-        step_rule: ``fixed``, ``normalized``, or ``stable`` and ``backtracking``, which never lower
-            the objective.
+        action_epsilon: L∞ radius, in logits, of a second attack, on the actions during collection;
+            0 for none. Under the threat ``actions``, ``epsilon`` is the radius in logits.
+        steps: number of steps of projected gradient ascent.
+        step_size: step size in units of ε; 0 for 2.5 / steps.
+        step_rule: ``fixed``, ``normalized``, ``stable`` or ``backtracking``; the last two never
+            lower the objective.
         ramp: share of training over which ε grows linearly from 0.
-        liars: under the threat ``reports``, who lies to a hider at a step: ``random`` sources,
-            which None takes, or those whose lie gains most by the ``gradient``.
-        search: ``noise`` draws perturbations at random in place of the ascent; None ascends.
+        liars: which sources lie to a hider at a step, under the threat ``reports``: ``random``
+            ones, or those whose lies gain most according to the ``gradient``. None means
+            ``random``.
+        search: ``noise`` draws random perturbations instead of gradient ascent; None ascends.
     """
 
     placement: Literal["none", "update", "rollout", "mixed"] = "none"
@@ -81,7 +83,7 @@ class AdversaryConfig:
 
     @property
     def needs_value(self) -> bool:
-        """Whether a Q must be learned online."""
+        """Whether training must learn a Q online."""
         return self.placement in ("rollout", "mixed") or self.objective == "critic"
 
 
@@ -92,22 +94,24 @@ class PenaltyConfig:
     Attributes:
         name: which penalty; ``none`` for adversarial training alone.
         weight: λ.
-        direction: of AAJR, ``unit``, ``step`` or ``gradient``; for ``random_direction``,
+        direction: direction of AAJR: ``unit``, ``step`` or ``gradient``. For ``random_direction``,
             ``gradient`` weights samples by ‖g‖².
-        points: where the Jacobian is taken: the ``last`` point, the whole ``trajectory``, or the
-            clean one, ``origin``.
-        fraction: share of the rows that were attacked; 0 takes the penalty's own default. With the
-            placement ``rollout`` an eighth of the rows is attacked again for the penalty, whatever
-            its name, and 0 takes all of those.
-        interval: updates between penalties.
+        points: where the Jacobian is taken: at the ``last`` point, on the whole ``trajectory``, or
+            at the clean point, ``origin``.
+        fraction: share of the attacked rows that is penalised; 0 for the penalty's own default. The
+            placement ``rollout`` attacks an eighth of the rows again for the penalty; there, 0
+            penalises all of these.
+        interval: a penalty is computed at every ``interval``-th update.
         gamma: hinge of AAJR; 0 for none.
-        constraint: γ of the constraint form, in which λ adapts from ``weight`` on, never below a
-            hundredth of it, so that ``quantile`` of ‖Jv‖ stays at most γ; 0 for a fixed λ.
-        quantile: of ‖Jv‖ that the constraint bounds.
-        dual_rate: of the dual ascent; see :class:`aajr.DualAscent`.
-        dual_damping: of the dual ascent. With both at 0 the quantile is measured and λ stays.
-        within: which features ``global_attackable`` and ``random_direction`` are about: ``moved``,
-            those that the adversary moved in the sample; None for all that it may touch.
+        constraint: γ of the constraint form; 0 for a fixed λ. In the constraint form λ starts at
+            ``weight`` and adapts so that ``quantile`` of ‖Jv‖ stays at most γ. λ never falls below
+            ``weight`` / 100.
+        quantile: quantile of ‖Jv‖ that the constraint bounds.
+        dual_rate: rate of the dual ascent; see :class:`aajr.DualAscent`.
+        dual_damping: damping of the dual ascent. If rate and damping are 0, the quantile is
+            measured and λ stays fixed.
+        within: features that ``global_attackable`` and ``random_direction`` use: ``moved`` for
+            those that the adversary moved in the sample, None for all that it may change.
     """
 
     name: PenaltyName = "none"
@@ -144,16 +148,16 @@ class TrainConfig:
     """One training run.
 
     Attributes:
-        iterations: collections of ``ppo.environments`` whole episodes.
-        seed: of everything.
-        learners: teams that learn; the others are played by frozen opponents.
-        env: the environment.
-        ppo: the outer algorithm.
-        adversary: the inner maximisation.
-        penalty: the sensitivity to pay for.
+        iterations: number of iterations; each collects ``ppo.environments`` whole episodes.
+        seed: seed of all random numbers of the run.
+        learners: teams that learn; frozen opponents play the other team.
+        env: the game.
+        ppo: settings of PPO, the outer minimisation.
+        adversary: settings of the adversary, the inner maximisation.
+        penalty: settings of the penalty on the Jacobian.
         checkpoint_interval: iterations between checkpoints.
-        report_filter: ``median`` puts the median of the reports in front of the hiders' network, in
-            training and in use; None leaves the reports as they are.
+        report_filter: ``median`` replaces every report by the median before the hiders' network, in
+            training and afterwards; None leaves the reports unchanged.
     """
 
     iterations: int = 50

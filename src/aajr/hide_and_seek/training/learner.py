@@ -1,4 +1,4 @@
-"""One team that learns: actor, critic, optimiser, and its robust loss."""
+"""A team that learns: actor, critic, optimiser and robust loss."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ _PLACEMENTS: dict[str, Placement] = {
 
 
 class UpdateLog:
-    """What the updates of one iteration measured: a list of numbers for every quantity."""
+    """Measurements of one iteration: a list of numbers for every quantity."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
 
     def add(self, numbers: Mapping[str, float]) -> None:
-        """Take in the numbers of one update."""
+        """Add the numbers of one update."""
         for name, number in numbers.items():
             self.values.setdefault(name, []).append(number)
 
     def summary(self) -> dict[str, float]:
-        """Mean over the updates; for norms also variance, largest and largest over median."""
+        """Mean over the updates; for norms also variance, maximum and maximum over median."""
         result: dict[str, float] = {}
         for name, values in self.values.items():
             sample = torch.tensor(values, dtype=torch.float64)
@@ -80,9 +80,9 @@ class Learner:
         config: the run.
         features: size of an agent's observation.
         critic_features: size of the critic's input.
-        mask: attackable features, on the device where everything shall live.
+        mask: mask of the attackable features; its device is the device of all networks.
         seed: seed of the initial weights and of the robust loss.
-        front: what stands in front of the actor's network.
+        front: module in front of the actor's network, or None.
     """
 
     def __init__(
@@ -122,14 +122,14 @@ class Learner:
             )
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on exactly, by name."""
+        """Tensors by name that are needed to resume training exactly."""
         tensors = training_state(self.modules(), self.optimizer)
         if self.minimax is not None:
             tensors |= {f"minimax.{k}": v for k, v in self.minimax.state_dict().items()}
         return tensors
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what :meth:`state` gave."""
+        """Restore the tensors of :meth:`state`."""
         load_training_state(self.modules(), self.optimizer, tensors)
         if self.minimax is not None:
             prefix = "minimax."
@@ -137,7 +137,7 @@ class Learner:
             self.minimax.load_state_dict(own)
 
     def player(self, iteration: int, generator: torch.Generator) -> LearningTeam:
-        """The team as it plays while collecting, attacked where the placement says so."""
+        """The team for collection, attacked if the placement is ``rollout`` or ``mixed``."""
         adversary = self.config.adversary
         if adversary.placement not in ("rollout", "mixed"):
             return LearningTeam(self.actor, generator)
@@ -167,13 +167,13 @@ class Learner:
         return build_adversary(adversary, objective, Ball("linf", radius))
 
     def epsilon(self, iteration: int) -> float:
-        """ε of the iteration: linear over the ramp."""
+        """ε of the iteration: it grows linearly over the ramp."""
         adversary = self.config.adversary
         ramp = max(1, round(adversary.ramp * self.config.iterations))
         return Linear(0.0, adversary.epsilon, ramp)(iteration + 1)
 
     def update(self, rows: TensorDict, generator: torch.Generator) -> UpdateLog:
-        """PPO epochs on rows ``[samples]`` of one collection."""
+        """Run all PPO epochs on the rows ``[samples]`` of one collection."""
         log = UpdateLog()
         for batch in minibatches(rows, self.config.ppo, generator):
             self._minibatch(batch, log)
@@ -211,7 +211,7 @@ class Learner:
         log.add({"outer_gradient_norm": float(norm)})
 
     def _inner_loop(self, loss: RobustLoss) -> dict[str, float]:
-        """What the inner maximisation did; its steps are measured on some rows only."""
+        """Measurements of the inner maximisation; its steps are measured on a few rows only."""
         if self.config.adversary.search == "noise":
             return {"penalty": float(loss.penalty.detach())}
         named = {"inner_gradient_norm": loss.diagnostics["inner_gradient_norm_mean"]}
@@ -236,7 +236,7 @@ class Learner:
         adversary, penalty = self.config.adversary, self.config.penalty
         if adversary.placement == "none" or adversary.threat == "actions":
             return None
-        # in the rollout the attack has been made already; here it only serves the penalty
+        # with the placement rollout, collection was attacked; this attack only serves the penalty
         serves_penalty = adversary.placement == "rollout"
         if serves_penalty and not penalty.fraction:
             penalty = replace(penalty, fraction=1.0)
@@ -265,13 +265,13 @@ def _weight(penalty: PenaltyConfig) -> float | DualAscent:
         penalty.dual_rate,
         penalty.dual_damping,
         penalty.weight,
-        # a weight that fell to nothing while ε was small would take long to come back
+        # a λ that fell close to 0 while ε was small would take long to grow again
         least=penalty.weight / 100,
     )
 
 
 def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:
-    # The logits come from outside, where the adversary acts; the loss only reads them.
+    # The loss does not run the actor: the robust loss computes the logits under attack.
     scores = TensorDictModule(nn.Identity(), ["scores"], ["logits"])
     actor = ProbabilisticActor(
         scores,

@@ -1,4 +1,4 @@
-"""Where training metrics go: TorchRL's loggers behind one call."""
+"""Log training metrics with one of TorchRL's loggers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Log = Callable[[Mapping[str, float]], None]
 
 
 def build_logger(name: LoggerName, directory: Path) -> Log:
-    """A function that records one iteration's metrics.
+    """Build a function that logs the metrics of one iteration.
 
     Args:
-        name: ``tensorboard``, ``csv``, ``wandb`` (extra ``wandb``) or ``none``.
-        directory: where local logs are kept.
+        name: ``tensorboard``, ``csv``, ``wandb`` (needs the extra ``wandb``) or ``none``.
+        directory: directory of local logs.
 
     Returns:
-        A function of the metrics, which hold ``iteration``.
+        A function that takes the metrics; they must hold ``iteration``.
 
     Raises:
-        ValueError: an unknown name.
-        ImportError: W&B is asked for and missing.
+        ValueError: the name is unknown.
+        ImportError: the name is ``wandb`` and W&B is not installed.
     """
     check_choice("logger", name, ("tensorboard", "csv", "wandb", "none"))
     if name == "none":

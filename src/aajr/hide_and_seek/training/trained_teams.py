@@ -1,4 +1,4 @@
-"""Trained teams that are compared: read from checkpoints, named by what they were trained with."""
+"""Read trained teams from checkpoints and name them after their training method."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from aajr.hide_and_seek.training.trainer import load_actor
 
 @dataclass(frozen=True)
 class TrainedTeam:
-    """A checkpoint with a trained team, or two.
+    """A checkpoint that holds one or two trained teams.
 
     Attributes:
-        path: of the checkpoint.
-        method: what it was trained with, in a few words.
-        seed: of the training.
-        game: the game that it plays.
-        teams: that learned.
+        path: path of the checkpoint.
+        method: short name of the training method.
+        seed: seed of the training.
+        game: the game of the training.
+        teams: teams that learned.
         recipe: digest of the training configuration without its seed.
     """
 
@@ -43,7 +43,7 @@ class TrainedTeam:
 
     @property
     def name(self) -> str:
-        """Short name, of the checkpoint's directory or of the file."""
+        """Short name, from the checkpoint's directory or its file."""
         return self.path.parent.name if self.path.stem == "checkpoint" else self.path.stem
 
     def actor(self, team: Team) -> Actor:
@@ -52,17 +52,18 @@ class TrainedTeam:
 
 
 def trained_teams(paths: Sequence[Path], team: Team) -> tuple[TrainedTeam, ...]:
-    """Every checkpoint with a trained team; directories are searched, others are taken as named.
+    """Read every checkpoint in which the team learned; directories are searched.
 
-    Methods of one name that were trained differently are told apart by four letters.
+    If methods of the same name were trained differently, four characters of their digests are
+    added to the names.
 
     Args:
-        paths: checkpoints, or directories that hold some.
-        team: that must have learned; in directories, checkpoints without it are passed over.
+        paths: checkpoint files, or directories that hold some.
+        team: team that must have learned. Checkpoints in directories are skipped if it did not.
 
     Raises:
-        ValueError: no paths, a directory without such a checkpoint.
-        CheckpointError: a named file that cannot be read or lacks the team.
+        ValueError: there are no paths, or a directory holds no such checkpoint.
+        CheckpointError: a given file cannot be read, or the team did not learn in it.
 
     Example:
         >>> trained_teams([], "seeker")
@@ -80,10 +81,10 @@ def trained_teams(paths: Sequence[Path], team: Team) -> tuple[TrainedTeam, ...]:
 
 
 def common_game(teams: Sequence[TrainedTeam]) -> HideAndSeekConfig:
-    """The game that all teams were trained in.
+    """Return the game in which all teams were trained.
 
     Raises:
-        ValueError: teams of different games.
+        ValueError: the teams were trained in different games.
     """
     first = teams[0]
     for other in teams[1:]:
@@ -98,11 +99,13 @@ def common_game(teams: Sequence[TrainedTeam]) -> HideAndSeekConfig:
 def examinee(
     team: TrainedTeam, opponents: Sequence[TrainedTeam], plan: Examination, directory: Path
 ) -> Examinee:
-    """A team of hiders, to be examined against frozen seekers, or without any against chasers.
+    """Prepare a team of hiders for an evaluation against frozen seekers.
+
+    Without opponents the seekers are :class:`~aajr.hide_and_seek.game.chasers.Chasers`.
 
     Raises:
-        ValueError: hiders and seekers of different games; no seekers in a game that tells them
-            nothing by radio.
+        ValueError: hiders and seekers were trained in different games, or there are no opponents
+            and the game does not suit chasers.
     """
     game = common_game([team, *opponents])
     seekers = [opponent.actor("seeker") for opponent in opponents] or [Chasers(game)]
@@ -112,7 +115,7 @@ def examinee(
 
 
 def method_of(config: Mapping[str, Any]) -> str:
-    """What a training configuration is called: penalty with its weight, or how it was trained.
+    """Name a training configuration: by its penalty and weight, or else by how it was trained.
 
     Example:
         >>> adversary = {"placement": "rollout"}
@@ -139,7 +142,7 @@ def _named(path: Path, team: Team) -> TrainedTeam:
 
 
 def _inside(directory: Path, team: Team) -> list[TrainedTeam]:
-    """The policies of a directory; attackers and files of others are passed over."""
+    """Trained teams in a directory; other checkpoints and files are skipped."""
     found = []
     for path in sorted(directory.rglob("*.safetensors")):
         try:

@@ -1,4 +1,4 @@
-"""The training loop: collect, estimate advantages, update, keep a checkpoint."""
+"""The training loop: collect, estimate advantages, update, save a checkpoint."""
 
 from __future__ import annotations
 
@@ -33,25 +33,26 @@ TEAMS: tuple[Team, ...] = ("hider", "seeker")
 
 
 class TrainingDivergedError(RuntimeError):
-    """NaN or infinite values stopped the run; its last good checkpoint is kept."""
+    """NaN or infinite values stopped the run. Its last good checkpoint is kept."""
 
 
 class Trainer:
-    """A run that can be stopped at any moment and goes on exactly where it was.
+    """A training run that can be stopped at any time and resumed from its last checkpoint.
 
-    Iteration t draws all its randomness from (seed, t), so that a checkpoint needs no more than
-    the networks, the optimisers and the number of iterations done.
+    The resumed run goes on exactly. Iteration t derives the random numbers of its collection and
+    its minibatches from (seed, t). A checkpoint holds the networks, the optimisers, the state of
+    the robust loss, the metrics so far and the number of finished iterations.
 
     Args:
-        config: the run.
+        config: configuration of the run.
         opponents: frozen actors of the team that does not learn.
-        directory: where ``checkpoint.safetensors`` is kept; None to keep nothing.
-        initial: actor weights to start from, by team; for instance a pre-trained policy.
-        device: where to compute.
+        directory: directory of ``checkpoint.safetensors``; None to save nothing.
+        initial: actor and critic weights to start from, by team; for instance a pre-trained policy.
+        device: device of the computations.
 
     Raises:
-        ValueError: opponents missing or superfluous.
-        CheckpointError: the directory holds the checkpoint of another configuration.
+        ValueError: opponents are missing, or given although both teams learn.
+        CheckpointError: the directory holds a checkpoint of another configuration.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Trainer:
             self._restore(self.path)
 
     def run(self) -> Iterator[Metrics]:
-        """Train to the end, one iteration at a time; yields what to show and log."""
+        """Train to the end and yield the metrics of every iteration."""
         while self.iteration < self.config.iterations:
             metrics = self.step()
             last = self.iteration == self.config.iterations
@@ -100,7 +101,7 @@ class Trainer:
             yield metrics
 
     def step(self) -> Metrics:
-        """One iteration."""
+        """Run one iteration and return its metrics."""
         began = time.perf_counter()
         seed = derive(self.config.seed, "iteration", self.iteration)
         with torch.random.fork_rng(devices=_cuda_devices(self.device)):
@@ -124,7 +125,7 @@ class Trainer:
         return {"iteration": float(self.iteration), **metrics, **timing}
 
     def save(self, path: Path) -> None:
-        """Write everything that the run needs to go on exactly."""
+        """Write everything that is needed to resume the run exactly."""
         tensors: dict[str, Tensor] = {}
         meta: dict[str, Any] = {
             "config": _as_json(self.config),
@@ -185,14 +186,14 @@ class Trainer:
 
 
 def load_actor(path: Path, team: Team) -> Actor:
-    """The actor of a team from a checkpoint, frozen.
+    """Load a team's actor from a checkpoint and freeze it.
 
     Args:
         path: checkpoint written by a :class:`Trainer`.
-        team: whose actor.
+        team: team whose actor is loaded.
 
     Raises:
-        CheckpointError: unreadable file, or a team that did not learn in it.
+        CheckpointError: the file cannot be read, or the team did not learn in it.
     """
     tensors, meta = load_checkpoint(path)
     prefix = f"{team}.actor."
@@ -213,7 +214,7 @@ def _cuda_devices(device: torch.device) -> list[torch.device]:
 
 
 def _as_json(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as JSON gives it back, without what does not change the weights."""
+    """The configuration after a JSON round trip, without fields that do not affect the weights."""
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config, dict_factory=stated)))
     del plain["checkpoint_interval"]
     return plain

@@ -1,4 +1,4 @@
-"""The main comparison: methods, weights and seeds, trained and attacked alike."""
+"""The main comparison: all methods, weights and seeds, trained and attacked in the same way."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 __all__ = ["STUDY"]
 
-if not TYPE_CHECKING:  # or else every attribute would seem to exist
+if not TYPE_CHECKING:  # type checkers would otherwise accept any attribute
     __getattr__, __dir__ = lazy_names(__name__)

@@ -1,4 +1,4 @@
-"""The main job: leagues, plain policies, all methods, attacks, comparison."""
+"""The main comparison as a study: leagues, plain policies, all methods, attacks, results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Choice = tuple[Method, "float | None"]
 
 
 def stages(preset: Preset, store: Store) -> Iterator[Stage]:
-    """Opponents, plain policies, all methods, curves of the chosen, costs and a replay."""
+    """Opponents, plain policies, all methods, curves of the chosen methods, costs, a replay."""
     space = jobs.Workspace(preset, store)
     seeds = (*preset.validation_seeds, *preset.final_seeds)
     leagues = [*space.leagues(jobs.TRAIN_LEAGUE), *space.leagues(jobs.TEST_LEAGUE)]
@@ -39,13 +39,13 @@ def stages(preset: Preset, store: Store) -> Iterator[Stage]:
         [space.curve(*choice, seed) for choice in chosen for seed in preset.final_seeds],
     )
     yield "hiders that do not learn", [space.floors(seed) for seed in preset.final_seeds]
-    # alone, so that the ratios are not disturbed
+    # a stage of its own, so that no other job disturbs the timing
     yield "cost of an update", [space.overheads()]
     yield "replay", [space.replay(chosen)]
 
 
 def gather(preset: Preset, store: Store, facts: Record) -> Chapter:
-    """All runs, floors and facts, and the replay."""
+    """Gather all runs, floors, facts and the replay."""
     space = jobs.Workspace(preset, store)
     chosen = choose_weights(space)
     runs = tuple(
@@ -58,10 +58,10 @@ def gather(preset: Preset, store: Store, facts: Record) -> Chapter:
 
 
 def choose_weights(space: jobs.Workspace) -> list[Choice]:
-    """Each method with the weight of best worst-case success on the validation seeds.
+    """Choose for each method the weight of best worst-case success on the validation seeds.
 
-    Weights that lose too much clean success, see the preset's ``kept``, are not chosen.
-    Without validation seeds the middle of the grid is taken.
+    Weights that lose too much clean success are not chosen, see ``kept`` of the preset. Without
+    validation seeds the middle weight of the grid is taken.
     """
     return [(method, _chosen_weight(space, method)) for method in space.preset.methods]
 

@@ -1,4 +1,4 @@
-"""What results say: summaries, comparisons, and what speaks against trusting them."""
+"""Analyse results: summaries, comparisons, and warnings about their reliability."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from aajr.statistics.intervals import (
 from aajr.studies.comparison.records import Results, Run
 
 SUBJECT = "aajr"
-"""The method that every other one is compared with."""
+"""The method with which every other method is compared."""
 
 SHARED_METHOD = "adversarial"
-"""The method without a penalty: weight zero of every family."""
+"""The method without a penalty: the point of weight zero in every family."""
 
 MINIMUM_EPISODES = 500
-"""With fewer episodes a standard error of a success may exceed two points."""
+"""With fewer episodes the standard error of a success rate may exceed two percentage points."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One method under one threat, over the seeds of one split.
+    """Results of one method under one threat, over the seeds of one split.
 
     Attributes:
         method: name of the method.
@@ -38,8 +38,8 @@ class Summary:
         runs: one run for each seed.
         worst: worst-case success at each radius, interquartile mean with interval.
         area: mean height of the curve of worst-case success; None with fewer than two radii.
-        median: worst-case success at the reference radius of the agent in the middle, of an even
-            number the lower of the two: an agent that exists, not a mean.
+        median: worst-case success of the median agent at the reference radius. With an even number
+            of agents it is the lower of the two in the middle, so it belongs to a real agent.
     """
 
     method: str
@@ -50,7 +50,7 @@ class Summary:
     median: float | None
 
     def average(self, field: str, entry: str | None = None) -> float | None:
-        """Mean over seeds of a field of the runs, or of an entry of it, where it was measured."""
+        """Mean of a field of the runs, or of one of its entries, over seeds that have it."""
         found = [getattr(run, field) for run in self.runs]
         values = found if entry is None else [mapping.get(entry) for mapping in found]
         known = [value for value in values if value is not None]
@@ -59,13 +59,13 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedDifferences:
-    """Chosen weight of the subject against that of a rival, paired by seed; None: not measured.
+    """Differences between the subject and a rival, each at its chosen weight, paired by seed.
 
     Attributes:
-        rival: the other method.
-        clean: difference of clean success.
-        worst: of worst-case success at the reference radius.
-        area: of the mean worst-case success over the radii.
+        rival: name of the other method.
+        clean: difference in clean success; None if not measured, as for all fields.
+        worst: difference in worst-case success at the reference radius.
+        area: difference in the area under the curve of worst-case success.
         chance: sign-flip probability of the differences in the worst case.
     """
 
@@ -82,19 +82,19 @@ class Analysis:
 
     Attributes:
         threat: what the adversary may change.
-        split: seeds behind the summaries; ``validation`` only if there are no final ones.
-        frontier_split: seeds behind the frontiers.
+        split: seeds of the summaries; ``validation`` only if there are no final seeds.
+        frontier_split: seeds of the frontiers.
         epsilon: the reference radius.
         radii: every radius, in rising order.
         summaries: one for each method, in the order of the results.
-        comparisons: frontier of the subject against that of each other family; of every family
-            against the next ones if the subject has none.
-        differences: chosen weight of the subject against each other method.
-        corrected: sign-flip probability by rival after Holm's correction: of the frontiers where
-            the rival is a family, else of the chosen weights. The primary rivals, by default the
-            families, are corrected together, and so are the others.
-        runs: runs behind the frontiers.
-        warnings: what speaks against trusting the figures, in sentences.
+        comparisons: comparisons of the subject's frontier with that of each other family. If the
+            subject has no frontier, all pairs of families are compared.
+        differences: differences between the subject and each other method at the chosen weights.
+        corrected: sign-flip probability by rival after Holm's correction. If the rival is a family,
+            it tests the frontiers, else the chosen weights. The primary rivals, by default all
+            families, are corrected together; the other rivals are corrected together too.
+        runs: runs of the frontiers.
+        warnings: sentences about what makes the results unreliable.
     """
 
     threat: str
@@ -111,20 +111,20 @@ class Analysis:
 
 
 def analyse(results: Results) -> tuple[Analysis, ...]:
-    """One analysis for each threat that the results hold, in the order of the runs."""
+    """Analyse the results of each threat, in the order of the runs."""
     threats = dict.fromkeys(run.threat for run in results.runs)
     return tuple(_analyse_threat(results, threat) for threat in threats)
 
 
 def summarise(runs: Sequence[Run], epsilon: float) -> tuple[Summary, ...]:
-    """Summaries of the chosen runs of one split and threat, in the order of the methods.
+    """Summarise the chosen runs of one split and threat, in the order of the methods.
 
     Args:
-        runs: runs; of a method with several weights only those marked as selected are taken.
-        epsilon: reference radius, which decides the median agent.
+        runs: the runs. If a method has several weights, only its selected runs are used.
+        epsilon: reference radius, at which the median agent is determined.
 
     Returns:
-        One summary for each method that has runs to take.
+        One summary for each method that has chosen runs.
     """
     methods = dict.fromkeys(run.method for run in runs)
     chosen = {method: _chosen([r for r in runs if r.method == method]) for method in methods}
@@ -136,7 +136,7 @@ def summarise(runs: Sequence[Run], epsilon: float) -> tuple[Summary, ...]:
 
 
 def family_points(runs: Sequence[Run], family: str, epsilon: float) -> dict[int, list[Point]]:
-    """Clean and worst-case success of a family, for each seed, in the order of the weights.
+    """Clean and worst-case success of a family's runs, for each seed, in order of weight.
 
     Args:
         runs: runs of one split and one threat.
@@ -144,8 +144,8 @@ def family_points(runs: Sequence[Run], family: str, epsilon: float) -> dict[int,
         epsilon: radius of the worst case.
 
     Returns:
-        Points of each seed in which the family has a run. The adversarial run of the seed, weight
-        zero, is the end that all families share. Runs without both scores are left out.
+        Points of each seed for which the family has a run. They include the seed's adversarial run,
+        which has weight zero and belongs to all families. Runs that lack a score are left out.
     """
     seeds = {run.seed for run in runs if run.family == family}
     points: dict[int, list[Point]] = {}
@@ -186,7 +186,10 @@ def _analyse_threat(results: Results, threat: str) -> Analysis:
 
 
 def _frontier_runs(final: Sequence[Run], validation: Sequence[Run]) -> Sequence[Run]:
-    """Final seeds if the whole grid of weights ran on them; no weight is picked on a frontier."""
+    """Runs of the final seeds if they cover the whole grid of weights, else the validation runs.
+
+    Frontiers use all weights, so using validation seeds causes no selection bias.
+    """
 
     def grid(runs: Sequence[Run]) -> int:
         return len({(run.family, run.weight) for run in runs if run.family})
@@ -319,7 +322,7 @@ def _warnings_of_attacks(runs: Sequence[Run], epsilon: float) -> list[str]:
 
 
 def _attacked_alike(runs: Sequence[Run]) -> bool:
-    """Whether all runs with a score at a radius met the same attacks there."""
+    """Whether, at each radius, all runs with a score had the same attacks."""
     suites: dict[float, set[frozenset[str]]] = {}
     for run in runs:
         for radius in {score.epsilon for score in run.scores}:
@@ -334,5 +337,5 @@ def _unreached(run: Run) -> bool:
 
 
 def without_penalty(analysis: Analysis) -> PairedDifferences | None:
-    """Differences of the subject from the method that has no penalty."""
+    """Differences between the subject and the method without a penalty."""
     return next((pair for pair in analysis.differences if pair.rival == SHARED_METHOD), None)

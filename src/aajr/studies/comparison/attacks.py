@@ -1,4 +1,4 @@
-"""The attacks of a comparison as a suite, and the sensitivity of what was trained."""
+"""The attacks of a comparison as a suite, and measurements on the trained policies."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from aajr.trajectory import Reference, Trajectory
 @final
 @dataclass(frozen=True, eq=False)
 class AgreedLie(Adversary):
-    """Moves reports by ε towards the other side and past it, against the signs of their median.
+    """Move reports by ε in each coordinate, against the sign of the median of all reports.
 
-    It takes no gradient, and asks the policy nothing. Sources that lie together agree, since all of
-    them read the same median.
+    A lie thus points to the other side of the hider. The attack uses no gradient and does not query
+    the policy. All lying sources tell consistent lies, because they use the same median.
 
     Attributes:
-        ball: the L∞ ball of the lie; its mask says whose reports are moved.
+        ball: the L∞ ball of the lie; its mask selects the reports that are moved.
         sources: number of the source that reports each feature, -1 for none, ``[features]``.
 
     Example:
@@ -51,7 +51,7 @@ class AgreedLie(Adversary):
     sources: Tensor
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Lie once."""
+        """Make the lie, in a single step."""
         x = reference.inputs
         told, count = self.sources >= 0, int(self.sources.max()) + 1
         median = x[:, told].reshape(len(x), count, -1).median(1, keepdim=True).values
@@ -80,12 +80,15 @@ ATTACKS: dict[str, AttackSpec] = {
     "hand_lie": AttackSpec("hand_lie", "structured", attacks.liars("given", _agreed), ("reports",)),
     "sarsa_ranked": AttackSpec("sarsa_ranked", "gradient", _SARSA, ("reports",)),
 }
-"""Attacks by name: those of the suites; the lie by hand of sources that keep lying to a hider; and
-Robust Sarsa with the sources that gain most by its gradient."""
+"""Attacks by name.
+
+They are the attacks of the suites; :class:`AgreedLie` by a given coalition of sources; and Robust
+Sarsa, where the sources lie that gain most by its gradient.
+"""
 
 
 def suite_of(preset: Preset) -> Suite:
-    """The attacks that the preset names, or noise, MAD and freshly fitted critics.
+    """The attacks that the preset names; by default noise, MAD and freshly fitted critics.
 
     Example:
         >>> from aajr.studies.comparison.presets import PRESETS
@@ -111,14 +114,14 @@ def suite_of(preset: Preset) -> Suite:
 
 
 def scores_of(victim: Victim, suite: Suite, epsilons: Sequence[float]) -> list[Score]:
-    """The clean score, and one for every attack at every positive ε."""
+    """The clean score, then a score for every attack at every positive ε."""
     return [outcome.score for outcome in outcomes_of(victim, suite, epsilons)]
 
 
 def outcomes_of(
     victim: Victim, suite: Suite, epsilons: Sequence[float], *, clean: bool = True
 ) -> list[Outcome[Any]]:
-    """One match for every attack at every positive ε, after a clean one if that is asked for."""
+    """Play a match for every attack at every positive ε; with ``clean`` a clean match first."""
     for epsilon in epsilons:
         check_number("epsilon", epsilon)
     balls = [victim.ball(epsilon) for epsilon in epsilons if epsilon > 0]
@@ -147,15 +150,16 @@ def sensitivity(victim: Victim, epsilon: float, rows: int = 2048) -> dict[str, f
 
 
 def responses(victim: Victim, heads: tuple[int, ...], rows: int = 256) -> dict[str, list[float]]:
-    """The response of a policy to lies of growing size, and those of the mean and the median.
+    """Measure how a policy, the mean and the median respond to lies of growing size.
 
-    In visited states the first k sources move their reports alike, in a direction that is drawn for
-    every state.
+    In visited states the first k sources move their reports by the same lie. Its direction is drawn
+    at random for every state.
 
     Returns:
-        ``lie``, the sizes; ``belief``, the common shift of all reports that gives the nearest
-        output; ``angle``, the distance of the distributions; ``mean`` and ``median``, the shift
-        of these estimates of the position.
+        ``lie``: the sizes of the lie. ``belief``: the common shift of all reports that gives the
+        closest output. ``angle``: the geodesic distance between the outputs with and without the
+        lie. ``mean`` and ``median``: the shifts of these estimates of the position. All but ``lie``
+        are means over the states.
     """
     match, sizes = victim.match, (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
     seed = derive(match.seed, "responses")
@@ -180,7 +184,7 @@ def responses(victim: Victim, heads: tuple[int, ...], rows: int = 256) -> dict[s
 
 
 def silenced_success(victim: Victim) -> float:
-    """Success of hiders who hear nothing: all reports are zero."""
+    """Success of the hiders without reports: all reports are set to zero."""
     match, actor = victim.match, victim.actor
     trusted = match.sources < 0
 
@@ -192,7 +196,7 @@ def silenced_success(victim: Victim) -> float:
 
 
 def _visited(victim: Victim, rows: int, generator: torch.Generator) -> Tensor:
-    """Some of the observations in clean episodes."""
+    """A random subset of the observations in clean episodes."""
     match = victim.match
     few = match.resized(min(match.episodes, 64), match.seed)
     record = play(few, AttackedTeam(victim.actor, None, torch.Generator()))

@@ -1,4 +1,4 @@
-"""Clean against worst-case success over all weights: the frontiers of two methods."""
+"""Plot clean against worst-case success over all weights: the frontiers of two families."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def frontier_plot(results: Results, analysis: Analysis) -> Plot | None:
-    """Clean against worst-case success: a panel for each pair of families."""
+    """Plot clean against worst-case success: a panel for each pair of families."""
     comparisons = [item for item in analysis.comparisons if item.difference is not None]
     if not comparisons:
         return None

@@ -1,4 +1,4 @@
-"""The pieces of work of a comparison. Each leaves a file, so that a killed run goes on."""
+"""The jobs of a comparison. Each job writes a file, so that a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Workspace:
     """The cells of one comparison.
 
     Attributes:
-        preset: the comparison.
-        store: of its cells.
+        preset: settings of the comparison.
+        store: store of its cells.
     """
 
     preset: Preset
@@ -73,7 +73,7 @@ class Workspace:
         return self.store.cell(name, train_method, self, method, weight, seed)
 
     def curve(self, method: Method, weight: float | None, seed: int) -> Cell:
-        """The scores of a training run at the other radii."""
+        """The scores of a training run at all radii except the reference."""
         name = f"curves/{_label(method, weight, seed)}"
         return self.store.cell(name, score_curve, self, method, weight, seed)
 
@@ -82,29 +82,29 @@ class Workspace:
         return self.store.cell(f"floors/{seed}", score_floors, self, seed)
 
     def overheads(self) -> Cell:
-        """Times of updates."""
+        """Relative times of an update, by method."""
         return self.store.cell("overheads", measure_overheads, self)
 
     def replay(self, chosen: Sequence[tuple[Method, float | None]]) -> Cell:
-        """The recorded episodes, a file ``replay.json``."""
+        """The replay of recorded episodes, a file ``replay.json``."""
         return self.store.cell("replay", record_replays, self, chosen)
 
     def seekers(self, base: int) -> list[Actor]:
-        """The frozen seekers of a league; chasers where there are no leagues."""
+        """The frozen seekers of a league; chasers if the preset has no leagues."""
         leagues = self.leagues(base)
         if not leagues:
             return [Chasers(self.preset.env)]
         return [load_actor(cell.directory / CHECKPOINT, "seeker") for cell in leagues]
 
     def match(self, seed: int) -> Match:
-        """The evaluation's match against the test league, on starts of the seed's own."""
+        """The match of the evaluation against the test league; each seed has its own starts."""
         preset = self.preset
         opponents = self.seekers(TEST_LEAGUE)
         return Match(preset.env, opponents, preset.episodes, derive(seed, "evaluation"))
 
 
 def train_league(space: Workspace, base: int, index: int) -> None:
-    """Self-play of both teams; its seekers become frozen opponents."""
+    """Train both teams by self-play; the seekers become frozen opponents."""
     config = TrainConfig(
         iterations=space.preset.league_iterations,
         seed=derive(index, "league", base),
@@ -117,7 +117,7 @@ def train_league(space: Workspace, base: int, index: int) -> None:
 
 
 def pretrain(space: Workspace, seed: int) -> None:
-    """Plain training of the hiders against the training league."""
+    """Train the hiders against the training league, without an adversary."""
     config = TrainConfig(
         iterations=space.preset.pretrain_iterations,
         seed=derive(seed, "pretrained"),
@@ -131,7 +131,7 @@ def pretrain(space: Workspace, seed: int) -> None:
 def train_method(
     space: Workspace, method: Method, weight: float | None, seed: int
 ) -> dict[str, Any]:
-    """Further training by a method, and its scores at the reference radius."""
+    """Train further by a method, and score the result at the reference radius."""
     directory = space.trained(method, weight, seed).directory
     trainer = Trainer(
         space.preset.train_config(method, weight, seed),
@@ -159,14 +159,17 @@ def train_method(
 def score_curve(
     space: Workspace, method: Method, weight: float | None, seed: int
 ) -> list[dict[str, Any]]:
-    """Scores of a run at all radii but the reference."""
+    """Score a run at all radii except the reference."""
     victim = victim_of(space, space.trained(method, weight, seed).directory, seed)
     epsilons = [e for e in space.preset.epsilons if e != space.preset.reference_epsilon]
     return _scores(space, victim, epsilons, clean=False)
 
 
 def measure_overheads(space: Workspace, rounds: int = 7) -> dict[str, float]:
-    """Time of every method's update over the adversarial one's, interleaved on the same rows."""
+    """Time of every method's update divided by that of the adversarial method.
+
+    The updates are timed alternately, on the same rows.
+    """
     preset = space.preset
     learners = {m.name: _learner(space, m) for m in preset.methods if m.placement != "none"}
     rows = sample_rows(space, next(iter(learners.values())), TRAIN_LEAGUE, seed=0)
@@ -183,7 +186,7 @@ def measure_overheads(space: Workspace, rounds: int = 7) -> dict[str, float]:
 def record_replays(
     space: Workspace, chosen: Sequence[tuple[Method, float | None]], episodes: int = 8
 ) -> None:
-    """The first start of a small match, played by AAJR's and a rival's chosen policies."""
+    """Record the first episode of a small match for the chosen policies of AAJR and a rival."""
     preset = space.preset
     seed = preset.shown_seed
     shown = {method.name: (method, weight) for method, weight in _two_of(chosen)}
@@ -214,7 +217,7 @@ def score_floors(space: Workspace, seed: int) -> dict[str, Any]:
 def read_run(
     space: Workspace, method: Method, weight: float | None, seed: int, *, selected: bool
 ) -> Run:
-    """The record of a finished run."""
+    """Read the record of a finished run."""
     preset, cell = space.preset, space.trained(method, weight, seed)
     split: Literal["final", "validation"] = "final" if seed in preset.final_seeds else "validation"
     facts = cell.value()
@@ -252,7 +255,7 @@ def pretrained_weights(space: Workspace, seed: int) -> dict[str, dict[str, torch
 
 
 def victim_of(space: Workspace, directory: Path, seed: int) -> Victim:
-    """The hiders of a trained run, to be attacked as hard as the preset says."""
+    """The hiders of a trained run as a victim, with the preset's threat and attack effort."""
     preset = space.preset
     actor = load_actor(directory / CHECKPOINT, "hider")
     return Victim(actor, space.match(seed), preset.threat, preset.effort)
@@ -261,7 +264,7 @@ def victim_of(space: Workspace, directory: Path, seed: int) -> Victim:
 def sample_rows(
     space: Workspace, learner: Learner, league: int, seed: int, *, attacked: bool = False
 ) -> TensorDict:
-    """Rows of one collection against a league, clean or attacked as at the end of training."""
+    """Collect rows against a league, clean or attacked with the final ε of training."""
     preset = space.preset
     env = make_torchrl_env(preset.env, preset.ppo.environments)
     generator = torch.Generator().manual_seed(seed)
@@ -277,7 +280,7 @@ def sample_rows(
 def _scores(
     space: Workspace, victim: Victim, epsilons: Sequence[float], *, clean: bool = True
 ) -> list[dict[str, Any]]:
-    """Scores, each with the hidden share of its match."""
+    """Scores as dicts, each with the hidden share of its match."""
     preset = space.preset
     return [
         {
@@ -294,7 +297,7 @@ def _label(method: Method, weight: float | None, seed: int) -> str:
 
 
 def _history(directory: Path) -> dict[str, tuple[float, ...]]:
-    """The training's course, as the checkpoint tells it."""
+    """Metrics of every training iteration, read from the checkpoint."""
     _, meta = load_checkpoint(directory / CHECKPOINT)
     names = {
         "success": "hiders_success",

@@ -1,4 +1,4 @@
-"""The report as files: ``results.json``, ``replay.json``, plots, one page that needs no network."""
+"""Write a report as files: ``results.json``, ``replay.json``, plots and one offline HTML page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Chapter:
     """One comparison in a report.
 
     Attributes:
-        results: what was measured.
+        results: the measurements.
         replay: recorded episodes, or None.
     """
 
@@ -33,7 +33,7 @@ class Chapter:
 
     @cached_property
     def analyses(self) -> tuple[Analysis, ...]:
-        """What the results say, threat by threat."""
+        """The analyses of the results, one for each threat."""
         return analyse(self.results)
 
 
@@ -43,8 +43,8 @@ def write_report(chapter: Chapter, directory: Path) -> None:
     The same results give the same bytes. Empty results give a page that says so.
 
     Args:
-        chapter: what was measured; a replay is kept as ``replay.json``.
-        directory: where to write; it is made if need be.
+        chapter: results and replay; a replay is written to ``replay.json``.
+        directory: directory to write to; it is created if it does not exist.
     """
     directory.mkdir(parents=True, exist_ok=True)
     write_results(chapter.results, directory / "results.json")
@@ -54,11 +54,11 @@ def write_report(chapter: Chapter, directory: Path) -> None:
 
 
 def read_chapter(directory: Path) -> Chapter:
-    """What a directory holds: ``results.json`` and, where it was recorded, ``replay.json``.
+    """Read ``results.json`` and, if it exists, ``replay.json`` from a directory.
 
     Raises:
-        FileNotFoundError: no results.
-        ValueError: files that are not what they should be.
+        FileNotFoundError: there is no ``results.json``.
+        ValueError: a file does not have the expected content.
     """
     results = read_results(directory / "results.json")
     path = directory / "replay.json"
@@ -66,21 +66,21 @@ def read_chapter(directory: Path) -> Chapter:
 
 
 def write_page(chapters: Sequence[Chapter], directory: Path) -> None:
-    """Write ``report.html`` and the plots of one comparison, or of several one after another.
+    """Write ``report.html`` and the plots of one or several comparisons.
 
     Args:
-        chapters: comparisons, in their order.
-        directory: where to write; it is made if need be.
+        chapters: the comparisons, in the order of the page.
+        directory: directory to write to; it is created if it does not exist.
 
     Raises:
-        ValueError: no chapter.
+        ValueError: there is no chapter.
     """
     if not chapters:
         raise ValueError("chapters is empty; give at least one directory with a results.json")
     directory.mkdir(parents=True, exist_ok=True)
     shown = []
     for index, chapter in enumerate(chapters):
-        # plots of several chapters have the same names
+        # one directory per chapter, because plots of several chapters have the same names
         place = directory / "plots" / (f"run_{index}" if len(chapters) > 1 else "")
         shown.append(_chapter(chapter, place))
     page = render("studies/comparison/page.html", chapters=shown)
@@ -88,7 +88,7 @@ def write_page(chapters: Sequence[Chapter], directory: Path) -> None:
 
 
 def _chapter(chapter: Chapter, place: Path) -> dict[str, Any]:
-    """What the page shows of a chapter, whose plots are kept beside."""
+    """The template variables of a chapter; writes its plots to ``place``."""
     results = chapter.results
     return {
         "results": results,

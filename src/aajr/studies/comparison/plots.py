@@ -19,7 +19,7 @@ from aajr.studies.comparison.training_plots import (
 
 
 def draw(results: Results, analysis: Analysis) -> list[Plot]:
-    """Every plot of one threat for which the results hold data."""
+    """Draw every plot of one threat for which the results hold data."""
     drawers: Sequence[Callable[[Results, Analysis], Plot | None]] = (
         frontier_plot,
         success_plot,

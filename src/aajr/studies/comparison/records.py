@@ -1,4 +1,4 @@
-"""What a comparison measured: frozen records with an exact JSON form, ``results.json``."""
+"""Results of a comparison: frozen records with an exact JSON form, ``results.json``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aajr.arena.threats import Threat
 from aajr.report.files import write_json
 
 GRADIENT_FACTS = ("mean", "variance", "largest_over_median")
-"""Statistics of a gradient's norm over the updates of a run."""
+"""Names of the statistics of a gradient norm over the updates of a run."""
 
 
 def _statistics(facts: Mapping[str, float]) -> Mapping[str, float]:
@@ -33,7 +33,7 @@ def _even(history: Mapping[str, tuple[float, ...]]) -> Mapping[str, tuple[float,
 
 
 Split = Literal["validation", "final"]
-"""Seeds on which weights are chosen, or other seeds on which figures are reported."""
+"""``validation`` seeds, on which weights are chosen, or ``final`` seeds, which are reported."""
 
 _Natural = Annotated[int, Field(strict=True, ge=0)]
 _Statistics = Annotated[Mapping[str, Amount], AfterValidator(_statistics)]
@@ -43,36 +43,38 @@ _History = Annotated[Mapping[str, tuple[Real, ...]], AfterValidator(_even)]
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Run:
-    """One trained policy and all that was measured on it.
+    """One trained policy and all measurements on it.
 
     Attributes:
         method: name, such as ``"plain"``, ``"adversarial"``, ``"global"`` or ``"aajr"``.
-        seed: seed of the training; methods with one seed start from one policy and are paired.
+        seed: seed of the training. Runs with the same seed start from the same policy; statistics
+            pair them.
         split: ``"validation"`` or ``"final"``.
         threat: ``"full"``, ``"others"``, ``"reports"`` or ``"actions"``.
         scores: outcomes, one for each attack and radius.
-        family: the frontier it belongs to, or None.
-        weight: weight λ of the penalty, or None where there is no penalty.
+        family: the frontier to which the run belongs, or None.
+        weight: weight λ of the penalty, or None without a penalty.
         selected: whether this weight was chosen on the validation seeds.
         diagnostics: ``aligned`` ‖Jv‖², ``frobenius`` ‖J‖²_F, ``spectral`` ‖J‖₂², ``alignment``
             ‖Jv‖²/‖J‖²_F, ``stable_rank`` ‖J‖²_F/‖J‖₂²; with a radio also ``silenced``, the success
-            with all reports zero.
+            if all reports are zero.
         gradient_norm: ``mean``, ``variance`` and ``largest_over_median`` of the norm of the
-            parameters' gradient; empty where it was not measured.
-        inner_gradient_norm: the same of the adversary's gradient.
-        seconds_per_update: median time of an update.
-        overhead: time of an update relative to the adversarial method's, measured interleaved:
+            parameters' gradient; empty if it was not measured.
+        inner_gradient_norm: the same statistics of the adversary's gradient.
+        seconds_per_update: median time of an update, in seconds.
+        overhead: time of an update relative to the adversarial method, timed alternately with it:
             1.05 means 5 % more.
-        critic_r2: fit R² of each critic that attacked the policy.
-        environment_steps: steps of the environment in the training.
-        history: figures of each training iteration by name, such as ``success``; all of one length.
-        hidden: share of the hiders that no seeker sees while they are sought, one for each of the
-            scores; empty where it was not measured.
+        critic_r2: coefficient of determination R² of each critic that attacked the policy.
+        environment_steps: number of environment steps in the training.
+        history: metrics of each training iteration by name, such as ``success``; all lists have the
+            same length.
+        hidden: share of the hiders that no seeker sees after the preparation, one for each of the
+            scores; empty if it was not measured.
         response: the response to lies: their sizes ``lie``, and as many of ``belief``, ``angle``,
             ``mean`` and ``median``, see :func:`~.attacks.responses`; empty without a radio.
 
     Raises:
-        ValueError: for a field of the wrong type or range, or two scores of one attack and radius.
+        ValueError: a field has the wrong type or range, or an attack has two scores at one radius.
 
     Example:
         >>> score = Score("none", 0.0, success=0.76, episodes=500, mean_return=12.5)
@@ -127,7 +129,7 @@ class Run:
         return self._lowest([score.mean_return for score in self.scores])
 
     def worst_hidden(self) -> dict[float, float]:
-        """Lowest hidden share over the attacks at each radius; empty where it was not measured."""
+        """Lowest hidden share over the attacks at each radius; empty if it was not measured."""
         return self._lowest(self.hidden)
 
     def _lowest(self, values: Sequence[float]) -> dict[float, float]:
@@ -144,24 +146,24 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Results:
-    """Everything one ``aajr reproduce`` measured.
+    """All measurements of one ``aajr reproduce``.
 
     Attributes:
         preset: name of the preset.
         runs: trained policies.
-        floors: policies without learning, ``motionless`` and ``random``.
+        floors: policies that do not learn, ``motionless`` and ``random``.
         reference_epsilon: radius at which frontiers and chosen weights are compared.
-        command: the command that gives these results again.
+        command: the command that reproduces these results.
         scope: what this preset can show and what it cannot, in plain words.
-        primary: rivals of AAJR whose tests are corrected together; empty for every family.
+        primary: rivals of AAJR whose tests are corrected together; empty for all families.
         protocol: facts of the protocol, each printed in the report.
         machine: facts of the machine, see :mod:`aajr.report.provenance`.
         versions: versions of the packages, see :mod:`aajr.report.provenance`.
-        schema_version: layout of the file.
+        schema_version: version of the file's layout.
 
     Raises:
-        ValueError: for a field of the wrong type, or two runs of one method, weight, threat, split
-            and seed.
+        ValueError: a field has the wrong type, or two runs have the same method, weight, threat,
+            split and seed.
     """
 
     preset: Text
@@ -174,7 +176,7 @@ class Results:
     protocol: Facts = field(default_factory=dict)
     machine: Facts = field(default_factory=dict)
     versions: Facts = field(default_factory=dict)
-    # version 1 lacks only a run's history
+    # version 1 only lacks ``history`` of a run
     schema_version: Annotated[Count, Field(le=2), AfterValidator(lambda _: 2)] = 2
 
     def __post_init__(self) -> None:
@@ -188,13 +190,13 @@ class Results:
 
 
 def write_results(results: Results, path: Path) -> None:
-    """Write ``results`` as JSON; the file appears whole or not at all."""
+    """Write ``results`` as JSON. An interrupted write leaves no partial file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, dataclasses.asdict(results))
 
 
 def read_results(path: Path) -> Results:
-    """Read what :func:`write_results` wrote, in this version of the layout or an older one.
+    """Read a file of :func:`write_results`, in this version of the layout or an older one.
 
     Args:
         path: the file.
@@ -203,7 +205,7 @@ def read_results(path: Path) -> Results:
         Results equal to those written.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: see :func:`aajr.arena.records.read_record`.
     """
     return read_record(Results, path, "run `aajr reproduce` to write it again")

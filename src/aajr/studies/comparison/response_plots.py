@@ -1,4 +1,4 @@
-"""How the policies of a comparison respond to a lie, beside the mean and the median."""
+"""Plot how the policies of a comparison, the mean and the median respond to a lie."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ESTIMATES = {f"{name} of the reports": name for name in ESTIMATES}
 
 
 def response_plot(_: Results, analysis: Analysis) -> Plot | None:
-    """Response to a lie of growing size, one curve for each method and estimate."""
+    """Plot the response to a lie of growing size, one curve for each method and estimate."""
     shown = {
         item.method: [run for run in item.runs if run.response]
         for item in analysis.summaries

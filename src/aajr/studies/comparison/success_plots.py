@@ -1,4 +1,4 @@
-"""Success under attack: worst case against ε, and each attack on its own."""
+"""Plots of success under attack: the worst case against ε, and each attack on its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aajr.studies.methods import look, method_title
 
 
 def success_plot(results: Results, analysis: Analysis) -> Plot | None:
-    """Worst-case success against the radius, with intervals, and the floors."""
+    """Plot worst-case success against the radius, with intervals, and the floors."""
     summaries = [summary for summary in analysis.summaries if len(summary.worst) > 1]
     if not summaries:
         return None
@@ -77,7 +77,7 @@ def _floor_line(axis: Any, name: str, height: float) -> None:
 
 
 def heatmap_plot(_: Results, analysis: Analysis) -> Plot | None:
-    """Success of each method under each attack at each radius: a panel for each method."""
+    """Plot success under each attack at each radius: a panel for each method."""
     attacks = list(
         dict.fromkeys(
             score.attack

@@ -1,4 +1,4 @@
-"""The tables of a comparison, built once and shown in the terminal and on the page."""
+"""The tables of a comparison, the same in the terminal and on the page."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from aajr.studies.methods import method_title
 
 
 def render_table(results: Results, analyses: Sequence[Analysis]) -> RenderableType:
-    """Everything that the results say, for a terminal of 100 columns.
+    """Render tables and conclusions for a terminal of 100 columns.
 
     Args:
         results: the results; they may be empty or hold a single seed.
-        analyses: what they say, threat by threat.
+        analyses: the analyses of the results, one for each threat.
 
     Returns:
         A renderable for ``rich.print``.
@@ -46,7 +46,7 @@ def render_table(results: Results, analyses: Sequence[Analysis]) -> RenderableTy
 
 
 def heading(results: Results) -> str:
-    """Preset, number of runs and seeds, in a line."""
+    """One line with the preset and the numbers of runs and seeds."""
     seeds = {split: {run.seed for run in results.runs if run.split == split} for split in _SPLITS}
     counts = ", ".join(
         f"{wording.plural(len(found), f'{split} seed')}" for split, found in seeds.items() if found
@@ -85,7 +85,7 @@ def tables(results: Results, analysis: Analysis) -> tuple[Table, ...]:
 
 
 def success_table(results: Results, analysis: Analysis) -> Table:
-    """Clean and worst-case success of each method, floors, and what a digest of the paper says."""
+    """Clean and worst-case success of each method, the floors, and the paper's claims."""
     radii = [radius for radius in analysis.radii if radius > 0]
     columns = ("method", "λ", "seeds", "clean", *(f"ε={radius:g}" for radius in radii), "median")
     rows = [
@@ -118,7 +118,7 @@ def success_table(results: Results, analysis: Analysis) -> Table:
 
 
 def reward_table(analysis: Analysis) -> Table:
-    """Hidden share and return, clean and worst, where the hidden share was measured."""
+    """Hidden share and return, clean and in the worst case, of runs with a hidden share."""
     rows = tuple(
         (
             method_title(summary.method),
@@ -147,7 +147,7 @@ def reward_table(analysis: Analysis) -> Table:
 
 
 def differences_table(analysis: Analysis) -> Table:
-    """Chosen weight of AAJR against that of each other method, paired by seed."""
+    """Differences between AAJR and each other method at the chosen weights, paired by seed."""
     worst = f"ε={analysis.epsilon:g}"
     rows = tuple(
         (

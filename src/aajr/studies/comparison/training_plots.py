@@ -1,4 +1,4 @@
-"""The training: its course, gradients and cost, and the sensitivity it ends with."""
+"""Plots of the training: learning curves, gradients, cost, and the final sensitivity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CURVES = {
 
 
 def learning_plot(_: Results, analysis: Analysis) -> Plot | None:
-    """Course of the training, one panel for each figure that was kept."""
+    """Plot the learning curves, one panel for each recorded metric."""
     found = [
         name
         for name in _CURVES
@@ -75,7 +75,7 @@ def _course(axis: Any, summary: Summary, name: str) -> None:
 
 
 def gradient_plot(results: Results, analysis: Analysis) -> Plot | None:
-    """Mean, variance and largest over median of the parameters' gradient."""
+    """Plot mean, variance and maximum over median of the parameters' gradient norm."""
     names = {"mean": "mean norm", "variance": "variance", "largest_over_median": "max / median"}
     panels = [
         (title, lambda run, name=name: run.gradient_norm.get(name)) for name, title in names.items()
@@ -90,7 +90,7 @@ def gradient_plot(results: Results, analysis: Analysis) -> Plot | None:
 
 
 def sensitivity_plot(results: Results, analysis: Analysis) -> Plot | None:
-    """Alignment ratio and stable rank."""
+    """Plot the alignment ratio and the stable rank."""
     panels = [
         ("alignment ‖Jv‖²/‖J‖²_F", lambda run: run.diagnostics.get("alignment")),
         ("stable rank ‖J‖²_F/‖J‖²₂", lambda run: run.diagnostics.get("stable_rank")),
@@ -112,7 +112,7 @@ def sensitivity_plot(results: Results, analysis: Analysis) -> Plot | None:
 
 
 def cost_plot(results: Results, analysis: Analysis) -> Plot | None:
-    """Time of an update, labelled with the overhead over the adversarial method."""
+    """Plot the time of an update, labelled with the overhead over the adversarial method."""
     timed = [(s, t) for s in analysis.summaries if (t := s.average("seconds_per_update"))]
     if not timed:
         return None
@@ -166,7 +166,7 @@ def _dots(
 
 
 def _widen(axis: Any) -> None:
-    """Logarithmic axis where values differ by more than a factor of twenty, else from zero."""
+    """Use a logarithmic axis if values differ by more than a factor of 20, else start at zero."""
     values = [value for line in axis.lines for value in line.get_xdata()]
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axis.set_xscale("log")

@@ -1,4 +1,4 @@
-"""Verdicts of the comparison in sentences, the same in the terminal, the plots and the page."""
+"""Verdicts of the comparison as sentences, the same in the terminal, the plots and the page."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ THEIRS = (
 
 
 CLAIMS = (("baseline", 62), ("global", 68), ("AAJR", 78))
-"""Success in per cent at ten-agent hide-and-seek, as reported in a digest of the paper.
+"""Success in per cent in ten-agent hide-and-seek, as reported in a digest of the paper.
 
-There is no experiment in the paper's abstract, https://arxiv.org/abs/2603.04378.
+The paper's abstract reports no experiment, https://arxiv.org/abs/2603.04378.
 """
 
 
 FALSE_ALARMS = {3: 25, 4: 20, 5: 16, 6: 14, 8: 11, 10: 10, 15: 8}
-"""Per cent of cases in which the 95 % interval of a mean of so many seeds excludes a true zero.
+"""How often, in per cent, the 95 % interval excludes zero though the true mean is zero, by number
+of seeds.
 
-From 4000 draws of normal differences each, with 1000 resamples.
+Each figure comes from 4000 draws of normal differences, with 1000 resamples.
 """
 
 
 def epsilon_sentence(analysis: Analysis) -> str:
-    """Threat model and unit of ε."""
+    """A sentence with the threat model and the unit of ε."""
     threat = THREATS[analysis.threat]
     return (
         f"Threat model '{analysis.threat}': the adversary changes {threat.words}; {threat.radius}."
@@ -42,7 +43,7 @@ def epsilon_sentence(analysis: Analysis) -> str:
 def comparison_sentence(
     comparison: Comparison, epsilon: float, corrected: Mapping[str, float]
 ) -> str:
-    """Frontier verdict with its numbers and its p after Holm's correction, in a sentence."""
+    """A sentence with a frontier verdict, its numbers and its p after Holm's correction."""
     names = f"{method_title(comparison.first)} against {method_title(comparison.second)}"
     text = f"{names}: {comparison.verdict.value}"
     if comparison.reason:
@@ -67,10 +68,10 @@ def comparison_sentence(
 
 
 def conclusion(analysis: Analysis) -> list[str]:
-    """What the comparison says, in plain words; the first sentence says whether AAJR wins.
+    """The conclusions of the comparison; the first sentence says whether AAJR wins.
 
-    To win takes an interval that excludes zero and a sign-flip p of at most 5 % after Holm's
-    correction.
+    AAJR wins if the interval excludes zero and the sign-flip p after Holm's correction is at most
+    5 %.
     """
     found = [_frontier_conclusion(analysis), _attack_conclusion(analysis)]
     found += [_chance_caveat(analysis), _rank_caveat(analysis)]
