@@ -24,25 +24,25 @@ _ENOUGH = 0.75
 
 @dataclass(frozen=True, eq=False)
 class AutoPGD(Adversary):
-    """APGD: steps with momentum from η = 2ε, halved per sample when progress stalls.
+    """APGD: ascent with momentum; η starts at 2ε and is halved per sample when progress stalls.
 
     z = P_Δ(δ_k + η S(g_k)), δ_{k+1} = P_Δ(δ_k + ¾(z - δ_k) + ¼(δ_k - δ_{k-1})). After every
     ``window`` steps a sample's η is halved and its search resumes at its best point, if fewer
     than three quarters of the steps raised the loss, or if neither η nor the best loss has
     changed since the last check.
 
-    The source spaces its checks by the number of steps; ours are evenly spaced, so that a longer
-    search begins with the shorter one and can never find less.
+    In the source, the times of the checks depend on the number of steps. Here they are evenly
+    spaced, so a longer search begins with the steps of a shorter one and never finds a lower loss.
 
     Attributes:
         ball: the threat set Δ.
         objective: ℓ, (output, reference) to losses ``[batch]``.
-        steps: number K of steps, each one gradient.
+        steps: number K of steps; each takes one gradient.
         restarts: independent searches; the worst point of all is kept, per sample.
         window: steps between two checks of progress.
         random_start: start uniformly in the ball instead of at δ = 0.
-        record: ``trajectory`` keeps every point; ``last`` the last gradient, its point and the
-            result, for attacks on large inputs of which only the result counts.
+        record: ``trajectory`` keeps every point; ``last`` keeps only the last gradient, its point
+            and the result, for large inputs.
 
     Raises:
         ValueError: non-positive counts, restarts that would be equal.
@@ -108,7 +108,7 @@ class AutoPGD(Adversary):
 
 
 class _Climber:
-    """Where every sample is, was, and was best, and its step size ``[batch]``."""
+    """The current, previous and best point of every sample, and its step size ``[batch]``."""
 
     def __init__(self, around: Around, size: float, delta: Tensor, window: int) -> None:
         self.around, self.x, self.window = around, around.x, window
@@ -123,7 +123,7 @@ class _Climber:
         self.count = 0
 
     def step(self, loss: Tensor, gradient: Tensor) -> Tensor:
-        """Take in the loss and gradient at δ_k; the next δ, ``[batch, *event]``."""
+        """Take in the loss and gradient at δ_k and return the next δ, ``[batch, *event]``."""
         better = loss > self.best_loss
         self.best_loss = torch.where(better, loss, self.best_loss)
         self.best = torch.where(over_rows(better, self.x), self.delta, self.best)
@@ -137,7 +137,7 @@ class _Climber:
         return self.delta
 
     def _check(self, gradient: Tensor) -> Tensor:
-        """Halve the steps of the samples that stall, and take them back to their best points."""
+        """Halve the step size of samples that stall, and move them back to their best points."""
         idle = ~self.halved & (self.best_loss == self.checked_loss)
         stalled = (self.rises < _ENOUGH * self.window) | idle
         rows = over_rows(stalled, self.x)

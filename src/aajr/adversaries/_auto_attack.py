@@ -1,4 +1,4 @@
-"""AutoAttack: four attacks one after another, each on the rows that still stand."""
+"""AutoAttack: four attacks one after another, each on the rows that are not broken yet."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class AutoAttackResult:
         points: the attacked inputs, ``[batch, *event]``; the clean ones where nothing succeeded.
         success: True where the answer at the point is wrong, ``[batch]``.
         broken_by: what broke each row, ``[batch]``: ``"clean"`` where the clean answer is wrong
-            already, the name of an attack, or ``""`` for a row that stands.
-        counts: rows that each of these broke, in order of use.
+            already, the name of an attack, or ``""`` for a row that no attack broke.
+        counts: number of rows that each of these broke, in order of use.
     """
 
     points: Tensor
@@ -60,11 +60,11 @@ def auto_attack(
     queries: int = 5000,
     batch_size: int = 1024,
 ) -> AutoAttackResult:
-    """Whether each answer of a classifier can be changed within the ball: a reliable ensemble.
+    """Try to change every answer of a classifier within the ball, by an ensemble of attacks.
 
     APGD on the cross-entropy, APGD on the targeted DLR, targeted FAB and Square, in this order.
-    Each attack runs on the rows that are still answered rightly; a targeted one tries the wrong
-    classes from the likeliest down.
+    Each attack runs on the rows that are still answered correctly. A targeted attack tries the
+    wrong classes, the likeliest first.
 
     Args:
         policy: map from ``[batch, *event]`` to logits ``[batch, classes]``.
@@ -73,16 +73,16 @@ def auto_attack(
         ball: the threat set, l2 or linf.
         generator: source of all randomness, on x's device; one of seed 0 by default.
         steps: gradients of each run of APGD and FAB.
-        targets: wrong classes that the targeted attacks try, all at most.
-        queries: evaluations of Square.
-        batch_size: rows attacked at a time.
+        targets: number of wrong classes that the targeted attacks try, at most.
+        queries: queries of Square.
+        batch_size: number of rows attacked at a time.
 
     Returns:
         The points, what broke each row, and the robust accuracy.
 
     Raises:
-        ValueError: what :class:`aajr.Adversary` refuses; classes that do not fit; non-positive
-            counts.
+        ValueError: input that :class:`aajr.Adversary` refuses; classes that do not fit the logits;
+            non-positive counts.
 
     Example:
         >>> policy = lambda x: torch.stack([x.sum(1), -x.sum(1)], 1)
@@ -112,7 +112,7 @@ def auto_attack(
     points = x.clone()
     for name, attack, rank in _attacks(ball, steps, min(targets, logits.shape[1] - 1), queries):
         standing = torch.tensor([not by for by in broken_by], device=x.device)
-        if rank is not None:  # a masked class is no target
+        if rank is not None:  # a masked class is not a target
             standing &= wrong_logits.gather(1, likely[:, [rank]])[:, 0] > -math.inf
         for rows in torch.split(standing.nonzero()[:, 0], batch_size):
             data = {"label": y[rows]}
@@ -142,7 +142,7 @@ def _attacks(
 
 
 def _noted(broken_by: list[str], rows: Tensor, name: str) -> list[str]:
-    """The list with the name in the given places."""
+    """The list with ``name`` at the given rows."""
     chosen = set(rows.tolist())
     return [name if row in chosen else by for row, by in enumerate(broken_by)]
 

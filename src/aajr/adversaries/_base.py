@@ -1,4 +1,4 @@
-"""What every adversary shares: checks before, proof of the budget after."""
+"""The base of every adversary: checks before its search, proof of the budget after it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from aajr.trajectory import Objective, Reference, Trajectory
 class Adversary(ABC):
     """Searches a ball for the perturbation that maximises its objective.
 
-    A subclass writes :meth:`run` and names its objective, if it climbs one. The final call checks
-    the input, sets evaluation mode, keeps the parameters' gradients untouched, and proves that
-    every point lies in the ball and that the perturbation reached the policy.
+    A subclass writes :meth:`run` and sets its objective, if it has one. The final call checks the
+    input, sets evaluation mode, leaves the parameters' gradients untouched, and checks that every
+    point lies in the ball and that the perturbation reached the policy.
 
     Attributes:
         ball: the threat set.
         objective: ℓ, what it maximises, if anything.
-        needs: names of the data it cannot do without; attacks over an episode read ``time``
-            ``[batch]``, ``previous`` and ``history``.
+        needs: names of the data it requires; attacks over an episode read ``time`` ``[batch]``,
+            ``previous`` and ``history``.
     """
 
     ball: ThreatSet
@@ -65,7 +65,8 @@ class Adversary(ABC):
             ValueError: NaN, wrong shape, dtype or device, an empty batch, a policy that is
                 detached, draws noise or keeps state, a generator on another device, data that the
                 adversary needs and did not get, a call inside ``torch.func`` or inference mode.
-            ContractError: a subclass left the ball, or never showed the policy what it returns.
+            ContractError: a subclass returned a point outside the ball, or a perturbation that did
+                not reach the policy.
         """
         self.ball.check(x)
         check_differentiable(x)
@@ -101,14 +102,14 @@ class Adversary(ABC):
         near = (self.ball.size(part.to(x) - x) for part in parts)
         if all(size.amax().item() <= allowed for size in near):
             return True
-        # x + δ - x rounds by an ulp of x, which the scale may magnify
+        # x + δ - x is rounded by an ulp of x, which a small scale magnifies
         points = torch.cat([points, worst.unsqueeze(0)]).to(x)
         ulps = 4 * torch.finfo(trajectory.origin.dtype).eps * (x.abs() + (points - x).abs())
         return bool((self.ball.size(points - x) <= allowed + self.ball.size(ulps)).all())
 
 
 class _CleanPass:
-    """π(x), to be evaluated when it is first read, or an error if that is too late.
+    """π(x), evaluated when it is first read; an error if the parameters have changed by then.
 
     Args:
         policy: the victim, in evaluation mode.
@@ -116,15 +117,15 @@ class _CleanPass:
         modules: all modules of the policy.
 
     Attributes:
-        attacking: whether the attack still runs, which holds the policy in evaluation mode.
-        may_change_unseen: nothing would tell that the outputs are stale, or in which precision they
-            were meant.
+        attacking: whether the attack still runs; meanwhile the policy is in evaluation mode.
+        may_change_unseen: whether a later evaluation may differ without an error: the modules have
+            no tensors with version counters, or autocast is on.
     """
 
     def __init__(self, policy: Policy, x: Tensor, modules: list[nn.Module]) -> None:
         self.policy, self.x, self.modules, self.attacking = policy, x, modules, True
         _, known = inspected(policy, x[: row_bound()])
-        self.known = None if len(x) > row_bound() else known  # the first rows are not all
+        self.known = None if len(x) > row_bound() else known  # only some rows were evaluated
         if self.known is not None:
             _check_output(self.known, x)
         self.before = versions(modules)
@@ -187,9 +188,9 @@ def _check_output(output: Tensor, x: Tensor) -> None:
 
 
 def _check_masked(output: Tensor) -> None:
-    """Raise ValueError unless what is not finite is the -inf of masked actions, in part of a row.
+    """Raise ValueError if an output is NaN or +inf, or if a whole row is -inf.
 
-    Some actions must be allowed, or there is nothing to choose.
+    -inf masks an action; at least one action must be allowed.
     """
     finite = output.isfinite()
     if not (finite | (output == -torch.inf)).all():

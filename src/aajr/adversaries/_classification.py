@@ -1,6 +1,6 @@
-"""Objectives of a classifier's logits: what makes the answer wrong, or one wrong class the answer.
+"""Objectives of a classifier's logits, to make the answer wrong or to reach a target class.
 
-They read the true class from ``data["label"]`` and the wanted one from ``data["target_class"]``,
+They read the true class from ``data["label"]`` and the target from ``data["target_class"]``,
 whole numbers of shape ``[batch]``. Logits are ``[batch, classes]``; -inf masks a class.
 """
 
@@ -49,7 +49,7 @@ class Margin(_shared.Margin):
     """
 
     def __call__(self, output: Tensor, reference: Reference) -> Tensor:
-        """How far a wrong class leads, or the target, ``[batch]``."""
+        """The lead of the strongest wrong class, or of the target, ``[batch]``."""
         index = classes_of(reference, self._class_read, output)
         chosen, others = _apart(output, index)
         margin = others.amax(1) - chosen
@@ -81,7 +81,7 @@ def classes_of(reference: Reference, name: str, output: Tensor) -> Tensor:
     """The classes in the reference's data, ``[batch]``, checked against the logits.
 
     Raises:
-        ValueError: missing, not whole numbers, of another shape, or out of range.
+        ValueError: classes that are missing, not whole numbers, of another shape or out of range.
     """
     index = reference.data.get(name)
     if index is None:
@@ -95,7 +95,7 @@ def classes_of(reference: Reference, name: str, output: Tensor) -> Tensor:
 
 
 def check_classes(name: str, index: Tensor, output: Tensor) -> Tensor:
-    """The classes as int64; ValueError unless they are whole numbers that the logits have."""
+    """The classes as int64; ValueError unless they are whole numbers and indices of the logits."""
     if not isinstance(index, Tensor) or index.is_floating_point() or index.dtype == torch.bool:
         kind = index.dtype if isinstance(index, Tensor) else type(index).__name__
         raise ValueError(f"{name} is {kind}; give whole numbers, a torch.long tensor")
@@ -120,7 +120,7 @@ def _apart(output: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _range(output: Tensor, rank: int) -> Tensor:
-    """u_(1) less the mean of u_(3) to u_(rank); 1 where there are fewer allowed classes."""
+    """u_(1) minus the mean of u_(3) to u_(rank); 1 where there are fewer allowed classes."""
     if output.shape[1] < rank:
         return output.new_ones(len(output))
     highest = output.topk(rank, 1).values

@@ -25,16 +25,16 @@ class CMAES(Adversary):
     """CMA-ES in the attackable features, in units of the ball's scale: one strategy per row.
 
     Every generation proposes λ points per row, which are projected on the ball and scored there;
-    all rows' points pass the policy in one batch. The strategies themselves go row by row and
-    take one to two milliseconds per generation, so 1000 rows and 40 generations take
-    about a minute: use it on hundreds of rows.
+    the points of all rows go through the policy in one batch. The strategies are updated row by
+    row, which takes one to two milliseconds per row and generation: about a minute for 1000 rows
+    and 40 generations. So use it for hundreds of rows.
 
     It needs the extra ``attacks``: ``pip install 'aajr[attacks]'``.
 
     Attributes:
         ball: the threat set.
         objective: ℓ, (output, reference) to losses ``[batch]``.
-        generations: of each strategy; a longer search begins with the shorter one.
+        generations: of each strategy; a longer search begins with the steps of a shorter one.
         population: λ, queries per generation.
         radius: initial standard deviation in units of ε.
 
@@ -65,7 +65,7 @@ class CMAES(Adversary):
         _load_strategies()
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Ask and tell; the gradients of the trajectory are zero."""
+        """Propose, score and adapt; the gradients of the trajectory are zero."""
         x = reference.inputs
         rows = _load_strategies()(self.ball, self.population, self.radius, x, generator)
         best, found = torch.zeros_like(x), x.new_full(x.shape[:1], -torch.inf)
@@ -83,7 +83,7 @@ class CMAES(Adversary):
 
 
 def _load_strategies() -> type[Strategies]:
-    # imported here, or else the core would need NumPy
+    # imported here, because the core must not need NumPy
     try:
         from aajr.adversaries._cma_strategies import Strategies
     except ImportError as error:

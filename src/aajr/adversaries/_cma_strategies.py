@@ -17,7 +17,7 @@ _OPTIONS = {
     "verbose": -9,
     "verb_disp": 0,
     "verb_log": 0,
-    "seed": float("nan"),  # the random numbers are ours
+    "seed": float("nan"),  # the option randn gives the random numbers
 }
 
 
@@ -40,7 +40,7 @@ class Strategies:
         ]
 
     def ask(self) -> Tensor:
-        """λ points of the ball per row, ``[λ, batch, *event]``."""
+        """λ perturbations in the ball per row, ``[λ, batch, *event]``."""
         self.asked = [np.stack(strategy.ask()) for strategy in self.strategies]
         flat = np.zeros((len(self.asked[0]), len(self.x), self.x[0].numel()))
         for row, chosen in enumerate(self.features):
@@ -51,11 +51,12 @@ class Strategies:
         return deltas
 
     def tell(self, losses: Tensor) -> None:
-        """Teach every strategy what its points were worth, ``[λ, batch]``; it minimises.
+        """Update every strategy with the losses of its points, ``[λ, batch]``.
 
-        A point outside the ball is worth as much as its projection, less a tenth of its squared
-        distance in units of ε times the spread of the generation's losses. Telling the
-        projections alone makes the strategy collapse into the first corner it meets.
+        The strategy minimises the negative loss. A point outside the ball has the loss of its
+        projection minus a penalty: a tenth of its squared distance to the ball in units of ε,
+        times the spread of the generation's losses. Without this penalty the strategy collapses
+        into the first corner it reaches.
         """
         spread = (losses.amax(0) - losses.amin(0)) / (self.ball.epsilon or 1.0) ** 2
         costs = (spread * self.outside * _PENALTY - losses).double().cpu().numpy()
@@ -70,5 +71,5 @@ def _strategy(features: int, width: float, population: int, seed: int) -> Any:
         "popsize": population,
         "randn": lambda *shape: random.standard_normal(shape),
     }
-    # cma wants two dimensions at least; a second one without effect does no harm
+    # cma needs at least two dimensions; a second one without effect does no harm
     return cma.CMAEvolutionStrategy(np.zeros(max(features, 2)), width, options)

@@ -25,7 +25,7 @@ class Dynamics:
     Attributes:
         step: (state ``[batch, ...]``, action ``[batch, *output]``) to the next state.
         observe: state to the policy's input ``[batch, *event]``.
-        cost: state to what the adversary maximises, ``[batch]``, of the state after each step.
+        cost: state after a step to its cost ``[batch]``, which the adversary maximises.
 
     Example:
         >>> import torch
@@ -40,7 +40,7 @@ class Dynamics:
 
     @torch.no_grad()
     def observations(self, policy: Policy, state: Tensor, horizon: int) -> Tensor:
-        """What the policy sees of an unattacked episode, ``[batch, horizon, *event]``."""
+        """The policy's inputs in an unattacked episode, ``[batch, horizon, *event]``."""
         check_count("horizon", horizon)
         check_batch("state", state)
         seen = []
@@ -50,7 +50,7 @@ class Dynamics:
         return torch.stack(seen, 1)
 
     def total_cost(self, policy: Policy, state: Tensor, perturbation: Tensor) -> Tensor:
-        """Σ_t cost(s_t), t = 1..H, when the policy sees observe(s_{t-1}) + δ_{t-1}: ``[batch]``.
+        """Σ_t cost(s_t), t = 1..H, of the policy at inputs observe(s_{t-1}) + δ_{t-1}: ``[batch]``.
 
         Args:
             policy: map from observations to actions.
@@ -69,22 +69,23 @@ class Dynamics:
 class ThroughDynamics(Adversary):
     """Plans δ_0..δ_{H-1} at once: projected gradient ascent on the cost of the whole episode.
 
-    An attack on one step asks how far the action moves; this one asks where that leads. It is
-    called with the observations of the unattacked episode, and reads ``data["state"]``, the
-    states at its beginning. The trajectory's events are ``[H, *event]``, its losses total costs;
-    a point is a clean observation plus δ_t, though the policy, led astray, sees its true
-    observation plus δ_t. A pass is one episode of the whole batch.
+    An attack on one step moves the action as far as it can; this one maximises the cost that
+    follows. Call it with the observations of the unattacked episode; it reads ``data["state"]``,
+    the states at the start. The trajectory's events are ``[H, *event]`` and its losses are total
+    costs. A point of the trajectory is the observation of the unattacked episode plus δ_t. In the
+    search, the policy gets the observation of the attacked episode plus δ_t. A pass is one episode
+    of the whole batch.
 
     Attributes:
-        ball: the threat set of one step; with ``event_dims`` one more than an observation's
-            dimensions, of the whole plan.
+        ball: the threat set of one step, or of the whole plan if ``event_dims`` is one more than
+            the number of dimensions of an observation.
         dynamics: the simulator.
-        steps: of projected gradient ascent.
-        step_size: in units of ε; the best plan seen is kept, so that it may be large.
-        restarts: independent searches, the best kept.
+        steps: number of steps of projected gradient ascent.
+        step_size: in units of ε; it may be large, because the best plan seen is kept.
+        restarts: independent searches; the best one is kept.
 
     Raises:
-        ValueError: no steps, no restarts, or a state that is no batch.
+        ValueError: no steps, no restarts, or a state that is not a batch.
 
     Example:
         >>> import torch
@@ -113,7 +114,7 @@ class ThroughDynamics(Adversary):
         check_number("step_size", self.step_size, exclusive=True)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Ascend the total cost; an episode is one evaluation of a policy over plans."""
+        """Ascend the total cost; one evaluation is one episode of the batch."""
         x, state = reference.inputs, reference.data["state"]
         check_batch("data['state']", state)
 

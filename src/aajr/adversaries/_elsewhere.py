@@ -1,4 +1,4 @@
-"""Attacks found on another map than the victim: its critic, or an imitation of it."""
+"""Attacks computed on a map other than the victim: its critic, or an imitation of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aajr.trajectory import Reference, Trajectory
 
 
 class _Elsewhere(Adversary):
-    """Takes over the ball and the needs of the search within."""
+    """Has the ball and the required data of the inner search."""
 
     adversary: Adversary
 
@@ -23,10 +23,10 @@ class _Elsewhere(Adversary):
 
 @dataclass(frozen=True, eq=False)
 class AttackOn(_Elsewhere):
-    """Runs an adversary on another map of the same input; the victim is never asked.
+    """Runs an adversary on another map of the same input; the victim is never queried.
 
     With the map x ↦ V(x) and the objective :class:`aajr.LeastValue` it is the attack on a critic
-    that reads the perturbed input: the state that looks worst to V is shown to the policy.
+    that reads the perturbed input: the policy gets the input with the lowest V.
 
     The points, gradients and losses are those of the map; the reference is the victim's. The
     backward passes are the map's.
@@ -59,13 +59,13 @@ class AttackOn(_Elsewhere):
 
 @dataclass(frozen=True, eq=False)
 class Transfer(_Elsewhere):
-    """A black-box attack: the perturbation that fools an imitation is shown to the victim.
+    """A black-box attack: the perturbation is computed on an imitation of the victim.
 
-    It asks the victim nothing while it attacks; ``imitation.queries`` is what the imitation cost.
+    It does not query the victim; ``imitation.queries`` counts the queries that the imitation took.
     The losses are the imitation's, and the gradients of the trajectory are zero.
 
     Attributes:
-        imitation: see :func:`aajr.imitate`; any differentiable map of the victim's shape serves.
+        imitation: see :func:`aajr.imitate`; any differentiable map of the victim's shape works.
         adversary: the search on the imitation, with its ball and objective.
 
     Example:

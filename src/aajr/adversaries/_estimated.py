@@ -32,16 +32,16 @@ class Estimate(NamedTuple):
 class EstimatedAscent(Adversary):
     """δ_{k+1} = P_Δ(δ_k + η_k S(ĝ_k)), η_k = η/√(k+1); the best point is kept.
 
-    The step sizes do not depend on the number of steps: a longer search begins with the shorter
-    one and cannot find less.
+    The step sizes do not depend on the number of steps, so a longer search begins with the steps
+    of a shorter one and never finds a lower loss.
 
     Attributes:
         ball: the threat set.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         steps: number K of steps; each takes a query to score the new point.
         samples: draws per estimate.
-        radius: standard deviation of the draws, in units of ε and the ball's scale. They leave
-            the ball by that much.
+        radius: standard deviation of the draws, in units of ε and the ball's scale. The draws may
+            lie outside the ball.
         step_size: η of the first step, ε by default.
         restarts: searches, the first from δ = 0 and the others from uniform points.
     """
@@ -120,9 +120,9 @@ class EstimatedAscent(Adversary):
 class SmoothedAscent(EstimatedAscent):
     """Ascent on ĝ = mean of ∇F at jittered points, the gradient of F smoothed by a Gaussian.
 
-    For a policy whose gradient at a point says little: zero where it saturates or is clipped,
-    rough on a scale below ε. Where the gradient is zero almost everywhere (rounding, steps), no
-    average helps; use :class:`NES`.
+    For a policy whose gradient at a single point is not informative: it is zero where the policy
+    saturates or is clipped, or rough on a scale below ε. Where the gradient is zero almost
+    everywhere (rounding, step functions), the average is zero too; use :class:`NES`.
 
     Attributes:
         ball: the threat set.

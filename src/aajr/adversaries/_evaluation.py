@@ -1,4 +1,4 @@
-"""The objective at perturbed points, checked, a bounded number of rows at a time."""
+"""The objective at perturbed points, with checks and for a bounded number of rows at a time."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _ROWS: ContextVar[int] = ContextVar("rows", default=65536)
 
 @contextmanager
 def rows_at_once(count: int) -> Iterator[None]:
-    """Bound the rows that adversaries show a policy at a time, 65536 by default.
+    """Bound the number of rows that adversaries pass to a policy at a time, 65536 by default.
 
     It bounds their memory and changes no result: rows are independent, and all random numbers are
-    drawn for the whole batch. Only a policy whose kernels depend on the number of rows, as matrix
-    products of a few rows may, differs in the last bits.
+    drawn for the whole batch. The last bits may differ if the kernels of the policy depend on the
+    number of rows, as those of matrix products of a few rows may.
 
     Args:
         count: greatest number of rows per evaluation.
 
     Raises:
-        ValueError: no positive whole number.
+        ValueError: a count that is not a positive whole number.
 
     Example:
         >>> import torch
@@ -54,7 +54,7 @@ def row_bound() -> int:
 
 
 def parts(rows: int) -> list[slice]:
-    """The rows in parts of as many as the bound allows."""
+    """Slices of the rows, each as long as the bound allows."""
     bound = row_bound()
     if rows <= bound:
         return [slice(None)]
@@ -62,12 +62,12 @@ def parts(rows: int) -> list[slice]:
 
 
 def in_parts(function: Callable[[slice], Tensor], rows: int) -> Tensor:
-    """The function of every part of the rows, joined."""
+    """Apply the function to every part of the rows and join the results."""
     return joined([function(part) for part in parts(rows)])
 
 
 def joined(found: list[Tensor]) -> Tensor:
-    """The parts as one, ``[batch, ...]``."""
+    """The parts as one tensor, ``[batch, ...]``."""
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
@@ -80,7 +80,7 @@ def checked_loss(objective: Objective, output: Tensor, reference: Reference) -> 
     """ℓ(output), ``[batch]``.
 
     Raises:
-        ValueError: not one finite loss per sample.
+        ValueError: an objective that does not give one finite loss per sample.
     """
     loss = objective(output, reference)
     expected = reference.inputs.shape[:1]
@@ -117,7 +117,7 @@ def loss_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """ℓ(π(point)) ``[batch]`` and its gradient ``[batch, *event]``, both detached.
 
-    ``kept``, if given, takes the outputs with their graph.
+    The outputs with their graph are appended to ``kept``, if it is given.
 
     Raises:
         ValueError: a policy cut off from its input, NaN or infinite gradients.
@@ -163,5 +163,5 @@ def over_rows(value: Tensor, like: Tensor) -> Tensor:
 
 
 def over_budgets(size: Tensor, event_dims: int) -> Tensor:
-    """Sizes ``[batch, ...]`` of a ball with ones in place of the budget's dimensions."""
+    """Sizes ``[batch, ...]`` of a ball, with dimensions of one in place of the budget's."""
     return size[(...,) + (None,) * event_dims]

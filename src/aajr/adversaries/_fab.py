@@ -34,22 +34,23 @@ class FAB(Adversary):
 
     At z_k the boundary u_t = u_y is replaced by its tangent plane. With d(z) the shortest step from
     z onto that plane inside the valid box, and α = min(‖d(z_k)‖/(‖d(z_k)‖ + ‖d(x)‖), 0.1),
-    z_{k+1} = (1 - α)(z_k + 1.05 d(z_k)) + α(x + 1.05 d(x)). From a wrong answer the step
-    begins a tenth of the way back to x. Bisection then shortens the shortest δ found.
+    z_{k+1} = (1 - α)(z_k + 1.05 d(z_k)) + α(x + 1.05 d(x)). Where the answer at z_k is wrong, the
+    step starts a tenth of the way back to x. At the end, bisection shortens the shortest δ found.
 
     The class t is ``data["target_class"]`` where given. Otherwise it is the strongest wrong class
-    at z_k; the source takes the nearest, for one gradient per class. The true class is
-    ``data["label"]``, by default the clean answer. Points of the search may leave the ball; the
-    result is the shortest δ found, cut to the ball where it is longer. With a large ε it measures
-    the distance to the boundary. On l2 with a budget per agent the steps are those of a joint one.
+    at z_k; the source takes the nearest class, which costs one gradient per class. The true class
+    is ``data["label"]``, by default the clean answer. Points of the search may lie outside the
+    ball; the result is the shortest δ found, shortened to the ball if it is longer. With a large ε
+    the attack measures the distance to the boundary. On l2 with a budget per agent, the steps are
+    those of one joint budget.
 
     Attributes:
         ball: the threat set; its norm is the one to minimise.
-        steps: gradients.
+        steps: number of steps; each takes one gradient.
         bisections: halvings of the interval between x and the δ found.
 
     Raises:
-        ValueError: non-positive counts; when called, outputs that are no logits of classes.
+        ValueError: non-positive counts; when called, outputs that are not logits of classes.
 
     Example:
         >>> policy = lambda x: x @ torch.tensor([[3.0, 0.0], [4.0, 0.0]])
@@ -73,7 +74,7 @@ class FAB(Adversary):
         check_count("bisections", self.bisections)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Search from x; it draws nothing."""
+        """Search from x, without random numbers."""
         reference = _labelled(reference)
         x = z = best = reference.inputs
         least, box = x.new_full(x.shape[:1], math.inf), _Box(self.ball, x)
@@ -116,10 +117,11 @@ class FAB(Adversary):
     def _step(
         self, start: Tensor, x: Tensor, z: Tensor, plane: _Plane, clean: Tensor, box: _Box
     ) -> Tensor:
-        """From ``start`` and from x onto the plane that z sees, weighed and overshot.
+        """The next point: steps from ``start`` and from x beyond the plane of z, and their mean.
 
-        No step is longer than both ε and the way from x. Half the way back to x where z is no
-        nearer to the boundary than x was, or where no such step leads back from a wrong answer.
+        No step is longer than both ε and the distance of z from x. The next point is halfway
+        between x and z if z is no nearer to the boundary than x, or if the answer at z is wrong
+        and no such step reaches the boundary.
         """
         away, tiny = self._size(z - x), torch.finfo(x.dtype).tiny
         limit, ends, sizes = away.clamp_min(self.ball.epsilon), [], []
@@ -147,14 +149,14 @@ class FAB(Adversary):
         return torch.lerp(x, best, over_rows(high, x))
 
     def _cut(self, delta: Tensor, x: Tensor) -> Tensor:
-        """δ, shortened to the ball where it is longer."""
+        """δ, shortened to the ball where it is larger than the ball."""
         size = self._size(delta).clamp_min(torch.finfo(x.dtype).tiny)
         share = (self.ball.epsilon / size).clamp_max(1.0)
         return self.ball.project_scaled(delta * over_rows(share, x), x)
 
 
 class _Plane(NamedTuple):
-    """What the policy says at a point: margin, lead of the class aimed at, and its gradient."""
+    """Margin at a point, lead u_t - u_y of the class t, and the gradient of the lead."""
 
     margin: Tensor
     lead: Tensor
@@ -181,7 +183,7 @@ def _plane_of(policy: Policy, z: Tensor, reference: Reference) -> _Plane:
 
 
 def _labelled(reference: Reference) -> Reference:
-    """The reference with the clean answer as the label, unless it has one."""
+    """The reference; the clean answer is the label if it has none."""
     if "label" in reference.data:
         return reference
     label = reference.outputs.flatten(1).argmax(1)
@@ -212,7 +214,7 @@ class _Box:
         return point.clamp(self.low, self.high)
 
     def onto(self, gap: Tensor, slope: Tensor, point: Tensor) -> Tensor:
-        """argmin ‖δ/s‖ with ⟨w, δ⟩ = gap and point + δ in the box, or all the box allows.
+        """argmin ‖δ/s‖ with ⟨w, δ⟩ = gap and point + δ in the box, or as far as the box allows.
 
         Every feature moves at its own rate, s on linf and s²|w| on l2, until it meets the box.
         """
@@ -226,8 +228,8 @@ class _Box:
 def _filled(weight: Tensor, rate: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """min(τ rate, room) with Σ weight min(τ rate, room) = need, ``[batch, features]``.
 
-    The sum is concave and piecewise linear in τ, so that Newton's method comes to the root from
-    below and is exact after a few kinks. Where all room is not enough, all of it.
+    The sum is concave and piecewise linear in τ, so Newton's method reaches the root from below
+    and is exact after a few kinks. Where the whole room is not enough, it is used completely.
     """
     tau, eps = need.new_zeros(len(need), 1), torch.finfo(need.dtype).eps
     for _ in range(weight.shape[1] + 1):

@@ -52,10 +52,10 @@ def imitate(
 ) -> Imitation:
     """Fit a tanh network to the policy's outputs on given states, by queries alone.
 
-    A tenth of the states measures the fit and is not learned from.
+    A tenth of the states is held out to measure the fit.
 
     Args:
-        policy: the victim, ``[batch, *event]`` to ``[batch, *output]``; asked once per state.
+        policy: the victim, ``[batch, *event]`` to ``[batch, *output]``; queried once per state.
         states: inputs like those it will be attacked at, ``[states, *event]``, at least 10.
         generator: source of weights and batches, on the states' device.
         hidden: sizes of the hidden layers.

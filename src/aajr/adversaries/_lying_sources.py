@@ -1,4 +1,4 @@
-"""Several sources report the same thing, and any k of them may lie."""
+"""Several sources report the same quantity, and any k of them may lie."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aajr.geometry.groups import keep_best, on_features, touched
 from aajr.trajectory import Reference, Trajectory
 
 Who = Literal["random", "gradient", "all", "given"]
-"""How liars are named."""
+"""How the liars are chosen."""
 
 WHO: tuple[Who, ...] = ("random", "gradient", "all", "given")
 
@@ -33,10 +33,10 @@ WHO: tuple[Who, ...] = ("random", "gradient", "all", "given")
 class LyingSources(Adversary):
     """Any k of n sources lie by up to ε; which ones may differ from sample to sample.
 
-    It names the liars and runs another adversary on their reports alone. A lie without a limit is a
-    large ε in a ball whose ``low`` and ``high`` say which reports are possible.
+    It chooses the liars and runs another adversary on their reports only. For lies without a
+    limit, give a large ε and a ball whose ``low`` and ``high`` bound the possible reports.
 
-    The trajectory is that of the inner search, so that penalties read it as they read any other.
+    The trajectory is that of the inner search, so it works with every penalty.
 
     Attributes:
         adversary: a search in an L∞ :class:`aajr.Ball`, whose ε is the greatest lie;
@@ -44,10 +44,10 @@ class LyingSources(Adversary):
         sources: number of the source that reports each feature, in the shape of one event, -1 for
             features that no source can change.
         liars: k, for every event; on ``[batch, agents, features]`` for every agent.
-        who: ``random`` draws k sources; ``gradient`` takes those who can gain most by the gradient;
-            ``all`` runs the search for every k of the n sources and keeps the worst for every
-            sample, which must be one event; ``given`` reads ``data["liars"]``, True for the sources
-            that lie, ``[batch, ..., sources]``, for coalitions that last for an episode.
+        who: ``random`` draws k sources. ``gradient`` takes the k with the greatest gain by the
+            gradient. ``all`` runs the search for every k of the n sources and keeps the worst for
+            every sample; a sample must be one event. ``given`` reads ``data["liars"]``, True for
+            the sources that lie, ``[batch, ..., sources]``, for liars that stay for an episode.
 
     Raises:
         ValueError: an adversary without an L∞ ball of its own, no liars, sources that are not whole
@@ -86,7 +86,7 @@ class LyingSources(Adversary):
         object.__setattr__(self, "needs", needs)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Name the liars and search; for ``all``, keep the worst coalition of every sample."""
+        """Choose the liars and search; for ``all``, keep the worst coalition of every sample."""
         supports = self._supports(policy, reference, generator)
         found = self._search(next(supports), policy, reference, generator)
         for support in supports:

@@ -1,4 +1,4 @@
-"""Masked gradients: whether an attack by gradients proves anything."""
+"""Masked gradients: whether the result of an attack by gradients can be trusted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROBE = 0.01
 
 @dataclass(frozen=True)
 class MaskedGradients:
-    """What speaks against the gradients of a policy, as shares of the samples.
+    """Evidence that the gradients of a policy are misleading, as shares of the samples.
 
     Attributes:
         zero_share: gradient exactly zero at every point the attack visited.
@@ -45,16 +45,16 @@ def masked_gradients(
 ) -> MaskedGradients:
     """Compare an attack by gradients with one without, at the same clean inputs.
 
-    A right gradient g ≠ 0 raises the objective over a short enough step. The step tried is g/‖g‖
-    times a hundredth of the farthest the attack went from x.
+    With a correct gradient g ≠ 0, a short enough step along g raises the objective. The length of
+    the step tried is a hundredth of the greatest distance of the attack's points from x.
 
     Args:
         policy: the victim.
-        objective: ℓ, what both attacks climbed.
+        objective: ℓ, what both attacks maximised.
         gradient_attack: trajectory of an attack by gradients, for instance
             :class:`aajr.AutoPGD`.
         black_box_attack: trajectory of an attack by queries, for instance :class:`aajr.Square`.
-        threshold: least share of the samples that makes a finding.
+        threshold: smallest share of the samples that is reported as a finding.
 
     Returns:
         The shares and the findings.

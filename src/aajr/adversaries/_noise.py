@@ -1,4 +1,4 @@
-"""Uniform noise: the floor under every attack."""
+"""Uniform noise: the baseline of every attack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aajr.trajectory import Reference, Trajectory
 
 @dataclass(frozen=True, eq=False)
 class UniformNoise(Adversary):
-    """One uniform draw from the ball; it takes no gradient, so its directions are its steps.
+    """One uniform draw from the ball; the trajectory has its step in place of a gradient.
 
     Attributes:
         ball: the threat set.

@@ -33,7 +33,7 @@ class Divergence(_shared.Divergence):
 @_shared.documented
 @dataclass(frozen=True, eq=False)
 class Critic(_shared.Critic):
-    """A ``value`` that is a module is put in evaluation mode meanwhile."""
+    """If ``value`` is a module, it is in evaluation mode during a call."""
 
     def __call__(self, output: Tensor, reference: Reference) -> Tensor:
         """Negative value of the attacked action, ``[batch]``."""
@@ -66,7 +66,7 @@ def objective_scale(
     draws: int = 8,
     data: Mapping[str, Tensor] | None = None,
 ) -> float:
-    """Root mean square of ℓ(π(x + δ)) - ℓ(π(x)) over uniform δ: the unit of an objective.
+    """Root mean square of ℓ(π(x + δ)) - ℓ(π(x)) over uniform δ: the scale of an objective.
 
     Args:
         objective: ℓ.
@@ -74,7 +74,7 @@ def objective_scale(
         x: clean inputs, ``[batch, *event]``.
         ball: the threat set.
         generator: source of the draws.
-        draws: per sample.
+        draws: number of draws per sample.
         data: what the objective reads.
 
     Returns:

@@ -40,7 +40,7 @@ class NES(PairedQueries):
     """Ascent by natural evolution strategies: ĝ = Σ_i ξ_i (F(x+σsξ_i) - F(x-σsξ_i)) / (2nσs).
 
     The ξ_i are standard normal; ĝ is an unbiased estimate of the gradient of F smoothed by that
-    Gaussian, so it also climbs steps, and it uses 2n queries.
+    Gaussian, so it also works on step functions. It uses 2n queries.
 
     Attributes:
         ball: the threat set.

@@ -33,7 +33,7 @@ from aajr.trajectory import Objective, Reference, Trajectory
 @_shared.documented
 @dataclass(frozen=True, eq=False)
 class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
-    """The random start is uniform in an L∞ ball, and in an l2 ball a uniform share of such a point.
+    """The random start is uniform in an L∞ ball; in an l2 ball, a uniform point times a share.
 
     Example:
         >>> import torch
@@ -89,7 +89,7 @@ class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
         )
 
     def start(self, around: Around, generator: torch.Generator) -> Tensor:
-        """The first x + δ; in l2 within the rim, where most of a ball of many dimensions is."""
+        """The first x + δ; in l2 drawn nearer to x, because most of a ball is near its surface."""
         x = around.x
         if not self.random_start:
             return x
@@ -102,7 +102,7 @@ class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
     def _evaluate(
         self, policy: Policy, point: Tensor, reference: Reference
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Loss, gradient and, if it is kept, the output with its graph."""
+        """Loss, gradient and the output with its graph, if outputs are kept."""
         if not self.keep_outputs:
             return *loss_and_gradient(policy, self.objective, point, reference), []
         kept: list[Tensor] = []
@@ -158,8 +158,8 @@ class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
 def fgsm(ball: Ball, objective: Objective) -> ProjectedGradientAscent:
     """The fast gradient (sign) method: one steepest step of size ε from the clean input.
 
-    δ = ε s·sign(g) on linf and ε s²g/‖sg‖₂ on l2, with g the gradient at δ = 0. A divergence has
-    no gradient there; give an objective that has.
+    δ = ε s·sign(g) on linf and ε s²g/‖sg‖₂ on l2, with g the gradient at δ = 0. The gradient of a
+    divergence is zero there, so give another objective.
 
     Args:
         ball: the threat set.

@@ -13,9 +13,9 @@ from aajr.geometry import Ball
 
 
 def with_ball(adversary: Adversary, change: Callable[[Ball], Ball]) -> Adversary:
-    """The adversary with another ball; itself if it has none or the ball stays.
+    """The adversary with another ball; unchanged if it has no ball or ``change`` keeps it.
 
-    An adversary around another one, such as :class:`aajr.AttackOn`, changes the ball of that.
+    For an adversary around another one, such as :class:`aajr.AttackOn`, the inner ball changes.
     """
     ball, inner = getattr(adversary, "ball", None), getattr(adversary, "adversary", None)
     known: Any = adversary
@@ -29,14 +29,14 @@ def with_ball(adversary: Adversary, change: Callable[[Ball], Ball]) -> Adversary
 
 
 def with_epsilon(adversary: Adversary, epsilon: float) -> Adversary:
-    """The same search within another radius; a ``step_size`` in the input's unit keeps its share.
+    """The same search within another radius; a ``step_size`` in the input's unit is scaled too.
 
     Args:
-        adversary: one whose threat set is a :class:`aajr.Ball`, or one around such a one.
+        adversary: one whose threat set is a :class:`aajr.Ball`, or one around such an adversary.
         epsilon: the radius.
 
     Returns:
-        A new adversary; the same one if the radius is its own.
+        A new adversary; the same one if it has this radius already.
 
     Raises:
         ValueError: an adversary without a ball, a negative radius.

@@ -10,7 +10,7 @@ from aajr.trajectory import Trajectory
 
 
 class Watched:
-    """The policy, and a note of whether a call of the search saw anything but the clean input.
+    """The policy, with a record of whether some call received a perturbed input.
 
     Args:
         policy: the victim.
@@ -37,12 +37,12 @@ class Watched:
 
 
 def reached(watched: Watched, trajectory: Trajectory) -> bool:
-    """Whether the result is what the policy was shown.
+    """Whether the perturbation reached the policy.
 
-    1. If the policy was called in the search and a perturbed point carries a loss, then some call
-       saw a perturbed point.
-    2. No row moved and then settled on its clean input, unless it stepped there itself or the
-       clean input has the highest of the losses of all its points.
+    1. If the policy was called in the search and a perturbed point has a loss, then some call
+       received a perturbed point.
+    2. No row moved and then returned its clean input, unless the search itself stepped back there
+       or the clean input has the highest loss of all points of the row.
     """
     x, points, losses = trajectory.origin, trajectory.points, trajectory.losses
     settled = (trajectory.worst - x).abs().flatten(1).amax(1) == 0

@@ -1,4 +1,4 @@
-"""What a search by steps keeps of its way."""
+"""The record of a search by steps: points, gradients, losses and the result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aajr.trajectory import Reference, Trajectory
 
 
 class Record:
-    """Every point and gradient of a search, or its last gradient, its point, and the result.
+    """Keeps every point and gradient of a search, or the last gradient, its point and the result.
 
     Args:
         x: clean inputs, ``[batch, *event]``.
@@ -31,14 +31,14 @@ class Record:
         self.highest_loss = self.highest = self.point = self.gradient = x
 
     def place(self, point: Tensor) -> Tensor:
-        """The next point, where it is kept."""
+        """The next point, in the storage of the record if all points are kept."""
         if self.whole:
             self._points[self.visited] = point
             return self._points[self.visited]
         return point
 
     def visit(self, point: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
-        """Take in what was found at a point; the gradient, where it is kept."""
+        """Take in loss and gradient at a point; return the gradient, stored like the point."""
         if self.whole:
             self._gradients[self.visited] = gradient
             gradient = self._gradients[self.visited]
@@ -52,7 +52,7 @@ class Record:
         return gradient
 
     def result(self, point: Tensor, loss: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Points, gradients, losses and worst point, with the last point and its loss if scored."""
+        """Points, gradients, losses and worst point; ``loss`` is None if ``point`` has no loss."""
         if self.whole:
             losses = torch.stack([*self.losses, *([] if loss is None else [loss])])
             worst = highest(self._points, losses) if self.best else point
@@ -89,7 +89,7 @@ def two_points(
     event_dims: int,
     forward_passes: float,
 ) -> Trajectory:
-    """The trajectory of a search without gradients: where it began, and its result."""
+    """The trajectory of a search without gradients: its first point and its result."""
     return Trajectory(
         reference=reference,
         points=torch.stack([first, worst]),
@@ -102,9 +102,9 @@ def two_points(
 
 
 def with_last(found: Trajectory, worst: Tensor, loss: Tensor) -> Trajectory:
-    """The trajectory with one more point, on which it settles without another gradient.
+    """The trajectory with one more point, its result, whose gradient is set to zero.
 
-    Where the point before was not scored, it takes the new one's loss.
+    If the point before has no loss, it gets the loss of the new one.
     """
     missing = 1 + len(found.points) - len(found.losses)
     return replace(

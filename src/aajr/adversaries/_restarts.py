@@ -15,7 +15,7 @@ from aajr.trajectory import Trajectory
 def worse(first: Trajectory, second: Trajectory) -> Trajectory:
     """Per sample, the trajectory that reached the higher loss; passes add up.
 
-    It is written over the first one, so that no third is held; only kept outputs have a graph.
+    The result overwrites the first trajectory, to save memory, except for kept outputs.
     """
     better = second.losses.amax(0) > first.losses.amax(0)
 
@@ -41,7 +41,7 @@ def worse(first: Trajectory, second: Trajectory) -> Trajectory:
 
 
 def warn_if_masked(result: Trajectory, epsilon: float) -> None:
-    """MaskedGradientWarning if the search saw no gradient other than zero."""
+    """Warn with MaskedGradientWarning if all gradients of the search are zero."""
     if epsilon > 0 and result.gradients.abs().amax().item() == 0:
         warnings.warn(
             "the attack's gradient is zero everywhere (masked gradients): its result proves "

@@ -27,8 +27,8 @@ class Search(Adversary):
         ball: the threat set.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         queries: evaluations of the policy at perturbed points.
-        until: loss above which a row is finished and asked no more; None to spend all queries.
-            0 suits objectives that are positive where the attack has succeeded, such as
+        until: loss above which a row is finished and not queried any more; None to spend all
+            queries. 0 suits objectives that are positive where the attack has succeeded, such as
             :class:`aajr.Margin`.
     """
 
@@ -76,7 +76,9 @@ class Search(Adversary):
 
 @dataclass(frozen=True, eq=False)
 class RandomSearch(Search):
-    """The worst of many uniform draws from the ball; a longer search begins with the shorter one.
+    """The worst of many uniform draws from the ball.
+
+    A longer search begins with the draws of a shorter one.
 
     Attributes:
         ball: the threat set.
@@ -103,12 +105,12 @@ class RandomSearch(Search):
 class Square(Search):
     """The Square attack: redraw a random block of features on the ball's surface.
 
-    On linf every feature of the block moves to a corner, ±ε s. On l2 the block takes a random
-    direction and all of ε that the other features leave. The features of a state have no
-    neighbours, so a block is any subset, with a sign for each feature.
-    On linf images, ``[batch, channels, height, width]`` with ``event_dims=3``, it is a square
-    window with a sign for each channel, and the first proposal has vertical stripes. In a draw
-    on linf that would change nothing, one sign is flipped.
+    On linf every feature of the block moves to ±ε s. On l2 the block gets a random direction and
+    the part of the budget that the other features leave. The features of a state have no
+    neighbours, so a block is any subset of them, with a sign for each feature.
+    On linf images, ``[batch, channels, height, width]`` with ``event_dims=3``, the block is a
+    square window with a sign for each channel, and the first proposal has vertical stripes. On
+    linf, every proposal changes at least one sign.
 
     At query q ≥ 1 of N planned, the block holds the share
 
@@ -118,16 +120,16 @@ class Square(Search):
     but never more than 0.8: of the attackable features, rounded up and at least two; on images,
     of the pixels, in a window of side √(p · height · width), rounded and at least one. 0.8 and C
     are the source's schedule for 10,000 queries. The bound 4/N is ours: with smaller blocks, few
-    queries would leave most features as the first proposal drew them. So are the two features:
-    one at a time stops at the first point that no single feature improves.
+    queries would leave most features as the first proposal drew them. The minimum of two features
+    is ours too: with one at a time, the search stops where no single feature improves.
 
     Attributes:
         ball: the threat set.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         queries: evaluations of the policy.
         until: loss above which a row is finished.
-        planned: N; ``queries`` if None. With the same N, a longer search begins with the shorter
-            one and cannot find less.
+        planned: N; ``queries`` if None. With the same N, a longer search begins with the queries
+            of a shorter one and never finds a lower loss.
 
     Example:
         >>> ball, g = Ball("linf", 0.5), torch.Generator().manual_seed(0)
@@ -148,7 +150,7 @@ class Square(Search):
     def propose(
         self, best: Tensor, around: Around, query: int, generator: torch.Generator
     ) -> Tensor:
-        """The best so far with one block redrawn; the first proposal is all new."""
+        """The best so far with one block redrawn; the first proposal redraws all features."""
         x = around.x
         if isinstance(around, AroundBox) and x.ndim == 4 and around.budget_dims == 3:
             if query == 0:
@@ -191,7 +193,7 @@ def _stripes(around: AroundBox, generator: torch.Generator) -> Tensor:
 
 
 def _window(best: Tensor, around: AroundBox, share: float, generator: torch.Generator) -> Tensor:
-    """δ with a square window, at the same place in all rows, redrawn and changed."""
+    """δ with new signs, at least one of them changed, in a window at the same place in all rows."""
     rows, channels, height, width = around.x.shape
     device = around.x.device
     side = max(1, round((share * height * width) ** 0.5))
@@ -202,7 +204,7 @@ def _window(best: Tensor, around: AroundBox, share: float, generator: torch.Gene
     uniform = torch.rand((rows, channels, 1, 1), generator=generator, device=device)
     up = uniform < 0.5
     same = (torch.where(up, high, low) == best[window]).flatten(1).all(1)
-    margin = (uniform - 0.5).abs()  # tells which channel to flip, whatever its sign
+    margin = (uniform - 0.5).abs()  # the channel with the least margin is flipped
     up ^= over_rows(same, up) & (margin == margin.amin(1, keepdim=True))
     delta = best.clone()
     delta[window] = torch.where(up, high, low)
@@ -210,7 +212,10 @@ def _window(best: Tensor, around: AroundBox, share: float, generator: torch.Gene
 
 
 def _corners(best: Tensor, around: AroundBox, share: float, generator: torch.Generator) -> Tensor:
-    """δ with a share of each row's features, drawn with repetition, at their faces; one moves."""
+    """δ with a share of each row's features at new faces of the box, at least one of them changed.
+
+    The features are drawn with repetition.
+    """
     x = around.x
     features = x[0].numel()
     order, most, free = None, features, torch.full((1, 1), features, device=x.device)
@@ -222,7 +227,7 @@ def _corners(best: Tensor, around: AroundBox, share: float, generator: torch.Gen
     size = (len(x), max(_LEAST, math.ceil(share * most)))
     dtype = torch.promote_types(x.dtype, torch.float32)
     uniform = torch.rand(size, generator=generator, device=x.device, dtype=dtype)
-    number = (uniform * (2 * free)).long()  # twice the feature, and one if it goes up
+    number = (uniform * (2 * free)).long()  # 2 · feature + (1 if it goes up)
     chosen, up = number // 2, number % 2 == 1
     chosen = chosen if order is None else order.gather(1, chosen)
     low, high = (face.flatten(1).gather(1, chosen) for face in (around.low, around.high))
@@ -236,7 +241,7 @@ def _corners(best: Tensor, around: AroundBox, share: float, generator: torch.Gen
 def _redrawn(
     best: Tensor, around: Around, share: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """δ without a block, a random share of each row's features, and noise on the block."""
+    """δ with zeros on a block, a random share of each row's features, and noise on the block."""
     x = around.x
     uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     open_to = around.masked(1 + uniform).flatten(1)

@@ -28,7 +28,7 @@ class Passes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Arc:
-    """Where a step of each size leads.
+    """The points to which steps of different sizes lead.
 
     Attributes:
         point: x_k, ``[batch, *event]``.
@@ -71,7 +71,7 @@ def stable(arc: Arc, size: float) -> tuple[Tensor, Passes]:
 
     With d the unit direction of the step that η = size would make, the length r = ⟨g, d⟩/L_eff
     maximises the guaranteed gain r⟨g, d⟩ - ½L_eff r²; it is half of the largest stable length.
-    The measurement speaks of the start of the segment, so a fall is refused as well.
+    L_eff is measured only at the start of the segment, so a step that lowers F is halved as well.
     """
     whole = arc.at(size) - arc.point
     dims = per_row(whole)

@@ -1,4 +1,4 @@
-"""What adversaries on structured threat sets share."""
+"""The base of adversaries on structured threat sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aajr.trajectory import Objective, Reference, Trajectory
 
 
 class StructuredAdversary(Adversary):
-    """An adversary whose set is not convex; every point of its trajectory is proved to be inside.
+    """An adversary on a set that is not convex; all points of its trajectory are checked.
 
     A subclass writes :meth:`search`.
     """
@@ -28,7 +28,7 @@ class StructuredAdversary(Adversary):
 
     @property
     def memory(self) -> int:
-        """Earlier observations of every sample that it reads as ``data["history"]``."""
+        """Number of earlier observations of every sample that it reads as ``data["history"]``."""
         return self.ball.memory if isinstance(self.ball, FiniteSet) else 0
 
     @abstractmethod
@@ -39,7 +39,7 @@ class StructuredAdversary(Adversary):
 
     @final
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Search, then prove that every point is one of the set."""
+        """Search, then check that every point is one of the set."""
         trajectory = self.search(policy, reference, generator)
         x = reference.inputs
         for point in (*trajectory.points, trajectory.worst):
@@ -49,7 +49,7 @@ class StructuredAdversary(Adversary):
 
 
 class ChoiceScorer:
-    """Losses of choices: which option every group takes, 0 for none. It counts its passes."""
+    """The loss of a choice, which gives every group an option, 0 for none. Passes are counted."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class ChoiceScorer:
         return loss_at(self.policy, self.objective, point, self.reference)
 
     def trajectory(self, choice: Tensor, loss: Tensor, event_dims: int) -> Trajectory:
-        """From the clean inputs to the chosen ones; nothing was differentiated."""
+        """The trajectory from the clean inputs to the chosen ones; its gradients are zero."""
         x = self.reference.inputs
         worst = x + assemble_choices(self.options, choice, self.members)
         losses = (self.clean, loss)

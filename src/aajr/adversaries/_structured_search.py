@@ -26,8 +26,8 @@ class SubsetSearch(StructuredAdversary):
     """The worst k groups to change: exact by enumeration if they are few, else greedy with swaps.
 
     Greedy adds the change that raises the loss most, k times. Then each changed group in turn is
-    exchanged for the best one, if that raises the loss. It takes no gradients, so that flat or
-    broken ones do not hide a weakness.
+    exchanged for the best one, if that raises the loss. The search needs no gradients, so flat or
+    wrong gradients do not hide a weakness.
 
     Attributes:
         ball: the threat set, for instance :class:`aajr.geometry.Dropped`.
@@ -58,7 +58,7 @@ class SubsetSearch(StructuredAdversary):
     def search(
         self, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> Trajectory:
-        """Enumerate or go greedily."""
+        """Enumerate, or search greedily."""
         x = reference.inputs
         options, members = self.ball.options(x, reference.data), self.ball.members(x)
         scorer = ChoiceScorer(policy, self.objective, reference, options, members)
@@ -73,9 +73,9 @@ class SubsetSearch(StructuredAdversary):
 @final
 @dataclass(frozen=True, eq=False)
 class CoordinateAscent(StructuredAdversary):
-    """One group after the other takes its best option, the others held, for several sweeps.
+    """One group after another takes its best option while the others are fixed, in several sweeps.
 
-    It starts from no change and from random choices, and keeps the best end, per sample. It takes
+    It starts from no change and from random choices, and keeps the best result per sample. It needs
     no gradients. The set must not limit how many groups change.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Few features, chosen by gradient times reach."""
+"""Attacks on few features, which are chosen by gradient times reach."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class SparseAscent(StructuredAdversary):
     """Chooses groups of features one by one, then ascends on the chosen ones.
 
     Each of k rounds takes the gradient g at the present δ and adds the free group with the
-    largest Σ_i max(g_i l_i, g_i u_i), l and u being the least and greatest change of a feature;
-    the group goes to that corner. Projected gradient ascent on the chosen groups follows. Where
-    every feature is a group and the corners of the set are few, all of them are tried as well.
+    largest Σ_i max(g_i l_i, g_i u_i), where l and u are the least and greatest change of a
+    feature. The group moves to that corner. Projected gradient ascent on the chosen groups
+    follows. If every feature is a group and the corners of the set are few, all corners are tried.
 
     Attributes:
         ball: the threat set.
@@ -49,7 +49,7 @@ class SparseAscent(StructuredAdversary):
         tensor([[ 0.0000, -0.5000]])
 
     Source: Papernot et al., The limitations of deep learning in adversarial settings, 2016,
-    https://arxiv.org/abs/1511.07528, whose saliency is the one of a single step.
+    https://arxiv.org/abs/1511.07528, whose saliency map is that of a single step.
     """
 
     ball: Sparse
@@ -66,7 +66,7 @@ class SparseAscent(StructuredAdversary):
     def search(
         self, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> Trajectory:
-        """Choose, ascend, and enumerate if that is cheap."""
+        """Choose groups, ascend, and enumerate the corners if they are few."""
         x = reference.inputs
         check_event(self.ball.budget_dims, x)
         corner, support = groups_by_gradient(
@@ -116,7 +116,7 @@ def groups_by_gradient(
     reference: Reference,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """k groups, one by one the free one with the largest Σ_i max(g_i l_i, g_i u_i).
+    """Choose k groups, each time the free group with the largest Σ_i max(g_i l_i, g_i u_i).
 
     Returns:
         Their corner δ and their features, both ``[batch, *event]``.

@@ -1,4 +1,4 @@
-"""Budgets over an episode: perturbations that change slowly, or that are spent where it pays."""
+"""Budgets over an episode: slowly changing perturbations, and a limit on their sum."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from aajr.trajectory import Objective, Reference, Trajectory
 
 
 class TemporalAdversary(Adversary):
-    """Runs another adversary in the part of its ball that the episode so far has left.
+    """Runs another adversary in the part of its ball that the earlier steps of an episode allow.
 
-    A subclass names that part, a lens for every sample.
+    A subclass defines that part: for every sample a lens, the intersection of two balls.
     """
 
     adversary: Adversary
@@ -30,12 +30,12 @@ class TemporalAdversary(Adversary):
 
     @abstractmethod
     def lens(self, reference: Reference) -> Lens:
-        """What is left of the ball at this step."""
+        """The allowed part of the ball at this step."""
 
     def search(
         self, policy: Policy, reference: Reference, generator: torch.Generator
     ) -> tuple[Trajectory, Lens]:
-        """The inner adversary's trajectory, with points outside the lens brought into it."""
+        """The inner adversary's trajectory, with its points projected on the lens."""
         lens = self.lens(reference)
         inner: Adversary = replace(self.adversary, ball=lens)  # type: ignore[type-var]
         found = inner.run(policy, reference, generator)
@@ -59,12 +59,12 @@ class TemporalAdversary(Adversary):
 class TemporallyCoupled(TemporalAdversary):
     """‖(δ_t - δ_{t-1})/s‖ ≤ ε̄ in the ball's norm, within the ball.
 
-    It reads ``data["previous"]``, δ_{t-1} ``[batch, *event]``, zero at the first step. Where the
-    valid box around x_t no longer holds δ_{t-1}, the nearest point that it holds takes its place.
+    It reads ``data["previous"]``, δ_{t-1} ``[batch, *event]``, zero at the first step. If δ_{t-1}
+    lies outside the valid box around x_t, the nearest point in the box is used instead.
 
     Attributes:
-        adversary: an adversary on a :class:`aajr.Ball`. One that starts at δ = 0 has its first
-            point moved into the set.
+        adversary: an adversary on a :class:`aajr.Ball`. If it starts at δ = 0, its first point is
+            moved into the set.
         reach: ε̄, in units of the ball's scale.
 
     Raises:
@@ -101,7 +101,7 @@ class TemporallyCoupled(TemporalAdversary):
         return lens_of(self.ball, centre, radius)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Search near δ_{t-1}, then prove that the result is near."""
+        """Search near δ_{t-1}, then check that the result is near."""
         found, lens = self.search(policy, reference, generator)
         change = self.ball.size(found.worst - found.origin - lens.centre)
         near = bool((change <= self.reach + _tolerance(self.ball, found)).all())
@@ -118,8 +118,8 @@ class EpisodeBudget(TemporalAdversary):
 
     Attributes:
         adversary: an adversary on a :class:`aajr.Ball`, with an objective.
-        total: B, in units of ε: a total of 3 ε pays for three steps of full size.
-        threshold: τ, the least rise of the objective above the clean one that is worth an attack.
+        total: B, in the unit of ε: a total of 3 ε allows three steps of full size.
+        threshold: τ, the rise of the objective above its clean value that an attack must exceed.
 
     Raises:
         ValueError: an adversary without a ball or an objective of its own, a negative total.
@@ -155,7 +155,7 @@ class EpisodeBudget(TemporalAdversary):
             )
 
     def lens(self, reference: Reference) -> Lens:
-        """The points that the rest of the budget pays for."""
+        """The points that the remaining budget allows."""
         spent, x = reference.data["spent"], reference.inputs
         check_event(self.ball.budget_dims, x)
         if spent.shape != x.shape[:1] or not bool((spent >= 0).all()):
@@ -166,7 +166,7 @@ class EpisodeBudget(TemporalAdversary):
         return lens_of(self.ball, torch.zeros_like(x), (self.total - spent).clamp_min(0))
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """Search within what is left, and keep what gains enough."""
+        """Search within the remaining budget; keep perturbations that gain more than τ."""
         if bool((self.lens(reference).radius == 0).all()):
             return _no_attack(reference, self.ball.budget_dims)
         found, lens = self.search(policy, reference, generator)
@@ -183,7 +183,7 @@ class EpisodeBudget(TemporalAdversary):
 
 
 def ball_of(adversary: Adversary) -> Ball:
-    """The adversary's norm ball; ValueError unless it has one that can be narrowed."""
+    """The adversary's norm ball; ValueError unless it is a field that can be replaced."""
     named = dataclasses.is_dataclass(adversary) and any(
         part.name == "ball" and part.init for part in fields(adversary)
     )
@@ -196,7 +196,7 @@ def ball_of(adversary: Adversary) -> Ball:
 
 
 def lens_of(ball: Ball, centre: Tensor, radius: Tensor) -> Lens:
-    """The ball's part within ``radius`` of ``centre``."""
+    """The part of the ball within ``radius`` of ``centre``."""
     settings = {part.name: getattr(ball, part.name) for part in fields(Ball)}
     return Lens(**settings, centre=centre, radius=radius)
 

@@ -22,10 +22,11 @@ MOST_FEATURES = 12
 @final
 @dataclass(frozen=True, eq=False)
 class VertexSearch(Adversary):
-    """The worst of all 2^k corners of an L∞ ball of k attackable features, and of no change.
+    """The worst of all 2^k corners of an L∞ ball of k attackable features and the clean input.
 
-    A quasi-convex objective, and one monotone in every feature, is greatest at a corner: there the
-    search is exact. All corners of the batch go through the policy at once, without gradients.
+    A quasi-convex objective is greatest at a corner, and so is one that is monotone in every
+    feature. Then the search is exact. All corners of the batch go through the policy at once,
+    without gradients.
 
     Attributes:
         ball: an L∞ ball with at most 12 attackable features.
