@@ -1,4 +1,4 @@
-"""An adversary's ball fitted to a host's observations, and masks of actions beside them."""
+"""Balls fitted to a host's observations, and action masks."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from aajr.penalties import Frobenius, RandomDirection, Spectral
 
 
 def one_budget(ball: Ball, dims: int) -> Ball:
-    """One budget for an observation of ``dims`` dimensions, unless the ball says otherwise."""
+    """The ball with one budget per observation of ``dims`` dimensions, if it sets no other."""
     return ball if ball.event_dims is not None or dims < 2 else replace(ball, event_dims=dims)
 
 
 def beside(x: Tensor, mask: Tensor) -> Tensor:
-    """Observations with the mask of actions as further features, so that each row keeps its own."""
+    """Observations with the action mask appended as features, so that each row keeps its mask."""
     return torch.cat([x, mask.to(x)], -1)
 
 
 def apart(x: Tensor, actions: int) -> tuple[Tensor, Tensor]:
-    """Observations and the boolean mask of actions, from what :func:`beside` joined."""
+    """Observations and the boolean action mask, which :func:`beside` joined."""
     return x[..., :-actions], x[..., -actions:] > 0.5
 
 
 def only_allowed(logits: Tensor, mask: Tensor) -> Tensor:
-    """-inf for the actions that a mask forbids: probability 0."""
+    """The logits with -inf for forbidden actions, so that their probability is 0."""
     return logits.masked_fill(~mask, -math.inf)
 
 
 def protect_mask(minimax: Minimax, features: int, actions: int) -> None:
-    """Keep adversary and penalty from the ``actions`` features behind ``features``.
+    """Exclude the last ``actions`` features, the action mask, from adversary and penalty.
 
     Raises:
         ValueError: an adversary without a ball.
@@ -65,7 +65,7 @@ def protect_mask(minimax: Minimax, features: int, actions: int) -> None:
 
 
 def _longer(value: Tensor | float, features: int, actions: int, rest: float) -> Tensor:
-    """A value per feature, broadcast to ``features``, and ``rest`` for the features behind."""
+    """A value per feature, broadcast to ``features``, then ``rest`` for the mask's features."""
     given = torch.as_tensor(value)
     given = given.reshape(1) if given.ndim == 0 else given
     given = given.expand(*given.shape[:-1], features)

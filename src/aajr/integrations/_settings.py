@@ -1,4 +1,4 @@
-"""The settings that hosts share: an adversary, a penalty and how much of both."""
+"""The settings that all hosts share: adversary, penalty, λ and ε."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class RobustSettings:
     """An adversary and a penalty for one policy of a host.
 
     Attributes:
-        adversary: the inner maximisation; a :class:`aajr.Ball` stands for projected gradient
-            ascent on the policy's divergence in that ball. ε has the unit of what the policy sees.
-        penalty: the sensitivity to pay for; a class stands for its instance in the metric of the
-            policy's actions; None for adversarial training alone.
+        adversary: the inner maximisation; a :class:`aajr.Ball` means projected gradient
+            ascent on the policy's divergence in that ball. ε has the unit of the policy's input.
+        penalty: the sensitivity that is penalised; a class means its instance in the metric of
+            the policy's actions; None for adversarial training alone.
         weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
         epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update.
-        seed: of the adversary and the penalty.
+        seed: seed of the adversary and the penalty.
 
     Raises:
-        ValueError: something else than an adversary or a ball.
+        ValueError: ``adversary`` is neither an adversary nor a ball.
     """
 
     adversary: Adversary | Ball
@@ -54,12 +54,12 @@ class RobustSettings:
 
 
 def adversary_of(adversary: Adversary | Ball, metric: Metric) -> Adversary:
-    """The adversary that a ball stands for: projected gradient ascent on the divergence."""
+    """The adversary itself; for a ball, projected gradient ascent on the divergence."""
     if isinstance(adversary, Ball):
         return ProjectedGradientAscent(adversary, Divergence(metric))
     return adversary
 
 
 def penalty_of(penalty: Penalty | type[Penalty] | None, metric: Metric) -> Penalty | None:
-    """The penalty that a class stands for: its instance in the policy's metric."""
+    """The penalty itself; for a class, its instance in the policy's metric."""
     return penalty(metric=metric) if isinstance(penalty, type) else penalty

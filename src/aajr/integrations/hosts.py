@@ -1,4 +1,4 @@
-"""A check of the host library's version against those that an adapter was tested with."""
+"""A check of the host library's version against the tested versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from packaging.specifiers import SpecifierSet
 
 
 def tested_range(distribution: str, lower: str, below: str, *, extra: str) -> None:
-    """Warn where the installed host lies outside ``lower <= version < below``.
+    """Warn if the installed host is outside ``lower <= version < below``.
 
     Args:
         distribution: the host's name on PyPI.

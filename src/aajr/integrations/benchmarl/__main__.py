@@ -1,7 +1,7 @@
 """BenchMARL's Hydra command with the penalty: ``python -m aajr.integrations.benchmarl``.
 
-Every option of BenchMARL's own command holds; the nodes ``robustness`` and ``tasks``, the modules
-that register tasks, are ours:
+Every option of BenchMARL's own command works. The nodes ``robustness`` and ``tasks`` (a list of
+modules that register tasks) are added:
 
     python -m aajr.integrations.benchmarl algorithm=mappo task=aajr/hide_and_seek \
         robustness.epsilon=0.1 robustness.weight=0.01

@@ -23,23 +23,23 @@ ACTOR_LOSSES = {
     "Maddpg": "loss_actor",
     "Iddpg": "loss_actor",
 }
-"""The key under which an optimiser steps the actor; BenchMARL drops keys without one."""
+"""The key of the actor's loss; BenchMARL drops keys that have no optimiser."""
 
 
 @dataclass(frozen=True, eq=False)
 class Robustness(RobustSettings):
-    """An adversary and a penalty for the actors of every group, or of some.
+    """An adversary and a penalty for the actors of all or some groups.
 
     Attributes:
-        adversary: what gives the penalty its directions; a :class:`aajr.Ball` stands for projected
-            gradient ascent on the policy's divergence in that ball. ε has the unit of the
-            observations as the policy sees them; with one event dimension every agent has a ball
-            of its own, with two the group shares one.
-        penalty: the sensitivity to pay for; a class stands for its instance in the metric of the
-            actor's distribution.
+        adversary: the inner maximisation, which gives the penalty its directions; a
+            :class:`aajr.Ball` means projected gradient ascent on the policy's divergence in that
+            ball. ε has the unit of the policy's input. With one event dimension every agent has
+            its own ball, with two the group shares one.
+        penalty: the sensitivity that is penalised; a class means its instance in the metric of
+            the actor's distribution.
         weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
         epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update.
-        seed: of the adversary and the penalty.
+        seed: seed of the adversary and the penalty.
         groups: names of the groups; all by default.
 
     Raises:
@@ -64,10 +64,10 @@ class Robustness(RobustSettings):
 
 @dataclass
 class RobustConfig:
-    """A config of BenchMARL's whose algorithm has the penalty in its actors' losses.
+    """A BenchMARL config whose algorithm has the penalty in its actors' losses.
 
     Attributes:
-        host: BenchMARL's own config, which answers whatever else the experiment asks.
+        host: BenchMARL's own config; all other attributes are read from it.
         robustness: adversary, penalty and weight.
     """
 
@@ -75,12 +75,12 @@ class RobustConfig:
     robustness: Robustness
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # pickle asks for its methods before the host is there
+        if name.startswith("__"):  # pickle looks up methods before `host` is set
             raise AttributeError(name)
         return getattr(self.host, name)
 
     def get_algorithm(self, experiment: Any) -> Algorithm:
-        """BenchMARL's algorithm, with a hook in every loss module that it makes."""
+        """BenchMARL's algorithm, with a hook in the loss modules of the chosen groups."""
         algorithm = self.host.get_algorithm(experiment)
         get_loss, key = algorithm._get_loss, ACTOR_LOSSES[type(algorithm).__name__]
 
@@ -96,19 +96,19 @@ class RobustConfig:
 
 
 def robustify(config: AlgorithmConfig, robustness: Robustness) -> RobustConfig:
-    r"""The same algorithm with the penalty in its actors' loss.
+    r"""The config of the same algorithm with the penalty in its actors' loss.
 
     .. math:: L_\text{actor} + \lambda R(\theta)
 
     Args:
-        config: of MAPPO, IPPO, MASAC, ISAC, MADDPG or IDDPG.
+        config: config of MAPPO, IPPO, MASAC, ISAC, MADDPG or IDDPG.
         robustness: adversary, penalty and weight.
 
     Returns:
         A config for BenchMARL's ``Experiment``.
 
     Raises:
-        ValueError: an algorithm without an actor that is trained by gradients.
+        ValueError: another algorithm.
 
     Example:
         >>> import aajr
@@ -128,12 +128,12 @@ def robustify(config: AlgorithmConfig, robustness: Robustness) -> RobustConfig:
 
 
 class PenalisedActor:
-    """A forward hook of a loss module, PyTorch's own extension point.
+    """A forward hook of a loss module that adds the penalty to the actor's loss.
 
     Args:
         policy: the group's actor, whose parameters the loss module trains.
         group: name of the group.
-        key: the actor's loss.
+        key: key of the actor's loss.
         robustness: adversary, penalty and weight.
 
     Raises:
@@ -164,12 +164,12 @@ class PenalisedActor:
 
 
 class ActorMap(nn.Module):
-    """Observations ``[batch, agents, features]`` to the parameters of the actions' distribution.
+    """Map from observations ``[batch, agents, features]`` to the parameters of the actions.
 
     Args:
         policy: a probabilistic actor of BenchMARL, shared and not copied.
-        observation: its input's key.
-        mask: key of the mask of actions, which follows an observation; None for none.
+        observation: key of its input.
+        mask: key of the action mask, which is appended to the observation; None for none.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ Key = tuple[str, ...]
 
 
 def observation_key(policy: Any, group: str) -> tuple[Key, Key | None]:
-    """The one observation of a group, and the mask of its actions if there is one.
+    """The keys of a group's observation and of its action mask; None without a mask.
 
     Raises:
         ValueError: a recurrent policy, several observations.

@@ -1,4 +1,4 @@
-"""RLlib's PPO learner with an adversary and a penalty for every module that wants one."""
+"""RLlib's PPO learner with an adversary and a penalty for each chosen module."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
 
     .. math:: L = L_\text{PPO}(\pi_\theta(x + \delta^*)) + \lambda R(\theta)
 
-    The value is taken at x. What is attacked is the map from observations, as the connectors leave
-    them, to the inputs of the action distribution. The adversary's objective may read ``action``
-    and ``advantage``. Rows that RLlib masks are left out. An observation ``{"observations",
-    "action_mask"}``, as RLlib's module with masks takes it, is attacked in its first part; a
-    forbidden action has probability 0 and no part in attack and penalty. One observation has one
-    budget, unless the ball says ``event_dims``. The settings are
-    ``learner_config_dict["aajr"]``: a :class:`Robustness` for every module, or a mapping of module
-    ids to settings, where None and absent ids train as in RLlib.
+    The value is evaluated at x. The attacked map goes from observations, after all connectors, to
+    the inputs of the action distribution. The adversary's objective may read ``action`` and
+    ``advantage``. Rows that RLlib masks are left out. Of an observation ``{"observations",
+    "action_mask"}``, as RLlib's module with masks takes it, only the first part is attacked; a
+    forbidden action has probability 0 and does not affect attack and penalty. Each observation has
+    one budget, unless the ball sets ``event_dims``. The settings are
+    ``learner_config_dict["aajr"]``: a :class:`Robustness` for all modules, or a mapping of module
+    ids to settings. A module without settings, or with None, trains as in RLlib.
 
-    With several learners each attacks its own share of a batch, and RLlib averages the gradients.
+    Each of several learners attacks its own share of a batch; RLlib averages the gradients.
 
     Metrics for every module: ``aajr_penalty``, ``aajr_weight`` and the norms of the inner gradient.
 
     Raises:
-        ValueError: observations that are no floats, stateful modules, NaN observations.
+        ValueError: observations that are not floats, stateful modules, NaN observations.
 
     Example:
         >>> import aajr
@@ -96,14 +96,14 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
     def get_state(
         self, components: Any = None, *, not_components: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """RLlib's state, and that of every adversary and penalty."""
+        """RLlib's state, and the state of every adversary and penalty."""
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(_STATE, components, not_components):
             state[_STATE] = {name: plug.state_dict() for name, plug in self._plugs().items()}
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`get_state` was."""
+        """Restore what :meth:`get_state` returned."""
         super().set_state(state)
         for module_id, kept in state.get(_STATE, {}).items():
             settings = settings_of(self.config.learner_config_dict, module_id)
@@ -124,12 +124,12 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
         return plugs[module_id]
 
     def _plugs(self) -> dict[str, Minimax]:
-        # RLlib builds learners in steps of its own, so there is no constructor to hook into
+        # RLlib builds learners in several steps, so there is no constructor to hook into
         plugs: dict[str, Minimax] = self.__dict__.setdefault("_aajr_plugs", {})
         return plugs
 
     def _log(self, module_id: str, diagnostics: dict[str, float], penalty: float) -> None:
-        # zero between the updates at which it acts: the mean over one round of them
+        # zero between two penalised updates, so the mean is over one interval
         interval = getattr(self._plugs()[module_id].penalty, "interval", 1)
         shown = {"aajr_penalty": penalty}
         self.metrics.log_dict(shown, key=module_id, reduce="mean", window=interval)

@@ -18,7 +18,7 @@ from aajr.integrations._adversaries import apart, beside, only_allowed
 from aajr.integrations._settings import RobustSettings
 
 OBSERVATIONS, MASK = "observations", "action_mask"
-"""The keys of an observation with a mask of actions, as RLlib's own module names them."""
+"""The keys of an observation with an action mask, as RLlib's own module names them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +26,15 @@ class Robustness(RobustSettings):
     """An adversary and a penalty for one RLModule.
 
     Attributes:
-        adversary: the inner maximisation; a :class:`aajr.Ball` stands for projected gradient
-            ascent on the policy's divergence in that ball. ε has the unit of what the module
-            sees, after all connectors.
-        penalty: the sensitivity to pay for; a class stands for its instance in the Fisher metric
-            of the module's actions; None for adversarial training alone.
+        adversary: the inner maximisation; a :class:`aajr.Ball` means projected gradient
+            ascent on the policy's divergence in that ball. ε has the unit of the module's input,
+            after all connectors.
+        penalty: the sensitivity that is penalised; a class means its instance in the Fisher
+            metric of the module's actions; None for adversarial training alone.
         weight: λ, a number, a schedule of the minibatch update, or :class:`aajr.DualAscent`.
         epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update.
-        seed: of the adversary and the penalty.
-        placement: where the surrogate is taken: at x + δ* (``adversarial``) or x (``clean``).
+        seed: seed of the adversary and the penalty.
+        placement: where the surrogate is evaluated: at x + δ* (``adversarial``) or x (``clean``).
 
     Example:
         >>> import aajr
@@ -53,10 +53,10 @@ Settings = Robustness | Mapping[str, Robustness | None] | None
 
 
 def settings_of(learner_config: Mapping[str, Any], module_id: str) -> Robustness | None:
-    """What ``learner_config_dict["aajr"]`` says of a module.
+    """The settings of a module in ``learner_config_dict["aajr"]``; None for none.
 
     Raises:
-        ValueError: neither a :class:`Robustness` nor a mapping of module ids to such.
+        ValueError: the value is neither a :class:`Robustness` nor a mapping from module ids.
     """
     settings: Settings = learner_config.get("aajr")
     if settings is None or isinstance(settings, Robustness):
@@ -70,12 +70,12 @@ def settings_of(learner_config: Mapping[str, Any], module_id: str) -> Robustness
 
 
 class ActionMap(nn.Module):
-    """Observations to the inputs of the action distribution, ``[batch, inputs]``.
+    """Map from observations to the inputs of the action distribution, ``[batch, inputs]``.
 
     Args:
-        module: RLlib's, shared and not copied.
-        actions: length of the mask of actions that follows an observation; 0 for none.
-        nested: whether the module reads both as one dict, in place of two columns.
+        module: RLlib's module, shared and not copied.
+        actions: length of the action mask after an observation; 0 for none.
+        nested: whether the module reads both as one dict instead of two columns.
     """
 
     def __init__(self, module: RLModule, actions: int = 0, nested: bool = False) -> None:
@@ -92,7 +92,7 @@ class ActionMap(nn.Module):
         return only_allowed(self.host(x), mask)
 
     def host(self, x: Tensor) -> Tensor:
-        """The module's own output; RLlib has a large negative number in place of -inf."""
+        """The module's own output; for forbidden actions a large negative number, not -inf."""
         columns: dict[str, Any] = {Columns.OBS: x}
         if self.actions:
             observation, mask = apart(x, self.actions)
@@ -104,15 +104,15 @@ class ActionMap(nn.Module):
 
 
 def parts_of(space: spaces.Space) -> tuple[spaces.Space, int]:
-    """What is attacked, and the length of the mask of actions beside it; 0 for none."""
+    """The space of the attacked observations, and the length of the action mask; 0 for none."""
     masked = isinstance(space, spaces.Dict) and set(space.spaces) == {OBSERVATIONS, MASK}
     return (space[OBSERVATIONS], int(space[MASK].shape[0])) if masked else (space, 0)
 
 
 def attacked(batch: Mapping[str, Any], actions: int) -> Tensor:
-    """Observations ``[rows, ...]``, with the mask of actions as further features if there is one.
+    """Observations ``[rows, ...]``, with the action mask as further features if there is one.
 
-    RLlib's module with masks takes both out of the observation and leaves two columns.
+    RLlib's module with masks splits the observation into two columns of the batch.
     """
     observation: Any = batch[Columns.OBS]
     if not actions:
@@ -126,8 +126,8 @@ def fisher(module_id: str, module: RLModule) -> Metric:
     """The Fisher metric of a module's actions.
 
     Raises:
-        ValueError: observations that are no floats, actions without a known density, a stateful
-            module.
+        ValueError: observations that are not floats, actions without a known density, a
+            stateful module.
     """
     observed, actions = parts_of(module.observation_space)
     _check_observations(module_id, observed)

@@ -17,23 +17,24 @@ class RobustPPO(RobustAlgorithm, PPO):  # type: ignore[misc]
 
     .. math:: L = L_\text{clip}(\pi_\theta(x + \delta^*)) + c_1 L_V(x) - c_2 H + \lambda R(\theta)
 
-    The log-probability and the entropy are taken at x + δ*, the value at x. What is attacked is
-    the map x -> (mean, log std), or x -> logits; its metric is Fisher's. The adversary's objective
-    may read ``action`` and ``advantage``, the latter as SB3 normalises it.
+    The log-probability and the entropy are evaluated at x + δ*, the value at x. The attacked map
+    is x -> (mean, log std), or x -> logits, with the Fisher metric. The adversary's objective
+    may read ``action`` and ``advantage``; SB3 has normalised the advantage.
 
     :param policy: SB3's policy, ``"MlpPolicy"``
     :param env: the environment, as for PPO
-    :param adversary: the inner maximisation; a :class:`aajr.Ball` stands for projected gradient
+    :param adversary: the inner maximisation; a :class:`aajr.Ball` means projected gradient
         ascent on the policy's divergence in that ball; None trains plain PPO
-    :param penalty: the sensitivity to pay for; a class stands for its instance in the policy's
+    :param penalty: the sensitivity that is penalised; a class means its instance in the policy's
         metric
     :param penalty_weight: λ, a number, a schedule of the minibatch update, or
         :class:`aajr.DualAscent`
     :param epsilon: ε in place of the ball's own, a number or a schedule of the minibatch update
-    :param placement: where the surrogate is taken: at x + δ* (``adversarial``) or x (``clean``)
+    :param placement: where the surrogate is evaluated: at x + δ* (``adversarial``) or x
+        (``clean``)
     :param host: PPO's own arguments
 
-    ε has the unit of what the policy sees: with ``VecNormalize``, running standard deviations.
+    ε has the unit of the policy's input; with ``VecNormalize`` a running standard deviation.
 
     Example:
         >>> import aajr
@@ -85,10 +86,10 @@ class RobustSAC(RobustAlgorithm, SAC):  # type: ignore[misc]
         \qquad a \sim \pi_\theta(\cdot \mid x + \delta^*)
 
     The critics see x, and their targets are SB3's. The temperature follows the entropy at
-    x + δ*. What is attacked is the map x -> (mean, log std) before tanh; its metric is Fisher's.
+    x + δ*. The attacked map is x -> (mean, log std) before tanh, with the Fisher metric.
 
     The arguments are those of :class:`RobustPPO`, with SAC's own in place of PPO's; ``placement``
-    says where the actor's loss is taken.
+    says where the actor's loss is evaluated.
 
     Example:
         >>> import aajr
@@ -117,11 +118,11 @@ class RobustTD3(RobustAlgorithm, TD3):  # type: ignore[misc]
 
     .. math:: L = -Q_1(x, \pi_\theta(x + \delta^*)) + \lambda R(\theta)
 
-    The critics see x, and their targets are SB3's. What is attacked is the map from x to the
-    action in [-1, 1]; its metric is Euclidean.
+    The critics see x, and their targets are SB3's. The attacked map goes from x to the action in
+    [-1, 1], with the Euclidean metric.
 
     The arguments are those of :class:`RobustPPO`, with TD3's own in place of PPO's; ``placement``
-    says where the actor's loss is taken.
+    says where the actor's loss is evaluated.
 
     Example:
         >>> import aajr

@@ -1,4 +1,4 @@
-"""``agent.json``: what is written of an agent, and what a reader may rely on."""
+"""``agent.json``: the description of a saved agent, and the checks of its keys."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _KEYS: dict[str, Any] = {
 
 
 def description(agent: BaseAlgorithm, preprocessing: Preprocessing) -> dict[str, Any]:
-    """What JSON holds of an agent.
+    """The description of an agent as JSON values.
 
     Raises:
-        ValueError: another algorithm, what :func:`check_supported` refuses, arguments of an
-            extractor that JSON cannot hold.
+        ValueError: another algorithm, an agent that :func:`check_supported` refuses, arguments of
+            an extractor that are not JSON values.
     """
     check_supported(agent)
     algorithm = next((name for name, host in HOSTS.items() if isinstance(agent, host)), None)
@@ -61,10 +61,10 @@ def description(agent: BaseAlgorithm, preprocessing: Preprocessing) -> dict[str,
 
 
 def read_description(directory: Path) -> dict[str, Any]:
-    """``agent.json``, with all its keys.
+    """Read ``agent.json`` and check its keys.
 
     Raises:
-        ValueError: a file that is missing, no JSON, of another version or incomplete.
+        ValueError: a file that is missing, not JSON, of another version or incomplete.
     """
     file = directory / "agent.json"
     try:
@@ -128,6 +128,6 @@ def _space(space: spaces.Space) -> dict[str, Any]:
 
 
 def _step(step: Step) -> dict[str, Any]:
-    """Its type and numbers; tensors are kept elsewhere."""
+    """Type and numbers of a step; its tensors are in the safetensors file."""
     numbers = {name: value for name, value in vars(step).items() if not isinstance(value, Tensor)}
     return {"type": type(step).__name__, **numbers}

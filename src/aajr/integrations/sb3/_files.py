@@ -1,4 +1,4 @@
-"""Agents on disk: safetensors and JSON. Loading runs no code of the file's."""
+"""Agents on disk as safetensors and JSON. Loading runs no code from the files."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ _ACTIVATIONS = (
 def save_agent(
     path: str | os.PathLike[str], agent: BaseAlgorithm, env: VecEnv | None = None
 ) -> Path:
-    """Write what evaluation needs of an agent, without pickle.
+    """Write the parts of an agent that evaluation needs, without pickle.
 
     Weights and VecNormalize's statistics go to ``agent.safetensors``; architecture, spaces, the
     wrappers of the environment, ε with its unit and the versions to ``agent.json``. Optimiser,
-    replay buffer and counters are not kept: to go on training use SB3's own ``agent.save``.
+    replay buffer and counters are not saved: to continue training use SB3's own ``agent.save``.
 
     Args:
-        path: a directory, made if need be.
+        path: a directory, created if it does not exist.
         agent: PPO, A2C, SAC, TD3, DDPG or DQN of SB3, robust or plain.
-        env: the environment with its wrappers, for an agent that was loaded without.
+        env: the environment with its wrappers, for an agent that was loaded without it.
 
     Returns:
         The directory.
 
     Raises:
         ValueError: another algorithm, a recurrent policy, observations that are neither floats nor
-            images, statistics of VecNormalize that the agent was trained with and has not.
+            images, an agent trained with VecNormalize whose statistics are missing.
 
     Example:
         >>> import tempfile
@@ -88,7 +88,7 @@ def save_agent(
                 tensors[f"preprocessing.{index}.{name}"] = value
     directory.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, directory / _WEIGHTS)
-    write_json(directory / "agent.json", meta)  # last, so that it vouches for the weights
+    write_json(directory / "agent.json", meta)  # last, so that it exists only if the weights do
     return directory
 
 
@@ -97,16 +97,16 @@ def load_agent(
     device: torch.device | str = "cpu",
     custom: Iterable[type] = (),
 ) -> SavedAgent:
-    """Read what :func:`save_agent` wrote; no code of the file's is run.
+    """Read what :func:`save_agent` wrote; no code from the file is run.
 
     Args:
         path: the directory.
         device: where to put the tensors.
-        custom: classes of yours that the agent is built from: policy, features extractor or
-            activation. Only their names are in the file.
+        custom: your own classes of policy, features extractor or activation. The file holds only
+            their names.
 
     Returns:
-        The policy as a map to attack, its value and the environment's wrappers.
+        The policy as a differentiable map, its value and the environment's wrappers.
 
     Raises:
         ValueError: missing, damaged or foreign files, another format version, NaN weights, a class
@@ -155,7 +155,7 @@ def _rebuilt(
     )
     observations = _box_or_other("observation", meta["observation_space"], tensors)
     actions = _box_or_other("action", meta["action_space"], tensors)
-    with torch.random.fork_rng():  # the first weights are drawn and then replaced
+    with torch.random.fork_rng():  # the initial weights are drawn and then replaced
         policy = build(observations, actions, lambda _: 0.0, **architecture)
     own_weights = (name for name in tensors if name.startswith("policy."))
     weights = {name.removeprefix("policy."): tensors[name] for name in own_weights}

@@ -18,10 +18,10 @@ from aajr._layers import Layered
 
 
 def feature_layers(policy: BasePolicy, extractor: BaseFeaturesExtractor) -> nn.Sequential:
-    """From what the policy sees to its features, SB3's division of images by 255 included.
+    """Layers from the policy's input to its features, with SB3's division of images by 255.
 
     Raises:
-        ValueError: an extractor of the user's without ``as_sequential``.
+        ValueError: a custom extractor without ``as_sequential``.
     """
     if type(extractor) is FlattenExtractor:
         layers = nn.Sequential(nn.Flatten())
@@ -43,7 +43,7 @@ class _Pixels(nn.Identity):
 
 
 def joined(*parts: nn.Module) -> nn.Sequential:
-    """One chain; the division by 255 becomes a part of the first weights."""
+    """One chain of the parts; the first weights absorb the division by 255."""
     chain = nn.Sequential(*parts)
     if not any(isinstance(module, _Pixels) for module in chain.modules()):
         return chain
@@ -63,7 +63,7 @@ def _divided(layer: nn.Linear | nn.Conv2d) -> nn.Module:
 
 
 def widened(head: nn.Linear, rows: Tensor, constant: Tensor) -> nn.Linear:
-    """The head's outputs at ``rows``, and ``constant`` added to all, zero elsewhere."""
+    """A layer with the head's outputs at ``rows`` and zeros elsewhere, plus ``constant``."""
     wide = nn.Linear(head.in_features, len(constant), device=head.weight.device)
     wide = wide.to(head.weight.dtype)
     with torch.no_grad():

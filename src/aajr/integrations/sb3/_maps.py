@@ -1,4 +1,4 @@
-"""The map that is attacked: from what the policy sees to the parameters of its action."""
+"""The attacked maps, from the policy's input to the parameters of its action."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ActorCriticMap(nn.Module):
         return output
 
     def as_sequential(self) -> nn.Sequential:
-        """The same as layers, for bounds; see :func:`aajr.certification.audit`."""
+        """The same map as a chain of layers, for bounds; see :func:`aajr.certification.audit`."""
         policy = self.policy
         features = feature_layers(policy, policy.pi_features_extractor)
         return joined(features, policy.mlp_extractor.policy_net, self._head())
@@ -80,7 +80,7 @@ class SquashedGaussianMap(nn.Module):
         return torch.cat([mean, log_std], -1)
 
     def as_sequential(self) -> nn.Sequential:
-        """The same as layers, for bounds."""
+        """The same map as a chain of layers, for bounds."""
         actor = self.actor
         count, weight = actor.mu.out_features, actor.mu.weight
         rows = torch.arange(count)
@@ -95,13 +95,13 @@ class SquashedGaussianMap(nn.Module):
 
 
 class PlainMap(nn.Module):
-    """A network without a distribution: features, and layers behind them.
+    """A network without a distribution: a features extractor and the layers after it.
 
     Args:
         network: SB3's actor or Q network, shared and not copied.
 
     Attributes:
-        head: name of the layers behind the features.
+        head: name of the layers after the features.
     """
 
     metric: Metric = Euclidean()
@@ -117,7 +117,7 @@ class PlainMap(nn.Module):
         return getattr(self.network, self.head)(features)
 
     def as_sequential(self) -> nn.Sequential:
-        """The same as layers, for bounds."""
+        """The same map as a chain of layers, for bounds."""
         features = feature_layers(self.network, self.network.features_extractor)
         return joined(features, getattr(self.network, self.head))
 
@@ -129,13 +129,13 @@ class DeterministicMap(PlainMap):
 
 
 class ActionValueMap(PlainMap):
-    """DQN: x to Q(x, a) for every action a, of which the greatest is played."""
+    """DQN: x to Q(x, a) for every action a; the action of the greatest value is played."""
 
     head = "q_net"
 
 
 PolicyMap = ActorCriticMap | SquashedGaussianMap | DeterministicMap | ActionValueMap
-"""A differentiable map of a policy, with the geometry of its output as ``metric``."""
+"""A differentiable map of a policy; ``metric`` is the geometry of its output."""
 
 
 def policy_map(policy: BasePolicy) -> PolicyMap:
@@ -160,7 +160,7 @@ def _fisher(space: spaces.Space) -> Metric:
 
 
 def check_supported(agent: BaseAlgorithm) -> None:
-    """Raise ValueError for what has no ball around its observations, or no fixed density."""
+    """Raise ValueError for recurrent policies, gSDE, or observations not of floats or images."""
     if any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in agent.policy.modules()):
         raise ValueError(
             f"policy={type(agent.policy).__name__} is recurrent; one observation does not "

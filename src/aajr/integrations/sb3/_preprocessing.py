@@ -1,4 +1,4 @@
-"""From the environment's observation to what the policy sees, as SB3's wrappers make it."""
+"""SB3's wrappers as functions from the environment's observation to the policy's input."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ class FrameStacking:
     """VecFrameStack: the last frames, the newest last.
 
     Attributes:
-        frames: how many.
-        axis: of an observation along which they are joined, 0 or -1.
+        frames: number of frames.
+        axis: axis of an observation along which they are joined, 0 or -1.
     """
 
     frames: int
     axis: int
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """``[batch, frames, *observation]`` to what the next wrapper sees."""
+        """Join ``[batch, frames, *observation]`` to the next wrapper's input."""
         return torch.cat(frames.unbind(1), -1 if self.axis == -1 else 1)
 
 
@@ -88,11 +88,11 @@ Step = Normalisation | Transposition | FrameStacking
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """Wrappers of the environment in the order in which they act.
+    """Wrappers of the environment, in the order in which they act.
 
     Attributes:
-        shape: of one observation of the environment.
-        steps: what is done to it; at most one stacks frames.
+        shape: shape of one observation of the environment.
+        steps: the wrappers' functions; at most one stacks frames.
     """
 
     shape: tuple[int, ...]
@@ -109,14 +109,14 @@ class Preprocessing:
         return next((step for step in self.steps if isinstance(step, Normalisation)), None)
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """What the policy sees of observations, or of stacks of them.
+        """The policy's input for observations, or for stacks of them.
 
         Args:
             observation: ``[batch, *shape]``; with stacking ``[batch, frames, *shape]``, the newest
                 last.
 
         Raises:
-            ValueError: another shape.
+            ValueError: the wrong shape.
         """
         stacking = self.stacking
         lead = () if stacking is None else (stacking.frames,)
@@ -132,13 +132,13 @@ class Preprocessing:
         return self.after(stacking(frames.reshape(-1, stacking.frames, *frames.shape[1:])))
 
     def before(self, frame: Tensor) -> Tensor:
-        """The steps on single frames, all without stacking, float32."""
+        """Apply the steps before the stacking, or all if none stacks, to single frames; float32."""
         for step in itertools.takewhile(lambda s: not isinstance(s, FrameStacking), self.steps):
             frame = step(frame)
         return frame.float()
 
     def after(self, stacked: Tensor) -> Tensor:
-        """The steps behind the stacking."""
+        """Apply the steps after the stacking."""
         if self.stacking is not None:
             for step in self.steps[self.steps.index(self.stacking) + 1 :]:
                 stacked = step(stacked)
@@ -146,13 +146,13 @@ class Preprocessing:
 
 
 class Observer:
-    """What the policy sees while games are played: keeps the frames that the policy sees stacked.
+    """The policy's input during episodes; it keeps the frames that are stacked.
 
-    Frames before the first are zeros, as VecFrameStack has them.
+    Frames before the first are zeros, as in VecFrameStack.
 
     Args:
         preprocessing: the wrappers.
-        device: where the policy lives.
+        device: device of the policy.
     """
 
     def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
@@ -161,21 +161,22 @@ class Observer:
         self._frames: Tensor | None = None
 
     def reset(self, observation: Tensor | np.ndarray) -> Tensor:
-        """What the policy sees of first observations, ``[games, *shape]``."""
+        """The policy's input for the first observations ``[games, *shape]``."""
         self._frames = None
         return self.step(observation)
 
     def step(
         self, observation: Tensor | np.ndarray, done: Tensor | np.ndarray | None = None
     ) -> Tensor:
-        """What the policy sees next.
+        """The policy's input for the next observations.
 
         Args:
             observation: ``[games, *shape]``.
-            done: games of which it is the first observation after an end, ``[games]``.
+            done: games that have just ended, so that this is the first observation of a new
+                episode, ``[games]``.
 
         Raises:
-            ValueError: another shape.
+            ValueError: the wrong shape.
         """
         given = torch.as_tensor(observation, device=self.device)
         stacking = self.preprocessing.stacking
@@ -203,7 +204,8 @@ def preprocessing_of(agent: BaseAlgorithm, env: VecEnv | None = None) -> Preproc
     A wrapper that is not SB3's own counts as a part of the environment.
 
     Raises:
-        ValueError: statistics that were lost or lie inside an unknown wrapper, two stackings.
+        ValueError: statistics are missing or inside an unknown wrapper, or frames are stacked
+            twice.
     """
     if env is None and lost_statistics(agent):
         raise ValueError(
@@ -237,17 +239,17 @@ def _warn_if_unknown(agent: BaseAlgorithm) -> None:
 
 
 def normalises(agent: BaseAlgorithm) -> bool:
-    """Whether the policy sees VecNormalize's unit."""
+    """Whether the policy's input is normalised by VecNormalize."""
     env = agent.get_env()
     wrappers = () if env is None else tuple(_chain(env))
     return any(isinstance(w, VecNormalize) and w.norm_obs for w in wrappers)
 
 
 def lost_statistics(agent: BaseAlgorithm) -> bool:
-    """Whether the agent was trained in VecNormalize's unit and no longer has the statistics.
+    """Whether the agent was trained with VecNormalize and no longer has the statistics.
 
-    SB3's zip has no statistics; on-policy it holds original observations only if it was trained
-    with VecNormalize. Off-policy nothing tells, except of our own algorithms.
+    SB3's zip has no statistics. The zip of an on-policy agent holds original observations only if
+    it was trained with VecNormalize. For off-policy agents only our own algorithms record it.
     """
     env = agent.get_env()
     if env is not None and any(isinstance(w, VecNormalize) for w in _chain(env)):

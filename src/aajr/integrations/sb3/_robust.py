@@ -1,4 +1,4 @@
-"""What the robust algorithms share: an adversary and a penalty inside SB3's own ``train``."""
+"""The base of the robust algorithms: an adversary and a penalty inside SB3's own ``train``."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from aajr.schedules import Schedule, value_at
 
 Placement = Literal["adversarial", "clean"]
 Seam = tuple[Any, str, Callable[..., Any]]
-"""An object, the name of its method, and what stands in for it while SB3 trains."""
+"""An object, the name of its method, and the method's replacement while SB3 trains."""
 
 
 class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
     """The part of an SB3 algorithm that attacks the policy's observations while it trains.
 
-    SB3's ``train`` runs as it is. For its time, the method through which it reaches the policy is
-    replaced by one that evaluates the policy at x + δ* and hangs λ · penalty on the result.
+    SB3's ``train`` runs unchanged. While it runs, the method through which it calls the policy is
+    replaced by one that evaluates the policy at x + δ* and attaches λ · penalty to the result.
 
     ``adversary``, ``penalty``, ``penalty_weight``, ``epsilon`` and ``placement`` are plain
-    attributes, which a callback may set between updates and SB3's zip file keeps.
+    attributes. A callback may set them between updates, and SB3's zip file keeps them.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
 
     @property
     def robustness(self) -> dict[str, Any]:
-        """What is attacked, how far and in which unit, as JSON can hold it."""
+        """Adversary, ε with its unit, penalty, weight and placement, as JSON values."""
         ball = getattr(self.adversary, "ball", None)
         return {
             "adversary": _name(self.adversary),
@@ -79,7 +79,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
 
     @abstractmethod
     def _seams(self, attack: Attack) -> list[Seam]:
-        """Where the attack enters SB3's update."""
+        """The methods that the attack replaces during SB3's update."""
 
     @property
     def _radius(self) -> float:
@@ -92,7 +92,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
             self._prepared()
 
     def train(self, *arguments: Any, **named: Any) -> None:
-        """SB3's update under attack; it takes what SB3's own ``train`` takes."""
+        """SB3's update under attack, with the arguments of SB3's own ``train``."""
         with self._attacking():
             super().train(*arguments, **named)
 
@@ -101,7 +101,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         return self.adversary is not None or self.penalty is not None
 
     def _prepared(self) -> tuple[Minimax, PolicyMap]:
-        """Minimax with the present settings, its count and generator kept, and the map."""
+        """Minimax with the current settings, keeping its count and generator; and the map."""
         check_supported(self)
         check_choice("placement", self.placement, ("adversarial", "clean"))
         if self.adversary is None:
@@ -129,7 +129,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
 
     @contextmanager
     def _attacking(self) -> Iterator[None]:
-        """Put the seams in place for the time of one call of SB3's ``train``, then log."""
+        """Replace the methods during one call of SB3's ``train``, then log."""
         if not self._robust:
             yield
             return
@@ -152,7 +152,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
 
 
 class Attack:
-    """One attack per minibatch: where the policy is evaluated, and what is added to the loss.
+    """One attack per minibatch; it gives the policy's input and the term added to the loss.
 
     Args:
         minimax: adversary, penalty and weight.
@@ -172,15 +172,15 @@ class Attack:
         """Attack a minibatch.
 
         Args:
-            observations: what the policy sees, ``[batch, ...]``.
-            data: what the adversary's objective reads.
+            observations: the policy's input, ``[batch, ...]``.
+            data: tensors that the adversary's objective reads.
 
         Returns:
-            What to show the policy, the same object where the attack leaves it as it is; and
-            λ · penalty, a scalar, or None where it is zero.
+            The input to show the policy, which is ``observations`` itself if unchanged; and
+            λ · penalty, a scalar, or None if it is zero.
 
         Raises:
-            ValueError: observations that are NaN or infinite, and all that
+            ValueError: observations that are NaN or infinite, or arguments that
                 :class:`aajr.Minimax` refuses.
         """
         check_finite("observations", observations)
@@ -202,7 +202,7 @@ class Attack:
 
 
 class _Attached(torch.autograd.Function):
-    """The value as it is; backward also gives the penalty the gradient 1."""
+    """The unchanged value; its backward pass also gives the penalty the gradient 1."""
 
     @staticmethod
     def forward(context: Any, value: Tensor, penalty: Tensor) -> Tensor:
@@ -214,7 +214,7 @@ class _Attached(torch.autograd.Function):
 
 
 def attached(value: Tensor, penalty: Tensor | None) -> Tensor:
-    """``value``, whose backward pass adds the penalty's gradient, whatever the value's own is.
+    """``value``, whose backward pass also adds the penalty's gradient with factor 1.
 
     Args:
         value: a tensor that the host's loss is made of.
@@ -236,9 +236,9 @@ def attached(value: Tensor, penalty: Tensor | None) -> Tensor:
 
 
 def on_whole_observations(adversary: Adversary, space: spaces.Box) -> Adversary:
-    """The adversary with one budget for an observation, and pixels of an image in their range.
+    """The adversary with one budget per observation and image pixels between 0 and 255.
 
-    Where the ball says ``event_dims``, ``low`` or ``high`` itself, that counts.
+    If the ball sets ``event_dims``, ``low`` or ``high`` itself, its own values stay.
     """
 
     def whole(ball: Ball) -> Ball:
@@ -250,7 +250,7 @@ def on_whole_observations(adversary: Adversary, space: spaces.Box) -> Adversary:
 
 
 def epsilon_unit(agent: BaseAlgorithm) -> str:
-    """The unit of ε: that of what the policy sees."""
+    """The unit of ε, which is the unit of the policy's input."""
     if is_image_space(agent.observation_space):
         return "pixel level of 0 to 255"
     if normalises(agent) or lost_statistics(agent):

@@ -1,4 +1,4 @@
-"""An agent for evaluation: the policy as a differentiable map, and what belongs to it."""
+"""An agent for evaluation: the policy as a differentiable map, its values and wrappers."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ class SavedAgent:
     """A trained agent as :func:`load_agent` returns it; its parameters need no gradient.
 
     Attributes:
-        policy: module map from x ``[batch, features]``, in the unit that the policy sees, to the
-            parameters of the action: (mean, log std), logits, TD3's action, or DQN's values.
+        policy: module from the policy's input x ``[batch, features]`` to the parameters of the
+            action: (mean, log std), logits, TD3's action, or DQN's values.
         value: map from x to values ``[batch]``: V(x) of PPO and A2C, min_i Q_i(x, π(x)) of SAC and
             TD3, max_a Q(x, a) of DQN.
-        critic: map from (x, action in [-1, 1]) to min_i Q_i ``[batch]``; None but for SAC and TD3.
+        critic: map from (x, action in [-1, 1]) to min_i Q_i ``[batch]``; None except for
+            SAC and TD3.
         metric: geometry of the policy's output.
         algorithm: ``"PPO"``, ``"A2C"``, ``"SAC"``, ``"TD3"`` (DDPG too) or ``"DQN"``.
-        action_space: the environment's.
+        action_space: action space of the environment.
         preprocessing: the wrappers between the environment and the policy.
         robustness: adversary, ε and its unit, penalty and weight of the training.
-        versions: of the libraries that trained and saved the agent.
+        versions: versions of the libraries that saved the agent.
     """
 
     policy: nn.Module
@@ -62,32 +63,32 @@ class SavedAgent:
         return next(self.policy.parameters()).device
 
     def normalise(self, observation: Tensor | np.ndarray) -> Tensor:
-        """What the policy sees of the environment's observations, float32 ``[batch, ...]``.
+        """The policy's input for the environment's observations, float32 ``[batch, ...]``.
 
         Args:
             observation: ``[batch, *observation]``; ``[batch, frames, *observation]``, the newest
-                last, if VecFrameStack stacks them. While games are played :meth:`observer` keeps
-                the frames.
+                last, if VecFrameStack stacks them. During episodes :meth:`observer` keeps the
+                frames.
 
         Raises:
-            ValueError: another shape.
+            ValueError: the wrong shape.
         """
         return self.preprocessing(torch.as_tensor(observation, device=self._device))
 
     def observer(self) -> Observer:
-        """A fresh copy of the environment's wrappers, for games that begin now.
+        """A fresh copy of the environment's wrappers, for new episodes.
 
-        ``observer.reset(observation)`` and ``observer.step(observation, done)`` give what the
-        policy sees, as the wrapped environment would.
+        ``observer.reset(observation)`` and ``observer.step(observation, done)`` return the
+        policy's input, as the wrapped environment would.
         """
         return Observer(self.preprocessing, self._device)
 
     @torch.no_grad()
     def act(self, x: Tensor) -> Tensor:
-        """The deterministic action in the environment's unit, as SB3's ``predict`` gives it.
+        """The deterministic action in the environment's unit, as SB3's ``predict`` returns it.
 
         Args:
-            x: what the policy sees, ``[batch, ...]``: ``normalise(observation)``, or an attacked
+            x: the policy's input, ``[batch, ...]``: ``normalise(observation)``, or an attacked
                 point.
 
         Returns:
@@ -123,7 +124,7 @@ def saved_agent(
     robustness: Mapping[str, Any] | None,
     versions: Mapping[str, str],
 ) -> SavedAgent:
-    """Wrap one of SB3's policies, which is put in evaluation mode for good."""
+    """Wrap one of SB3's policies; it stays in evaluation mode from then on."""
     policy.set_training_mode(False)
     policy.requires_grad_(False)
     mapped = policy_map(policy)

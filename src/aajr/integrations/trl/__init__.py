@@ -1,6 +1,6 @@
-"""AAJR and its baselines inside TRL's trainers: ``pip install 'aajr[llm]'``.
+"""AAJR and its rivals inside TRL's trainers: ``pip install 'aajr[llm]'``.
 
-``robustify`` gives a trainer class that takes one more argument. Everything else is TRL's own.
+``robustify`` returns a trainer class that takes one more argument. Everything else is TRL's own.
 """
 
 from aajr.integrations.hosts import tested_range

@@ -18,14 +18,14 @@ from aajr.integrations.trl._settings import ROLES, Attacker
 
 @dataclass(frozen=True, eq=False)
 class Attacked:
-    """The tokens of a call of the model, by who controls them.
+    """The attacked and the scored tokens of one call of the model.
 
     Attributes:
         mask: tokens that the adversary moves, ``[rows, tokens]``.
-        scored: positions whose next token is an answer's, ``[rows, tokens]``.
-        text: ids of the attacked tokens, -1 elsewhere, ``[rows, tokens]``; rows that share it
-            share the attack.
-        tokens: how many tokens there are, padding aside.
+        scored: positions whose next token belongs to an answer, ``[rows, tokens]``.
+        text: ids of the attacked tokens, -1 elsewhere, ``[rows, tokens]``; rows with the same
+            text share the attack.
+        tokens: number of tokens without padding.
     """
 
     mask: Tensor
@@ -35,12 +35,12 @@ class Attacked:
 
     @property
     def group(self) -> Tensor:
-        """Number of the attacked text of every row."""
+        """Index of the attacked text of every row, ``[rows]``."""
         return torch.unique(self.text, dim=0, return_inverse=True)[1]
 
     @property
     def units(self) -> int:
-        """How many sequences."""
+        """Number of sequences."""
         return len(self.mask)
 
     def rows(self, index: Tensor) -> Attacked:
@@ -65,12 +65,13 @@ def attacked(
     Args:
         arguments: of the model's call.
         attacker: which tokens move.
-        inputs: the trainer's batch, for the tools' mask: what tools returned is no answer.
-        padding: the id that fills rows of a reward model.
-        template: of the chat, where its roles are wanted: then only the assistant answers.
+        inputs: the trainer's batch; its tool mask says which tokens tools returned.
+        padding: id of the padding token, for reward models.
+        template: the chat template, if roles are needed; then only the assistant's turns are
+            answers.
 
     Raises:
-        ValueError: no token ids, a mask of another shape, tools without a mask or a template.
+        ValueError: no token ids, a mask of the wrong shape, tools without a mask or a template.
     """
     ids = arguments.get("input_ids")
     if ids is None:
@@ -96,7 +97,7 @@ def attacked(
 
 
 def all_answered(arguments: Mapping[str, Any]) -> bool:
-    """Whether every token of the batch is an answer: text without a prompt."""
+    """Whether every token of the batch is an answer, so that there is no prompt."""
     labels, present = arguments.get("labels"), arguments.get("attention_mask")
     if labels is None:
         return False
@@ -105,14 +106,14 @@ def all_answered(arguments: Mapping[str, Any]) -> bool:
 
 
 def _after_common_prefix(ids: Tensor) -> Tensor:
-    """The answers of pairs that a reward model compares: chosen rows, then rejected ones."""
+    """The answers of a reward model's pairs: rows of chosen, then of rejected answers."""
     chosen, rejected = ids.chunk(2)
     prompt = (chosen == rejected).long().cumprod(-1).bool()
     return ~torch.cat([prompt, prompt])
 
 
 def _last(ids: Tensor, padding: int | None) -> Tensor:
-    """The last token of every row, where a reward model reads its score."""
+    """Mask of the last token of every row, where a reward model reads its score."""
     place = torch.arange(ids.shape[1], device=ids.device)
     held = place if padding is None else torch.where(ids != padding, place, 0)
     return place == held.expand(ids.shape).amax(-1, keepdim=True)
@@ -169,9 +170,9 @@ def norms(value: Tensor, where: Attacked) -> Tensor:
 def directions(gradient: Tensor, where: Attacked, ranks: Ranks = ALONE) -> Tensor:
     """Unit directions of the attack on every sequence, ``[rows, tokens, d]``; zero stays zero.
 
-    The gradients of rows that share the attacked text add up first, on all processes: an attack on
-    a shared prompt is one, and rows that were normalised alone would lose their advantages' weights
-    and signs.
+    The gradients of rows with the same attacked text are first added over all processes, because
+    they share one attack. If each row were normalised alone, the weights and signs of their
+    advantages would be lost.
     """
     gradient = resolved(gradient) * where.mask.unsqueeze(-1)
     group = where.group
@@ -182,26 +183,26 @@ def directions(gradient: Tensor, where: Attacked, ranks: Ranks = ALONE) -> Tenso
 def random_directions(
     latent: Tensor, where: Attacked, generator: torch.Generator, ranks: Ranks = ALONE
 ) -> Tensor:
-    """Uniform unit directions, the same for rows that share the attacked text."""
+    """Uniform random unit directions, the same for rows with the same attacked text."""
     noise = torch.randn(latent.shape, generator=generator).to(latent.device)
     return directions_of_rows(ranks.added(noise[where.group], where.text), where)
 
 
 def directions_of_rows(value: Tensor, where: Attacked) -> Tensor:
-    """Normalise every sequence's attacked rows alone."""
+    """Unit directions ``[rows, tokens, d]``: each sequence is normalised alone."""
     value = resolved(value) * where.mask.unsqueeze(-1)
     size = norms(value, where)[:, None, None]
     return torch.where(size > 1e-30, value / size.clamp_min(1e-30), 0.0)
 
 
 def moved(latent: Tensor, direction: Tensor, radius: float, where: Attacked) -> Tensor:
-    """h + ε‖h‖ v, the gradient of ‖h‖ included: else larger embeddings would pay less."""
+    """h + ε‖h‖ v; the gradient flows through ‖h‖, or larger embeddings would pay less."""
     size = norms(latent, where)[:, None, None]
     return latent + (radius * size * direction).to(latent.dtype)
 
 
 def sum_over_sequences(value: Tensor, where: Attacked, active: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum over active sequences of means over answer tokens, and how many these sequences are."""
+    """Sum of the active sequences' means over answer tokens, and the number of these sequences."""
     row = where.scored.nonzero()[:, 0]
     zeros = value.new_zeros(where.units)
     total = zeros.index_add(0, row, value)

@@ -1,4 +1,4 @@
-"""Which sequences of a trainer's batch are penalised."""
+"""The choice of the sequences of a trainer's batch that are penalised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 Inputs = dict[str, Any]
 
 IGNORED = -100
-"""Label of a token that is no answer."""
+"""Label of a token that does not belong to an answer."""
 
 BOUNDARIES = (
     "position_ids",
@@ -21,7 +21,7 @@ BOUNDARIES = (
     "max_length_k",
     "seq_idx",
 )
-"""What tells the sequences of a packed row apart."""
+"""Arguments that separate the sequences of a packed row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Choice:
     """Part of a trainer's batch.
 
     Attributes:
-        inputs: for the trainer's loss: whole groups of samples that share a prompt.
-        rows: those of its rows that are penalised.
-        share: samples in ``inputs``, of the batch's.
+        inputs: inputs of the trainer's loss: whole groups of samples that share a prompt.
+        rows: indices of the rows of ``inputs`` that are penalised.
+        share: samples in ``inputs``, as a share of the batch's samples.
     """
 
     inputs: Inputs
@@ -40,7 +40,7 @@ class Choice:
 
 
 def is_packed(inputs: Inputs) -> bool:
-    """Whether one row holds several sequences, told apart by positions that begin again."""
+    """Whether one row holds several sequences, each with positions from 0."""
     positions = inputs.get("position_ids")
     return positions is not None and len(positions) == 1 and "prompt_ids" not in inputs
 
@@ -48,20 +48,20 @@ def is_packed(inputs: Inputs) -> bool:
 def choose(
     inputs: Inputs, rows_of_sample: int, fraction: float, generator: torch.Generator
 ) -> Choice | None:
-    """Draw the sequences to penalise; None where none has a gradient.
+    """Draw the sequences to penalise; None if none has a gradient.
 
-    Answers to the same prompt (GRPO, RLOO) enter the trainer's loss together, for the attack on
-    their prompt is one; of their rows the given share is penalised. Samples without an advantage
-    or, in a batch of labels, without an answer are not drawn.
+    Answers to the same prompt (GRPO, RLOO) enter the trainer's loss together, because they share
+    one attack; the given share of the rows is penalised. Samples with advantage 0 are not drawn,
+    nor, in a batch with labels, samples without an answer.
 
     Args:
-        inputs: the trainer's batch; a packed one is taken apart into its sequences.
-        rows_of_sample: 2 where the batch holds all chosen, then all rejected answers.
-        fraction: share of the samples.
-        generator: of the draw.
+        inputs: the trainer's batch; a packed one is split into its sequences.
+        rows_of_sample: 2 if the batch holds all chosen, then all rejected answers; else 1.
+        fraction: share of the samples that is drawn, at least one.
+        generator: source of the draw.
 
     Raises:
-        ValueError: images.
+        ValueError: the batch holds images.
     """
     if inputs.get("pixel_values") is not None:
         raise ValueError("inputs hold pixel_values; only text can be penalised")
@@ -92,7 +92,7 @@ def _groups(inputs: Inputs, key: str, count: int) -> Tensor:
 
 
 def _has_gradient(inputs: Inputs, count: int) -> Tensor:
-    """Whether a sample has an advantage other than 0, or an answer where any has one."""
+    """Whether a sample has a nonzero advantage or an answer, ``[count]``."""
     advantages, labels = inputs.get("advantages"), inputs.get("labels")
     if advantages is not None:
         return (advantages.reshape(count, -1) != 0).any(1).cpu()
@@ -107,7 +107,7 @@ def _shuffled(values: Tensor, generator: torch.Generator) -> list[int]:
 
 
 def _cut(inputs: Inputs, index: Tensor, count: int) -> Inputs:
-    """The samples of the index; what belongs to the whole batch stays, counts shrink with it."""
+    """The samples of the index; values of the whole batch stay, counts are scaled."""
     found: Inputs = {}
     for name, value in inputs.items():
         if isinstance(value, Tensor) and value.ndim and len(value) in (count, 2 * count):
@@ -126,8 +126,9 @@ def _cut(inputs: Inputs, index: Tensor, count: int) -> Inputs:
 def unpacked(inputs: Inputs) -> Inputs:
     """The sequences of a packed row as padded rows.
 
-    Rows of their own need no kernel that keeps sequences apart, nor its boundaries. What fills the
-    row's end begins again at every token: sequences of one token, without an answer, are dropped.
+    Padded rows need no kernel for packed attention and no boundaries. In the padding at the end of
+    a packed row every token has position 0, so it looks like sequences of one token; these are
+    dropped.
     """
     starts = inputs["position_ids"][0] == 0
     starts[0] = True
@@ -152,7 +153,7 @@ def unpacked(inputs: Inputs) -> Inputs:
 
 
 def _with_first_label(inputs: Inputs) -> Tensor:
-    """Packing masks the first label of a sequence; it is put back where all others are answers."""
+    """Restore the first label of each sequence, which packing masks, if all others are answers."""
     labels = inputs["labels"].clone()
     answered = (labels != IGNORED) | (inputs["attention_mask"] == 0)
     whole = answered[:, 1:].all(1)
@@ -161,7 +162,7 @@ def _with_first_label(inputs: Inputs) -> Tensor:
 
 
 def _trimmed(inputs: Inputs) -> Inputs:
-    """Without the columns that only sequences outside the choice needed."""
+    """The inputs without columns that are padding in all chosen rows."""
     present = inputs["attention_mask"]
     longest = int(present.sum(1).max())
     return {

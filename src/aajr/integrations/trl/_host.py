@@ -19,12 +19,12 @@ IMAGES = ("image", "images")
 
 
 def check_host(trainer: Any, parts: Parts, settings: Robustness) -> None:
-    """Refuse what would fail in training, or be penalised wrongly.
+    """Refuse trainers and models that would fail in training or get a wrong penalty.
 
     Raises:
         ValueError: a compiled model, Liger's kernels, reentrant checkpointing, images, a layer that
-            is not there, roles that the chat template does not tell, a step below the resolution of
-            its arithmetic.
+            does not exist, roles that the chat template does not distinguish, a step or radius
+            below the resolution of the model's arithmetic.
     """
     _check_passes(trainer)
     _check_images(trainer)
@@ -39,10 +39,10 @@ def check_host(trainer: Any, parts: Parts, settings: Robustness) -> None:
 
 
 def chat_template(trainer: Any, attacker: Attacker) -> Template:
-    """The marks of the chat template with which the trainer writes its data.
+    """The marks of the chat template that the trainer uses for its data.
 
     Raises:
-        ValueError: no template, or one that does not tell the attacker's roles.
+        ValueError: no template, or one that does not distinguish the attacker's roles.
     """
     roles = attacker if isinstance(attacker, tuple) else ("tool",)
     roles = ("user",) if attacker == "prompt" else roles
@@ -73,7 +73,7 @@ def _check_passes(trainer: Any) -> None:
 
 
 def _is_reentrant(args: Any, model: nn.Module) -> bool:
-    """Whether checkpointing is reentrant, as it is in PyTorch where arguments do not say."""
+    """Whether checkpointing is reentrant, which is PyTorch's default."""
     if args.activation_checkpointing:
         placed = ("every_n_layers", "offload", "selective")
         given = args.activation_checkpointing_kwargs or {}
@@ -108,10 +108,11 @@ def _check_resolution(parts: Parts, settings: Robustness) -> None:
 
 
 def precision(parts: Parts) -> torch.dtype:
-    """The coarsest dtype in which the model computes the penalty's passes, seen in one.
+    """The coarsest dtype in which the model computes the penalty's passes, found by one pass.
 
     A quantised or wrapped layer may compute in another precision than that of its weights, inputs
-    and outputs. Weights that are not here yet (sharded, or on no device) tell by their dtype.
+    and outputs. If weights are not loaded here (sharded, or on the meta device), the answer is the
+    coarsest dtype of the weights.
     """
     weights = [p for p in parts.decoder.parameters() if p.is_floating_point()]
     if any(p.is_meta or not p.numel() for p in parts.decoder.parameters()):

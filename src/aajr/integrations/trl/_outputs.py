@@ -1,4 +1,4 @@
-"""How far two answers of a language model are apart, token by token."""
+"""Distances between two answers of a language model, token by token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Pair = Callable[[Tensor, Tensor], Tensor]
 
 
 def resolved(value: Tensor) -> Tensor:
-    """In float32, or float64 where it is."""
+    """The value in float32; float64 stays."""
     return value if value.dtype == torch.float64 else value.float()
 
 
@@ -45,9 +45,9 @@ def squared(score: Tensor, moved: Tensor) -> Tensor:
 
 
 def by_chunks(measure: Pair, head: Head, clean: Tensor, moved: Tensor, chunk: int) -> Tensor:
-    """A measure of logits from hidden states ``[tokens, d]``, ``[tokens]``.
+    """A measure of the logits at hidden states ``[tokens, d]``: ``[tokens]``.
 
-    The logits of ``chunk`` tokens exist at a time; the backward pass computes them again.
+    Only the logits of ``chunk`` tokens exist at a time; the backward pass computes them again.
     """
 
     def part(a: Tensor, b: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def by_chunks(measure: Pair, head: Head, clean: Tensor, moved: Tensor, chunk: in
 
 
 def hidden_change(clean: Tensor, moved: Tensor, sketch: int | None, seed: int) -> Tensor:
-    """‖P Δh‖² with P random ±1/√m, or ‖Δh‖²: its expectation is ‖Δh‖².
+    """‖P Δh‖² with random signs P = ±1/√m, whose expectation is ‖Δh‖²; without a sketch ‖Δh‖².
 
     Source: Achlioptas, Database-friendly random projections, 2003.
     """

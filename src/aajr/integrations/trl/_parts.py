@@ -1,4 +1,4 @@
-"""The host's model: where its embeddings, layers and head are, and passes through them."""
+"""The embeddings, layers and head of the host's model, and passes through them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ PASSED = ("input_ids", "attention_mask", "position_ids", "token_type_ids", "mm_t
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """A causal language model, or a reward model, taken apart.
+    """The parts of a causal language model or a reward model.
 
     Attributes:
-        top: what the trainer calls, with adapters.
+        top: the model that the trainer calls, with adapters.
         embedding: token ids to embeddings.
         decoder: the model without its head.
         layers: of the decoder.
         head: hidden states ``[..., d]`` to logits ``[..., vocabulary]``, or to scores.
         scores: whether the model is a reward model.
-        padding: id of the token that fills rows.
+        padding: id of the padding token.
     """
 
     top: nn.Module
@@ -41,7 +41,7 @@ class Parts:
     padding: int | None
 
     def width(self, layer: int) -> int:
-        """Size of a token's latent."""
+        """Size d of the vector that moves: a token's embedding, or its input to the layer."""
         hidden = int(self.decoder.config.get_text_config().hidden_size)
         return getattr(self.embedding, "embedding_dim", hidden) if layer == 0 else hidden
 
@@ -73,7 +73,7 @@ def take_apart(model: Any, temperature: float = 1.0) -> Parts:
 
 
 def _decoder(base: Any) -> Any:
-    """What the head reads from: of a multimodal model, all that embeds text and images."""
+    """The model without its head; of a multimodal model, the part that embeds text and images."""
     if base.base_model is not base:
         return base.base_model
     model = base.get_decoder()  # Llama 4 holds a whole language model, head included
@@ -81,7 +81,7 @@ def _decoder(base: Any) -> Any:
 
 
 def _layers(decoder: Any) -> nn.ModuleList:
-    """The layers of the text; multimodal models, and OPT, hold them one module deeper."""
+    """The text layers; in multimodal models and OPT they are one module deeper."""
     text = decoder.get_decoder() if hasattr(decoder, "get_decoder") else decoder
     for name in ("layers", "h"):
         if isinstance(getattr(text, name, None), nn.ModuleList):
@@ -95,7 +95,7 @@ def _adapters(model: Any) -> list[Any]:
 
 
 def _logits(output: nn.Module, config: Any, temperature: float) -> Callable[[Tensor], Tensor]:
-    """Head, scale, soft cap and temperature in the order in which models apply them."""
+    """Function from hidden states to logits: head, scale, soft cap, temperature, in this order."""
     text = config.get_text_config()
     cap = getattr(text, "final_logit_softcapping", None)
     scale = _logit_scale(text)
@@ -121,11 +121,11 @@ def _logit_scale(config: Any) -> float:
 
 @dataclass(eq=False)
 class Call:
-    """What the trainer's own loss asked of the model.
+    """The calls of the model by the trainer's own loss.
 
     Attributes:
         arguments: keyword arguments of every call with gradients.
-        latents: what may be moved, ``[rows, tokens, d]``, of every such call.
+        latents: the moved embeddings or layer inputs of every such call, ``[rows, tokens, d]``.
     """
 
     arguments: list[Arguments] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Call:
 
 
 class ModelCalled(Exception):  # noqa: N818
-    """The model was called; nothing more is wanted of the trainer's loss."""
+    """Stops the trainer's loss once the model was called."""
 
 
 @contextmanager
@@ -146,12 +146,12 @@ def listening(
 ) -> Iterator[Call]:
     """Record the calls with gradients, and move their latents.
 
-    Passes without gradients, those of generation and of references, are left alone.
+    Passes without gradients (generation, reference models) are left alone.
 
     Args:
         parts: of the model.
-        layer: whose input is the latent; 0: the embeddings.
-        move: the latent to the one that is used.
+        layer: index of the layer whose input is the latent; 0: the embeddings.
+        move: function from the latent to the one that is used.
         stop: raise ModelCalled instead of running the model.
     """
     call = Call()
@@ -168,7 +168,7 @@ def listening(
         moved = move(latent)
         moved = moved if moved.requires_grad else moved.detach().requires_grad_()
         call.latents.append(moved)
-        return moved.view_as(moved)  # no leaf: counters of FLOPs hook the modules' inputs
+        return moved.view_as(moved)  # not a leaf, because FLOP counters hook the modules' inputs
 
     handles = [
         parts.top.register_forward_pre_hook(called, with_kwargs=True),
@@ -202,8 +202,8 @@ def decode(
     Args:
         parts: of the model.
         arguments: of the model's call.
-        layer: whose input is the latent.
-        latent: used instead; the layers before are then skipped.
+        layer: index of the layer whose input is the latent.
+        latent: replaces the computed latent; the layers before it are then skipped.
     """
     seen: list[Tensor] = []
 
@@ -223,7 +223,7 @@ def decode(
 
 @contextmanager
 def _skipping(layers: nn.ModuleList) -> Iterator[None]:
-    """Layers that give back their input; a forward of the instance's own (a hook) is put back."""
+    """Replace the layers by the identity for a while; a hooked forward is restored."""
     own = [vars(layer).get("forward") for layer in layers]
     for layer in layers:
         layer.forward = lambda hidden_states, *args, **kwargs: hidden_states
@@ -238,5 +238,5 @@ def _skipping(layers: nn.ModuleList) -> Iterator[None]:
 
 
 def float32(device: torch.device) -> torch.autocast:
-    """No autocast: differences of bfloat16 outputs do not resolve the step."""
+    """Context without autocast, because bfloat16 outputs do not resolve the step."""
     return torch.autocast(device.type, enabled=False)

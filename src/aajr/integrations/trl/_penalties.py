@@ -1,4 +1,4 @@
-"""AAJR and its rivals on a language model: each a number that is added to the trainer's loss."""
+"""AAJR and its rivals on a language model; each penalty is added to the trainer's loss."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ HostLoss = Callable[[], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class AttackedBatch:
-    """A batch of the trainer's with its attacked tokens: all that a penalty reads.
+    """A batch with its attacked tokens: everything that a penalty reads.
 
     Attributes:
-        parts: of the model.
-        settings: of the penalty.
-        arguments: of the model's call, for the rows that the trainer's loss is taken of.
-        where: their attacked tokens.
-        rows: those that are penalised.
-        loss: the trainer's own, of all these rows.
-        generator: of random directions.
+        parts: parts of the model.
+        settings: settings of the penalty.
+        arguments: arguments of the model's call, for all rows of the trainer's loss.
+        where: attacked tokens of these rows.
+        rows: indices of the penalised rows.
+        loss: the trainer's own loss of all these rows.
+        generator: source of random directions.
         ranks: the processes.
         by_tokens: whether ``loss`` is a mean over answer tokens, not over sequences.
-        idle: whether this process has nothing to penalise, and only others wait for its passes.
+        idle: whether this process has nothing to penalise and runs the passes for the others only.
     """
 
     parts: Parts
@@ -57,13 +57,13 @@ class AttackedBatch:
 
     @property
     def size(self) -> float:
-        """What the trainer's loss is a mean of: its weight among those of all processes."""
+        """Number of tokens or sequences in the mean of the loss: its weight among all processes."""
         if self.idle:
             return 0.0
         return float(self.where.scored.sum()) if self.by_tokens else float(self.where.units)
 
     def penalised(self) -> tuple[dict[str, Any], Attacked]:
-        """Arguments and attacked tokens of the penalised rows alone."""
+        """Arguments and attacked tokens of the penalised rows."""
         count = len(self.where.mask)
         index = self.rows.to(self.where.mask.device)
         cut = {
@@ -75,13 +75,13 @@ class AttackedBatch:
 
 @dataclass(frozen=True, eq=False)
 class PenaltySum:
-    """What a process adds to a penalty, a mean over those of all processes.
+    """One process's part of a penalty, which is a mean over all processes.
 
     Attributes:
-        total: sum over penalised sequences, differentiable.
-        count: what the mean is over.
-        active: sequences that had a direction.
-        units: all sequences.
+        total: sum over the penalised sequences, differentiable.
+        count: number of summands in the mean.
+        active: number of sequences that had a direction.
+        units: number of all sequences.
     """
 
     total: Tensor
@@ -91,7 +91,7 @@ class PenaltySum:
 
     @property
     def value(self) -> Tensor:
-        """The penalty of a process alone, to be multiplied by λ."""
+        """The penalty of this process alone, not yet multiplied by λ."""
         return self.total / max(float(self.count), 1.0)
 
 
@@ -101,7 +101,7 @@ def aajr(batch: AttackedBatch) -> PenaltySum:
 
 
 def random_direction(batch: AttackedBatch) -> PenaltySum:
-    """The same along a random direction."""
+    """‖J v‖²_F ‖e‖² / T along a random direction."""
     return jacobian_norm(batch, _random(batch))
 
 
@@ -181,7 +181,7 @@ def _of_rows(batch: AttackedBatch, v: Tensor) -> Tensor:
 
 
 def jacobian_norm(batch: AttackedBatch, v: Tensor, *, detach: bool = False) -> PenaltySum:
-    """‖J v‖²_F ‖e‖² / T by a finite difference; ``detach`` cuts its clean branch off."""
+    """‖J v‖²_F ‖e‖² / T by a finite difference; ``detach`` detaches the clean pass."""
     settings = batch.settings
     measure = _outputs.euclidean if settings.metric == "euclidean" else _outputs.fisher
     found = _change(batch, _of_rows(batch, v), settings.step, measure, detach=detach)
@@ -195,10 +195,10 @@ def _divergence(batch: AttackedBatch, v: Tensor) -> PenaltySum:
 def _change(
     batch: AttackedBatch, v: Tensor, radius: float, measure: _outputs.Pair, *, detach: bool = False
 ) -> PenaltySum:
-    """Change of the answers from the clean point to one at a radius, both with gradients.
+    """Change of the answers from the clean point to a point at the radius, both with gradients.
 
-    The two passes draw the same dropout masks: one pass over both halves would draw two, whose
-    difference, divided by the step, drowns the derivative.
+    The two passes draw the same dropout masks. One pass over both points would draw two masks, and
+    their difference divided by the step would swamp the derivative.
     """
     arguments, where = batch.penalised()
     active = norms(v, where) > 0.5
@@ -222,7 +222,7 @@ def _decode(
 def _between(
     batch: AttackedBatch, where: Attacked, clean: Tensor, hidden: Tensor, measure: _outputs.Pair
 ) -> Tensor:
-    """Change between two last hidden states, ``[scored]``."""
+    """Change between two last hidden states ``[rows, tokens, d]``: ``[scored]``."""
     settings, pair = batch.settings, (clean[where.scored], hidden[where.scored])
     if settings.metric == "hidden" and measure is not _outputs.symmetric_kl:
         return _outputs.hidden_change(*pair, settings.sketch, settings.seed)
@@ -234,7 +234,7 @@ def _between(
 
 @contextmanager
 def same_noise(device: torch.device) -> Iterator[Callable[[], None]]:
-    """Give a function that puts the random state back; afterwards the host's goes on."""
+    """Yield a function that restores the random state; afterwards the host's state is unchanged."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         state = torch.get_rng_state()

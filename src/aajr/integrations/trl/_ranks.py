@@ -1,7 +1,7 @@
-"""Sums and directions over the processes of a training: the penalty is that of the global batch.
+"""Sums and directions over all processes of a training, for the penalty of the global batch.
 
-Every process runs the same passes, for the host's loss talks to the others inside them. One that
-has nothing to penalise takes part with weight 0.
+Every process runs the same passes, because the host's loss communicates inside them. A process
+that has nothing to penalise takes part with weight 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 Span = tuple[bytes, int]
-"""An attacked text: a digest of its tokens, and how many they are."""
+"""An attacked text: a digest of its tokens, and their number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Ranks:
     """The processes of a training.
 
     Attributes:
-        accelerator: the trainer's; None for a process alone.
+        accelerator: the trainer's; None for a single process.
         shared: attacked texts that several processes hold, in the same order on all.
     """
 
@@ -34,7 +34,7 @@ class Ranks:
 
     @property
     def count(self) -> int:
-        """How many processes."""
+        """Number of processes."""
         return 1 if self.accelerator is None else int(self.accelerator.num_processes)
 
     def total(self, values: Sequence[Tensor | float]) -> Tensor:
@@ -46,7 +46,7 @@ class Ranks:
         return found.cpu()
 
     def with_shared_texts(self, text: Tensor) -> Ranks:
-        """A copy that knows which attacked texts of these rows other processes hold too.
+        """A copy that records which attacked texts of these rows other processes hold too.
 
         Args:
             text: attacked tokens of the rows, -1 elsewhere, ``[rows, tokens]``.
@@ -59,7 +59,7 @@ class Ranks:
         return Ranks(self.accelerator, tuple(sorted(span for span, n in held.items() if n > 1)))
 
     def added(self, value: Tensor, text: Tensor) -> Tensor:
-        """Add what other processes hold for the same attacked text.
+        """The value plus the values of other processes for the same attacked text.
 
         Args:
             value: the same for rows that share an attacked text, ``[rows, tokens, d]``.
@@ -83,11 +83,11 @@ class Ranks:
 
 
 ALONE = Ranks()
-"""One process."""
+"""A single process."""
 
 
 def _places(text: Tensor) -> dict[Span, list[int]]:
-    """Rows of every attacked text."""
+    """Indices of the rows of every attacked text."""
     found: dict[Span, list[int]] = {}
     for row, tokens in enumerate(text.cpu()):
         kept = tokens[tokens >= 0].contiguous()
@@ -99,9 +99,9 @@ def _places(text: Tensor) -> dict[Span, list[int]]:
 
 @contextmanager
 def gathering_unequal_rows(accelerator: Any) -> Iterator[None]:
-    """Let the host gather metrics of rows whose number differs between the processes.
+    """Let the host gather metrics although processes hold different numbers of rows.
 
-    A plain gather of unequal shapes waits for ever.
+    A plain gather of unequal shapes hangs.
     """
     if accelerator.num_processes == 1:
         yield

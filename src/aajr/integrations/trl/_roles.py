@@ -1,9 +1,9 @@
-"""Which role wrote which token of a chat, read off the marks of its template.
+"""The role that wrote each token of a chat, found by the marks of the chat template.
 
-The template renders short conversations with known contents. What always stands before and after
-a role's content is its mark; the marks then tell the roles of any tokens, truncated, packed or
-generated. They are compared with the tokens' texts, so that contents and marks that share a token
-are told apart.
+The template renders short conversations with known contents. The text that always stands before
+or after a role's content is a mark of this role. The marks are then searched in the text of any
+tokens: truncated, packed or generated. The search is by character, so a token that holds both
+content and a part of a mark is recognised.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor
 
 Message = dict[str, Any]
 Span = tuple[str, int, int]
-"""Role, first character, one past the last."""
+"""Role, index of the first character, index after the last."""
 
 ROLES = ("system", "user", "assistant", "tool")
 CONTENTS = ("qzaqz", "qzbqz", "qzcqz", "qzdqz", "qzeqz")
-"""Words that no template writes."""
+"""Contents of the probes: words that no template writes itself."""
 
 CALLS: tuple[Message | str, ...] = ({"place": 7}, {"name": "x", "all": [True]}, '{"place": 7}')
 
@@ -56,7 +56,7 @@ PROBES = (
     "utaut",
     "uautu",
 )
-"""Conversations by their roles' initials; a tool's turn follows an assistant's call."""
+"""Short conversations as initials of roles; the assistant calls a tool before its turn."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Template:
     """The marks of a chat template.
 
     Attributes:
-        openings: texts that end where a role's content begins, with the role.
-        closings: text at which a role's content ends; empty: at the next opening.
-        inner: texts that part the user's words from what the template writes before them into
-            the same turn: the system prompt, descriptions of tools.
-        piece: text of a token.
+        openings: pairs of a text that stands directly before a role's content, and the role.
+        closings: for each role the text that ends its content; empty if the next opening does.
+        inner: separators before the user's words, if the template writes the system prompt or
+            descriptions of tools into the same turn.
+        piece: function from a token to its text.
     """
 
     openings: tuple[tuple[str, str], ...]
@@ -77,10 +77,10 @@ class Template:
     piece: Callable[[int], str]
 
     def masks(self, ids: Tensor) -> dict[str, Tensor]:
-        """Tokens by the role whose words they are, ``[rows, tokens]`` each.
+        """For each role the mask ``[rows, tokens]`` of the tokens that it wrote.
 
-        A token that holds a part of a mark, spaces aside, is nobody's; the assistant's end of turn
-        is its own.
+        A token that holds a part of a mark, spaces ignored, belongs to no role. The end of the
+        assistant's turn belongs to the assistant.
         """
         found = {role: torch.zeros(ids.shape, dtype=torch.bool) for role in ROLES}
         for row, tokens in enumerate(ids.tolist()):
@@ -104,7 +104,7 @@ class Template:
         return roles
 
     def spans(self, text: str) -> list[Span]:
-        """The contents in a text, in order."""
+        """The spans of the roles' contents in a text, in order."""
         marks = sorted(self._marks(text))
         found: list[Span] = []
         index, place = 0, 0
@@ -130,14 +130,14 @@ class Template:
 
     def _end(self, text: str, start: int, role: str, later: Sequence[tuple[int, int, str]]) -> int:
         closing = self.closings[role]
-        if not closing:  # a system prompt may describe a tool's mark: only a turn ends it
+        if not closing:  # a system prompt may quote a tool's mark, so only another turn ends it
             ends = (mark[0] for mark in later if role != "system" or mark[2] != "tool")
             return next(ends, len(text))
         end = text.find(closing, start)
         return len(text) if end < 0 else end
 
     def _own(self, text: str, span: Span) -> Span:
-        """The user's own part of a turn that may begin with the system prompt."""
+        """The span without a system prompt or tools that begin the user's turn."""
         role, start, end = span
         if role == "user":
             lasts = ((text.rfind(inner, start, end), len(inner)) for inner in self.inner)
@@ -149,12 +149,12 @@ def read_template(tokenizer: Any, roles: Sequence[str], template: str | None = N
     """Learn the marks of a tokenizer's chat template.
 
     Args:
-        tokenizer: of transformers.
-        roles: that must be told from all others.
-        template: instead of the tokenizer's own.
+        tokenizer: a tokenizer of transformers.
+        roles: roles that must be distinguished from all others.
+        template: a template that replaces the tokenizer's own.
 
     Raises:
-        ValueError: no template, or one that does not tell these roles.
+        ValueError: no template, or one that does not distinguish these roles.
     """
     remedy = "give attacker a function that marks their tokens"
     if template is None and not getattr(tokenizer, "chat_template", None):
@@ -178,7 +178,7 @@ def read_template(tokenizer: Any, roles: Sequence[str], template: str | None = N
 
 
 def _pieces(tokenizer: Any) -> Callable[[int], str]:
-    """Function from a token to its text; decoded behind another one, which keeps leading spaces."""
+    """Function from a token to its text, decoded after another token to keep leading spaces."""
     first = tokenizer("a", add_special_tokens=False).input_ids[:1]
 
     def decode(ids: list[int]) -> str:
@@ -193,12 +193,12 @@ def _pieces(tokenizer: Any) -> Callable[[int], str]:
 
 @dataclass(frozen=True)
 class Rendering:
-    """A probe as the template writes it.
+    """A short conversation as the template renders it.
 
     Attributes:
         probe: initials of the roles.
-        text: of its tokens.
-        tools: whether tools were described.
+        text: the text of its tokens.
+        tools: whether the template was given tools.
     """
 
     probe: str
@@ -206,12 +206,12 @@ class Rendering:
     tools: bool
 
     def contents(self, role: str) -> list[str]:
-        """What a role said."""
+        """The contents of a role's turns."""
         said = zip(self.probe, CONTENTS, strict=False)
         return [word for initial, word in said if role[0] == initial and word in self.text]
 
     def gaps(self) -> list[tuple[str, str, str]]:
-        """Texts between contents, after and before which role; '' at the ends."""
+        """Triples of the role before a gap, the role after it ('' at the ends), and its text."""
         places = [(self.text.find(word), i) for i, word in enumerate(CONTENTS[: len(self.probe)])]
         if min(places)[0] < 0:
             return []
@@ -231,7 +231,7 @@ def _texts(
     tools: list[Message] | None,
     template: str | None,
 ) -> Iterable[str]:
-    """What the template makes of a conversation, as its tokens' texts; nothing if it refuses."""
+    """The template's renderings of a conversation, decoded from tokens; none if it raises."""
     for call in CALLS if "t" in probe and tools is None else CALLS[:1]:
         for parts in (False, True):
             chat = _conversation(probe, call, parts)
@@ -239,7 +239,7 @@ def _texts(
                 text = tokenizer.apply_chat_template(
                     chat, tokenize=False, tools=tools, chat_template=template
                 )
-            except Exception:  # a template raises whatever it likes
+            except Exception:  # a template may raise any exception
                 continue
             if CONTENTS[0] in text:
                 ids = tokenizer(text, add_special_tokens=False).input_ids
@@ -248,7 +248,7 @@ def _texts(
 
 
 def _conversation(probe: str, arguments: Message | str, parts: bool) -> list[Message]:
-    """The turns of a probe; contents as text, or in the parts that multimodal templates want."""
+    """The turns of a probe; contents are text, or lists of parts for multimodal templates."""
     names = {role[0]: role for role in ROLES}
     turns: list[Message] = []
     for index, initial in enumerate(probe):
@@ -285,7 +285,7 @@ def _learn(probes: Sequence[Rendering], piece: Callable[[int], str]) -> Template
 def _users(
     base: Sequence[str], gaps: Iterable[tuple[str, str, str]]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Openings of the user's turn, and what parts his words from others' in it."""
+    """Openings of the user's turn, and separators before the user's words inside it."""
     more, rests = set(base), dict[str, list[str]]()
     for before, _, text in gaps:
         if any(text.endswith(opening) for opening in base):
@@ -302,7 +302,7 @@ def _users(
 
 
 def _shortest(texts: set[str]) -> list[str]:
-    """What all texts end with; if that marks nothing, those that end with no other."""
+    """The common ending of all texts; if it is too short, the texts that end with no other text."""
     texts = texts - {""}
     common = _suffix(list(texts))
     if _distinctive(common):
@@ -326,14 +326,14 @@ def _distinctive(text: str) -> bool:
 
 
 def _tells(template: Template, probes: Sequence[Rendering], role: str) -> bool:
-    """Whether a role's words, and no others, are found in every probe."""
+    """Whether exactly the role's contents are found in every probe."""
     exact = True
     for probe in probes:
         found = [
             probe.text[a:b].strip() for name, a, b in template.spans(probe.text) if name == role
         ]
         said = probe.contents(role)
-        if role == "assistant":  # its calls are its own too
+        if role == "assistant":  # its tool calls belong to it too
             others = {word for name in ROLES if name != role for word in probe.contents(name)}
             whole = " ".join(found)
             exact &= all(word in whole for word in said) and not any(o in whole for o in others)

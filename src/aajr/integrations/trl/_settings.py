@@ -18,10 +18,10 @@ Attacker = (
 )
 
 ROLES: tuple[Role, ...] = get_args(Role)
-"""Who may be the attacker in a chat."""
+"""Roles of a chat that may be the attacker."""
 
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
-"""AAJR and what it is compared with; NEFTune is TRL's own ``neftune_noise_alpha``."""
+"""AAJR and its rivals; NEFTune is TRL's own ``neftune_noise_alpha``."""
 
 DIFFERENCES: tuple[MethodName, ...] = ("aajr", "random_direction")
 """The methods that divide a difference of two passes by its step."""
@@ -29,7 +29,7 @@ DIFFERENCES: tuple[MethodName, ...] = ("aajr", "random_direction")
 
 @dataclass(frozen=True)
 class Robustness:
-    """A penalty on what the other party's text does to the model's answers.
+    """A penalty on how strongly the other party's text changes the model's answers.
 
     The attacked tokens' embeddings e of a sequence move by ε‖e‖ along a unit direction v. AAJR adds
     λ ‖J v‖²_F ‖e‖² / T to the loss: J is the Jacobian of the T answer tokens' logits, F the Fisher
@@ -42,24 +42,25 @@ class Robustness:
             (the trainer's loss at the point that raises it most).
         radius: ε of ``r3f``, ``smart`` and ``adversarial``, as a share of ‖e‖.
         steps: of the ascent of ``smart`` and ``adversarial``.
-        attacker: which tokens move: ``prompt`` (all that is not answered for; of chats that are
-            trained on as a whole, what users and tools said), roles of the chat template such as
-            ``("tool", "user")`` (their words alone, never the system prompt or the template's
+        attacker: which tokens move: ``prompt`` (every token that is not part of the answer; in
+            chats without a prompt, the words of users and tools), roles of the chat template such
+            as ``("tool", "user")`` (only their words, never the system prompt or the template's
             marks), ``tools`` (what tools returned, by TRL's tool mask or else by the template),
             ``all``, or a function from the arguments of the model's call (``input_ids``,
             ``labels``, …) to a mask ``[rows, tokens]``.
-        layer: the direction is one of this layer's input; 0: of the embeddings. The perturbed pass
-            skips the layers before.
+        layer: index of the layer whose input moves; 0 moves the embeddings. The perturbed pass
+            skips the layers before it.
         metric: ``fisher``, ``euclidean`` (logits), or ``hidden`` (last hidden state, without the
-            head: for vocabularies too large).
-        sketch: random projections of the hidden state under ``hidden``; None for the state itself.
+            head, if the logits do not fit into memory).
+        sketch: number of random projections of the hidden state under ``hidden``; None takes the
+            state itself.
         fraction: ρ, share of the batch's sequences that are penalised, at least one.
-        interval: optimiser steps from one penalised to the next; λ is multiplied by it. A training
+        interval: optimiser steps between two penalised steps; λ is multiplied by it. A training
             of no more steps takes its own length instead, or half of it if it warms up.
-        warmup: share of training, in whole steps, in which λ rises linearly from 0.
-        step: of the finite difference, as a share of ‖e‖.
-        chunk: answer tokens whose logits are held at a time.
-        seed: of rows and random directions; the global random state is left alone.
+        warmup: share of training, in whole steps, during which λ rises linearly from 0.
+        step: step size of the finite difference, as a share of ‖e‖.
+        chunk: number of answer tokens whose logits are held at a time.
+        seed: seed of the drawn rows and random directions; the global random state is not used.
 
     Raises:
         ValueError: a setting outside its range; the message names it.
@@ -111,15 +112,15 @@ class Robustness:
                 raise ValueError(f"sketch={self.sketch} needs metric='hidden', not {self.metric!r}")
 
     def weight_at(self, step: int, total: int) -> float:
-        """λ at an optimiser step of a training of ``total`` steps, before the interval's factor."""
+        """λ at one of ``total`` optimiser steps, not yet multiplied by the interval."""
         length = int(self.warmup * total)
         return self.weight if step >= length else self.weight * step / length
 
     def interval_at(self, total: int) -> int:
-        """Optimiser steps from one penalised to the next in a training of ``total`` steps.
+        """Optimiser steps between two penalised steps in a training of ``total`` steps.
 
-        In a training no longer than the interval only its first step is due: alone if it has a
-        weight, and after a warm-up that begins at 0 with one in the middle.
+        A training no longer than the interval takes its own length, so only its first step is
+        penalised. If λ is 0 there because of a warm-up, it takes half of its length.
         """
         if self.interval < total:
             return self.interval

@@ -1,4 +1,4 @@
-"""Models spread over several processes: what is refused, and FSDP2's parameters kept whole."""
+"""Models spread over several processes: checks, and gathering of FSDP2's parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aajr.integrations.trl._settings import DIFFERENCES, Robustness
 
 
 def check_spread(trainer: Any, settings: Robustness) -> None:
-    """Refuse the ways to spread a model under which a penalty would hang or be wrong.
+    """Refuse spread models for which the penalty would hang or be wrong.
 
     Raises:
         ValueError: DataParallel; tensor, context or sequence parallelism; FSDP1; ZeRO-3;
@@ -49,9 +49,9 @@ def check_spread(trainer: Any, settings: Robustness) -> None:
 
 
 def hold(parts: Parts) -> None:
-    """Gather what belongs to no layer, and keep it through backward passes.
+    """Gather the parameters outside the layers, and keep them through backward passes.
 
-    A penalty runs decoder and head apart, and FSDP would free norm and head between their uses.
+    A penalty runs decoder and head separately; FSDP would free norm and head between their uses.
     """
     for module in _outside(parts):
         module.set_reshard_after_backward(False, recurse=False)
@@ -59,7 +59,7 @@ def hold(parts: Parts) -> None:
 
 
 def release_after_backward(parts: Parts, penalty: Tensor) -> Tensor:
-    """The penalty, whose backward pass frees what :func:`hold` gathered."""
+    """The penalty; its backward pass frees what :func:`hold` gathered."""
     outside = _outside(parts)
     if not outside:
         return penalty

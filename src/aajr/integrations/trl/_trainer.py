@@ -31,18 +31,18 @@ ROWS_OF_SAMPLE = {
     "KTOTrainer": 1,
     "RewardTrainer": 2,
 }
-"""Supported trainers, and rows of the batch that belong to one sample."""
+"""Supported trainers, and the number of rows of the batch for one sample."""
 
 
 class RobustTrainer:
-    """Mixin before a TRL trainer: ``compute_loss`` is all that it overrides.
+    """Mixin in front of a TRL trainer; it overrides ``compute_loss`` alone.
 
     Attributes:
         robustness: the settings.
     """
 
     robustness: Robustness
-    # the host's:
+    # set by the host trainer:
     accelerator: Any
     state: Any
     current_gradient_accumulation_steps: int
@@ -72,7 +72,7 @@ class RobustTrainer:
         host: Any = super()
         penalty = None
         if model.training and torch.is_grad_enabled() and self._due():
-            # before the host's loss: its graph then is freed first in the backward pass
+            # before the host's loss, so that the backward pass frees this graph first
             penalty = self._penalty(host, model, inputs)
         result = host.compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if penalty is None:
@@ -90,16 +90,16 @@ class RobustTrainer:
         return step % interval == 0 and settings.weight_at(step, state.max_steps) > 0
 
     def _penalty(self, host: Any, model: Any, inputs: Inputs) -> Tensor | None:
-        """λ times the penalty of some of the batch's sequences, and its metrics.
+        """λ times the penalty of the drawn sequences, or None; logs the metrics.
 
-        Processes that have nothing to penalise run the same passes with weight 0, for the others
-        wait for them.
+        A process that has nothing to penalise runs the same passes with weight 0, because the
+        other processes wait for it.
         """
         ranks, generator = Ranks(self.accelerator), self._generator()
         choice, idle = self._choice(inputs, generator, ranks)
         if choice is None:
             return None
-        # the wrapper of several processes would expect a backward pass for every one of its own
+        # the distributed wrapper would expect one backward pass for each of its forward passes
         inner = self.accelerator.unwrap_model(model)
 
         def loss() -> Tensor:
@@ -117,7 +117,7 @@ class RobustTrainer:
     def _choice(
         self, inputs: Inputs, generator: torch.Generator, ranks: Ranks
     ) -> tuple[Choice | None, bool]:
-        """Sequences to penalise, and whether the process is idle."""
+        """The sequences to penalise, and whether this process is idle."""
         rows, fraction = self._rows_of_sample, self.robustness.fraction
         choice = choose(inputs, rows, fraction, generator)
         if choice is not None or ranks.count == 1:
@@ -133,7 +133,7 @@ class RobustTrainer:
         generator: torch.Generator,
         ranks: Ranks,
     ) -> AttackedBatch | None:
-        """The batch with its attacked tokens; None where no process has any."""
+        """The batch with its attacked tokens; None if no process has any."""
         parts, settings = _parts(self), self.robustness
         arguments = _arguments_of(parts, loss, choice.inputs)
         template = self._template(arguments, choice.inputs)
@@ -156,7 +156,7 @@ class RobustTrainer:
         return replace(batch, by_tokens="labels" in choice.inputs, idle=idle)
 
     def _template(self, arguments: Inputs, inputs: Inputs) -> Template | None:
-        """The template of the chat, where the attacker is named by a role."""
+        """The chat template, if its roles are needed to find the attacked tokens."""
         attacker = self.robustness.attacker
         by_role = isinstance(attacker, tuple)
         if by_role or (attacker == "tools" and inputs.get("tool_mask") is None):
@@ -165,11 +165,11 @@ class RobustTrainer:
             return None
         try:
             return chat_template(self, attacker)
-        except ValueError:  # no chat, and no prompt either: a warning says so
+        except ValueError:  # neither a chat nor a prompt; a warning follows
             return None
 
     def _weighted(self, found: PenaltySum, batch: AttackedBatch) -> Tensor:
-        """λ times the mean over all processes, whose gradients the host will average; logged."""
+        """λ times the mean over all processes, as the host averages gradients; logs the metrics."""
         settings, state = self.robustness, self.state
         where, busy = batch.where, not batch.idle
         units, tokens = busy * found.units, busy * where.tokens
@@ -188,7 +188,7 @@ class RobustTrainer:
         return weight * interval * batch.ranks.count / max(count, 1.0) * found.total
 
     def _generator(self) -> torch.Generator:
-        """A random source of this call alone, which a resumed training draws again."""
+        """A generator for this call; a resumed training gets the same one."""
         step = self.state.global_step
         before, calls = self._penalty_calls
         self._penalty_calls = (step, calls + 1 if step == before else 0)
@@ -212,13 +212,13 @@ class RobustTrainer:
 
 
 def robustify(trainer: type) -> type:
-    """The trainer with one more argument, ``robustness``.
+    """A trainer class with one more argument, ``robustness``.
 
     Args:
         trainer: TRL's SFT-, DPO-, GRPO-, RLOO-, KTO- or RewardTrainer, or a subclass.
 
     Returns:
-        A subclass that overrides ``compute_loss`` alone; with weight 0 it trains as the host does,
+        A subclass that overrides ``compute_loss`` alone. With weight 0 it trains as the host does,
         bit for bit.
 
     Raises:
@@ -249,9 +249,10 @@ def _parts(trainer: Any) -> Parts:
 
 
 def _arguments_of(parts: Parts, loss: Any, inputs: Inputs) -> dict[str, Any]:
-    """Arguments with which the trainer's loss calls the model, labels included.
+    """The arguments with which the trainer's loss calls the model, with the labels.
 
-    Label smoothing and ``compute_loss_func`` keep the labels from the model: they are the batch's.
+    Label smoothing and ``compute_loss_func`` do not pass labels to the model, so they are taken
+    from the batch.
     """
     with listening(parts, 0, stop=True) as call:
         try:
@@ -277,7 +278,7 @@ def _labels(inputs: Inputs, arguments: dict[str, Any]) -> Tensor:
 
 @contextmanager
 def _quiet(trainer: Any) -> Iterator[None]:
-    """Put the trainer's metrics and counters back after an extra loss."""
+    """Restore the trainer's metrics and counters after an additional evaluation of the loss."""
     names = ("_total_train_tokens", "_entropy_window_stats", "entropy_coef", "_last_world_entropy")
     kept = {name: getattr(trainer, name) for name in names if hasattr(trainer, name)}
     metrics = copy.deepcopy(trainer._metrics)

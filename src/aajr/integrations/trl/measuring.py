@@ -1,4 +1,4 @@
-"""The sensitivity of one answer, measured as the trainers penalise it and by differentiation."""
+"""The sensitivity of one answer, by the trainers' finite difference and by differentiation."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def sensitivity(batch: AttackedBatch, v: Tensor, *, detach: bool = False) -> Ten
     Args:
         batch: from :func:`one_answer`.
         v: a unit direction, ``[1, tokens, d]``.
-        detach: cut the clean branch off, so that its part of the gradient is missing.
+        detach: detach the clean pass, so that its part of the gradient is missing.
     """
     return jacobian_norm(batch, v, detach=detach).value
 
 
 def random_sensitivity(batch: AttackedBatch) -> Tensor:
-    """The same along the batch's next random direction."""
+    """The same as :func:`sensitivity`, along the batch's next random direction."""
     return PENALTIES["random_direction"](batch).value
 
 

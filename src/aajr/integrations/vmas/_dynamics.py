@@ -18,15 +18,15 @@ def vmas_dynamics(env: Any, cost: Callable[[Any], Tensor]) -> Dynamics:
     """Step, observation and cost of a VMAS environment as pure functions of its state.
 
     The state is the position, velocity, rotation and angular velocity of every entity,
-    ``[envs, 6 * entities]``; :func:`vmas_state` reads the present one. The environment is their
-    working space: whatever it held is overwritten. A scenario that keeps further state which its
-    observations or dynamics read is not covered.
+    ``[envs, 6 * entities]``; :func:`vmas_state` returns the current one. Each call overwrites the
+    environment's state. Scenarios whose observations or dynamics read any further state are not
+    supported.
 
     Args:
         env: environment of ``vmas.make_env`` with ``grad_enabled=True`` and continuous actions;
-            with ``clamp_actions=True`` where the policy's actions are not bounded.
-        cost: map from the world to what an adversary maximises, ``[envs]``, for instance the
-            distance of the agents from their goals.
+            with ``clamp_actions=True`` if the policy's actions are not bounded.
+        cost: map from the world to the value ``[envs]`` that an adversary maximises, for instance
+            the distance of the agents from their goals.
 
     Returns:
         Dynamics with observations ``[envs, agents, features]`` and actions
