@@ -134,5 +134,5 @@ __all__ = [
     "spectral_squared",
 ]
 
-if not TYPE_CHECKING:  # or else every attribute would seem to exist
+if not TYPE_CHECKING:  # otherwise every attribute would seem to exist for the type checker
     __getattr__, __dir__ = lazy_names(__name__, "theory")

@@ -1,4 +1,4 @@
-"""Checks of what users hand in. Every message names the parameter, its value and the remedy."""
+"""Checks of user input. Every message names the parameter, its value and the remedy."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check_differentiable(x: Tensor) -> None:
 
 
 def check_promise(kept: bool, broken: str) -> None:
-    """Raise ContractError unless a promise is kept; unlike ``assert``, also under ``python -O``."""
+    """Raise ContractError if a promise is broken; unlike ``assert``, also under ``python -O``."""
     if not kept:
         raise ContractError(broken)
 
@@ -67,7 +67,7 @@ def check_finite(name: str, value: Tensor) -> None:
 
 
 def all_finite(value: Tensor) -> bool:
-    """Whether no entry is NaN or infinite; one pass where the sum already tells."""
+    """Whether no entry is NaN or infinite; one pass where the sum is finite."""
     with torch.no_grad():
         return math.isfinite(value.sum().item()) or bool(torch.isfinite(value).all())
 

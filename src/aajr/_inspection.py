@@ -1,4 +1,4 @@
-"""What is asked of a policy once: whether it is a function of x, and how precise it is."""
+"""Tests made once per policy: whether it is a function of x, and in which precision it computes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _ROUNDING = 64
 def inspect(policy: Policy, x: Tensor) -> torch.dtype:
     """The coarsest precision in which a policy computes; its first call also tests the policy.
 
-    It is evaluated twice at x, in evaluation mode. Differing outputs mean noise or a hidden state:
-    attacks and differences would then measure these instead of the Jacobian. What was found is
-    remembered for the same code with the same modules.
+    The policy is evaluated twice at x, in evaluation mode. Different outputs mean noise or a hidden
+    state: attacks and differences would then measure these instead of the Jacobian. The result is
+    cached for the same code with the same modules.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``.
@@ -46,7 +46,7 @@ def inspect(policy: Policy, x: Tensor) -> torch.dtype:
 
 @torch.no_grad()
 def inspected(policy: Policy, x: Tensor) -> tuple[torch.dtype, Tensor | None]:
-    """What :func:`inspect` finds, and π(x) if the policy had to be evaluated for it."""
+    """The result of :func:`inspect`, and π(x) if the policy had to be evaluated for it."""
     key = _identity(policy, x)
     if key is not None and key in _KNOWN:
         _KNOWN.move_to_end(key)
@@ -93,7 +93,7 @@ def _mismatch(parameters: list[nn.Parameter], x: Tensor) -> str | None:
 
 
 class _Precision(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the floating dtype of largest machine epsilon that any operation gives."""
+    """Records the floating dtype of largest machine epsilon among the results of all operations."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -101,7 +101,7 @@ class _Precision(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # or else torch loads its compiler here, which takes most of a second
+        return False  # otherwise torch loads its compiler here, which takes most of a second
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -120,7 +120,7 @@ def coarser(one: torch.dtype, other: torch.dtype) -> torch.dtype:
 
 def _agree(first: Any, again: Any) -> bool:
     if not isinstance(first, Tensor) or not isinstance(again, Tensor):
-        return True  # whoever asked for an output refuses it, with its own words
+        return True  # the caller checks the output itself, with a message of its own
     if first.shape != again.shape or not first.is_floating_point():
         return first.shape == again.shape and torch.equal(first, again)
     if torch.equal(first, again):
@@ -151,7 +151,7 @@ def _difference(first: Tensor, again: Tensor, state: list[str]) -> str:
 
 
 class _State:
-    """Everything that modules keep besides their parameters, to tell and undo a change."""
+    """All state of the modules besides their parameters, to detect and undo a change."""
 
     def __init__(self, policy: Policy) -> None:
         modules = [module for root in modules_behind(policy) for module in root.modules()]
@@ -170,7 +170,7 @@ class _State:
         return sorted(names)
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Undo every change."""
         for module, attributes, tensors in self._before:
             vars(module).clear()
             vars(module).update(attributes)
@@ -186,10 +186,10 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _identity(policy: Policy, x: Tensor) -> Hashable | None:
-    """What tells one policy from another: its code and modules; None if it cannot be told.
+    """A cache key of the policy: its code and its modules; None if there is no such key.
 
-    A training loop makes a fresh lambda for every update, with the same code around the same
-    modules. A callable without modules is told by itself.
+    A training loop makes a new lambda for every update, with the same code and the same modules. A
+    callable without modules is its own key.
     """
     modules = tuple(weakref.ref(module) for module in modules_behind(policy))
     autocast = torch.is_autocast_enabled(x.device.type)
@@ -202,7 +202,7 @@ def _identity(policy: Policy, x: Tensor) -> Hashable | None:
 
 
 def _code(policy: Any) -> Any:
-    """The code a callable runs, None if its modules say it all."""
+    """The code that a callable runs; None for a module, which identifies itself."""
     if isinstance(policy, functools.partial):
         return _code(policy.func)
     if isinstance(policy, MethodType):

@@ -1,4 +1,4 @@
-"""Layers that torch lacks, and how a policy shows that it is a chain of layers."""
+"""Layers that torch lacks, and the interface of a policy that is a chain of layers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Layered(Protocol):
-    """A policy that is no ``Sequential`` but computes what one does."""
+    """A policy that is not a ``Sequential`` but computes the same as one."""
 
     def as_sequential(self) -> nn.Sequential:
-        """Layers with the policy's own weights; ValueError says why there are none."""
+        """The equivalent layers, with the policy's own weights; ValueError if there are none."""
         ...
 
 

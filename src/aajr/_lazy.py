@@ -36,7 +36,7 @@ def lazy_names(package: str, *modules: str) -> tuple[Callable[[str], Any], Calla
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         found = getattr(import_module(homes[name]), name)
-        setattr(sys.modules[package], name, found)  # later uses do without this function
+        setattr(sys.modules[package], name, found)  # later uses no longer call this function
         return found
 
     def listing() -> list[str]:

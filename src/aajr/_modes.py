@@ -1,4 +1,4 @@
-"""Evaluation mode for the time of an attack or of a Jacobian."""
+"""Evaluation mode during an attack or during the computation of a Jacobian."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ Policy = Callable[[Tensor], Tensor]
 
 _LOCK = threading.Lock()
 _HOLDERS: dict[int, int] = {}
-"""How many threads keep a module, by its id, in evaluation mode; only modules in training count."""
+"""Number of threads that keep a module, by its id, in evaluation mode.
+
+Only modules that were in training mode have an entry.
+"""
 
 
 @contextmanager
 def evaluating(policy: Callable[..., Any]) -> Iterator[list[nn.Module]]:
-    """Put the modules behind a policy in evaluation mode, and each back in its own afterwards.
+    """Put the modules of a policy in evaluation mode, and restore the mode of each afterwards.
 
     Two passes with different dropout masks would differ by noise, not by the Jacobian; batch
-    statistics would couple the rows. The modules are found behind bound methods, partials and
-    closures too. Where several threads share a module, the last to leave puts it back.
+    statistics would couple the rows. Modules inside bound methods, partials and closures are found
+    too. Where several threads share a module, the last thread to finish restores the mode.
 
     Yields:
-        All modules behind the policy.
+        All modules of the policy.
     """
     modules = everything_in(modules_behind(policy))
     held = _hold(modules)

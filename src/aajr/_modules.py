@@ -1,4 +1,4 @@
-"""The modules that a callable runs, as far as Python lets them be seen."""
+"""The modules that a callable runs, as far as they can be found in Python."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LIBRARIES = ("torch", "numpy", "tensordict", "torchrl", "builtins")
 def modules_behind(function: Callable[..., Any]) -> list[nn.Module]:
     """The outermost modules that ``function`` runs: itself, or what it wraps.
 
-    Looked through are bound methods, ``functools.partial``, ``__wrapped__``, closures, globals
-    that the code names, defaults, attributes of callable objects, and lists, tuples and dicts in
-    any of these.
+    The search covers bound methods, ``functools.partial``, ``__wrapped__``, closures, globals that
+    the code names, defaults, attributes of callable objects, and lists, tuples and dicts in any of
+    these.
 
     Example:
         >>> from torch import nn
@@ -53,7 +53,7 @@ def everything_in(roots: list[nn.Module]) -> list[nn.Module]:
 
 
 def versions(modules: list[nn.Module]) -> tuple[int, ...] | None:
-    """A number for every tensor of the modules, which a write in place raises; None for none."""
+    """The version counter of every tensor of the modules, which each in-place write raises."""
     tensors = [
         tensor
         for module in modules
@@ -66,7 +66,7 @@ def versions(modules: list[nn.Module]) -> tuple[int, ...] | None:
 
 
 def _parts(thing: Any) -> Iterator[Any]:
-    """What a callable or a container holds."""
+    """The objects that a callable or a container holds."""
     if isinstance(thing, FunctionType):
         yield from _parts_of_function(thing)
     elif isinstance(thing, MethodType):

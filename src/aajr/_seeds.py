@@ -8,18 +8,18 @@ from aajr._checks import check_count
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """A seed of 32 bits for the part of a run that ``names`` say, the same on every platform.
+    """A seed of 32 bits for one part of a run, the same on every platform.
 
-    Seeds of different parts, and of one part under different seeds, are independent for all
-    purposes; sums such as ``seed + 1`` are not: part 1 of run 0 would draw what part 0 of run 1
-    draws.
+    Seeds of different parts, and of one part under different run seeds, are independent in
+    practice. Sums such as ``seed + 1`` are not: part 1 of run 0 would draw the same numbers as part
+    0 of run 1.
 
     Args:
-        seed: of the run.
-        names: of the part, from the coarse to the fine: words or numbers.
+        seed: seed of the run.
+        names: words or numbers that name the part, from the general to the specific.
 
     Returns:
-        A number in [0, 2³²), which any generator takes, those of NumPy and VMAS too.
+        A number in [0, 2³²), which every generator accepts, also those of NumPy and VMAS.
 
     Raises:
         ValueError: a negative seed, no names, a name that is neither a word nor a number.

@@ -1,4 +1,4 @@
-"""Checks of settings, and choices that several packages share; neither torch nor JAX is loaded."""
+"""Checks of settings, and options that several packages share; it loads neither torch nor JAX."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_count(name: str, value: int, *, minimum: int = 1) -> None:
 
 
 def check_same_shape(name: str, value: Any, other_name: str, other: Any) -> None:
-    """Raise ValueError unless two tensors or arrays have one shape."""
+    """Raise ValueError unless two tensors or arrays have the same shape."""
     if value.shape != other.shape:
         raise ValueError(
             f"{name} has shape {tuple(value.shape)} but {other_name} has {tuple(other.shape)}; "
@@ -63,7 +63,7 @@ def check_same_shape(name: str, value: Any, other_name: str, other: Any) -> None
 def stated(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """The settings that are not None: ``dict_factory`` of :func:`dataclasses.asdict`.
 
-    An option that is not used leaves no trace in what identifies stored results.
+    An option that is not used does not change the key of stored results.
 
     Example:
         >>> stated([("sources", 5), ("radio", None)])

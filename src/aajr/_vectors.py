@@ -7,10 +7,11 @@ from torch import Tensor
 
 
 def length(value: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """‖value‖₂ over ``dims``, kept as ones.
+    """‖value‖₂ over ``dims``, which are kept with size 1.
 
-    The squares of a float32 vector of size 1e-25, as a saturated policy's gradients are, all
-    round to zero. They are summed in float64; float64 itself is scaled by its largest entry first.
+    In float32 the squares of a vector of length 1e-25, for instance the gradient of a saturated
+    policy, all round to zero. Squares are therefore summed in float64. A float64 vector is first
+    divided by its largest entry.
     """
     if _widens(value):
         return _wide_norm(value, dims).to(value.dtype)
@@ -24,7 +25,7 @@ def unit(value: Tensor, dims: tuple[int, ...]) -> Tensor:
         return (value / _wide_norm(value, dims).clamp_min(_TINY)).to(value.dtype)
     scaled = value / _peak(value, dims)
     norm = torch.linalg.vector_norm(scaled, dim=dims, keepdim=True)
-    return scaled / norm.clamp_min(1.0)  # the largest entry is one, or all are zero
+    return scaled / norm.clamp_min(1.0)  # the largest entry is 1, or all entries are 0
 
 
 def per_row(value: Tensor) -> tuple[int, ...]:
@@ -33,7 +34,7 @@ def per_row(value: Tensor) -> tuple[int, ...]:
 
 
 def widest(device: torch.device) -> torch.dtype:
-    """The most precise dtype of a device: Apple's have no float64."""
+    """The most precise float dtype of a device: Apple's devices have no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
@@ -56,7 +57,7 @@ def _wide_norm(value: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def transformed() -> bool:
-    """Inside ``torch.func``, where a value cannot decide."""
+    """Whether this runs inside ``torch.func``, where code cannot branch on values."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 

@@ -24,7 +24,8 @@ def diagnose(
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``.
-        trajectory: what the adversary did; the Jacobian is taken at its last attacked point.
+        trajectory: what the adversary did; the Jacobian is taken at the last point where the
+            adversary took a gradient.
         generator: source of the random projections.
         metric: geometry of the output; Euclidean by default.
         projections: random projections for ‖J‖²_F.
@@ -32,9 +33,9 @@ def diagnose(
 
     Returns:
         Means over the batch: ``aligned`` ‖J v‖² for v = g/‖g‖; ``frobenius`` ‖J‖²_F;
-        ``spectral`` ‖J‖₂²; ``alignment`` their ratio ‖Jv‖²/‖J‖²_F; ``stable_rank``
-        ‖J‖²_F/‖J‖₂². At a stable rank below about 2 a directional penalty cannot differ much from
-        a global one. ‖J‖₂ is a power iteration's lower bound, so that the stable rank errs upwards.
+        ``spectral`` ‖J‖₂²; ``alignment`` the ratio ‖Jv‖²/‖J‖²_F; ``stable_rank`` ‖J‖²_F/‖J‖₂². At a
+        stable rank below about 2 a directional penalty cannot differ much from a global one. ‖J‖₂
+        comes from power iteration, a lower bound, so the stable rank may be too large.
 
     Example:
         >>> import torch, aajr

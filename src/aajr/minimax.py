@@ -24,7 +24,7 @@ from aajr.trajectory import Trajectory
 
 @dataclass(frozen=True, eq=False)
 class RobustLoss:
-    """What :class:`Minimax` returns.
+    """The loss that :class:`Minimax` returns, with its parts.
 
     Attributes:
         total: task + λ · penalty, a scalar to call ``backward`` on.
@@ -149,9 +149,9 @@ class Minimax:
     def regularise(
         self, policy: Policy, x: Tensor, data: Mapping[str, Tensor] | None = None
     ) -> RobustLoss:
-        """The inner maximisation and λ · penalty alone, for a loop with a task loss of its own.
+        """The inner maximisation and λ · penalty alone, for a loop that has its own task loss.
 
-        Arguments and errors are those of the call, without the task.
+        Arguments and errors are those of :meth:`__call__`, without the task.
 
         Returns:
             A loss whose task is zero; the loop adds ``total`` to its own, which it takes at x or
@@ -179,18 +179,18 @@ class Minimax:
                 diagnostics["sensitivity_quantile"] = level
         self.update += 1
         total = weight * penalty
-        if not total.requires_grad:  # between intervals; a loop may call backward all the same
+        if not total.requires_grad:  # between intervals; a loop may still call backward
             total = total.detach().requires_grad_()
         zero = torch.zeros_like(penalty)
         return RobustLoss(total, zero, penalty, trajectory, diagnostics)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything needed to go on exactly, as tensors that safetensors can hold.
+        """All state needed to resume training exactly, as tensors that safetensors can store.
 
         Returns:
-            ``update``; once there are any, ``random_state`` of the generator,
-            ``gradient_scale``, the running mean of ‖g‖², and what the weight keeps, as ``dual``
-            of :class:`aajr.DualAscent`.
+            ``update``; and, as soon as they exist, ``random_state`` of the generator,
+            ``gradient_scale``, the running mean of ‖g‖², and the state of the weight, for instance
+            ``dual`` of :class:`aajr.DualAscent`.
         """
         state = {"update": torch.tensor(self.update)}
         if self._generator is not None:
@@ -240,7 +240,7 @@ class Minimax:
     def _penalty_values(
         self, penalty: Any, policy: Policy, trajectory: Trajectory, generator: torch.Generator
     ) -> Tensor:
-        """The penalty of the rows drawn, by the running mean of ‖g‖², which it moves."""
+        """The penalty of the drawn rows, ``[rows]``; updates the running mean of ‖g‖²."""
         if self.gradient_scale is not None and hasattr(penalty, "gradient_scale"):
             scale = replace(penalty.gradient_scale, value=self.gradient_scale)
             penalty = replace(penalty, gradient_scale=scale)

@@ -18,7 +18,7 @@ Schedule = Callable[[int], float]
 
 
 def value_at(value: float | Schedule, update: int) -> float:
-    """A number as it is; a schedule's value at the update.
+    """The number itself, or the value of the schedule at the update.
 
     Example:
         >>> value_at(0.2, 5), value_at(Linear(0.0, 0.2, updates=10), 5)
@@ -77,14 +77,15 @@ class Cosine(_Ramp):
 class PerformanceCurriculum:
     """Raise the value while the agent does well, lower it when it does badly.
 
-    It is a function of the present value, so that its only state is that value.
+    The next value depends only on the present value and the performance, so the value is the only
+    state.
 
     Attributes:
         start: first value.
         end: greatest value; ``start`` is the least.
         step: change of the value at each call.
         raise_above: performance from which the value rises.
-        lower_below: performance under which the value falls.
+        lower_below: performance below which the value falls.
 
     Example:
         >>> curriculum = PerformanceCurriculum(0.0, 0.2, 0.05, raise_above=0.7, lower_below=0.5)
@@ -169,7 +170,7 @@ class DualAscent:
         check_number("greatest", self.greatest, minimum=self.least)
 
     def __call__(self, update: int) -> float:
-        """λ now, whatever the update."""
+        """The present λ, at every update."""
         return self.weight
 
     def observe(self, squared: Tensor) -> float:
@@ -184,12 +185,12 @@ class DualAscent:
         return level
 
     def state_dict(self) -> dict[str, Tensor]:
-        """``dual``: λ and the last excess, NaN for none."""
+        """``dual``: λ and the last excess; NaN if there is none."""
         excess = math.nan if self.excess is None else self.excess
         return {"dual": torch.tensor([self.weight, excess], dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over ``dual`` of a state that has it."""
+        """Restore ``dual`` if the state has it."""
         if "dual" in state:
             self.weight, excess = state["dual"].tolist()
             self.excess = None if math.isnan(excess) else excess
@@ -197,14 +198,14 @@ class DualAscent:
 
 @runtime_checkable
 class Weight(Protocol):
-    """λ of a training run that may follow what the penalty measures; :class:`DualAscent` is one."""
+    """A λ that may depend on the measured ‖Jv‖; :class:`DualAscent` is one."""
 
     def __call__(self, update: int) -> float:
         """λ at an update."""
         ...
 
     def observe(self, squared: Tensor) -> float | None:
-        """Take in ‖Jv‖² of some rows; returns the quantile of ‖Jv‖ that was measured, if any."""
+        """Update λ by ‖Jv‖² of some rows; return the measured quantile of ‖Jv‖, None for none."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -212,13 +213,13 @@ class Weight(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over its own part of a state."""
+        """Restore what :meth:`state_dict` gave; other entries of the state are ignored."""
         ...
 
 
 @dataclass(frozen=True)
 class FixedWeight:
-    """A number or a schedule as a :class:`Weight`: whatever is measured, it stays.
+    """A number or a schedule as a :class:`Weight`: it ignores what is measured.
 
     Example:
         >>> weight = FixedWeight(Linear(0.0, 0.2, updates=10))
@@ -233,11 +234,11 @@ class FixedWeight:
         return value_at(self.value, update)
 
     def observe(self, squared: Tensor) -> None:
-        """Nothing to learn."""
+        """Ignore the values."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """No state."""
+        """An empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """No state."""
+        """Do nothing: there is no state."""

@@ -18,8 +18,8 @@ class Reference:
 
     Attributes:
         inputs: clean inputs x, ``[batch, *event]``.
-        outputs: clean outputs π(x), detached, ``[batch, *output]``. An objective that does not
-            read them saves a pass: they may be evaluated at first use.
+        outputs: clean outputs π(x), detached, ``[batch, *output]``. They may be evaluated at first
+            use, so an objective that does not read them saves a pass.
         data: further tensors with one row per sample (actions, advantages, targets, states).
     """
 
@@ -39,7 +39,7 @@ class Reference:
 
     @property
     def evaluated(self) -> bool:
-        """Whether the outputs are there already."""
+        """Whether the outputs have already been evaluated."""
         return "outputs" in vars(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -63,10 +63,10 @@ Objective = Callable[[Tensor, Reference], Tensor]
 @_shared.documented
 @dataclass(frozen=True, eq=False)
 class Trajectory(_shared.Trajectory[Tensor, Reference]):
-    """Second directional derivatives are counted as they are taken, by double backward."""
+    """The second directional derivatives in ``curvature_passes`` are taken by double backward."""
 
     def norm(self, value: Tensor) -> Tensor:
-        """Euclidean norm over the budget's dimensions, kept as ones, so that it broadcasts."""
+        """Euclidean norm over the budget's dimensions, which are kept with size 1 to broadcast."""
         return length(value, self._budget_dims)
 
     def unit(self, value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A ball around given inputs, with all that does not depend on δ worked out once."""
+"""A ball around given inputs; everything that does not depend on δ is computed once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Self = TypeVar("_Self", bound="Around")
 
 @dataclass(frozen=True, eq=False)
 class Around(ABC):
-    """The set Δ around x. Every δ it gives keeps the ball's promises for fl(x + δ), exactly.
+    """The set Δ around x. For every δ returned, the rounded sum fl(x + δ) is exactly in x + Δ.
 
     Attributes:
         x: clean inputs, ``[batch, *event]``.
@@ -67,9 +67,9 @@ class Around(ABC):
 
         Args:
             point: where the step starts.
-            step: its direction, in the shape of x.
-            size: how many of it, broadcastable to x.
-            scaled: nearest in the norm ‖·/s‖₂ instead of ‖·‖₂.
+            step: the step before scaling by ``size``, in the shape of x.
+            size: factor of the step, broadcastable to x.
+            scaled: whether nearest is meant in the norm ‖·/s‖₂ instead of ‖·‖₂.
         """
         delta = added(point - self.x, step, size)
         return self.place(self.project_scaled(delta) if scaled else self.project(delta))
@@ -92,10 +92,10 @@ class Around(ABC):
 @final
 @dataclass(frozen=True, eq=False)
 class AroundBox(Around):
-    """An L∞ ball, the valid box and the mask in one: -far ≤ δ ≤ far and least ≤ x + δ ≤ greatest.
+    """An L∞ ball with its valid box and mask: -far ≤ δ ≤ far and least ≤ x + δ ≤ greatest.
 
     Attributes:
-        far: greatest size of δ per feature, in x's shape.
+        far: greatest ``|δ|`` per feature, in x's shape.
         least: least valid input, in x's dtype and broadcastable to it; an x below it stays valid.
         greatest: greatest valid input, likewise.
     """
@@ -162,9 +162,9 @@ class AroundEllipsoid(Around):
     """‖δ/s‖₂ ≤ ε and least ≤ x + δ ≤ greatest.
 
     Attributes:
-        radius: ε of every budget, less what the arithmetic rounds, ``[budgets, 1]``.
-        lost: what the addition x + δ may round, in x's shape, where ``radius`` does not allow for
-            it; None for nowhere.
+        radius: ε of every budget minus its rounding error, ``[budgets, 1]``.
+        lost: bound on the rounding error of x + δ where ``radius`` does not allow for it, and 0
+            elsewhere, in x's shape; None if it is 0 everywhere.
         least: least valid input, in x's dtype and broadcastable to it; an x below it stays valid.
         greatest: greatest valid input, likewise.
     """
@@ -224,7 +224,7 @@ class AroundEllipsoid(Around):
         return tuple(range(-self.budget_dims, 0))
 
     def _free(self) -> Tensor | int:
-        """Attackable features per budget."""
+        """Number of attackable features per budget."""
         if self.allowed is None:
             return math.prod(self.x.shape[-self.budget_dims :])
         return self._flat(self.allowed).sum(-1).clamp_min(1)
@@ -236,10 +236,10 @@ class AroundEllipsoid(Around):
         return value.reshape(-1, math.prod(value.shape[-self.budget_dims :]))
 
     def _settled(self, delta: Tensor) -> Tensor:
-        """δ rounded so that x + δ keeps the promises."""
+        """δ rounded so that x + δ stays in x + Δ."""
         delta = delta.reshape(self.x.shape)
         if self.scale is not None and self.faces is not None:
-            delta = delta.clamp_(*self.faces)  # s (z/s) may be an ulp above z
+            delta = delta.clamp_(*self.faces)  # in float arithmetic s (z/s) may exceed z by an ulp
         if self.lost is not None:
             delta = torch.where(self.lost > 0, inward(delta, self.lost), delta)
         return delta.to(self.x.dtype)

@@ -1,4 +1,4 @@
-"""The threat set Δ = {δ : ‖δ/s‖_p ≤ ε}, masked and boxed."""
+"""The threat set Δ = {δ : ‖δ/s‖_p ≤ ε}, with a mask and a box of valid inputs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Ball(_shared.Ball[float, Tensor]):
 
     @torch.no_grad()
     def around(self, x: Tensor) -> Around:
-        """The set around x with all that does not depend on δ worked out once.
+        """The set around x; everything that does not depend on δ is computed once.
 
         For searches, which project many δ around one x ``[batch, *event]``.
         """
@@ -86,9 +86,9 @@ class Ball(_shared.Ball[float, Tensor]):
     def project_scaled(self, delta: Tensor, x: Tensor) -> Tensor:
         """argmin_z ‖(z - δ)/s‖₂ in the set around x: the projection that suits steepest steps.
 
-        In an l2 ball with unequal scales, steepest steps and the Euclidean projection come to rest
-        where s²g, not g, is normal to the ball; that is no maximum. Otherwise both projections
-        agree.
+        In an l2 ball with unequal scales, steepest steps with the Euclidean projection stop where
+        s²g, not g, is normal to the ball; that is not a maximum. In all other balls both
+        projections are the same.
         """
         _check_displacement(delta, x)
         return self.around(x).project_scaled(delta.detach())
@@ -96,7 +96,7 @@ class Ball(_shared.Ball[float, Tensor]):
     def sample(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """δ uniform in the set around x, ``[batch, *event]``.
 
-        An l2 ball that a valid box cuts is sampled uniformly without the box, then projected.
+        In an l2 ball with a valid box, δ is uniform in the ball without the box, then projected.
         """
         return self.around(x).sample(generator)
 
@@ -130,7 +130,7 @@ class Ball(_shared.Ball[float, Tensor]):
         self._warn_if_coarse(x, allowed)
 
     def _warn_if_coarse(self, x: Tensor, allowed: Tensor | None) -> None:
-        """ResolutionWarning where a typical move is less than four units in x's last place."""
+        """Warn where a typical change is less than four units in the last place of x."""
         if self.epsilon == 0:
             return
         x, unit = x.detach(), 4 * torch.finfo(x.dtype).eps
@@ -173,7 +173,7 @@ class Ball(_shared.Ball[float, Tensor]):
         return _expanded("scale", rounded_down(radius, x.dtype), x)
 
     def _faces(self, x: Tensor) -> tuple[Tensor | float | None, Tensor | float | None]:
-        """Least and greatest valid input that x's dtype has; None for none."""
+        """Least and greatest valid input in x's dtype; None for no limit."""
         low = None if self.low is None else -_face("low", -self.low, x)
         return low, None if self.high is None else _face("high", self.high, x)
 
@@ -206,7 +206,7 @@ def _check_displacement(delta: Tensor, x: Tensor) -> None:
 
 
 def _face(name: str, value: Tensor | float, x: Tensor) -> Tensor | float:
-    """The greatest of the numbers that x may take which are at most ``value``."""
+    """The greatest number in x's dtype that is at most ``value``."""
     if isinstance(value, Tensor):
         return _expanded(name, rounded_down(value.to(x.device), x.dtype), x)
     return float_rounded_down(value, x.dtype)

@@ -1,4 +1,4 @@
-"""Finite threat sets: each group of features keeps its value or takes one of few others."""
+"""Finite threat sets: each group of features keeps its value or takes one of a few others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aajr.geometry.groups import group_sum, keep_best, membership, on_features, 
 class FiniteSet(ABC):
     """Δ = {δ : every group is 0 or takes one of M options; at most k groups change}.
 
-    A subclass says what the options are; the budget counts groups of one sample.
+    A subclass defines the options; the budget counts groups of one sample.
     """
 
     groups: Tensor | None
@@ -35,7 +35,7 @@ class FiniteSet(ABC):
 
     @property
     def memory(self) -> int:
-        """Earlier observations that the options are made of."""
+        """Number of earlier observations that the options need."""
         return 0
 
     @abstractmethod
@@ -66,8 +66,8 @@ class FiniteSet(ABC):
     def project(self, delta: Tensor, x: Tensor, data: Mapping[str, Tensor] | None = None) -> Tensor:
         """The nearest point of the set around x in the Euclidean norm, ``[batch, *event]``.
 
-        Options of different groups do not interact, so that each group takes its nearest one and
-        the k groups that gain most are kept.
+        Options of different groups do not interact. So each group takes its nearest option, and
+        the k groups that lower the distance most are kept.
         """
         check_same_shape("delta", delta, "x", x)
         options = self.options(x, data or {})
@@ -95,7 +95,7 @@ class FiniteSet(ABC):
 
 
 def assemble_choices(options: Tensor, choice: Tensor, members: Tensor) -> Tensor:
-    """δ of chosen options: 0 keeps a group, m takes option m.
+    """The δ of the chosen options: 0 leaves a group unchanged, m takes option m.
 
     Args:
         options: ``[M, batch, *event]``.

@@ -1,4 +1,4 @@
-"""Two balls of one norm intersected: what is near the last perturbation and in the budget."""
+"""The intersection of two balls of one norm: near the last perturbation and in the budget."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SLACK = 1e-6
 class Lens(Ball):
     """Δ ∩ {δ : ‖(δ - c)/s‖_p ≤ r}, for a ball Δ and c in Δ.
 
-    It is a :class:`Ball` with a narrower projection, so that every solver works in it.
+    It is a :class:`Ball` that projects on the smaller set, so every solver works in it.
 
     Attributes:
         centre: c, ``[batch, *event]`` in the set Δ around x.
@@ -54,11 +54,11 @@ class Lens(Ball):
 @final
 @dataclass(frozen=True, eq=False)
 class AroundLens(Around):
-    """The points of a ball that are near c.
+    """The points of a ball at a distance of at most r from c.
 
     Attributes:
         ball: the ball around x.
-        norm: of both.
+        norm: norm of the ball and of the distance from c.
         epsilon: radius of the ball.
         centre: c, in x's shape.
         radius: r, broadcastable to x.
@@ -73,9 +73,9 @@ class AroundLens(Around):
     def project(self, delta: Tensor) -> Tensor:
         """The nearest point of the set in the norm ‖·/s‖₂.
 
-        In an l2 ball that a valid box cuts, the nearest point of the lens is projected on the box
-        as well. That point is in all three, though not the nearest: a projection on a convex set
-        brings no point further from c, which is in it.
+        In an l2 ball with a valid box, the nearest point of the lens is then projected on the ball
+        with its box. The result is in all sets but may not be the nearest point: c is in the ball,
+        and a projection on a convex set that contains c does not move a point further from c.
         """
         return self.ball.project_scaled(self._near(delta))
 
@@ -84,7 +84,7 @@ class AroundLens(Around):
         return self.project(delta)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """A uniform draw from the ball, projected."""
+        """A uniform draw from the ball, projected on the lens."""
         return self.project(self.ball.sample(generator))
 
     def steepest(self, gradient: Tensor) -> Tensor:

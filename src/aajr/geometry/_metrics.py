@@ -3,8 +3,8 @@
 Each metric M gives ‖Δu‖²_M = Δuᵀ M(u) Δu and a divergence D with
 D(π(x), π(x + hv)) = ½ h² ‖Jv‖²_M + O(h³).
 
-An output of -inf is the logit of a masked action: it takes no part in norms, divergences and
-their gradients. Divergences and norms of half-precision outputs are computed in float32.
+An output of -inf is the logit of a masked action. Norms, divergences and their gradients ignore
+it. Divergences and norms of half-precision outputs are computed in float32.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Metric(ABC):
 
     @abstractmethod
     def factor(self, output: Tensor, noise: Tensor) -> Tensor:
-        """S(u) ε with S Sᵀ = M(u): standard normal noise becomes noise of covariance M."""
+        """S(u) ε with S Sᵀ = M(u), which turns standard normal noise into noise of covariance M."""
 
     @abstractmethod
     def divergence(self, output: Tensor, other: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class Categorical(_shared.Categorical, Metric):
 
     @property
     def _axis(self) -> int:
-        """Where a head's entries lie: several heads are short, and short rows are slow to sum."""
+        """The dimension along which the entries of a head lie; short last dims are slow to sum."""
         return -1 if self.heads is None or len(self.heads) == 1 else 0
 
     def _split(self, value: Tensor) -> tuple[Tensor, ...]:
@@ -142,7 +142,7 @@ class Categorical(_shared.Categorical, Metric):
         return torch.split(value, list(self.heads), self._axis)
 
     def _joined(self, heads: list[Tensor]) -> Tensor:
-        """What :meth:`_split` took apart, with the entries last."""
+        """The inverse of :meth:`_split`: all heads along the last dimension."""
         return torch.cat(heads, self._axis).movedim(self._axis, -1)
 
 
@@ -199,9 +199,9 @@ def _relative_entropy(u: Tensor, w: Tensor, axis: int) -> Tensor:
 
 
 def _guarded_relative_entropy(u: Tensor, w: Tensor, axis: int) -> Tensor:
-    """The same with masked actions and distant logits, at several times the cost.
+    """:func:`_relative_entropy` for masked actions and distant logits, at several times the cost.
 
-    Where some p eᶜ exceeds e, Σ p eᶜ is taken as it is, divided by a power of e that keeps it
+    Where some p eᶜ exceeds e, Σ p eᶜ is summed directly, divided by a power of e that keeps it
     small.
     """
     u = u.masked_fill(w == -math.inf, -math.inf)
@@ -222,19 +222,19 @@ def _guarded_relative_entropy(u: Tensor, w: Tensor, axis: int) -> Tensor:
 def _excess(c: Tensor) -> Tensor:
     """eᶜ - 1 - c ≥ 0, without cancellation.
 
-    Near 0 this is the series c²/2! + c³/3! + c⁴/4! = (c + c²/2)²/6 + c²/3. Sums with zeros choose
-    between the two, as masks are many times slower.
+    Near 0 it is the series c²/2! + c³/3! + c⁴/4! = (c + c²/2)²/6 + c²/3. Both forms are added, one
+    of them as zero, because masks are many times slower.
     """
     if not transformed():
         value: Tensor = _Excess.apply(c)  # type: ignore[no-untyped-call]
         return value
-    far = _far(c)  # a Function would lose the second of two nested forward modes
+    far = _far(c)  # an autograd Function would lose the second of two nested forward modes
     near = c - far
     return far.expm1() - far + (near + near.square() / 2).square() / 6 + near.square() / 3
 
 
 class _Excess(torch.autograd.Function):
-    """eᶜ - 1 - c in little memory; its derivative eᶜ - 1 is the value plus c."""
+    """eᶜ - 1 - c with little memory: its derivative eᶜ - 1 is the value plus c."""
 
     @staticmethod
     def forward(c: Tensor) -> Tensor:
@@ -262,7 +262,7 @@ class _Excess(torch.autograd.Function):
 
 
 def _far(c: Tensor) -> Tensor:
-    """c, or 0 where the next term of the series, c³/60 of the whole, is rounding."""
+    """c, or 0 where the next term of the series, c³/60 of the sum, is below rounding."""
     limit = (60 * 16 * torch.finfo(c.dtype).eps) ** (1 / 3)
     return torch.nn.functional.hardshrink(c, limit)
 
@@ -275,15 +275,15 @@ def _allowed(output: Tensor, tangent: Tensor) -> Tensor:
 
 
 def _raised(value: Tensor) -> Tensor:
-    """The values in float32 if they are in half precision."""
+    """The values, converted to float32 if they are in half precision."""
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
 def _finite(value: Tensor) -> bool:
-    """Whether all entries are seen to be finite."""
+    """Whether all entries can be read and are finite."""
     return _on_host(value) and math.isfinite(value.detach().sum().item())
 
 
 def _on_host(value: Tensor) -> bool:
-    """Whether entries can be read at once: in the host's memory, outside ``torch.func``."""
+    """Whether reading entries is cheap: they are in CPU memory, outside ``torch.func``."""
     return value.is_cpu and value.numel() > 0 and not transformed()

@@ -8,7 +8,7 @@ from torch import Tensor
 from aajr._vectors import length
 
 _SAFE = (1e-15, 1e15)  # between them, squares neither under- nor overflow
-_ITERATIONS = 64  # far more than any row was seen to need: bisection alone would do
+_ITERATIONS = 64  # far more than rows need in practice; enough even for bisection alone
 
 
 def project_sphere(y: Tensor, radius: Tensor | float) -> Tensor:
@@ -20,8 +20,8 @@ def project_sphere_in_box(y: Tensor, radius: Tensor, low: Tensor, high: Tensor) 
     """argmin_z ‖z - y‖ subject to ‖z‖₂ ≤ ε and low ≤ z ≤ high, with low ≤ 0 ≤ high.
 
     The stationarity condition gives z_i = clip(t y_i, low_i, high_i) for one t in [0, 1] per row.
-    In τ = t², ‖z‖² = Σ min(τ y_i², b_i²) with b the face that y points to: concave and piecewise
-    linear, so that the secant method climbs from τ = 0 to ε² without passing it.
+    In τ = t², ‖z‖² = Σ min(τ y_i², b_i²) with b the face that y points to. This is concave and
+    piecewise linear, so the secant method rises from ‖z‖² = 0 to ε² without overshooting.
 
     Args:
         y: points to project, ``[rows, features]``.
@@ -37,7 +37,7 @@ def project_sphere_in_box(y: Tensor, radius: Tensor, low: Tensor, high: Tensor) 
 
 
 def _climbed(y: Tensor, size: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """clip(√τ y), by the secant method, of norm ``radius`` unless τ = 1; ``size`` is ‖y‖."""
+    """clip(√τ y) of norm ``radius`` by the secant method, or of less at τ = 1; ``size`` is ‖y‖."""
     target, tau = radius.square(), (radius / size).square().clamp_max_(1.0)
     enough = target * (1 - _tolerance(y))
     before = before_inside = torch.zeros_like(size)

@@ -1,4 +1,4 @@
-"""Perturbations on a grid, as a sensor of finite resolution makes them."""
+"""Perturbations on a grid, as from a sensor of finite resolution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aajr.geometry._sparse import InsideCube, rounding
 class Quantised(InsideCube, FiniteSet):
     """Δ = {δ : δ_i is a multiple of q s_i of size at most ε s_i}, within the ball's valid box.
 
-    q = ε leaves the levels -ε, 0 and ε.
+    With q = ε the levels are -ε, 0 and ε.
 
     Attributes:
         ball: the L∞ ball, with its mask, scale and valid box.
@@ -73,7 +73,7 @@ class Quantised(InsideCube, FiniteSet):
 
     @torch.no_grad()
     def options(self, x: Tensor, data: Mapping[str, Tensor]) -> Tensor:
-        """The levels other than 0; one that leaves the valid box is replaced by the last inside."""
+        """The levels other than 0; a level outside the valid box becomes the last one inside."""
         count = math.floor(self.epsilon / self.quantum * (1 + 1e-6))
         step = self.quantum * self.ball.steepest(torch.ones_like(x))
         far = count * step * self.attackable(x)

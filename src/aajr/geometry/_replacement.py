@@ -1,4 +1,4 @@
-"""Observations that are dropped, frozen or late."""
+"""Observations that are dropped, frozen or delayed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from aajr.geometry.groups import check_groups, touched
 
 
 class Replacement(FiniteSet):
-    """At most k groups of features show something else than the truth.
+    """At most k groups of features show another value than the true one.
 
-    Its size counts the groups that change, so that ε = k. Numbers, not tolerances, bound it: a
-    replaced value may be any distance away.
+    The size of δ is the number of groups that change, so ε = k. A replaced value may be at any
+    distance from the true one.
     """
 
     groups: Tensor
@@ -47,14 +47,14 @@ class Replacement(FiniteSet):
 @final
 @dataclass(frozen=True, eq=False)
 class Dropped(Replacement):
-    """At most k groups are lost: their features show a filling value.
+    """At most k groups are lost: their features show a fill value.
 
     Attributes:
         groups: number of each feature's group in the shape of one sample, -1 for features that
             cannot be lost; see :func:`aajr.hide_and_seek.game.items.observed_items` for
             hide-and-seek.
         budget: k.
-        fill: what a lost feature shows, broadcastable to one sample; zero, or its mean.
+        fill: value of a lost feature, broadcastable to one sample; usually zero or the mean.
 
     Raises:
         ValueError: groups that are not whole numbers, no budget, NaN in ``fill``.
@@ -85,7 +85,7 @@ class Dropped(Replacement):
 @final
 @dataclass(frozen=True, eq=False)
 class Frozen(Replacement):
-    """At most k groups stay at their value of the step before, ``data["history"][:, -1]``.
+    """At most k groups keep their value of the previous step, ``data["history"][:, -1]``.
 
     Attributes:
         groups: number of each feature's group in the shape of one sample, -1 for features that
@@ -112,7 +112,7 @@ class Frozen(Replacement):
 
     @property
     def memory(self) -> int:
-        """Earlier observations that the options are made of."""
+        """Number of earlier observations that the options need."""
         return 1
 
     def options(self, x: Tensor, data: Mapping[str, Tensor]) -> Tensor:
@@ -123,13 +123,13 @@ class Frozen(Replacement):
 @final
 @dataclass(frozen=True, eq=False)
 class Delayed(Replacement):
-    """All features of the group show what they were d ≤ D steps ago.
+    """All features of a delayed group show their values of d ≤ D steps ago.
 
     Attributes:
-        groups: 0 where a feature may be late and -1 elsewhere, in the shape of one sample; several
-            groups may be late by different times.
+        groups: number of each feature's group in the shape of one sample, -1 for features that
+            cannot be delayed; each group may have a delay of its own.
         delay: D, the greatest delay in steps.
-        budget: number of groups that may be late.
+        budget: number of groups that may be delayed.
 
     Raises:
         ValueError: groups that are not whole numbers, no delay or budget.
@@ -153,7 +153,7 @@ class Delayed(Replacement):
 
     @property
     def memory(self) -> int:
-        """Earlier observations that the options are made of."""
+        """Number of earlier observations that the options need."""
         return self.delay
 
     def options(self, x: Tensor, data: Mapping[str, Tensor]) -> Tensor:

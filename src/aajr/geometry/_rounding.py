@@ -1,4 +1,4 @@
-"""Displacements δ such that x + δ, rounded to nearest, keeps a promise exactly.
+"""Displacements δ such that x + δ, rounded to nearest, satisfies a bound exactly.
 
 With machine epsilon u, fl(x + δ) is off by at most u (|x| + |δ|)/2, and rounding is monotone.
 """
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from aajr._vectors import length
 
-_MUCH = 3e-5  # share of a radius that rounding may cost before it is taken off by feature
-_HALF = 0.51  # half, and a little for what the bounds themselves round
+_MUCH = 3e-5  # up to this share, rounding is subtracted from the radius; above, from each feature
+_HALF = 0.51  # half, and a little for the rounding of the bounds themselves
 
 
 @lru_cache(maxsize=256)
@@ -42,7 +42,7 @@ def reach(x: Tensor, radius: Tensor | float) -> Tensor:
 
 
 def room(x: Tensor, face: Tensor | float) -> Tensor:
-    """The greatest d ≥ 0, but for an ulp or two, with fl(x + d) ≤ face; 0 where x is beyond it.
+    """The greatest d ≥ 0, to an ulp or two, with fl(x + d) ≤ face; 0 where x is beyond the face.
 
     fl(face - x) (1 - u) is below face - x, and rounding is monotone.
     """
@@ -66,10 +66,10 @@ def inward(delta: Tensor, lost: Tensor) -> Tensor:
 def radius_less_rounding(
     x: Tensor, scale: Tensor | None, budget_dims: int, epsilon: float
 ) -> tuple[Tensor, Tensor | None]:
-    """An l2 radius less what x + δ may round, and what is left for :func:`inward`.
+    """An l2 radius minus the rounding error of x + δ, and the errors left for :func:`inward`.
 
     With |fl(x + δ) - (x + δ)| ≤ u |x + δ|/2, the sum moves by at most ‖δ/s‖ + u (‖x/s‖ + ε)/2. A
-    budget of which that is more than 3e-5 ε keeps ε; its δ are to be moved inward.
+    budget whose rounding error is more than 3e-5 ε keeps ε; its δ must be moved inward.
 
     Args:
         x: clean inputs where the adversary may act and 0 elsewhere, ``[batch, *event]``.
@@ -78,8 +78,8 @@ def radius_less_rounding(
         epsilon: ε, positive.
 
     Returns:
-        The radius, ``[budgets, 1]``, and h of :func:`loss_of_rounding`, 0 where it is allowed for;
-        None for 0 everywhere.
+        The radius, ``[budgets, 1]``, and h of :func:`loss_of_rounding`, which is 0 where the radius
+        allows for rounding; None if h is 0 everywhere.
     """
     units = x.to(torch.promote_types(x.dtype, torch.float32))
     units = units if scale is None else units / scale

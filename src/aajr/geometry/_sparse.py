@@ -1,4 +1,4 @@
-"""Few features change: the L0 threat set."""
+"""The L0 threat set, in which few features change."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from aajr.geometry.groups import (
 
 
 class InsideCube:
-    """What sets inside an L∞ ball share."""
+    """The common base of the sets inside an L∞ ball."""
 
     ball: Ball
 
     def check_norm(self) -> None:
-        """Raise ValueError unless the ball leaves the features independent."""
+        """Raise ValueError unless the ball is L∞, in which features are independent."""
         if self.ball.norm != "linf":
             raise ValueError(
                 f"ball.norm={self.ball.norm!r} couples the features; give an L∞ ball, 'linf'"
@@ -48,12 +48,12 @@ class InsideCube:
 class Sparse(InsideCube):
     """Δ = {δ : at most k groups of features change, each feature by at most ε s}.
 
-    With the reports of n sources as groups it says that any k of the n sources may lie by up to ε,
-    see :class:`aajr.adversaries.LyingSources`.
+    With the reports of n sources as groups, any k of the n sources may lie by up to ε, see
+    :class:`aajr.adversaries.LyingSources`.
 
-    The size of δ is the gauge of the set: ‖δ/s‖_∞, or infinity if too many groups change. As with
-    a ball, the last ``event_dims`` dimensions share one budget: on ``[batch, agents, features]``
-    every agent may have k groups changed by default, and the team together with 2.
+    The size of δ is ‖δ/s‖_∞, or infinity if more than k groups change. As with a ball, the last
+    ``event_dims`` dimensions share one budget. On ``[batch, agents, features]`` k groups of every
+    agent may change by default, and k groups of the whole team with ``event_dims=2``.
 
     Attributes:
         ball: the L∞ ball of the features that do change, with its mask, scale and valid box.
@@ -110,8 +110,8 @@ class Sparse(InsideCube):
     def project(self, delta: Tensor, x: Tensor) -> Tensor:
         """Euclidean projection of δ on the set around x; both ``[batch, *event]``.
 
-        Keeping group g lowers the squared distance by ‖δ_g‖² - ‖δ_g - P(δ_g)‖², P the projection
-        on the ball, so that the k groups of largest gain are kept.
+        Keeping group g lowers the squared distance by ‖δ_g‖² - ‖δ_g - P(δ_g)‖², where P is the
+        projection on the ball. The k groups with the largest gain are kept.
         """
         inside = self.ball.project(delta * self.attackable(x), x)
         members = self.members(x)

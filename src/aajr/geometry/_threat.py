@@ -1,4 +1,4 @@
-"""What adversaries ask of a threat set, whatever its shape."""
+"""The interface that adversaries need of every threat set."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ def check_groups(groups: Tensor | None) -> None:
 
 
 def membership(groups: Tensor | None, x: Tensor, event_dims: int) -> Tensor:
-    """Which feature is in which group: ``[groups, *event]``, every feature alone for None.
+    """Which feature is in which group, ``[groups, *event]``; for None each feature is a group.
 
     The event is the last ``event_dims`` dimensions of x.
 
     Raises:
-        ValueError: ``groups`` has not the shape of one sample of x.
+        ValueError: ``groups`` does not have the shape of one sample of x.
     """
     event = x.shape[-event_dims:]
     if groups is None:
@@ -50,7 +50,7 @@ def touched(delta: Tensor, members: Tensor) -> Tensor:
 
 
 def keep_best(gain: Tensor, budget: int) -> Tensor:
-    """The k groups of largest positive gain, the first among equals: ``[..., groups]``."""
+    """True for the k groups of largest positive gain, first of equals first, ``[..., groups]``."""
     order = gain.argsort(dim=-1, descending=True, stable=True)
     chosen = torch.zeros_like(gain, dtype=torch.bool)
     chosen.scatter_(-1, order[..., :budget], True)

@@ -16,7 +16,7 @@ def directional_curvature(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor,
 
     .. math:: \pi(x+tv) = \pi(x) + t\,Jv + \tfrac12 t^2\,D^2\pi[v,v] + O(t^3)
 
-    A piecewise linear policy has no curvature almost everywhere, which says nothing of its kinks.
+    A piecewise linear policy has curvature zero almost everywhere; its kinks are not measured.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
@@ -35,7 +35,7 @@ def directional_curvature(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor,
         >>> directional_curvature(lambda x: x**3, x, v)
         (tensor([[8.]]), tensor([[36.]]), tensor([[108.]]))
 
-    Source: Bettencourt, Johnson and Duvenaud, Taylor-mode automatic differentiation, 2019, for
+    Source: Bettencourt, Johnson and Duvenaud, Taylor-mode automatic differentiation, 2019, on
     nested forward mode and its cost.
     """
     check_same_shape("v", v, "x", x)

@@ -1,4 +1,4 @@
-"""Normalisation layers written out, for derivatives that their fused kernels get wrong."""
+"""Normalisation layers in basic operations, because derivatives of fused kernels can be wrong."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aajr._modules import modules_behind
 def decomposed(policy: Policy) -> Policy:
     """The policy with layer and instance normalisation computed from means and variances.
 
-    The derivatives of the fused kernels hold the batch's mean and variance constant where forward
-    mode and a backward pass are nested, so that Jv is right and its gradient in the parameters is
-    not (PyTorch issues 175754 and 196700).
+    Where forward mode and a backward pass are nested, the derivatives of the fused kernels hold
+    mean and variance constant. Jv is then correct, but its gradient in the parameters is wrong
+    (PyTorch issues 175754 and 196700).
 
     Raises:
-        ValueError: a scripted module, whose layers cannot be written out.
+        ValueError: a scripted module, whose layers cannot be replaced.
     """
     for module in modules_behind(policy):
         for part in module.modules():
@@ -35,7 +35,7 @@ def decomposed(policy: Policy) -> Policy:
 
 
 class _Decomposed(TorchFunctionMode):
-    """Replaces the functions of the table while it is on."""
+    """Replaces the functions in ``_WRITTEN_OUT`` while it is active."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

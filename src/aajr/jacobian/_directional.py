@@ -1,7 +1,7 @@
 """Estimators of the directional derivative J v, in which both outputs stay attached to θ.
 
-A one-sided difference whose clean branch is detached has the right value and a wrong gradient,
-so no estimator here detaches anything.
+A one-sided difference with a detached clean branch has the right value and a wrong gradient, so
+no estimator here detaches an output.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def directional_derivative(
 
     Differences are taken along the unit vector v̂ and multiplied by ‖v‖. With r = u max(1, ‖x ⊙ v̂‖),
     the resolution of x along v, h is 4√r (one-sided; 1.4e-3 in float32) or 2∛r (central). Features
-    that v does not touch have no say. u is the machine epsilon of the coarsest precision in which
-    the policy computes; autocast is off meanwhile. The secant takes v as the whole displacement.
-    The output of the central difference is the mean of its branches, which differs from π(x) by
-    O(h²). The exact estimators write layer and instance normalisation out, because the derivatives
-    of their kernels are wrong.
+    that v does not change have no influence on h. u is the machine epsilon of the coarsest
+    precision in which the policy computes; autocast is off during the estimate. The secant uses v
+    as the whole displacement. The output of the central difference is the mean of its branches,
+    which differs from π(x) by O(h²). The exact estimators compute layer and instance normalisation
+    from means and variances, because the derivatives of the fused kernels are wrong.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
@@ -56,7 +56,7 @@ def directional_derivative(
             state.
 
     Warns:
-        ResolutionWarning: most of a difference is rounding; see :func:`difference_step`.
+        ResolutionWarning: a difference is mostly rounding; see :func:`difference_step`.
 
     Example:
         >>> import torch
@@ -86,7 +86,7 @@ def _double_backward(policy: Policy, x: Tensor, v: Tensor) -> tuple[Tensor, Tens
         output = decomposed(policy)(x)
         cotangent = torch.zeros_like(output, requires_grad=True)
         pulled = input_gradient(output, x, cotangent, create_graph=True)
-        if not pulled.requires_grad:  # piecewise constant: autograd knows that J = 0
+        if not pulled.requires_grad:  # a piecewise constant policy: J = 0
             return output, torch.zeros_like(output)
         (product,) = torch.autograd.grad(pulled, cotangent, v, create_graph=True)
     return output, product
@@ -132,7 +132,7 @@ def input_gradient(
         output: π(x), ``[batch, *output]``, computed from ``x`` with autograd on.
         x: inputs that require a gradient, ``[batch, *event]``.
         cotangent: w, ``[batch, *output]``.
-        create_graph: whether the product can be differentiated again.
+        create_graph: whether the product can be differentiated further.
         retain_graph: whether ``output`` can be differentiated again.
 
     Raises:

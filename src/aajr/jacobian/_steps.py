@@ -1,4 +1,4 @@
-"""How long the step of a difference quotient is, and what the arithmetic resolves of it."""
+"""The step of a difference quotient, and a warning where rounding hides the difference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FACTOR = {1: 4.0, 2: 2.0}
 
 @dataclass(frozen=True, eq=False)
 class DifferenceStep:
-    """A displacement along v and what turns the change of the output into Jv.
+    """A displacement along v, and the factor that turns the change of the output into Jv.
 
     Attributes:
         displacement: h v̂, ``[batch, *event]``.
@@ -35,7 +35,7 @@ class DifferenceStep:
         """(end - start) ‖v‖/h for outputs ``[batch, *output]``.
 
         Warns:
-            ResolutionWarning: over the batch, rounding explains more than half of the change.
+            ResolutionWarning: over the batch, rounding may be more than half of the change.
         """
         change = end - start
         _warn_if_unresolved(start, change, torch.finfo(self.precision).eps)
@@ -48,8 +48,8 @@ def difference_step(policy: Policy, x: Tensor, v: Tensor, order: int) -> Differe
     .. math:: h_1 = 4 \\sqrt r, \\quad h_2 = 2 \\sqrt[3]r, \\qquad
        r = u \\max(1, \\|x \\odot \\hat v\\|_2)
 
-    u is the machine epsilon of the coarsest precision in which the policy computes, so that r is
-    how finely x is told apart along v.
+    u is the machine epsilon of the coarsest precision in which the policy computes, so r is the
+    resolution of x along v.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``.
@@ -72,7 +72,7 @@ def difference_step(policy: Policy, x: Tensor, v: Tensor, order: int) -> Differe
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Autocast off where x has full precision, so that differences are not taken in half.
+    """A context with autocast off if x has full precision: no differences in half precision.
 
     Example:
         >>> layer, x = torch.nn.Linear(2, 2), torch.zeros(1, 2)

@@ -1,4 +1,4 @@
-"""What every penalty shares: sub-sampling that keeps the mean unbiased."""
+"""The base of all penalties: sub-sampling that keeps the mean unbiased."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aajr.trajectory import Trajectory
 @_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Penalty(_shared.Penalty):
-    """A subclass writes :meth:`per_sample`; the policy is in evaluation mode then."""
+    """A subclass defines :meth:`per_sample`, which is called with the policy in evaluation mode."""
 
     metric: Metric = field(default_factory=Euclidean)
 
@@ -52,11 +52,11 @@ class Penalty(_shared.Penalty):
             policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
             trajectory: what the adversary did.
             generator: source of all randomness, on the policy's device.
-            update: number of the update in a training run; None measures, whatever the interval.
+            update: number of the update in a training run; None to measure, whatever the interval.
 
         Returns:
-            An unbiased estimate of the mean over the batch; in a training run the interval times
-            it at every interval-th update, and zero between.
+            An unbiased estimate of the mean over the batch. In a training run it is multiplied by
+            the interval at every interval-th update and zero at all others.
 
         Raises:
             ValueError: a generator on another device, a mask that does not fit, a policy that
@@ -72,9 +72,9 @@ class Penalty(_shared.Penalty):
         generator: torch.Generator,
         update: int | None = None,
     ) -> Tensor:
-        """The sensitivities of the rows drawn, ``[rows]``; none between intervals.
+        """The sensitivities of the drawn rows, ``[rows]``; empty between intervals.
 
-        Arguments and errors are those of the call.
+        Arguments and errors are those of :meth:`__call__`.
         """
         check_generator(generator, trajectory.origin)
         if update is not None and update % self.interval:
@@ -87,13 +87,13 @@ class Penalty(_shared.Penalty):
             order = torch.randperm(batch, generator=generator, device=generator.device)
             trajectory = trajectory.rows(order[:count].to(trajectory.origin.device))
         if torch.is_autocast_enabled(trajectory.origin.device.type):
-            trajectory = replace(trajectory, outputs=None)  # they have half precision
+            trajectory = replace(trajectory, outputs=None)  # the outputs have half precision
         with evaluating(policy), full_precision(trajectory.origin):
             return observed.per_sample(policy, trajectory, generator)
 
     @final
     def reduce(self, values: Tensor, update: int | None = None) -> Tensor:
-        """Mean of the rows drawn, in training times the interval; zero if there are none."""
+        """Mean over the drawn rows, in training times the interval; zero if there are no rows."""
         if not len(values):
             return values.new_zeros(())
         return values.mean() if update is None else self.interval * values.mean()
@@ -102,24 +102,24 @@ class Penalty(_shared.Penalty):
 @_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JacobianPenalty(_shared.JacobianPenalty, Penalty):
-    """A subclass writes :meth:`per_sample`."""
+    """A subclass defines :meth:`per_sample`."""
 
     def _squared_gradients(self, trajectory: Trajectory) -> Tensor:
         return _shared.along(trajectory.gradients, self.points).flatten(2).square().sum(2)
 
 
 Mask = Tensor | Literal["moved"] | None
-"""Which input features count: True in a tensor, those that the adversary moved, or all for None."""
+"""The input features that count: a boolean tensor, ``moved`` for those that δ changed, or None."""
 
 
 def check_penalty_mask(mask: Mask) -> None:
-    """Raise ValueError for a word other than ``moved``."""
+    """Raise ValueError for a string other than ``moved``."""
     if isinstance(mask, str):
         check_choice("mask", mask, ("moved",))
 
 
 def mask_at(mask: Mask, trajectory: Trajectory, points: Tensor) -> Tensor | None:
-    """The mask of the rows of ``points`` ``[points, batch, *event]``, all of them after another."""
+    """The mask for ``points`` ``[points, batch, *event]`` with the first two dims flattened."""
     if not isinstance(mask, str):
         return mask
     return trajectory.moved.repeat(len(points), *[1] * (points.ndim - 2))

@@ -1,4 +1,4 @@
-"""Global Frobenius penalty: a bound in all directions."""
+"""Global Frobenius penalty: it penalises sensitivity in all directions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aajr.trajectory import Trajectory
 @_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Frobenius(_shared.Frobenius, JacobianPenalty):
-    """A mask ``moved`` allows, sample by sample, the features that the adversary changed.
+    """With the mask ``moved``, the features that the adversary changed count, sample by sample.
 
     Example:
         >>> import torch

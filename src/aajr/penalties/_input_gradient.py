@@ -1,4 +1,4 @@
-"""Input-gradient penalty: flatten the loss instead of the policy."""
+"""Input-gradient penalty: it penalises the slope of the loss instead of that of the policy."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from aajr.trajectory import Trajectory
 @_shared.documented
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RandomDirection(_shared.RandomDirection, JacobianPenalty):
-    """A mask ``moved`` allows, sample by sample, the features that the adversary changed.
+    """With the mask ``moved``, the features that the adversary changed count, sample by sample.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""A running mean, so that a penalty's scale does not drift with the gradients'."""
+"""A running mean, so that a penalty's scale does not drift with the scale of the gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RunningMean:
     """Exponential running mean of a positive quantity, started at its first value.
 
     Attributes:
-        decay: weight of the past.
+        decay: weight of the old mean at each update.
         value: the mean so far; None before the first update.
 
     Example:
@@ -31,11 +31,11 @@ class RunningMean:
         check_number("decay", self.decay, maximum=1.0)
 
     def update(self, sample: Tensor) -> RunningMean:
-        """The mean after taking in the mean of a batch."""
+        """The running mean updated by the mean of ``sample``."""
         new = float(sample.mean())
         old = new if self.value is None else self.value
         return replace(self, value=self.decay * old + (1 - self.decay) * new)
 
     def normalized(self, value: Tensor) -> Tensor:
-        """``value`` over the mean, or as it is while the mean is zero or unknown."""
+        """``value`` divided by the mean; unchanged while the mean is zero or None."""
         return value / self.value if self.value else value

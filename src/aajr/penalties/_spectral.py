@@ -1,4 +1,4 @@
-"""Global spectral penalty: a bound on the worst direction, taken or not."""
+"""Global spectral penalty: it penalises the worst direction, even if no attack takes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which class a policy lies in: bounded in all directions, or only where the adversary pushes."""
+"""Membership in two classes: J bounded in all directions, or only along the attack."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aajr.trajectory import Trajectory
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """Where a class's bound is reached.
+    """The point and direction with the largest sensitivity of a class.
 
     Attributes:
         sensitivity: ‖J v‖₂ there.
@@ -39,8 +39,8 @@ class Witness:
 class Membership:
     """Whether a policy lies in Π_AAJR(γ) and Π_glob(γ) on the points of a trajectory.
 
-    A witness above γ **disproves** membership. One below γ says that no point seen breaks the
-    bound, which is measured and proves nothing of other points.
+    A witness above γ **disproves** membership. A witness below γ means that no point of the
+    trajectory breaks the bound. This is measured and proves nothing about other points.
 
     Attributes:
         gamma: γ.
@@ -54,12 +54,12 @@ class Membership:
 
     @property
     def in_aligned(self) -> bool:
-        """No attack direction seen exceeds γ."""
+        """Whether no attack direction of the trajectory exceeds γ."""
         return self.aligned.sensitivity <= self.gamma
 
     @property
     def in_global(self) -> bool:
-        """No direction at the points seen exceeds γ."""
+        """Whether no direction at the points of the trajectory exceeds γ."""
         return self.spectral.sensitivity <= self.gamma
 
 
@@ -70,7 +70,7 @@ def membership(
     gamma: float,
     direction: Literal["unit", "step"] = "unit",
 ) -> Membership:
-    """Membership in Π_AAJR(γ) and Π_glob(γ) on given data and adversary, with the witnesses.
+    """Membership in Π_AAJR(γ) and Π_glob(γ) for given data and a given adversary, with witnesses.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
@@ -79,8 +79,8 @@ def membership(
         direction: v_k, the gradient's direction (``unit``) or that of the step made (``step``).
 
     Returns:
-        The two largest sensitivities with their witnesses; the exact spectral norm comes from
-        dense Jacobians, which suits policies of up to some thousand inputs.
+        The two largest sensitivities with their witnesses. The spectral norm is exact, from dense
+        Jacobians, which is practical up to a few thousand inputs.
 
     Raises:
         ValueError: γ ≤ 0, an unknown direction.
@@ -114,7 +114,7 @@ def top_singular(policy: Policy, x: Tensor, chunk: int = 256) -> tuple[Tensor, T
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
         x: points, ``[batch, *event]``.
-        chunk: rows of which the Jacobian is held at once.
+        chunk: number of rows whose Jacobians are in memory at once.
 
     Returns:
         ``[batch]`` and ``[batch, features]``.
@@ -138,14 +138,14 @@ def _witness(norms: Tensor, x: Tensor, v: Tensor, batch: int) -> Witness:
 
 
 def anisotropic_policy(gamma: float, other: float) -> Callable[[Tensor], Tensor]:
-    """π(x) = diag(γ, M) x, the family that makes Π_AAJR strictly larger than Π_glob.
+    """π(x) = diag(γ, M) x, policies which show that Π_AAJR is strictly larger than Π_glob.
 
-    Against an objective of the first output alone ∇F = (±γ, 0)·ℓ', so that v = (±1, 0) and
+    If the objective depends on the first output alone, ∇F = (±γ, 0)·ℓ', so v = (±1, 0) and
     ‖J v‖ = γ for every M, while ‖J‖₂ = max(γ, M).
 
     Args:
-        gamma: γ, sensitivity of the output that the adversary wants.
-        other: M, sensitivity of the output that it does not want.
+        gamma: γ, sensitivity of the output that the objective depends on.
+        other: M, sensitivity of the other output.
 
     Returns:
         The policy ``[batch, 2]`` to ``[batch, 2]``.

@@ -1,4 +1,4 @@
-"""What the steps of an adversary really did to its objective."""
+"""Measurements of what each step of an adversary did to its objective."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Ascent:
 
     @property
     def stable_length(self) -> Tensor:
-        """``2⟨g, d⟩/|dᵀ∇²F d|``: the longest step on which the quadratic model does not fall."""
+        """``2⟨g, d⟩/|dᵀ∇²F d|``: the longest step that cannot lower the quadratic model of F."""
         return ratio(2 * self.slope.clamp_min(0), self.smoothness)
 
     def summary(self) -> dict[str, float]:
@@ -76,7 +76,7 @@ class Ascent:
 
 
 def measure_ascent(policy: Policy, objective: Objective, trajectory: Trajectory) -> Ascent:
-    """Gain, slope and curvature of the objective along the steps really made.
+    """Measure gain, slope and curvature of the objective along the steps really made.
 
     Costs one forward pass at every point and two backward passes at every step.
 

@@ -1,4 +1,4 @@
-"""What a bound on all slopes costs where any k of n sources may lie."""
+"""The damage that a bound on all slopes makes unavoidable where any k of n sources may lie."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def unavoidable_damage(sources: int, liars: int, bound: float, epsilon: float) -
     r"""Least damage of k liars to any f that follows the consensus with ‖∇f‖ ≤ γ everywhere.
 
     f : ℝⁿ → ℝ follows the consensus if f(z, ..., z) = z for all z. Where n - k honest sources agree
-    and k others are off by ε, it is off by at least
+    and k others are off by ε, f is off by at least
 
-    .. math:: \frac{\epsilon}{n}\max\Bigl(0,\ k - \sqrt{(n\gamma^2 - 1)\,k\,(n - k)}\Bigr),
+    .. math:: \frac{\epsilon}{n}\max\Bigl(0,\ k - \sqrt{(n\gamma^2 - 1)\,k\,(n - k)}\Bigr).
 
-    which some such f attains. At γ = 1/√n it is kε/n, the mean's; it is zero from γ = 1/√(n - k)
-    on. Below, it grows with ε without limit.
+    Some such f attains this bound. At γ = 1/√n it is kε/n, the damage to the mean. For
+    γ ≥ 1/√(n - k) it is zero. For smaller γ it grows with ε without limit.
 
     Args:
         sources: n.
@@ -25,7 +25,7 @@ def unavoidable_damage(sources: int, liars: int, bound: float, epsilon: float) -
         epsilon: ε.
 
     Raises:
-        ValueError: more liars than sources; a bound that no f can keep which follows the consensus.
+        ValueError: more liars than sources; a γ too small for any f that follows the consensus.
 
     Example:
         >>> round(unavoidable_damage(5, 2, 5**-0.5, 1.0), 6), unavoidable_damage(5, 2, 0.6, 1.0)

@@ -1,7 +1,7 @@
 r"""Smoothness L and Lipschitz constants G of objectives and of networks.
 
-An objective's constants hold on the outputs within a radius r of its centre, in the Euclidean norm;
-where they hold everywhere, r does not enter. Derivations are in the docs under *Theory*.
+An objective's constants hold on the outputs within a radius r of its centre, in the Euclidean norm.
+Constants that hold everywhere do not depend on r. Derivations are in the docs under *Theory*.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Constants:
     lipschitz: float | Tensor
 
     def after(self, inner: Constants) -> Constants:
-        """Constants of this function of another: L = L₁G₂² + G₁L₂ and G = G₁G₂.
+        """Constants of this function applied to ``inner``: L = L₁G₂² + G₁L₂ and G = G₁G₂.
 
         Example:
             >>> Constants(1.0, 2.0).after(Constants(3.0, 4.0))
@@ -135,8 +135,8 @@ def surrogate_constants(
 def softmax_constants() -> Constants:
     r"""Constants of one softmax: ‖diag(p) - ppᵀ‖₂ ≤ ½ and ‖D²p[d, d]‖₂ ≤ 1.
 
-    The second: D²p[d, d]_i = p_i((d_i - d̄)² - v), so that its sum of moduli is at most 2v, where
-    v = Σp_i(d_i - d̄)² ≤ ½.
+    For the second bound, D²p[d, d]_i = p_i((d_i - d̄)² - v) with v = Σp_i(d_i - d̄)² ≤ ½. The sum of
+    absolute values over i is at most 2v.
 
     Example:
         >>> softmax_constants()
@@ -149,9 +149,9 @@ def critic_constants(value: Constants, action: Constants | None = None) -> Const
     """Constants of u ↦ -Q(s, a(u)), hence of ``Critic``, from those of Q and of the action map.
 
     Args:
-        value: of Q in the action, for instance from :func:`network_constants`.
-        action: of the map from outputs to actions, for instance :func:`softmax_constants`; None
-            for the output itself.
+        value: constants of Q in the action, for instance from :func:`network_constants`.
+        action: constants of the map from outputs to actions, for instance
+            :func:`softmax_constants`; None if the output itself is the action.
 
     Returns:
         L_Q G_a² + G_Q L_a and G_Q G_a.
@@ -244,7 +244,7 @@ def _halves(center: Tensor) -> tuple[Tensor, Tensor]:
 def _gaussian(
     log_scale: Tensor, variance: Tensor, gap: float | Tensor, radius: float | Tensor
 ) -> Constants:
-    """Of Σ ρ' + ½(σ² + (μ - μ')²)e^{-2ρ'} for |μ - μ'| ≤ gap and |ρ' - ρ| ≤ radius."""
+    """Constants of Σ ρ' + ½(σ² + (μ - μ')²)e^{-2ρ'} for |μ - μ'| ≤ gap and |ρ' - ρ| ≤ radius."""
     gap, radius = _column(gap, log_scale), _column(radius, log_scale)
     precision = (2 * (radius - log_scale)).exp()
     energy = (variance + gap.square()) * precision

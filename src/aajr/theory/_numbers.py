@@ -19,7 +19,7 @@ def ratio(numerator: Number, denominator: Number) -> Number:
 
 
 def curved_loss(smoothness: Number, length: Number) -> Number:
-    """½ L r²; a step of length zero loses nothing even where L is infinite."""
+    """½ L r²; zero for a step of length zero, even where L is infinite."""
     loss = smoothness * length**2 / 2
     if isinstance(loss, Tensor):
         return torch.where(length > 0, loss, 0.0)

@@ -1,9 +1,8 @@
 r"""The statements about the inner loop as functions of numbers.
 
 Throughout, F(δ) = ℓ(π(x + δ)); ℓ is L-smooth and G-Lipschitz in the output on a convex set that
-holds the outputs along the segment; d is a unit vector; J d and κ ≥ ‖D²π[d, d]‖ are suprema over
-the segment. Numbers are floats or tensors of one shape, and what is proved is in the docs under
-*Theory*.
+holds the outputs along the segment; d is a unit vector; ‖J d‖ and κ ≥ ‖D²π[d, d]‖ are suprema over
+the segment. Numbers are floats or tensors of one shape. The proofs are in the docs under *Theory*.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from aajr.theory._numbers import Number, curved_loss, ratio, refuse_negative
 def effective_smoothness(
     sensitivity: Number, smoothness: Number, lipschitz: Number, curvature: Number
 ) -> Number:
-    """``|dᵀ∇²F d| ≤ L‖J d‖² + G κ``: only what happens along the step enters.
+    """L_eff = L‖J d‖² + G κ, a bound on ``|dᵀ∇²F d|`` that depends only on the step's direction.
 
     Args:
         sensitivity: ‖J d‖₂.
@@ -36,7 +35,7 @@ def effective_smoothness(
 
 
 def euclidean_step_limit(smoothness: Number) -> Number:
-    """2/L_eff: below it, δ ← P(δ + η g) never lowers F; P is the projection on a convex set.
+    """2/L_eff: up to this η, δ ← P(δ + η g) never lowers F; P is the projection on a convex set.
 
     Args:
         smoothness: L_eff along the step really made.
@@ -73,8 +72,8 @@ def normalized_step_limit(gradient_norm: Number, smoothness: Number) -> Number:
 def sign_step_limit(gradient_norm: Number, scale_norm: Number, smoothness: Number) -> Number:
     """2‖s⊙g‖₁/(‖s‖₂² L_eff) for δ ← δ + η s⊙sign(g) **inside** the ball.
 
-    Where the projection clips some coordinates, it may stop just those that gained, and the limit
-    does not hold; then test the step itself with :func:`guaranteed_gain`.
+    Where the projection clips some coordinates, it may stop exactly those that raise F, and the
+    limit does not hold. Then test the step itself with :func:`guaranteed_gain`.
 
     Args:
         gradient_norm: ‖s⊙g‖₁.
@@ -101,7 +100,7 @@ def guaranteed_gain(slope: Number, length: Number, smoothness: Number) -> Number
         smoothness: L_eff along the step.
 
     Returns:
-        The lower bound of the gain; the step is safe where it is not negative.
+        The lower bound of the gain. Where it is at least zero, the step does not lower F.
 
     Example:
         >>> guaranteed_gain(1.0, length=2.0, smoothness=0.5)
@@ -151,7 +150,7 @@ def gradient_bound(lipschitz: Number, sensitivity: Number) -> Number:
 def damage_bound(lipschitz: Number, sensitivity: Number, path_length: Number) -> Number:
     """F(δ_K) - F(δ_0) ≤ G γ Σ‖δ_{k+1} - δ_k‖₂ while ‖J d‖ ≤ γ along the segments.
 
-    It speaks of the path taken, not of the ball.
+    The bound concerns only the path taken, not all perturbations of the ball.
 
     Args:
         lipschitz: G.
