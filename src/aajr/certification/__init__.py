@@ -1,4 +1,4 @@
-"""Certification: what holds for every perturbation of a ball, next to what was only measured."""
+"""Certification: bounds for every perturbation of a ball, next to measured numbers."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ __all__ = [
     "write_audit",
 ]
 
-if not TYPE_CHECKING:  # or else every attribute would seem to exist
+if not TYPE_CHECKING:  # otherwise every attribute would seem to exist for the type checker
     __getattr__, __dir__ = lazy_names(__name__)

@@ -73,9 +73,9 @@ class Attacks:
         x: the states, ``[batch, *event]``.
         ball: the threat set.
         objective: what the adversary maximises.
-        heads: sizes of the discrete heads; an empty tuple for a policy without.
-        budget: how hard to try.
-        seed: of all randomness; each attack has a source of its own.
+        heads: sizes of the discrete heads; an empty tuple for a policy without heads.
+        budget: number of steps, restarts and queries.
+        seed: seed of all randomness; each attack has its own generator.
         data: tensors with one row per state that the objective reads.
     """
 
@@ -89,17 +89,17 @@ class Attacks:
     data: Mapping[str, Tensor]
 
     def random(self) -> AttackResult:
-        """Uniform draws, as many as the black box asks."""
+        """Uniform draws, as many as the black-box search makes queries."""
         queries = self.budget.queries
         return self._found(lambda goal: [RandomSearch(self.ball, goal, queries)], "random")
 
     def black_box(self) -> AttackResult:
-        """Random search on the surface."""
+        """Random search on the surface of the ball, without gradients."""
         queries = self.budget.queries
         return self._found(lambda goal: [BlackBoxSearch(self.ball, goal, queries)], "black box")
 
     def gradient(self) -> AttackResult:
-        """Projected gradient ascent with restarts, by long and by short steps."""
+        """Projected gradient ascent with restarts, once with long and once with short steps."""
         ascent = ProjectedGradientAscent(
             self.ball, steps=self.budget.steps, restarts=self.budget.restarts, select="best"
         )
@@ -136,7 +136,7 @@ class Attacks:
 
     def _run(self, adversary: Adversary, generator: torch.Generator) -> Trajectory:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MaskedGradientWarning)  # the audit says it itself
+            warnings.simplefilter("ignore", MaskedGradientWarning)  # the audit warns itself
             return adversary(self.policy, self.x, generator, self.data)
 
     def _radius(self, clean: Tensor, worst: Sequence[Tensor]) -> Tensor:
@@ -144,7 +144,7 @@ class Attacks:
         return torch.stack([self._ray(action, point) for point in worst]).amin(0)
 
     def _ray(self, action: Tensor, worst: Tensor) -> Tensor:
-        """Smallest size on the ray from x to the worst point that was seen to change an action."""
+        """Smallest size found on the ray from x to the worst point at which an action changes."""
         delta = worst - self.x
 
         def keeps(share: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ STAGES = ("random draws", "black box", "gradient attack", "sensitivities", "boun
 
 @dataclass(frozen=True)
 class Audit:
-    """What was audited, what is proven, and what is only measured.
+    """The result of an audit: the subject, the certified numbers and the measured numbers.
 
     Attributes:
         subject: hash of the weights, layers, and the caller's description.
@@ -52,10 +52,10 @@ class Audit:
         shares: shares of the states.
         membership: of the classes ‖Jv‖ ≤ γ and ‖J‖ ≤ γ; empty without γ.
         findings: warnings.
-        checks: our own invariants, measured ≤ certified in each pair; all True.
-        budget: how hard the attacks tried.
-        seed: of all randomness.
-        versions: of the packages that did the work.
+        checks: invariants of the audit, measured ≤ certified in each pair; all True.
+        budget: number of steps, restarts and queries of the attacks.
+        seed: seed of all randomness.
+        versions: versions of the packages that computed the audit.
     """
 
     subject: Mapping[str, str]
@@ -109,9 +109,9 @@ def audit(
 ) -> Audit:
     """Attack a policy, bound it, and compare the two on the same states.
 
-    A policy of supported layers is audited in float64, so that what is found and what is certified
-    concern one function; this holds for half-precision weights too. Any other policy is measured
-    as it is, in float32 or float64, and nothing is certified.
+    A policy of supported layers is audited in float64, also with half-precision weights, so that
+    measured and certified numbers are about the same function. Any other policy is measured in its
+    own precision, float32 or float64, and nothing is certified.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, outputs]``, independent between rows.
@@ -121,26 +121,26 @@ def audit(
         objective: what the attacks maximise; by default the change of the output.
         metric: geometry of the default objective; Euclidean by default.
         data: tensors with one row per state that the objective reads.
-        gamma: γ > 0, to say how many states have ‖Jv‖ ≤ γ and ‖J‖₂ ≤ γ.
-        budget: how hard to try.
-        seed: of all randomness.
+        gamma: γ > 0, to report the shares of states with ‖Jv‖ ≤ γ and with ‖J‖₂ ≤ γ.
+        budget: number of steps, restarts and queries of the attacks.
+        seed: seed of all randomness.
         epsilon_unit: unit of ε · scale.
         description: further facts for the page, for instance the environment; ``command`` is shown
-            as the way to run it again.
+            as the command that repeats the audit.
         progress: called with the name of each of :data:`STAGES` as it begins.
 
     Returns:
-        The audit; :func:`write_audit` makes files of it.
+        The audit; :func:`write_audit` writes it to files.
 
     Raises:
-        ImportError: supported layers, but not the extra ``certify``.
+        ImportError: supported layers without the extra ``certify``.
         ValueError: no states, NaN, ε = 0, γ ≤ 0, heads that do not fit, a policy whose bounds
-            overflow, half precision in a policy that is not of supported layers.
-        ContractError: a measured value exceeds a certified one; nothing is returned then.
+            overflow, half precision in a policy with unsupported layers.
+        ContractError: a measured value exceeds a certified one.
 
     Warns:
         MaskedGradientWarning: gradients that hide the worst case.
-        EpsilonUnitWarning: ε beyond the range of the data.
+        EpsilonUnitWarning: ε larger than the range of the data.
 
     Example:
         >>> import aajr

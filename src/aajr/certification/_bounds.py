@@ -54,17 +54,17 @@ def certified_bounds(
 ) -> OutputBounds:
     r"""Bounds that hold for every δ in the ball, by bound propagation in float64.
 
-    IBP sends boxes through the layers. CROWN sends linear functions back through relaxations of
-    the activations; its bounds are intersected with IBP's, hence never looser. Both are moved
-    outwards by a bound on all rounding, see the documentation. They hold for the function that the
-    weights define; a float32 evaluation adds its own rounding.
+    IBP sends boxes through the layers. CROWN propagates linear functions back through relaxations
+    of the activations; its bounds are intersected with those of IBP, so they are never looser. Both
+    are moved outwards by a bound on their rounding error, see the documentation. They hold for the
+    function that the weights define; a float32 evaluation adds its own rounding.
 
     Args:
         policy: module of supported layers, see :func:`supported_network`.
         x: clean inputs, ``[batch, *event]``.
-        ball: the threat set; its scale, mask, coalition and valid box count.
+        ball: the threat set, with its scale, mask, coalition and valid box.
         method: ``crown``, or the cheaper and looser ``ibp``.
-        batch_size: rows at once; by default as many as fit 256 MiB.
+        batch_size: rows per batch; by default as many as fit 256 MiB.
 
     Returns:
         Bounds in float64, in x's order.
@@ -97,7 +97,7 @@ class Propagator:
     Args:
         network: the network.
         method: ``crown`` or ``ibp``.
-        batch_size: rows at once; by default as many as fit 256 MiB.
+        batch_size: rows per batch; by default as many as fit 256 MiB.
     """
 
     def __init__(
@@ -125,9 +125,9 @@ class Propagator:
     def forms(
         self, x: Tensor, ball: Ball, forms: Tensor | None, epsilon: Tensor | None = None
     ) -> OutputBounds:
-        """Bounds on C π(x + δ) for the linear forms C, ``[batch, forms, outputs]``, or on π.
+        """Bounds on C π(x + δ) for linear forms C, ``[batch, forms, outputs]``; for None, C = I.
 
-        A difference of outputs bounded as a form is tighter than a difference of bounds.
+        Bounds on a difference of outputs as one form are tighter than a difference of bounds.
         """
         self.network.rows(x)
         x = x.detach().double()
@@ -196,13 +196,13 @@ def _bound_model(layers: nn.Sequential) -> Any:
 
 
 def bytes_per_row(layers: nn.Sequential) -> int:
-    """About what CROWN holds for a state: eight matrices of the widest layer's square."""
+    """Approximate memory of CROWN per state: eight float64 matrices of the widest layer squared."""
     matrices = (layer for layer in layers if isinstance(layer, nn.Linear | FlatConv))
     widest = max((max(m.in_features, m.out_features) for m in matrices), default=64)
     return 8 * 8 * widest**2
 
 
 def _margin(forms: Tensor, error: Tensor) -> Tensor:
-    """Twice the error: half for the bound, half for whoever compares a forward pass with it."""
+    """Twice the error: half for the bound, half for a forward pass that is compared with it."""
     error = error + torch.finfo(error.dtype).tiny
     return 2 * (1 + 1e-12) * apply_rows(forms.abs(), error)

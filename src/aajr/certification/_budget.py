@@ -1,4 +1,4 @@
-"""How hard an audit tries; the command line reads it without loading torch."""
+"""The effort of an audit; the command line reads it without loading torch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from aajr._settings import check_count
 
 @dataclass(frozen=True)
 class AuditBudget:
-    """How hard the audit tries.
+    """The effort of an audit.
 
     Attributes:
-        steps: of the gradient attack.
-        restarts: of the gradient attack, from random starts, for each of its two step sizes: ε/2,
-            which finds the surface's maxima, and 2.5 ε / steps, which finds those inside.
-        queries: of the black-box attack, and of the random draws.
-        random_directions: for the sensitivity in random directions.
+        steps: steps of the gradient attack.
+        restarts: random starts of the gradient attack for each of its two step sizes: ε/2, which
+            finds maxima on the surface, and 2.5 ε / steps, which finds maxima inside.
+        queries: queries of the black-box attack, and number of random draws.
+        random_directions: number of directions for the sensitivity in random directions.
         radius_steps: bisection steps of the certified radius.
-        batch_size: rows of bound propagation at once; None for as many as fit 256 MiB.
+        batch_size: rows per batch in bound propagation; None for as many as fit 256 MiB.
     """
 
     steps: int = 20

@@ -1,4 +1,4 @@
-"""Everything that an audit proves."""
+"""The certified numbers of an audit."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Certificates:
     """Bounds over the whole ball, for all states.
 
     Attributes:
-        change: upper bound of ‖π(x + δ) - π(x)‖₂, the least of the others, ``[batch]``.
-        change_crown: by CROWN, intersected with IBP, ``[batch]``.
-        change_ibp: by IBP, ``[batch]``.
-        change_lipschitz: by the Lipschitz constant in the ball's scale, ``[batch]``.
+        change: upper bound of ‖π(x + δ) - π(x)‖₂, the least of the next three, ``[batch]``.
+        change_crown: the bound from CROWN, intersected with IBP, ``[batch]``.
+        change_ibp: the bound from IBP, ``[batch]``.
+        change_lipschitz: the bound from the Lipschitz constant in the ball's scale, ``[batch]``.
         lipschitz: global Lipschitz constant on attackable features.
-        lipschitz_all: on all features.
-        radius: at which no action can change, ``[batch]``; None without heads.
+        lipschitz_all: global Lipschitz constant on all features.
+        radius: radius within which no action can change, ``[batch]``; None without heads.
     """
 
     change: Tensor
@@ -40,7 +40,7 @@ class Certificates:
 def certify(
     propagator: Propagator, x: Tensor, ball: Ball, heads: tuple[int, ...], steps: int
 ) -> Certificates:
-    """Prove what can be proven around x; without heads there is no radius."""
+    """Compute all bounds around x; without heads there is no radius."""
     network = propagator.network
     output = network(network.rows(x))
     interval = Propagator(network, "ibp", propagator.batch_size)

@@ -29,7 +29,7 @@ class Curve:
         curvature: K, with |f''| ≤ K between the knots.
         knots: where f has a kink, or turns from falling to rising or back.
         ceiling: a bound on |f|.
-        gap: how far torch's own values may lie from f; bounds hold for both.
+        gap: largest difference between torch's values and f; bounds hold for both.
     """
 
     function: Function
@@ -72,20 +72,20 @@ def enclosed(
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""(a, b, b') with a z + b ≤ least(z) and greatest(z) ≤ a z + b' on [lower, upper].
 
-    a is the secant's slope. g = f - a z is evaluated on a grid of width h that holds the ends and
-    the knots. Its extremes lie at one of these, or where g' = 0, at most h/2 from a point of the
-    grid; there g differs from that point's value by at most
+    a is the slope of the secant. g = f - a z is evaluated on a grid of width h, at both ends and at
+    the knots. The extremes of g lie at one of these points, or where g' = 0, at most h/2 from a
+    point of the grid. There g differs from its value at that point by at most
 
     .. math:: \min(K h^2/8,\ (c + |a|)\,h/2).
 
     Args:
         least: a function that bounds f from below.
-        greatest: one that bounds it from above; the same where f is known.
-        lower: ends of the intervals.
-        upper: ends of the intervals.
-        slope: c, bounds both functions' slopes.
-        curvature: K, bounds their second derivatives between the knots.
-        knots: where they are not smooth.
+        greatest: a function that bounds f from above; equal to ``least`` where f is known.
+        lower: lower ends of the intervals.
+        upper: upper ends of the intervals.
+        slope: c, a bound on the slopes of both functions.
+        curvature: K, a bound on their second derivatives between the knots.
+        knots: points where they are not smooth.
     """
     width = (upper - lower).clamp_min(0.0)
     rise = least(upper) + greatest(upper) - least(lower) - greatest(lower)

@@ -12,7 +12,7 @@ from aajr.certification._quantities import Finding
 from aajr.geometry import Ball
 
 SHARE = 0.05
-"""Masked gradients are reported from this share of the states on."""
+"""Masked gradients are reported if they occur on at least this share of the states."""
 _EXCESS = 1.01
 
 
@@ -22,13 +22,13 @@ class EpsilonUnitWarning(UserWarning):
 
 @dataclass(frozen=True)
 class GradientStatus:
-    """Whether attacks by gradients mean anything for this policy.
+    """Whether the results of gradient attacks on this policy can be trusted.
 
     Attributes:
-        findings: the reasons why not; none if they do.
+        findings: reasons not to trust them; empty if there are none.
         zero_share: share of the states on which the attack's gradient was zero throughout.
-        beaten_share: share on which an attack without gradients gained over 1 % more.
-        note: what stands in place of the numbers; empty if they can be trusted.
+        beaten_share: share of the states on which an attack without gradients gained over 1 % more.
+        note: text shown instead of the numbers; empty if they can be trusted.
     """
 
     findings: tuple[Finding, ...]
@@ -38,7 +38,7 @@ class GradientStatus:
 
 
 def cut_off() -> GradientStatus:
-    """The status of a policy without a path for autograd."""
+    """The status of a policy through which autograd cannot differentiate."""
     text = (
         "Autograd sees no path from the input to the output (.detach(), torch.no_grad() or a step "
         "without gradient), so no attack by gradients was possible. Remove the cut, or judge by "
@@ -48,7 +48,7 @@ def cut_off() -> GradientStatus:
 
 
 def gradient_status(gradient: AttackResult, without: tuple[AttackResult, ...]) -> GradientStatus:
-    """Compare the attack by gradients with those without."""
+    """The status of the gradient attack, from a comparison with attacks without gradients."""
     best = torch.stack([found.gain for found in without]).amax(0)
     smallest = 1e3 * torch.finfo(best.dtype).eps * best.abs().amax()
     beaten = best > _EXCESS * gradient.gain.clamp_min(0) + smallest

@@ -16,7 +16,7 @@ class FlatConv(nn.Module):
 
     Args:
         conv: ``Conv1d`` or ``Conv2d`` in float64, with zeros as padding.
-        shape: of its input, without the batch.
+        shape: shape of its input, without the batch.
     """
 
     def __init__(self, conv: nn.Conv1d | nn.Conv2d, shape: tuple[int, ...]) -> None:
@@ -60,11 +60,11 @@ class FlatConv(nn.Module):
 
 
 class SmoothSoftplus(nn.Softplus):
-    """log(1 + exp(βz))/β without the jump to z that torch makes where βz exceeds the threshold.
+    """log(1 + exp(βz))/β everywhere; torch instead returns z where βz exceeds the threshold.
 
     Args:
         beta: β > 0.
-        threshold: torch's, from which the greatest ``gap`` between both follows.
+        threshold: threshold of torch, which gives the greatest ``gap`` between the two functions.
     """
 
     def __init__(self, beta: float, threshold: float) -> None:
@@ -73,10 +73,10 @@ class SmoothSoftplus(nn.Softplus):
 
 
 class Rescale(nn.Module):
-    """z / sqrt(mean(z²) + ε) of a row: what layer and RMS normalisation do to it.
+    """z / sqrt(mean(z²) + ε) of each row, the nonlinear part of layer and RMS normalisation.
 
     Args:
-        features: of a row.
+        features: number of features of a row.
         epsilon: ε > 0.
     """
 
@@ -101,7 +101,7 @@ class Rescale(nn.Module):
         least = torch.minimum(lower.square(), upper.square()).masked_fill(crosses, 0.0)
         least = least / self.features
         low, high = (part.sum(-1, keepdim=True) - part for part in (least, squares))
-        # a difference of sums errs by their rounding
+        # the difference of two sums has the rounding error of both
         slip = 4 * self.features * torch.finfo(lower.dtype).eps
         low = (low - slip * least.sum(-1, keepdim=True)).clamp_min(0.0)
         return low + self.epsilon, high + slip * squares.sum(-1, keepdim=True) + self.epsilon
@@ -124,14 +124,14 @@ def constant(layer: nn.Linear | FlatConv) -> Tensor:
 
 
 def terms(layer: nn.Linear | FlatConv) -> int:
-    """Number of products that are summed in one output."""
+    """Number of products that are summed for one output."""
     if isinstance(layer, FlatConv):
         return layer.conv.weight[0].numel()
     return layer.in_features
 
 
 def matrix_norm(layer: nn.Linear | FlatConv, scale: Tensor | None) -> float:
-    """At least ‖W diag(scale)‖₂; for a convolution sqrt(‖W‖₁ ‖W‖_∞)."""
+    """An upper bound on ‖W diag(scale)‖₂; for a convolution sqrt(‖W‖₁ ‖W‖_∞)."""
     if isinstance(layer, nn.Linear):
         matrix = layer.weight if scale is None else layer.weight * scale
         return float(torch.linalg.matrix_norm(matrix, ord=2))

@@ -25,7 +25,7 @@ SUPPORTED = (
 
 
 class UnsupportedLayersError(ValueError):
-    """A policy that bound propagation does not cover, so that nothing can be certified."""
+    """Nothing can be certified, because bound propagation does not cover the policy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +33,9 @@ class Network:
     """A policy as a chain of layers on flat rows, ``[batch, features]`` to outputs.
 
     Attributes:
-        layers: ``Linear``, :class:`FlatConv`, :class:`Rescale` and activations that are curves,
-            float64, frozen copies.
-        flattens: whether the policy takes more dimensions than one.
+        layers: frozen float64 copies of ``Linear``, :class:`FlatConv`, :class:`Rescale` and
+            activations of one feature.
+        flattens: whether an input of the policy has more than one dimension.
     """
 
     layers: nn.Sequential
@@ -70,10 +70,10 @@ def _rows_of(found: str) -> str:
 
 @torch.no_grad()
 def read_network(policy: Callable[[Tensor], Tensor], x: Tensor) -> Network:
-    """:func:`supported_network` for inputs like x, which the policy's own output confirms.
+    """:func:`supported_network` for inputs like x, compared with the policy's own output at x.
 
     Raises:
-        UnsupportedLayersError: also a policy whose ``as_sequential`` computes something else.
+        UnsupportedLayersError: also if the ``as_sequential`` of the policy computes something else.
     """
     network = supported_network(policy, tuple(x.shape[1:]))
     if isinstance(policy, Layered) and isinstance(policy, nn.Module):
@@ -91,19 +91,19 @@ def read_network(policy: Callable[[Tensor], Tensor], x: Tensor) -> Network:
 
 @torch.no_grad()
 def supported_network(policy: Callable[[Tensor], Tensor], shape: Shape = None) -> Network:
-    """The policy's function in evaluation mode, from copies of its weights.
+    """The network of the policy in evaluation mode, with copies of its weights.
 
     Args:
         policy: nested ``Sequential`` of the supported layers, or a module with a method
-            ``as_sequential`` that gives one. Parametrised layers (``orthogonal``,
-            ``spectral_norm``) count as what they compute.
-        shape: of one input, which convolutions need.
+            ``as_sequential`` that returns one. Parametrised layers (``orthogonal``,
+            ``spectral_norm``) are covered with the weights that they compute.
+        shape: shape of one input; needed for convolutions.
 
     Returns:
-        The network; the policy itself is left alone.
+        The network; the policy itself is not changed.
 
     Raises:
-        UnsupportedLayersError: another layer, a layer with hooks or a forward pass of its own.
+        UnsupportedLayersError: another layer, a layer with hooks or with its own forward pass.
         ValueError: NaN or infinite weights.
 
     Example:
@@ -148,7 +148,7 @@ def _leaves(module: object, name: str) -> list[tuple[str, nn.Module]]:
 
 
 def _speaks_for_forward(module: Layered) -> bool:
-    """A subclass with another forward pass inherits layers that are not its own."""
+    """Whether ``as_sequential`` belongs to this ``forward``; a subclass may replace one alone."""
     kinds = type(module).__mro__
     places = [
         next(place for place, kind in enumerate(kinds) if name in vars(kind))
@@ -163,12 +163,12 @@ def _altered(module: nn.Module) -> bool:
 
 
 def _computes_as(module: nn.Module, kind: type[Layer]) -> TypeGuard[Layer]:
-    """A subclass with a forward pass of its own may compute anything."""
+    """Whether the module has the forward pass of ``kind``; a subclass may have another one."""
     return isinstance(module, kind) and type(module).forward is kind.forward
 
 
 def _read(name: str, layer: nn.Module, shape: Shape) -> tuple[list[nn.Module], Shape]:
-    """The layer on flat rows, and the shape of what it gives."""
+    """The equivalent layers on flat rows, and the shape of their output."""
     if any(_computes_as(layer, kind) for kind in (nn.Identity, nn.Dropout)):
         return [], shape
     if _computes_as(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):

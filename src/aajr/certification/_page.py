@@ -14,10 +14,10 @@ def write_audit(audit: Audit, directory: Path | str) -> Path:
 
     Args:
         audit: what :func:`audit` returned.
-        directory: where to write; it is made if need be.
+        directory: where to write; created if it does not exist.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
         ImportError: without matplotlib or Jinja2.
@@ -56,7 +56,7 @@ def html_page(audit: Audit) -> str:
 
 
 def comparison_rows(audit: Audit) -> list[tuple[str, str, str]]:
-    """Rows of what was measured next to what is certified: label, measured, certified."""
+    """Rows with the measured next to the certified number: label, measured, certified."""
     names = [
         ("change of the output, median", "change_found", "change_certified", 0.5),
         ("change of the output, 95 % quantile", "change_found", "change_certified", 0.95),
@@ -80,7 +80,7 @@ def comparison_rows(audit: Audit) -> list[tuple[str, str, str]]:
 
 
 def number(value: float | None, missing: str = "–") -> str:
-    """Three digits; an infinite value reads as none found."""
+    """The number with three digits; an infinite value reads as none found."""
     if value is None:
         return missing
     return "none" if finite(value) is None else f"{value:.3g}"

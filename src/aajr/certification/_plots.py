@@ -13,7 +13,7 @@ from aajr.certification._quantities import find
 from aajr.report.figures import Plot, blank_figure
 from aajr.report.style import BLUE, GREEN, GREY, ORANGE, STYLE
 
-# Lines differ in their dashes too, for print without colour.
+# Lines also differ in their dashes, for prints without colour.
 _LOOKS = {
     "random": (GREY, ":"),
     "found": (ORANGE, "-"),
@@ -23,7 +23,7 @@ _LOOKS = {
 
 
 def draw(audit: Audit) -> list[Plot]:
-    """Every plot for which the audit holds numbers."""
+    """Draw every plot for which the audit has numbers."""
     with matplotlib.rc_context(STYLE):
         drawn = [drawer(audit) for drawer in (_change, _sensitivity, _radius)]
     return [plot for plot in drawn if plot is not None]
@@ -101,7 +101,7 @@ def _cumulative(audit: Audit, lines: Sequence[tuple[str, str, str]], label: str)
 
 
 def _surviving(radii: Sequence[float], largest: float) -> list[tuple[float, float]]:
-    """Share of radii that exceed r, as corners of a staircase from 0 to the largest."""
+    """Share of radii that exceed r, as corners of a step function from 0 to ``largest``."""
     ends = sorted(radius for radius in radii if radius < largest)
     count = len(radii)
     steps = [(radius, 1 - (rank + 1) / count) for rank, radius in enumerate(ends)]

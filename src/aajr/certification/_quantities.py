@@ -1,4 +1,4 @@
-"""The numbers of an audit: each is either measured or certified, and says so."""
+"""The numbers of an audit; each one is marked as measured or certified."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class Quantity:
     """One number per state, or one for all.
 
     Attributes:
-        name: of the field in ``audit.json``.
-        label: in words.
-        kind: ``measured`` holds for what was tried, ``certified`` for every δ of the ball.
-        unit: of the values.
-        values: one per state, or a single one that holds for all states; infinite for "none found
+        name: name of the field in ``audit.json``.
+        label: description in words.
+        kind: ``measured`` holds for the attacks that were run, ``certified`` for every δ of the
+            ball.
+        unit: unit of the values.
+        values: one value per state, or a single value for all states; infinite for "none found
             within ε", NaN where undefined, empty where not available.
-        note: why the values are missing, or what to know of them.
+        note: why the values are missing, or how to read them.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Quantity:
     note: str = ""
 
     def quantile(self, level: float) -> float | None:
-        """The nearest value of that rank among those defined; None if there are none."""
+        """The nearest value of that rank among the defined values; None if there are none."""
         known = sorted(value for value in self.values if not math.isnan(value))
         return known[round(level * (len(known) - 1))] if known else None
 
@@ -62,11 +63,11 @@ class Share:
     """A share of the states.
 
     Attributes:
-        name: of the field in ``audit.json``.
-        label: in words.
-        kind: measured or certified.
+        name: name of the field in ``audit.json``.
+        label: description in words.
+        kind: ``measured`` or ``certified``.
         value: between 0 and 1; None where not available.
-        note: why it is missing.
+        note: why the value is missing.
     """
 
     name: str
@@ -85,8 +86,8 @@ class Finding:
     """A warning of the audit.
 
     Attributes:
-        name: short and stable, for programs.
-        text: for people.
+        name: short name for programs; it does not change between versions.
+        text: explanation for people.
     """
 
     name: str
@@ -94,7 +95,7 @@ class Finding:
 
 
 def per_state(values: Tensor | None) -> tuple[float, ...]:
-    """Values as floats, none for None."""
+    """The values as floats; empty for None."""
     return () if values is None else tuple(values.double().tolist())
 
 

@@ -27,8 +27,9 @@ def certified_radius(
     r"""The largest tested radius r ≤ ε at which no head's argmax can change, by bisection.
 
     With a the action at x, the margins u_a - u_j of every head are bounded as linear forms of the
-    output; the action is certain where all lower bounds are positive. Every tested radius has a
-    proof of its own, which covers all smaller ones, so bisection needs no monotony.
+    output. The action cannot change where all lower bounds are positive. Every tested radius has
+    its own proof, which covers all smaller radii, so bisection is sound even if the bounds are not
+    monotone in r.
 
     Args:
         policy: module of supported layers that returns logits.
@@ -37,7 +38,7 @@ def certified_radius(
         heads: sizes of the heads that share the last dimension; None for one head.
         steps: bisection steps; the radius is at most ε/2^steps below the best certifiable one.
         method: ``crown`` or ``ibp``.
-        batch_size: rows at once; by default as many as fit 256 MiB.
+        batch_size: rows per batch; by default as many as fit 256 MiB.
 
     Returns:
         Radii in units of ε, ``[batch]``, float64; 0 where nothing could be certified.
@@ -64,7 +65,7 @@ def certified_radius(
 def radius_within(
     propagator: Propagator, x: Tensor, ball: Ball, heads: Sequence[int] | None, steps: int
 ) -> Tensor:
-    """:func:`certified_radius` with bounds that are already set up."""
+    """:func:`certified_radius` with a given propagator."""
     network = propagator.network
     forms = margin_forms(network(network.rows(x)), heads)
 
@@ -93,7 +94,7 @@ def margin_forms(output: Tensor, heads: Sequence[int] | None) -> Tensor:
 
 
 def checked_heads(output: Tensor, heads: Sequence[int] | None) -> list[int]:
-    """Sizes of the heads; ValueError unless they make up the output."""
+    """Sizes of the heads; ValueError unless their sum is the size of the output."""
     sizes = [output.shape[-1]] if heads is None else list(heads)
     for size in sizes:
         check_count("heads", size, minimum=2)
@@ -108,7 +109,7 @@ def checked_heads(output: Tensor, heads: Sequence[int] | None) -> list[int]:
 def bisected(
     holds: Callable[[Tensor], Tensor], passed: Tensor, failed: Tensor, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """A number at which a condition holds and one at which it fails, after so many halvings."""
+    """A number at which a condition holds and one at which it fails, after ``steps`` halvings."""
     for _ in range(steps):
         middle = (passed + failed) / 2
         good = holds(middle)

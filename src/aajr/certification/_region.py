@@ -1,4 +1,4 @@
-"""The threat set around states, as bound propagation reads it."""
+"""The threat set around states, in the form that bound propagation needs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from torch import Tensor
 
 from aajr.geometry import Ball
 
-# Points of the ball carry the rounding of its projection, so that the region is a little larger.
+# The region is a little larger than the ball, because projection on the ball rounds.
 _SLACK = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A box that holds the threat set and, where it is one, the l2 ellipsoid that holds it too.
+    """A box that contains the threat set and, for an l2 ball, an ellipsoid that also contains it.
 
-    It is a region of ``bound_propagation`` by its interface. That package's own l2 set takes
-    p/(1 - p) for the dual exponent, so that its bounds are not sound.
+    It has the interface of a region of ``bound_propagation``. The package's own l2 set computes the
+    dual exponent as p/(1 - p) instead of p/(p - 1), so its bounds are not sound.
 
     Attributes:
         lower: least corner, ``[batch, features]``.
         upper: greatest corner, ``[batch, features]``.
         middle: centre of the ellipsoid, ``[batch, features]``.
-        axes: its half axes ε s on attackable features, ``[batch, features]``, or None.
+        axes: half axes ε s of the ellipsoid, 0 on protected features, ``[batch, features]``; None
+            without an ellipsoid.
     """
 
     lower: Tensor
@@ -90,8 +91,8 @@ def check_ball(ball: Ball, x: Tensor) -> None:
 def region_around(ball: Ball, x: Tensor, epsilon: Tensor) -> Region:
     """The region of radius ``epsilon`` ``[batch]`` around x ``[batch, *event]``, in rows.
 
-    The box is {|δ_i| ≤ ε s_i} cut by the mask and by the valid inputs: the smallest one that holds
-    the threat set, whatever the norm.
+    The box is {|δ_i| ≤ ε s_i} restricted by the mask and by the valid inputs. It is the smallest
+    box that contains the threat set, for either norm.
     """
     unit = _scale(ball, x) * ball.attackable(x)
     reach = (unit.flatten(1) * epsilon.unsqueeze(1)) * (1 + _SLACK)

@@ -1,4 +1,4 @@
-"""Layers that ``bound_propagation`` 0.4.7 lacks, in its interface; it is an extra, GPL-3.0."""
+"""Layers that ``bound_propagation`` 0.4.7 lacks, with its interface; the extra is GPL-3.0."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from aajr.certification._curves import CURVES, curve_of, enclosed
 from aajr.certification._linear import FlatConv, Rescale, absolute
 
-# A lower bound above its upper bound by more than this is no rounding error.
+# A lower bound above its upper bound by more than this is an error, not rounding.
 _TURNED = 1e-6
 
 
@@ -31,7 +31,7 @@ def bound_model(layers: nn.Sequential) -> Any:
 
 
 class _Ordered:
-    """Raises a ValueError where the package only asserts that bounds are in order."""
+    """Raises a ValueError if bounds are not in order, where the package only has an ``assert``."""
 
     def alpha_beta(self, preactivation: Any) -> None:
         super().alpha_beta(_ordered(preactivation))  # type: ignore[misc]
@@ -76,7 +76,7 @@ class _BetweenLines(BoundActivation):  # type: ignore[misc]
         return IntervalBounds(bounds.region, *self.range(bounds.lower, bounds.upper))
 
     def parameterize_alpha_beta(self, *lines: Tensor) -> tuple[Tensor, ...]:
-        """The lines as they are."""
+        """Return the lines unchanged: they have no parameters to optimise."""
         return lines
 
 
@@ -97,12 +97,12 @@ class BoundCurve(_BetweenLines):
 
 
 class BoundRescale(_BetweenLines):
-    """z_i/sqrt(z_i²/n + rest) for every i, with the rest anywhere between its bounds."""
+    """z_i/sqrt(z_i²/n + rest) for every i, for all values of rest between its bounds."""
 
     module: Rescale
 
     def lines(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Lines around all curves that the rest allows."""
+        """Lines that enclose the curves for all values of rest."""
         low, _ = rest = self.module.rest(lower, upper)
         slope = low.rsqrt()
         curvature = 0.86 / (low * self.module.features**0.5)  # sup |3z (1 + z²)^-5/2| < 0.86
@@ -110,7 +110,7 @@ class BoundRescale(_BetweenLines):
         return enclosed(*functions, lower, upper, slope, curvature, knots=(0.0,))
 
     def range(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The range on a box, exact but for the rest."""
+        """The range on a box, exact if rest is treated as independent of z_i."""
         rest = self.module.rest(lower, upper)
         return self.least(rest, lower), self.greatest(rest, upper)
 
@@ -144,11 +144,11 @@ class BoundConv(BoundModule):  # type: ignore[misc]
     def ibp_forward(
         self, bounds: Any, save_relaxation: bool = False, save_input_bounds: bool = False
     ) -> Any:
-        """Centre and radius through W and |W|."""
+        """The output box: the centre maps through W, the radius through |W|."""
         middle = self.module(bounds.center)
         reach = absolute(self.module, bounds.width / 2)
         return IntervalBounds(bounds.region, middle - reach, middle + reach)
 
     def propagate_size(self, in_size: int) -> int:
-        """Outputs."""
+        """The number of outputs."""
         return self.module.out_features

@@ -1,4 +1,4 @@
-"""How far float64 arithmetic may have moved a bound."""
+"""Bounds on the rounding error of certified bounds in float64."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _PACKAGE = (nn.Tanh, nn.Sigmoid, nn.ReLU)
 def interval_margins(layers: nn.Sequential, magnitude: Tensor) -> Tensor:
     r"""A bound on the rounding error of IBP, and of the forward pass, for every output.
 
-    A layer's n operations err by at most n u G_k/(1 - n u), where u = 2⁻⁵³ and
-    G_k = |W_k| m_{k-1} + |b_k| sums absolute values; an activation of slope at most c adds a few
-    u of its values and passes c times the earlier errors on:
+    The n operations of a layer have an error of at most n u G_k/(1 - n u), where u = 2⁻⁵³ and
+    G_k = |W_k| m_{k-1} + |b_k| sums absolute values. An activation of slope at most c multiplies
+    earlier errors by c and adds a few u of its values:
 
     .. math:: E_k = 4 n_k u\,G_k + |W_k| E_{k-1},
 
     with m_k = min(G_k, 1) after tanh, 1 after a sigmoid and |f(0)| + c G_k after other curves.
 
     Args:
-        layers: of a :class:`Network`.
+        layers: layers of a :class:`Network`.
         magnitude: largest absolute input, ``[batch, features]``.
 
     Returns:
@@ -49,16 +49,16 @@ def interval_margins(layers: nn.Sequential, magnitude: Tensor) -> Tensor:
 def relaxation_margins(layers: nn.Sequential, magnitude: Tensor) -> Tensor:
     r"""A bound on the rounding error of CROWN, for every output.
 
-    CROWN sums products of weights, relaxation slopes, intercepts and inputs through all layers,
-    and n counts all layers so far. Slopes of tanh, sigmoid and ReLU lie in [0, 1] and intercepts
-    within 1 + |z|, z the pre-activation, so that m_k = 1 + 2 G_k; for other curves of slope c it is
-    1 + |f(0)| + 4c G_k. An interval that is too narrow by E moves a line that rests on it by at
-    most 4cE, and such errors of all earlier layers add up:
+    CROWN sums products of weights, relaxation slopes, intercepts and inputs through all layers, so
+    n_k counts the operations of all layers up to k. For tanh, sigmoid and ReLU slopes lie in [0, 1]
+    and intercepts are at most 1 + |z|, with z the pre-activation, so m_k = 1 + 2 G_k. For other
+    curves of slope c it is 1 + |f(0)| + 4c G_k. An interval that is too narrow by E moves the lines
+    drawn on it by at most 4cE, and the errors of all earlier layers add up:
 
     .. math:: E_k = 4 n_k u\,G_k + 5\,c\,|W_k| E_{k-1}.
 
     Args and Returns:
-        As :func:`interval_margins`; typically 1e-11.
+        Those of :func:`interval_margins`; typical margins are 1e-11.
     """
     size, error, operations = magnitude, torch.zeros_like(magnitude), 0
     for layer in layers:
@@ -87,7 +87,7 @@ def _linear(
 
 
 def _rescaled(layer: Rescale, error: Tensor) -> Tensor:
-    """Errors of a whole row reach every output, by at most the Jacobian's spectral norm."""
+    """Each output's error is at most the error of the whole row times the Jacobian's ‖·‖₂."""
     return layer.slope * error.norm(dim=-1, keepdim=True).expand_as(error)
 
 

@@ -1,4 +1,4 @@
-"""Random search with steps that shrink: it finds what masked gradients hide."""
+"""Random search with shrinking steps, which works even if gradients are masked."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from aajr.geometry import Around
 
 @dataclass(frozen=True, eq=False)
 class BlackBoxSearch(Search):
-    """Random search on the ball's surface: redraw some coordinates, keep what is worse.
+    """Random search on the ball's surface: redraw some coordinates and keep the worse point.
 
     On linf balls the points are corners and coordinates flip their sign; on l2 balls they lie on
-    the sphere. The share of coordinates redrawn falls from one half towards one coordinate, as
-    in the Square attack, without its squares: the features of a state have no neighbours. It
-    falls with the number of all queries, so that a longer search is another one.
+    the sphere. The share of redrawn coordinates falls from one half towards one coordinate, as in
+    the Square attack, but without squares, because the features of a state have no neighbours. The
+    schedule depends on the total number of queries, so a longer search is not a continuation of a
+    shorter one.
 
     Example:
         >>> from aajr import Ball
@@ -34,7 +35,7 @@ class BlackBoxSearch(Search):
     def propose(
         self, best: Tensor, around: Around, query: int, generator: torch.Generator
     ) -> Tensor:
-        """A point of the surface that shares coordinates with the best so far."""
+        """A point of the surface that shares coordinates with the best point so far."""
         x = around.x
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         fresh = around.steepest(around.masked(noise)) * self.ball.epsilon

@@ -42,7 +42,7 @@ def depends_on_input(policy: Policy, x: Tensor) -> bool:
 
 
 def sensitivities(attacks: Attacks, gradient_attack: AttackResult) -> Sensitivities:
-    """Sensitivities at the worst points of the attack by gradients."""
+    """Sensitivities at the worst points that the gradient attack found."""
     worst = gradient_attack.worst
     allowed = attacks.ball.attackable(worst).flatten(1)
     generator = torch.Generator(device=worst.device).manual_seed(derive(attacks.seed, "directions"))

@@ -1,4 +1,4 @@
-"""The audited policy: what identifies it, and its layers as a network for bounds."""
+"""The audited policy: its identity (hash and facts), and its network for bounds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def weights_hash(policy: nn.Module) -> str:
 def subject_of(
     policy: Callable[[Tensor], Tensor], states: Tensor
 ) -> tuple[dict[str, str], str, Network | None]:
-    """What identifies the policy, why nothing can be certified (or ""), and its network."""
+    """Facts that identify the policy, the reason why nothing can be certified, and its network.
+
+    The reason is empty if there is a network; the network is None if there is a reason.
+    """
     facts = {"policy": type(policy).__name__, "weights_sha256": "none: not a torch.nn.Module"}
     if isinstance(policy, nn.Module):
         count = sum(p.numel() for p in policy.parameters())
@@ -52,7 +55,7 @@ def bound_method(network: Network) -> Method:
 
 
 def check_precision(policy: Callable[[Tensor], Tensor], states: Tensor) -> None:
-    """Raise ValueError where rounding would be measured: a policy that is run as it is, in half."""
+    """Raise ValueError if a policy without a float64 copy is in half or another precision."""
     parameters = policy.parameters() if isinstance(policy, nn.Module) else iter(())
     own = next((p.dtype for p in parameters if p.is_floating_point()), states.dtype)
     half = (torch.float16, torch.bfloat16)

@@ -24,13 +24,13 @@ _ATTACKS = {
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All that was measured and proven.
+    """All measured and certified results.
 
     Attributes:
-        found: by attack; the gradient attack is missing where there is no gradient.
+        found: result of each attack by name; without the gradient attack if there is no gradient.
         status: whether gradients can be trusted.
-        sensitivity: None where they cannot.
-        certificates: None where nothing is certified.
+        sensitivity: sensitivities; None if gradients cannot be trusted.
+        certificates: certified bounds; None if nothing is certified.
         reason: why nothing is certified.
         epsilon: ε.
     """
@@ -43,7 +43,7 @@ class Results:
     epsilon: float
 
     def note(self, attack: str) -> str:
-        """What stands in place of an attack's own numbers."""
+        """The text shown instead of the numbers of an attack; empty to show the numbers."""
         return self.status.note if attack == "gradient" else ""
 
     @property
@@ -53,13 +53,13 @@ class Results:
 
     @property
     def radius(self) -> Tensor | None:
-        """The smallest δ of any attack that changes an action, ``[batch]``."""
+        """The smallest size of a δ that changes an action, over all attacks, ``[batch]``."""
         radii = [found.radius for found in self.found.values() if found.radius is not None]
         return torch.stack(radii).amin(0) if radii else None
 
 
 def quantities(results: Results) -> tuple[Quantity, ...]:
-    """The numbers per state, measured ones before the certified ones they compare with."""
+    """The numbers per state; each measured number comes before its certified counterpart."""
     rows = [*_changes(results), *_sensitivities(results)]
     if results.radius is not None:
         unit = "units of ε"
@@ -113,7 +113,7 @@ def membership(results: Results, gamma: float | None) -> dict[str, Any]:
 
 
 def checks(results: Results) -> dict[str, bool]:
-    """Measured ≤ certified, wherever both exist; False is a bug of ours."""
+    """Measured ≤ certified, wherever both exist; False is a bug in the audit."""
     verdict = {}
     part, proof = results.sensitivity, results.certificates
     if part is not None:
