@@ -1,6 +1,6 @@
 """The command line: one file per command, options from the library's own dataclasses.
 
-Only the command that runs is loaded, and its file loads torch no sooner than it runs.
+Only the chosen command is loaded, and it imports torch only when it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aajr.cli._help import overview, unknown
 
 
 def main() -> None:
-    """Run a command, see ``aajr --help``; user errors end with one line and status 2."""
+    """Run a command, see ``aajr --help``; a user error prints one line and exits with status 2."""
     match sys.argv[1:]:
         case ["-h" | "--help", *_]:
             print(overview())
@@ -43,7 +43,7 @@ def _run(name: str, arguments: list[str]) -> None:
         sys.exit("aajr's commands need the extra 'rl': pip install 'aajr[rl]'")
     if name in COMMANDS:
         tyro.cli(load_command(name), prog=f"aajr {name}", args=arguments)
-    else:  # a completion script knows all commands
+    else:  # a shell completion script needs all commands
         commands = {known: load_command(known) for known in COMMANDS}
         tyro.extras.subcommand_cli_from_dict(commands, prog="aajr")
 

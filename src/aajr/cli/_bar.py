@@ -1,4 +1,4 @@
-"""The bar that the commands show while they work."""
+"""The progress bar of the commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.progress import (
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """What is being done, how much of it is done, the time it took and will take."""
+    """A progress bar with the current task, its progress, and the elapsed and remaining time."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

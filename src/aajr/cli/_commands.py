@@ -27,10 +27,10 @@ FORMER = {
     "language": "language",
     "language-cost": "language-cost",
 }
-"""Studies that were commands of their own, as some results.json still say."""
+"""Former commands that are studies now; the command in some older results.json names them."""
 
 
 def load_command(name: str) -> Callable[..., Any]:
-    """The function of a command: one file, one function, both of its name."""
+    """The function of a command; the command's file and function have its name."""
     plain = name.replace("-", "_")
     return getattr(import_module(f"aajr.cli.{plain}"), plain)

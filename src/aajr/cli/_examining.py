@@ -1,4 +1,4 @@
-"""What ``aajr evaluate`` does and prints once its options are read."""
+"""Running and printing of ``aajr evaluate``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def examine(
 
 
 def conclusions(evaluation: Evaluation) -> dict[str, object]:
-    """What the results say of methods, as JSON values."""
+    """Summaries and comparisons of the methods, as JSON values."""
     return {
         "thresholds": THRESHOLDS,
         "methods": [dataclasses.asdict(one) for one in method_summaries(evaluation)],
@@ -50,7 +50,7 @@ def conclusions(evaluation: Evaluation) -> dict[str, object]:
 
 
 def print_evaluation(evaluation: Evaluation, coordination: bool, console: Console) -> None:
-    """The tables of every policy, and the comparison of methods where there are several."""
+    """Print the tables of every policy and, for several policies, the comparison of methods."""
     for item in evaluation.assessments:
         _print(attack_table(item, evaluation), console)
         for finding in item.findings():

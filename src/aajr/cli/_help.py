@@ -26,7 +26,7 @@ aajr COMMAND --help shows the options and examples of a command."""
 
 
 def overview() -> str:
-    """The commands, each with what it does."""
+    """The text of ``aajr --help``: all commands with their summaries."""
     width = min(100, shutil.get_terminal_size().columns)
     indent = 4 + max(map(len, COMMANDS))
     lines = [
@@ -39,7 +39,7 @@ def overview() -> str:
 
 
 def unknown(word: str) -> str:
-    """One line on a word that is no command, with the nearest one."""
+    """The error line for an unknown command, with the nearest known one."""
     near = difflib.get_close_matches(word, COMMANDS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}"
     if word in FORMER:

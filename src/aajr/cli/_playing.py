@@ -1,4 +1,4 @@
-"""States for ``aajr audit``: what a team observes in whole episodes."""
+"""States for ``aajr audit``: observations of a team in whole episodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the commands run a study."""
+"""Running a study from the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Changes = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="NAME=VALUE")]
 Ray = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[ADDRESS]")]
 _FILE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
+"""Width in characters of output to a file or a pipe."""
 
 
 def run_study(
@@ -26,7 +26,7 @@ def run_study(
     workers: int | None,
     ray: tuple[str, ...] | None,
 ) -> None:
-    """Run a study, print its tables and write its results; status 1 if it says that it failed."""
+    """Run a study, print its tables and write its results; exit with status 1 if it failed."""
     from rich.console import Console
 
     from aajr.studies import find_study
@@ -48,12 +48,12 @@ def run_study(
 
 
 def pool_of(workers: int | None, ray: tuple[str, ...] | None, work: Path) -> Pool:
-    """Processes, or Ray on the cluster at an address, on a local one without."""
+    """Processes if ``ray`` is None, else Ray on the cluster at the address or on a local one."""
     from aajr import studies
 
     if ray is None:
         return studies.Workers(workers)
     if len(ray) > 1:
         raise ValueError(f"--ray {' '.join(ray)} names {len(ray)} addresses; give one or none")
-    # only here: Ray is an extra
+    # imported only here, since Ray is an optional extra
     return studies.RayWorkers(work, address=ray[0] if ray else None, count=workers)

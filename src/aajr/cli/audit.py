@@ -1,4 +1,4 @@
-"""``aajr audit``: what is proven of a trained policy, and what is only measured."""
+"""``aajr audit``: proven bounds and measured attacks of a trained policy."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def audit(
 
     Args:
         checkpoint: policy to audit.
-        opponents: checkpoints of the other team; without any, it moves at random.
-        team: whose policy to audit.
+        opponents: checkpoints of the other team; without any, the other team moves at random.
+        team: team whose policy is audited.
         epsilon: radius of the perturbations, in observation units.
-        norm: of the ball.
-        threat: what the adversary may touch: what is perceived of other agents, or everything.
+        norm: norm of the ball.
+        threat: features that the adversary may change: those about other agents, or all.
         states: number of states, drawn from episodes of the policy's most likely actions.
-        gamma: γ, to say how many states have ‖Jv‖ ≤ γ and ‖J‖ ≤ γ.
-        seed: of the episodes, the choice of states and the attacks.
-        budget: how hard the attacks try.
+        gamma: γ; the audit counts the states with ‖Jv‖ ≤ γ and with ‖J‖ ≤ γ.
+        seed: seed of the episodes, the choice of states and the attacks.
+        budget: effort of the attacks.
         output: directory of audit.json and audit.html.
     """
     from rich.console import Console
@@ -100,7 +100,7 @@ def audit(
 
 @contextmanager
 def _stages(console: Console) -> Iterator[Callable[[str], None]]:
-    """A bar over the stages, and what moves it on to the next one."""
+    """Show a progress bar over the stages; yield the function that begins the next stage."""
     from aajr.adversaries import MaskedGradientWarning
     from aajr.certification import STAGES, EpsilonUnitWarning
     from aajr.cli._bar import progress_bar

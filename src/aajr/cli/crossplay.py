@@ -31,10 +31,10 @@ def crossplay(
     $ aajr crossplay runs/aajr runs/plain --opponents runs/league
 
     Args:
-        checkpoints: hiders; files, or directories of them.
-        opponents: seekers, likewise; by default those of the checkpoints.
-        episodes: of each match.
-        seed: of the starts, the same for all matches.
+        checkpoints: checkpoints of the hiders: files, or directories with such files.
+        opponents: checkpoints of the seekers, likewise; by default the same checkpoints.
+        episodes: number of episodes of each match.
+        seed: seed of the initial states, the same for all matches.
         output: directory of crossplay.json and of the heat-map.
     """
     from aajr.hide_and_seek.training.trained_teams import trained_teams

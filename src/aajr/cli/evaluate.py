@@ -1,4 +1,4 @@
-"""``aajr evaluate``: put trained policies through a suite of attacks."""
+"""``aajr evaluate``: attack trained policies with a suite of attacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def evaluate(
 ) -> None:
     """Attack hiders with every attack of a suite, at every ε; the worst over the suite counts.
 
-    Every finished trial is kept under the output: a stopped run goes on with the same command.
+    Every finished trial is saved under the output, so the same command continues a stopped run.
     With several checkpoints the methods are compared over their seeds.
 
     For example:
@@ -36,15 +36,15 @@ def evaluate(
     --eps 0,0.1,0.2
 
     Args:
-        checkpoints: policies to attack, or directories of them.
-        opponents: checkpoints, or directories of them, whose seekers they play against; without
-            any, chasers by hand play the game of reports.
-        suite: quick, standard or thorough; versions and attacks stand in the results.
+        checkpoints: checkpoints of the attacked policies, or directories with such files.
+        opponents: checkpoints of the seekers, or directories with such files. Without any, in the
+            game of reports scripted seekers play.
+        suite: quick, standard or thorough; the results list its version and attacks.
         eps: L∞ radii, in observation units (in logits for the threat actions).
-        threat: what the adversary may touch.
-        episodes: of each trial.
-        seed: of the starts; the same for all policies, attacks and ε.
-        coordination: print the measures of behaviour too; they are always in the results.
+        threat: features that the adversary may change.
+        episodes: number of episodes of each trial.
+        seed: seed of the initial states; the same for all policies, attacks and ε.
+        coordination: print the measures of behaviour too; the results always hold them.
         output: directory of evaluation.json and of the trials.
     """
     from rich.console import Console

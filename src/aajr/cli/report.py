@@ -1,4 +1,4 @@
-"""``aajr report``: the page of finished comparisons."""
+"""``aajr report``: the report page of finished comparisons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def report(
 ) -> None:
     """Write report.html, one file that works offline, and the plots as PNG and SVG.
 
-    Nothing is measured anew. A replay is shown where the directory holds a replay.json.
+    It makes no new measurements. The page shows a replay if the directory holds a replay.json.
 
     For example:
 
@@ -24,7 +24,7 @@ def report(
 
     Args:
         runs: directories with a results.json, shown one after another.
-        output: directory to write to; the first of the runs by default.
+        output: directory to write to; by default the first of ``runs``.
     """
     from rich.console import Console
 

@@ -18,7 +18,7 @@ def reproduce(
 ) -> None:
     """Train, attack and compare; print the table and write the report.
 
-    A killed run goes on where it was with the same command.
+    The same command continues a killed run.
 
     For example:
 
@@ -31,16 +31,16 @@ def reproduce(
     $ aajr reproduce --preset full --ray auto --work /shared/runs
 
     Args:
-        preset: the game of reports, in which any k of n sources lie: smoke (about a minute), quick
-            (ten minutes), validation (two hours on two cores, no final seed), standard (ten
-            to twelve hours) or full (on Ray); or others, in which the adversary moves all that is
-            perceived of others, with others-smoke and others-full.
-        changes: numbers and words of the preset to replace.
+        preset: for the game of reports, in which any k of n sources lie: smoke (about a minute),
+            quick (ten minutes), validation (two hours on two cores, no final seed), standard (ten
+            to twelve hours) or full (on Ray). For the game in which the adversary perturbs all
+            features about other agents: others, others-smoke or others-full.
+        changes: settings of the preset to replace.
         output: directory of results.json, replay.json, plots and report.html; by default
             results/PRESET.
         work: directory of checkpoints and partial results.
-        workers: processes; as many as cores by default.
+        workers: number of processes; by default the number of cores.
         ray: run on Ray: on the cluster at ADDRESS (auto: the one started on this machine), or on
-            a local one without ADDRESS. The work directory must then be shared by its nodes.
+            a local cluster without ADDRESS. All nodes must share the work directory.
     """
     run_study("comparison", preset, changes, output, work, workers, ray)

@@ -1,4 +1,4 @@
-"""``aajr study``: any of the studies."""
+"""``aajr study``: run one of the studies."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ def study(
 ) -> None:
     """Run one of the studies, print its tables and write results.json, table.md and plots.
 
-    A killed run goes on where it was with the same command.
+    The same command continues a killed run.
 
-    comparison: what `aajr reproduce` runs.
+    comparison: the study that `aajr reproduce` runs.
 
-    theory: every statement on random networks, step sizes, the price of robustness. Status 1 if a
-    statement is violated. Presets smoke (half a minute), full (minutes).
+    theory: checks of all statements on random networks, of step sizes and of the price of
+    robustness. The exit status is 1 if a statement is violated. Presets smoke (half a minute), full
+    (minutes).
 
     stability: ‖Jv‖ ≤ γ at three γ, and every step rule, on hide-and-seek. Opponents and plain
     policies are those of `aajr reproduce --preset others`. Presets smoke (a minute), quick (half
     an hour), full (hours).
 
-    mujoco: PPO beside published figures, tuned and attacked; it needs the extra 'yardstick'.
+    mujoco: PPO, tuned and attacked, compared with published figures; it needs the extra
+    'yardstick'.
     Presets smoke (InvertedPendulum, four minutes), standard (InvertedPendulum, an hour or two),
     hopper (a night).
 
-    consensus: several sources report one position and any k of them may lie. Presets smoke (20
+    consensus: several sources report one position, and any k of them may lie. Presets smoke (20
     seconds), quick (two of five lie, eight methods, ten minutes), far (the same with lies three
     times as large, ten minutes), standard (all methods, half an hour), sources (three, five and
     nine reports, half an hour).
@@ -63,13 +65,14 @@ def study(
     $ aajr study mujoco --preset hopper --workers 8
 
     Args:
-        name: of the study.
-        preset: quick, standard or full by default, whichever the study has first.
-        changes: numbers and words of the preset to replace.
-        output: directory of results.json, table.md and plots; below results/ by default.
+        name: name of the study.
+        preset: by default the first of quick, standard and full that the study has.
+        changes: settings of the preset to replace.
+        output: directory of results.json, table.md and plots; by default below results/.
         work: directory of models and partial results.
-        workers: processes; as many as cores by default. Measured times take none.
+        workers: number of processes; by default the number of cores. Studies that measure times
+            use none.
         ray: run on Ray: on the cluster at ADDRESS (auto: the one started on this machine), or on
-            a local one without ADDRESS. The work directory must then be shared by its nodes.
+            a local cluster without ADDRESS. All nodes must share the work directory.
     """
     run_study(name, preset, changes, output, work, workers, ray)

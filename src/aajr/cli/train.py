@@ -1,4 +1,4 @@
-"""``aajr train``: one training run."""
+"""``aajr train``: run one training."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def train(
 
     Args:
         output: directory of the checkpoint and the logs.
-        config: the run.
-        opponents: checkpoints whose actors play the team that does not learn; without any,
-            chasers by hand play the seekers of a game with a radio.
-        radio: play the game of reports as it was calibrated, in place of ``config.env``.
-        logger: where metrics go, beside the progress bar.
+        config: settings of the training.
+        opponents: checkpoints of the team that does not learn. Without any, in a game with a
+            radio scripted seekers play.
+        radio: play the calibrated game of reports instead of ``config.env``.
+        logger: where metrics are written, in addition to the progress bar.
     """
     from aajr.cli._bar import progress_bar
     from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig

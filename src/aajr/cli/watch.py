@@ -1,4 +1,4 @@
-"""``aajr watch``: see an episode."""
+"""``aajr watch``: play and show one episode."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def watch(
 ) -> None:
     """Play one episode in the terminal, or write it as a GIF.
 
-    Hiders are blue numbers, in reverse while a seeker sees them; seekers are orange letters.
+    Hiders are blue numbers, in reverse video while a seeker sees them. Seekers are orange letters.
 
     For example:
 
@@ -44,16 +44,16 @@ def watch(
     --attack pgd_mad --epsilon 0.2 --gif episode.gif
 
     Args:
-        checkpoint: policy of the hiders.
-        opponents: checkpoints whose seekers they play against, the first one plays; the
-            checkpoint's own seekers by default, or with a radio chasers by hand.
-        attack: on the hiders.
+        checkpoint: checkpoint of the hiders.
+        opponents: checkpoints of the seekers, of which the first one plays. By default the seekers
+            of the first checkpoint play, or scripted seekers in a game with a radio.
+        attack: attack on the hiders.
         epsilon: L∞ radius of the attack, in observation units (in logits for the threat actions).
-        threat: what the attack may touch.
-        seed: of the start.
+        threat: features that the attack may change.
+        seed: seed of the initial state.
         gif: file to write instead of playing in the terminal.
-        seen_by: number of the hider, from 1, whose view the GIF shows: outlines where it is shown
-            other agents, with lines to where they are.
+        seen_by: number of the hider, from 1, whose view the GIF shows. Outlines mark where it
+            perceives other agents, with lines to their true positions.
         fps: steps per second.
     """
     from rich.console import Console
@@ -90,7 +90,7 @@ def watch(
 
 
 def _play(console: Console, facts: dict[str, Any], episode: Episode, fps: int) -> None:
-    """The episode in the terminal."""
+    """Play the episode in the terminal."""
     from rich.live import Live
 
     from aajr.hide_and_seek.replay import frame_text
@@ -99,7 +99,7 @@ def _play(console: Console, facts: dict[str, Any], episode: Episode, fps: int) -
     with Live(console=console, auto_refresh=False) as live:
         for frame in range(episode.frames):
             live.update(frame_text(facts, episode, frame, rows), refresh=True)
-            # a pipe or a file wants the last frame only, at once
+            # a pipe or a file gets the last frame only, without delay
             if console.is_terminal:
                 time.sleep(1 / fps)
 

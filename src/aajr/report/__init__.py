@@ -1,1 +1,1 @@
-"""Tables, figures, wording, provenance and files of every report; no torch, no game."""
+"""Tables, figures, wording, provenance and files of every report; it imports no torch or game."""

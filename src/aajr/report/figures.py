@@ -1,4 +1,4 @@
-"""How every plot is made and kept, as PNG and SVG.
+"""Drawing and writing of all plots, as PNG and SVG.
 
 Figures are drawn without pyplot and with fixed SVG identifiers: the same results give the same
 bytes.
@@ -32,8 +32,8 @@ class Plot:
     """A drawn figure.
 
     Attributes:
-        name: stem of its files.
-        caption: what it shows, in a sentence.
+        name: file name without ending.
+        caption: a sentence that says what it shows.
         figure: the figure.
     """
 
@@ -43,7 +43,7 @@ class Plot:
 
     @cached_property
     def svg(self) -> bytes:
-        """The figure as SVG; the bytes hold neither date nor version."""
+        """The figure as SVG, without date and version."""
         return self._drawn("svg", {"Date": None})
 
     @cached_property
@@ -59,7 +59,7 @@ class Plot:
 
 
 def blank_figure(width: float, height: float) -> Any:
-    """A figure of a size in inches."""
+    """An empty figure, width and height in inches."""
     layout = ConstrainedLayoutEngine(wspace=0.05, hspace=0.05)
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
@@ -93,8 +93,8 @@ def heat_map(
         columns: labels of the columns.
         largest: value of the lightest colour.
         bright: from this value on the numbers are black.
-        rotation: of the columns' labels, in degrees.
-        mark: what stands behind the number of a cell.
+        rotation: rotation of the columns' labels, in degrees.
+        mark: function from row and column to the text after a cell's number.
 
     Returns:
         The image, for a colour bar.
@@ -113,18 +113,18 @@ def heat_map(
 
 
 def drawn(plots: Callable[[], Iterable[Plot]]) -> list[Plot]:
-    """The plots, in the style of all reports."""
+    """Draw the plots in the common style of all reports."""
     with matplotlib.rc_context(STYLE):
         found = list(plots())
         for plot in found:
-            # once, since each further drawing would move the layout by a hair
+            # the layout is fixed after one pass, since each further drawing would move it slightly
             plot.figure.draw_without_rendering()
             plot.figure.set_layout_engine("none")
     return found
 
 
 def save(plots: Sequence[Plot], directory: Path) -> list[Path]:
-    """Write each plot as PNG and SVG; without plots nothing is made."""
+    """Write each plot as PNG and SVG; without plots no directory is created."""
     paths = []
     for plot in plots:
         directory.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def save(plots: Sequence[Plot], directory: Path) -> list[Path]:
 
 
 def arms(interval: Interval) -> tuple[float, float]:
-    """Lengths of the error bar; an interval need not contain the interquartile mean."""
+    """Lengths of the error bar below and above, at least 0: an interval may exclude the mean."""
     if interval.low is None or interval.high is None:
         return 0.0, 0.0
     below, above = interval.estimate - interval.low, interval.high - interval.estimate

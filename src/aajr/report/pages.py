@@ -21,13 +21,13 @@ def render(template: str, **values: Any) -> Markup:
         values: what the template shows.
 
     Returns:
-        HTML, which other templates show as it is.
+        HTML, which other templates insert without escaping.
     """
     return Markup(_environment().get_template(template).render(values))
 
 
 def fact(value: Any) -> str:
-    """A setting in words: lists with commas, mappings as ``name: value``.
+    """A setting as text: lists with commas, mappings as ``name: value``.
 
     Example:
         >>> fact({"seeds": (0, 1), "resume": True, "limit": None})

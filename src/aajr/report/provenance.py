@@ -1,4 +1,4 @@
-"""What a figure depends on beside its command: the machine and the versions."""
+"""The machine and the package versions, on which a figure depends beside its command."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("aajr", "torch", "torchrl", "tensordict", "vmas", "scipy", "numpy")
-"""Packages whose versions decide a figure."""
+"""Packages whose versions may change a figure."""
 
 
 def machine_facts() -> dict[str, Any]:
-    """Processor, memory, Python and system of this machine; no name of host or user."""
+    """Processor, memory, Python and system of this machine, without host or user name."""
     facts: dict[str, Any] = {
         "processor": _processor(),
         "logical_cores": os.cpu_count(),
@@ -26,7 +26,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def version_facts(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Version of each installed package; one that is missing is left out."""
+    """Version of each installed package; missing packages are left out."""
     found = {}
     for name in packages:
         try:

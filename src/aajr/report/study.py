@@ -19,13 +19,13 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class StudyReport:
-    """How the raw results of a study are shown.
+    """Functions that turn the raw results of a study into tables and plots.
 
     Attributes:
-        title: of ``table.md``; ``{preset}`` and other entries of the results are filled in.
-        tables: makes the tables, in their order.
-        plots: functions that draw one plot each, in the style of all reports.
-        headline: a sentence that stands before the tables.
+        title: title of ``table.md``; ``{preset}`` and other entries of the results are filled in.
+        tables: function that returns the tables, in their order.
+        plots: functions that draw one plot each.
+        headline: function that returns a sentence before the tables.
     """
 
     title: str
@@ -43,7 +43,7 @@ class StudyReport:
 
         Args:
             results: raw results with the ``command`` that made them.
-            directory: where to write; it is made if need be.
+            directory: directory to write to; it is created if it does not exist.
         """
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / "results.json", results)

@@ -14,13 +14,14 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Table:
-    """Table data, which is shown in the terminal, in Markdown and on a page.
+    """Table data, shown in the terminal, in Markdown and on a page.
 
     Attributes:
         title: heading.
-        columns: names of the columns, in lines; the first holds names and stands left.
-        rows: cells; the second line of a cell is the lesser one.
-        notes: sentences beneath the table.
+        columns: names of the columns, with line breaks; the first column holds the rows' names and
+            is aligned left.
+        rows: cells; the second line of a cell is shown dimmed.
+        notes: sentences below the table.
         rules: indices of rows above which a rule is drawn.
     """
 
@@ -38,7 +39,7 @@ class Table:
         rows: Iterable[Any],
         *notes: str,
     ) -> Table:
-        """A table from its columns: name and text of a cell, as a function of the row's record.
+        """A table from its columns: names, and functions from a row's record to a cell's text.
 
         Example:
             >>> Table.of("Squares", {"n": str, "n²": lambda n: str(n * n)}, [1, 2]).rows
@@ -57,7 +58,7 @@ class Table:
             padding=(0, 1),
         )
         for index, name in enumerate(self.columns):
-            # the names may wrap but not vanish on a narrow terminal
+            # on a narrow terminal the rows' names may wrap but not vanish
             least = None if index else 16
             side: JustifyMethod = "right" if index else "left"
             table.add_column(name, justify=side, no_wrap=index > 0, min_width=least)

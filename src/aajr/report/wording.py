@@ -1,4 +1,4 @@
-"""Figures and verdicts in words: one wording for the terminal, the plots and the page."""
+"""Numbers as text, in the same form for the terminal, the plots and the page."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from aajr.statistics.intervals import Interval
 
 MISSING = "–"
-"""Stands where nothing was measured."""
+"""Text of a value that was not measured."""
 
 
 def percent(value: float | None) -> str:
-    """A share in whole per cent, without the sign."""
+    """A share in whole per cent, without the sign %."""
     return MISSING if value is None else f"{100 * value:.0f}"
 
 
 def in_points(value: float) -> str:
-    """A difference of shares in points with one decimal and its sign."""
+    """A difference of shares in percentage points, with its sign and one decimal."""
     text = f"{100 * value:+.1f}"
     return "0.0" if float(text) == 0 else text.replace("-", "−")
 
@@ -47,7 +47,7 @@ def with_interval(interval: Interval, form: str, between: str = " to ") -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 seed``, ``2 seeds``."""
+    """A count with its noun: ``1 seed``, ``2 seeds``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
@@ -66,5 +66,5 @@ def weight(value: float | None) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """The words as a list: ``a``, ``a and b``, ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,1 +1,1 @@
-"""Intervals, paired tests and frontiers: numbers in, numbers out."""
+"""Intervals, paired tests and frontiers, computed from plain numbers."""

@@ -24,10 +24,10 @@ from aajr.statistics.intervals import (
 def difference(
     first: Mapping[int, float], second: Mapping[int, float], *, seed: int = 0
 ) -> Interval:
-    """How far the first method lies above the second, with its bootstrap interval.
+    """The first method's value minus the second's, with its bootstrap interval.
 
-    Over the seeds that both have, if there are enough for an interval: the mean of the paired
-    differences. Otherwise the difference of the interquartile means, each method's seeds
+    If the methods share enough seeds for an interval, it is the mean of the paired differences.
+    Otherwise it is the difference of the interquartile means; the seeds of each method are then
     resampled on their own.
 
     Args:
@@ -36,7 +36,7 @@ def difference(
         seed: seed of the resampling.
 
     Returns:
-        The interval. The methods are called different only if it excludes zero: see its ``sign``.
+        The interval. The methods count as different only if it excludes zero: see its ``sign``.
 
     Raises:
         ValueError: a method without values, or values that are not finite.
@@ -60,11 +60,11 @@ def probability_of_improvement(
     Args:
         first: values of the first method, one for each seed.
         second: values of the second.
-        seed: seed of the resampling, which resamples both.
+        seed: seed of the resampling of both methods.
 
     Returns:
-        The probability with its interval; its ``seeds`` are the fewer of both. The first is the
-        better only if the interval lies above one half.
+        The probability with its interval; its ``seeds`` are the smaller of both numbers. The first
+        method counts as better only if the interval lies above one half.
 
     Raises:
         ValueError: an empty list, or values that are not finite.
@@ -83,8 +83,8 @@ def performance_profile(
     """Share of the seeds above each threshold: the profile of a method.
 
     Args:
-        values: one for each seed.
-        thresholds: of the value, at least one.
+        values: one value for each seed.
+        thresholds: thresholds of the value, at least one.
         seed: seed of the resampling.
 
     Returns:
@@ -105,14 +105,14 @@ def performance_profile(
 
 
 def holm(probabilities: Mapping[str, float]) -> dict[str, float]:
-    """p-values of several tests at once, by Holm's step-down correction.
+    """Correct the p-values of several tests by Holm's step-down method.
 
     Args:
         probabilities: p-value of each test.
 
     Returns:
-        The corrected ones: to call those below α different errs in any of them with probability α
-        at most.
+        The corrected p-values. If all tests below α count as different, the probability of any
+        error is at most α.
 
     Example:
         >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
@@ -128,7 +128,7 @@ def holm(probabilities: Mapping[str, float]) -> dict[str, float]:
 
 
 def median_seed(values: Mapping[int, float]) -> int:
-    """Seed of the median value, the lower of the two in the middle: an agent that exists.
+    """The seed with the median value; of two in the middle, the one with the lower value.
 
     Raises:
         ValueError: no values.

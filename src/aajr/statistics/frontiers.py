@@ -1,8 +1,8 @@
 r"""Comparison of families of policies at matched clean success.
 
-A single weight of a penalty says little: a heavier one is more robust and duller. A *family* is
-what a method offers over its whole grid of weights, and one family is better than another where its
-frontier lies higher at the same clean success.
+A single weight of a penalty says little, because a larger weight gives more robustness and less
+clean success. A *family* is the set of a method's policies over its whole grid of weights. One
+family is better than another where its frontier lies higher at the same clean success.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from aajr.statistics.intervals import Interval, mean_difference, sign_flip_probability
 
 MINIMUM_WEIGHTS = 4
-"""With fewer weights a family has no frontier to speak of."""
+"""With fewer weights the frontier of a family is not compared."""
 
 
 class Verdict(str, Enum):
@@ -43,15 +43,15 @@ class Comparison:
     """Vertical distance of two frontiers at matched clean success, paired by seed.
 
     Attributes:
-        first: the family asked about.
-        second: its rival.
+        first: name of the first family.
+        second: name of its rival.
         verdict: whether ``first`` lies above ``second``.
-        reason: why they are not comparable; empty otherwise.
+        reason: why the families are not comparable; empty otherwise.
         difference: mean distance over the seeds with its interval; None without a common seed.
         by_seed: mean distance in each seed whose ranges overlap.
-        without_overlap: seeds that both have, in which the ranges do not overlap.
+        without_overlap: common seeds in which the ranges do not overlap.
         matched: lowest and highest clean success compared in any seed.
-        weights: least number of weights in a seed, of each family.
+        weights: smallest number of weights in any seed, for each family.
         chance: sign-flip probability of the differences.
     """
 
@@ -68,7 +68,7 @@ class Comparison:
 
 
 def mean_points(points: Sequence[Point]) -> list[Point]:
-    """Mean point of each weight, in the order of the weights.
+    """The mean point of each weight, in the order of the weights.
 
     Example:
         >>> [point.clean for point in mean_points([Point(0.25, 0.5, 0.1), Point(0.75, 0.5, 0.1)])]
@@ -83,7 +83,7 @@ def mean_points(points: Sequence[Point]) -> list[Point]:
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
-    """Points that no other equals or beats in both successes, in rising clean success.
+    """The points that no other equals or beats in both successes, by rising clean success.
 
     Example:
         >>> [point.clean for point in pareto([Point(0.7, 0.5), Point(0.6, 0.6), Point(0.6, 0.4)])]
@@ -99,16 +99,16 @@ def pareto(points: Sequence[Point]) -> list[Point]:
 def frontier_height(points: Sequence[Point], clean: float) -> float:
     """Worst-case success that a family offers at a clean success of at least ``clean``.
 
-    It is linear between the points of the Pareto frontier: playing either policy with the right
-    probability attains it. To the left of the most robust point it is level, since that point
-    offers more clean success at no loss.
+    The height is linear between the points of the Pareto frontier, since a random choice between
+    two policies attains it. To the left of the most robust point it is constant, since that point
+    offers this clean success too.
 
     Args:
         points: at least one point.
         clean: a clean success not above the family's highest.
 
     Raises:
-        ValueError: if no point reaches ``clean``.
+        ValueError: no point reaches ``clean``.
 
     Example:
         >>> frontier_height([Point(0.6, 0.5), Point(0.8, 0.1)], 0.7)
@@ -122,7 +122,7 @@ def frontier_height(points: Sequence[Point], clean: float) -> float:
 
 
 def overlap(first: Sequence[Point], second: Sequence[Point]) -> tuple[float, float] | None:
-    """Range of clean success that the policies of both families span; None if there is none."""
+    """The range of clean success that both families cover; None if there is none."""
     low = max(min(point.clean for point in side) for side in (first, second))
     high = min(max(point.clean for point in side) for side in (first, second))
     return (low, high) if low <= high else None
@@ -134,14 +134,15 @@ def vertical_difference(first: Sequence[Point], second: Sequence[Point]) -> floa
     .. math:: \frac{1}{b - a} \int_a^b \bigl(h_1(c) - h_2(c)\bigr)\, dc
 
     Both heights are linear between the knots of the two frontiers, so the trapezoidal rule on
-    these knots is exact; on an overlap of a single clean success it is the difference there.
+    these knots is exact. If the overlap is a single clean success, the result is the difference
+    there.
 
     Args:
         first: points of one family in one seed.
-        second: points of the other.
+        second: points of the other family in this seed.
 
     Returns:
-        The mean difference, or None where the ranges of clean success do not overlap.
+        The mean difference, or None if the ranges of clean success do not overlap.
 
     Example:
         >>> vertical_difference([Point(0.6, 0.5), Point(0.8, 0.3)],
@@ -163,7 +164,7 @@ def vertical_difference(first: Sequence[Point], second: Sequence[Point]) -> floa
 
 
 def verdict_of(interval: Interval | None) -> Verdict:
-    """Verdict on a paired difference: different only if its interval excludes zero.
+    """The verdict on a paired difference: different only if its interval excludes zero.
 
     Example:
         >>> verdict_of(Interval(0.1, 0.05, 0.2, seeds=5)).value
@@ -184,15 +185,15 @@ def compare_families(
     """Whether the frontier of ``first`` lies above that of ``second`` at matched clean success.
 
     Args:
-        first: the family asked about.
-        second: its rival.
+        first: name of the first family.
+        second: name of its rival.
         families: points of both, for each seed.
         seed: seed of the bootstrap.
 
     Returns:
         The comparison. ``above`` and ``below`` need an interval that excludes zero, and so at least
-        three common seeds. ``not comparable`` means that the two never overlap, share no seed or
-        have fewer than four weights in some seed.
+        three common seeds. ``not comparable`` means that the families never overlap, share no seed
+        or have fewer than four weights in some seed.
 
     Example:
         >>> higher = [Point(0.6 + 0.1 * i, 0.5 - 0.1 * i, weight=i) for i in range(4)]

@@ -1,7 +1,7 @@
 """Statistics over seeds: interquartile mean, bootstrap intervals, paired differences.
 
-The unit of every interval is the seed, never the episode: episodes of one policy say how well that
-policy is known, not how much the method varies.
+The unit of every interval is the seed, never the episode. Episodes of one policy show how
+precisely this policy is measured, not how much the method varies between trainings.
 
 Source: Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, 2021,
 https://arxiv.org/abs/2108.13264.
@@ -23,7 +23,7 @@ REPETITIONS = 2000
 """Bootstrap resamples behind an interval."""
 
 TAIL = (1 - 0.95) / 2
-"""Share of the resamples beyond either end of an interval."""
+"""Share of the resamples beyond each end of an interval."""
 
 Array = NDArray[np.float64]
 Statistic = Callable[..., Array]
@@ -35,8 +35,8 @@ class Interval:
 
     Attributes:
         estimate: the figure.
-        low: lower end, or None when it was not estimated.
-        high: upper end, or None when it was not estimated.
+        low: lower end; None if it was not estimated.
+        high: upper end; None if it was not estimated.
         seeds: number of seeds behind it.
     """
 
@@ -61,7 +61,8 @@ class Interval:
 def interquartile_mean(scores: Array, axis: int = -1) -> Array:
     """Mean of the middle half along an axis.
 
-    A quarter of the values, rounded down, is cut at either end; of three or fewer it is the mean.
+    A quarter of the values, rounded down, is cut at each end; of three or fewer values it is the
+    plain mean.
 
     Example:
         >>> float(interquartile_mean(np.array([0.0, 4.0, 5.0, 99.0])))
@@ -84,11 +85,11 @@ def bootstrap(
         samples: values of each method, one for each seed; every sample is resampled on its own.
         statistic: map from as many arrays ``[..., seeds]`` as there are samples, and ``axis``, to
             ``[...]``.
-        seed: seed of the resampling; nothing else decides the draws.
+        seed: seed of the resampling; the draws depend on it alone.
 
     Returns:
-        The interval; its ``seeds`` are those of the smallest sample. With fewer than three the
-        ends are None.
+        The interval; its ``seeds`` are the size of the smallest sample. With fewer than three
+        seeds the ends are None.
 
     Raises:
         ValueError: no sample, or one that is not a list of at least one finite number.
@@ -103,10 +104,10 @@ def bootstrap(
     estimate, seeds = float(statistic(*arrays, axis=-1)), min(map(len, arrays))
     if seeds < MINIMUM_SEEDS:
         return Interval(estimate, None, None, seeds)
-    # Imported late: it costs half a second, which `aajr --help` should not pay.
+    # Imported here, since the import takes half a second and `aajr --help` does not need it.
     from scipy import stats
 
-    # With several samples one resample of each in turn: the order of draws behind older results.
+    # Several samples are resampled in turn, which keeps the draws of earlier results.
     found = stats.bootstrap(
         arrays,
         statistic,
@@ -116,7 +117,7 @@ def bootstrap(
         method="percentile",
         random_state=seed,
     )
-    # By NumPy, since the last digit of SciPy's own quantile depends on its version.
+    # NumPy's quantile, since the last digit of SciPy's own depends on its version.
     low, high = np.quantile(found.bootstrap_distribution, [TAIL, 1 - TAIL])
     return Interval(estimate, float(low), float(high), seeds)
 
@@ -125,7 +126,7 @@ def finite_values(name: str, values: Sequence[float] | Array) -> Array:
     """The values as a vector.
 
     Raises:
-        ValueError: if they are not a list of at least one finite number; it says ``name``.
+        ValueError: they are not a list of at least one finite number; the message has ``name``.
     """
     vector = np.asarray(values, dtype=np.float64)
     if vector.ndim != 1 or vector.size == 0 or not np.isfinite(vector).all():
@@ -147,8 +148,8 @@ def paired_difference(
         seed: seed of the resampling.
 
     Returns:
-        The interval, or None if they share no seed. Two methods are called different only if it
-        excludes zero.
+        The interval, or None if they share no seed. Two methods count as different only if the
+        interval excludes zero.
 
     Example:
         >>> paired_difference({0: 0.7, 1: 0.8}, {0: 0.6, 1: 0.6, 2: 0.1}).estimate
@@ -163,7 +164,7 @@ def paired_difference(
 def mean_difference(differences: Sequence[float], *, seed: int = 0) -> Interval:
     """Mean of paired differences with its bootstrap interval.
 
-    Differences are rounded to 1e-9, so that rounding errors of one sign cannot pass for an effect.
+    Differences are rounded to 1e-9, so that rounding errors of one sign do not look like an effect.
 
     Example:
         >>> mean_difference([1e-17, 1e-17, 1e-17]).sign
@@ -175,18 +176,18 @@ def mean_difference(differences: Sequence[float], *, seed: int = 0) -> Interval:
 
 
 def sign_flip_probability(differences: Sequence[float]) -> float:
-    r"""Probability under chance of a mean at least as far from zero: the exact sign-flip test.
+    r"""Exact sign-flip test: probability under chance of a mean at least as far from zero.
 
     .. math:: p = 2^{-n} \#\{s \in \{-1, 1\}^n : |s^\top d| \geq |1^\top d|\}
 
-    It shows what few seeds can say: with n of them p is never below :math:`2^{1-n}`, so that fewer
-    than six cannot reach 5 %, whatever a bootstrap interval looks like.
+    With n seeds p is never below :math:`2^{1-n}`. So fewer than six seeds cannot reach 5 %, however
+    narrow their bootstrap interval is.
 
     Args:
         differences: paired differences, one for each seed, at least one.
 
     Returns:
-        The two-sided p-value; above 16 seeds from 65 536 random flips with a fixed seed.
+        The two-sided p-value; with more than 16 seeds, from 65 536 random flips of a fixed seed.
 
     Example:
         >>> sign_flip_probability([0.1, 0.2, 0.3])
@@ -195,7 +196,7 @@ def sign_flip_probability(differences: Sequence[float]) -> float:
     values = finite_values("differences", differences)
     if len(values) == 1:
         return 1.0
-    # With a margin, or rounding errors would decide the ties.
+    # The margin counts ties in spite of rounding errors.
     least = abs(values.sum()) - 1e-12 * np.abs(values).sum()
 
     def reaches(flipped: Array, axis: int) -> Array:
@@ -225,7 +226,7 @@ def area_under_curve(curve: Mapping[float, float]) -> float:
         Area divided by the range of radii, so in the unit of the curve.
 
     Raises:
-        ValueError: for fewer than two radii.
+        ValueError: fewer than two radii.
 
     Example:
         >>> area_under_curve({0.0: 1.0, 0.1: 0.5, 0.3: 0.5})
