@@ -12,4 +12,4 @@ class MaskedGradientWarning(UserWarning):
 
 
 class ResolutionWarning(UserWarning):
-    """A difference or a radius is below what the arithmetic resolves."""
+    """A difference or a radius is too small for the floating-point precision."""

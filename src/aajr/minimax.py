@@ -48,26 +48,26 @@ class Minimax:
 
     Args:
         adversary: the inner maximisation.
-        penalty: the sensitivity to pay for; None for adversarial training alone.
+        penalty: the sensitivity penalty; None for adversarial training alone.
         weight: λ, a number, a schedule of the update, or a :class:`aajr.schedules.Weight`, as
             :class:`aajr.DualAscent` for a constraint ‖Jv‖ ≤ γ instead of a λ.
         placement: where the task loss is taken: at x + δ* (``adversarial``), at x (``clean``), or
             the mean of both (``mixed``).
-        attack_fraction: share of the rows that are attacked, drawn anew at every update. Below 1
-            only with ``clean``, where the attack serves the penalty alone; the penalty's own
-            fraction is then of those rows.
+        attack_fraction: share of the rows that are attacked, drawn anew at every update. A share
+            below 1 needs the placement ``clean``, where only the penalty uses the attack; the
+            penalty's own fraction is then a share of the attacked rows.
         seed: seed of all randomness of the adversary, the penalty and the diagnostics.
         diagnostics_interval: updates between Jacobian diagnostics, which cost extra passes; 0
-            for never. They draw from a source of their own and never change the training.
+            for never. They have their own generator and do not change the training.
         epsilon: ε in place of the ball's own, a number or a schedule of the update; see
             :func:`aajr.adversaries.with_epsilon`.
 
-    ``update`` and ``gradient_scale``, the running mean of ‖g‖² of penalties that have one, are its
-    state, with that of the generator and of the weight.
+    The state consists of ``update``, of ``gradient_scale``, the running mean of ‖g‖² for penalties
+    that need it, and of the states of the generator and of the weight.
 
     Raises:
-        ValueError: a negative weight or radius, an unknown placement, a constraint on a hinge or
-            on no penalty, a radius for an adversary without a ball.
+        ValueError: a negative weight or radius, an unknown placement, a constraint together with a
+            hinge or without a penalty, a radius for an adversary without a ball.
 
     Example:
         >>> import torch, aajr

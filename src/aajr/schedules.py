@@ -126,18 +126,18 @@ class DualAscent:
         e_t = \log(Q_q(\|Jv\|)/\gamma) \in [-1, 1]
 
     Dual ascent with multiplicative steps, damped by the change of the excess e_t: without the
-    damping λ overshoots, because the policy follows it only after many updates. λ rests where the
-    constraint holds with equality, or at its least value where the constraint is idle. It serves
-    every penalty whose per-sample value is a squared norm, and moves at the updates at which the
-    penalty acts: AAJR(interval=1) holds γ eight times as tightly as the default.
+    damping λ overshoots, because the policy responds to it only after many updates. λ settles where
+    the constraint holds with equality, or at its least value where the constraint is not active.
+    Every penalty whose per-sample value is a squared norm can be used. λ moves only at updates at
+    which the penalty acts, so with AAJR(interval=1) eight times as often as with the default.
 
     Attributes:
         gamma: γ, output units per input unit.
         quantile: q, share of the rows that must obey; 1 for the largest.
-        rate: ρ per update; 0 with no damping measures the quantile and leaves λ alone.
+        rate: ρ per update; with rate and damping 0 the quantile is measured and λ is constant.
         damping: κ.
         weight: λ; first value and then the state.
-        excess: e_{t-1}, the rest of the state; None at first.
+        excess: e_{t-1}, also part of the state; None at first.
         least: lower bound of λ.
         greatest: upper bound of λ.
 

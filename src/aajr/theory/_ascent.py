@@ -52,9 +52,10 @@ class Ascent:
         """Numbers for a log, over the steps that moved.
 
         Returns:
-            ``effective_smoothness`` mean ``|dᵀ∇²F d|``; ``step_length`` mean ‖d‖; ``step_to_limit``
-            median of the step over the largest stable one; ``unstable_share`` of steps beyond it;
-            ``nonmonotone_share`` of steps that lowered the objective.
+            ``effective_smoothness`` mean ``|dᵀ∇²F d|``; ``step_length`` mean ``length``;
+            ``step_to_limit`` median of ``length`` over ``stable_length``; ``unstable_share`` share
+            of steps beyond ``stable_length``; ``nonmonotone_share`` share of steps that lowered the
+            objective.
         """
         moved = self.length > 0
         if not bool(moved.any()):
