@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ContractError(RuntimeError):
-    """An adversary or a penalty broke its promise, for instance left the ball."""
+    """An adversary or a penalty broke its contract, for instance a point outside the ball."""
 
 
 class MaskedGradientWarning(UserWarning):

@@ -154,8 +154,8 @@ class Minimax:
         Arguments and errors are those of :meth:`__call__`, without the task.
 
         Returns:
-            A loss whose task is zero; the loop adds ``total`` to its own, which it takes at x or
-            at ``trajectory.worst`` as the placement says.
+            A loss whose task is zero. The loop adds ``total`` to its own task loss, taken at x or
+            at ``trajectory.worst`` according to the placement.
         """
         check_tensor("x", x)
         if not torch.is_grad_enabled():

@@ -213,7 +213,7 @@ def _guarded_relative_entropy(u: Tensor, w: Tensor, axis: int) -> Tensor:
     mean = (p * change).sum(axis, keepdim=True)
     c, exponent = change - mean, (w - peak) - (total.log() + mean)
     shift = (exponent.detach().amax(axis, keepdim=True) - 1).clamp_min(0)
-    weights = (exponent - shift).exp()  # p eᶜ, and what the second gives to absent actions
+    weights = (exponent - shift).exp()  # p eᶜ; for actions that are absent in u, the weight under w
     plain = absent | (shift > 0) | (c > _STEEP)
     terms = torch.where(plain, weights - p, p * _excess(c.masked_fill(plain, 0.0)))
     return terms.sum(axis).log1p() + shift.squeeze(axis)

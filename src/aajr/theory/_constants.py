@@ -206,7 +206,7 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
 
 def _layer_constants(layer: nn.Module) -> Constants:
     if isinstance(layer, nn.Linear):
-        # rounded up, so that the bound stays one
+        # rounded up, so that it stays an upper bound
         norm = torch.linalg.matrix_norm(layer.weight.detach().double(), ord=2)
         return Constants(0.0, float(norm) * (1 + 1e-12))
     if isinstance(layer, nn.Identity | nn.Flatten | nn.Dropout):
@@ -221,7 +221,7 @@ def _layer_constants(layer: nn.Module) -> Constants:
 
 
 def _product(*factors: Any) -> Any:
-    # an infinite constant of a branch of weight zero does not matter
+    # a weight of zero removes an infinite constant: 0 · ∞ counts as 0
     if any(isinstance(factor, float) and factor == 0 for factor in factors):
         return 0.0
     return math.prod(factors)
