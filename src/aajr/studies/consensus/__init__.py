@@ -1,4 +1,4 @@
-"""Where alignment should pay: any k of n sources of one position may lie."""
+"""A study of where alignment should pay: n sources report one position, and any k may lie."""
 
 from aajr.studies._study import Study
 from aajr.studies.consensus._report import REPORT

@@ -1,10 +1,10 @@
-"""The task: run to the refuge with the greatest head start, by reports of where the seeker is.
+"""The task: choose the refuge with the greatest head start, given reports of the seeker's position.
 
-Trusted are the own position p and three refuges c_a. The seeker's position z comes by n reports
-z + σξ. The right action maximises the head start ‖c_a - z‖ - ‖c_a - p‖; cases in which two refuges
-are nearly alike are left out. Half width of the arena and the least difference were set once, with
-plain policies alone, such that these reach about 99 % clean and about 70 % under the worst two
-liars of five at ε = 1.
+The agent's own position p and three refuges c_a are trusted. The seeker's position z is known only
+from n reports z + σξ. The right action maximises the head start ‖c_a - z‖ - ‖c_a - p‖. Samples in
+which the two best refuges have nearly the same head start are left out. The half width of the arena
+and the least difference were tuned on plain policies only: these reach about 99 % accuracy without
+lies, and about 70 % under the worst two liars of five at ε = 1.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Case:
     """How many sources report the position, and how many of them may lie.
 
     Attributes:
-        reports: n.
-        liars: k, of training's adversary and of the evaluation.
+        reports: n, the number of sources.
+        liars: k, the number of liars in training and in evaluation.
     """
 
     reports: int = 5
@@ -44,12 +44,12 @@ class Case:
 
     @property
     def inputs(self) -> int:
-        """Features of an observation."""
+        """Number of features of an observation."""
         return TRUSTED + 2 * self.reports
 
     @property
     def sources(self) -> Tensor:
-        """Number of the source of each feature, -1 for trusted ones, ``[inputs]``."""
+        """Index of the source of each feature, -1 for trusted features, ``[inputs]``."""
         numbers = torch.arange(self.reports).repeat_interleave(2)
         return torch.cat([torch.full((TRUSTED,), -1), numbers])
 
@@ -63,7 +63,7 @@ class Samples:
 
 
 def draw(case: Case, count: int, streams: int, generator: torch.Generator) -> Samples:
-    """``count`` samples of several independent streams, ``[count, streams, ...]``."""
+    """Draw ``count`` samples for each of several streams, ``[count, streams, ...]``."""
     shape = (_SPARE * count, streams)
     points = HALF_WIDTH * (2 * torch.rand(*shape, 2 + REFUGES, 2, generator=generator) - 1)
     start = head_starts(points[..., 0, :], points[..., 1:, :])
@@ -78,11 +78,11 @@ def draw(case: Case, count: int, streams: int, generator: torch.Generator) -> Sa
 
 
 def head_starts(position: Tensor, trusted: Tensor) -> Tensor:
-    """‖c_a - z‖ - ‖c_a - p‖ of every refuge, ``[..., refuges]``.
+    """Compute the head start ‖c_a - z‖ - ‖c_a - p‖ of every refuge, ``[..., refuges]``.
 
     Args:
-        position: z, ``[..., 2]``.
-        trusted: p and the refuges, ``[..., 1 + refuges, 2]``.
+        position: position z of the seeker, ``[..., 2]``.
+        trusted: own position p, then the refuges, ``[..., 1 + refuges, 2]``.
     """
     own, refuges = trusted[..., :1, :], trusted[..., 1:, :]
     far = torch.linalg.vector_norm(refuges - position.unsqueeze(-2), dim=-1)
@@ -90,10 +90,10 @@ def head_starts(position: Tensor, trusted: Tensor) -> Tensor:
 
 
 def reports_of(x: Tensor) -> Tensor:
-    """The reports in observations, ``[..., inputs]`` to ``[..., n, 2]``."""
+    """Extract the reports ``[..., n, 2]`` from observations ``[..., inputs]``."""
     return x[..., TRUSTED:].reshape(*x.shape[:-1], -1, 2)
 
 
 def with_reports(x: Tensor, reports: Tensor) -> Tensor:
-    """Observations with other reports ``[..., n, 2]``."""
+    """Replace the reports of observations by ``reports``, ``[..., n, 2]``."""
     return torch.cat([x[..., :TRUSTED].expand(*reports.shape[:-2], -1), reports.flatten(-2)], -1)

@@ -1,4 +1,4 @@
-"""The worst over all coalitions, and how a policy responds to a lie."""
+"""Worst accuracy over all coalitions of liars, and the response of a policy to a lie."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _TEST_SEED = 987_654_321
 
 @dataclass(frozen=True)
 class Examination:
-    """How policies are attacked; the same fresh samples for all of them.
+    """How policies are attacked, all on the same fresh test samples.
 
-    For every coalition of k sources: all corners of the cube of lies, and projected gradient ascent
-    of the margin and of the cross-entropy with restarts. A sample counts as right if no attack on
-    any coalition misleads the policy.
+    Each coalition of k sources is attacked in three ways: all corners of the cube of lies, and
+    projected gradient ascent with restarts on the margin and on the cross-entropy. A sample counts
+    as right if no attack by any coalition misleads the policy.
 
     Attributes:
-        samples: test samples.
-        epsilons: greatest lies, beside any report in the box.
-        box: half width of the box in which any report may be for the unbounded lie.
-        steps: of the ascents.
-        restarts: of each.
-        checked: samples on which a search of four times the steps and eight times the restarts
-            shows whether the others had converged; 0 for none.
+        samples: number of test samples.
+        epsilons: bounds of the lies. The unbounded lie, any report in the box, is always added.
+        box: half width of the box that contains all reports of the unbounded lie.
+        steps: number of steps of each ascent.
+        restarts: number of restarts of each ascent.
+        checked: number of samples that are also attacked with four times the steps and eight times
+            the restarts, to check convergence of the attacks; 0 for none.
         lies: sizes of the lie in the response curve.
-        responses: samples of the response curve.
+        responses: number of samples of the response curve.
     """
 
     samples: int = 300
@@ -63,21 +63,21 @@ class Examination:
 
 @dataclass(frozen=True)
 class Shown:
-    """Test samples, once for every member: rows of observations and labels."""
+    """Test samples as rows of observations and labels, repeated for every member."""
 
     x: Tensor
     label: Tensor
 
 
 def shown(case: Case, count: int, members: int) -> Shown:
-    """Rows of the same samples for all members."""
+    """Draw test samples and repeat them for every member."""
     samples = draw(case, count, 1, torch.Generator().manual_seed(_TEST_SEED))
     x = samples.x.expand(-1, members, -1).flatten(0, 1)
     return Shown(x, samples.label.expand(-1, members).flatten())
 
 
 def clean_accuracy(members: Members, tests: Shown) -> list[float]:
-    """Percentage that every member answers rightly without lies."""
+    """Accuracy of every member without lies, in per cent."""
     return _percentages(members(tests.x).argmax(-1) == tests.label, members)
 
 
@@ -88,9 +88,10 @@ def worst_accuracies(
     tests: Shown,
     epsilons: Sequence[float],
 ) -> list[list[float]]:
-    """Percentage that no coalition misleads, by ε and member; infinite: any report in the box.
+    """Accuracy under the worst coalition in per cent, for each ε and each member.
 
-    A lie that misleads counts at every larger ε as well.
+    An infinite ε allows any report in the box. A lie that misleads also counts at every later ε in
+    ``epsilons``, which must rise.
     """
     stands, found = torch.ones_like(tests.label, dtype=torch.bool), []
     for epsilon in epsilons:
@@ -114,7 +115,7 @@ def worst_accuracies(
 def converged_accuracy(
     members: Members, case: Case, examination: Examination, epsilon: float
 ) -> tuple[list[float], list[float]]:
-    """On the first samples: what the attacks of the tables leave right, and longer ones."""
+    """Accuracy on the first samples, under the attacks of the tables and under longer attacks."""
     tests = shown(case, examination.checked, members.count)
     (usual,) = worst_accuracies(members, case, examination, tests, [epsilon])
     longer = ProjectedGradientAscent(
@@ -135,11 +136,11 @@ def _ball(epsilon: float, box: float) -> Ball:
 
 
 def _stands(members: Members, case: Case, attacks: Sequence[Adversary], tests: Shown) -> Tensor:
-    """Whether a row stays right under every attack of every coalition, ``[rows]``."""
+    """Whether each row stays right under every attack by every coalition, ``[rows]``."""
     stands = members(tests.x).argmax(-1) == tests.label
     data = {"label": tests.label}
     with rows_at_once(_ROWS - _ROWS % members.count), warnings.catch_warnings():
-        # a median has no gradient in the outliers; the corners need none
+        # the median has no gradient in the outliers; the search of the corners needs no gradient
         warnings.simplefilter("ignore", MaskedGradientWarning)
         for attack in attacks:
             lies = LyingSources(attack, case.sources, case.liars, "all")
@@ -154,7 +155,7 @@ def _percentages(right: Tensor, members: Members) -> list[float]:
 
 
 def estimate_responses(case: Case, examination: Examination) -> dict[str, list[float]]:
-    """Shift along the lie of the mean and of the median of the reports, by size of the lie."""
+    """Shift of the mean and of the median of the reports along the lie, by size of the lie."""
     reports = reports_of(shown(case, examination.responses, 1).x)
     along = directions(examination.responses, _TEST_SEED)
     return shifts_of_estimates(reports, case.liars, examination.lies, along)
@@ -162,13 +163,13 @@ def estimate_responses(case: Case, examination: Examination) -> dict[str, list[f
 
 @torch.no_grad()
 def responses(members: Members, case: Case, examination: Examination) -> dict[str, list[Tensor]]:
-    """Change of the output when k sources lie by t in a common direction, by t, of every member.
+    """Change of every member's output when k sources lie by t in the same direction, for each t.
 
     Returns:
-        ``fisher``, the angle 2 arccos Σ√(pq) between the distributions, at most π; ``logits``,
-        the norm of the change of the centred logits; ``belief``, the common shift of all reports
-        along the lie whose output is nearest. Of each the mean over samples, ``[members]``, for
-        every size of the lie.
+        ``fisher``: the angle 2 arccos Σ√(pq) between the distributions, at most π. ``logits``: the
+        norm of the change of the centred logits. ``belief``: the common shift of all honest reports
+        along the lie that gives the closest output. Each is a list over the sizes of the lie; its
+        entries are means over samples, ``[members]``.
     """
     tests = shown(case, examination.responses, members.count)
     along = directions(examination.responses, _TEST_SEED).repeat_interleave(members.count, 0)
@@ -192,11 +193,11 @@ def responses(members: Members, case: Case, examination: Examination) -> dict[st
 def sensitivities(
     members: Members, case: Case, examination: Examination, epsilon: float
 ) -> dict[str, list[float]]:
-    """Means over samples of squared Fisher norms, of every member.
+    """Squared Fisher norms of every member's Jacobian, averaged over samples.
 
     Returns:
-        ``clean`` and ``perturbed``: ‖J‖²_F over the reports at x and at x + δ; ``aligned`` and
-        ``aligned_clean``: ‖Jv‖² there along the last direction of the adversary.
+        ``clean`` and ``perturbed``: ‖J‖²_F over the reports, at x and at x + δ. ``aligned_clean``
+        and ``aligned``: ‖Jv‖² at the same two points, along the adversary's last direction v.
     """
     tests = shown(case, examination.responses, members.count)
     ascent = ProjectedGradientAscent(Ball("linf", epsilon), CrossEntropy(), steps=examination.steps)

@@ -1,4 +1,4 @@
-"""What tables and plots read from the raw results."""
+"""Helpers with which tables and plots read the raw results."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ Record = dict[str, Any]
 
 
 def method_of(case: Record, name: str) -> Record:
-    """What a method's final seeds reached."""
+    """The record of a method on the final seeds."""
     found: Record = next(m for m in case["methods"] if m["method"] == name)
     return found
 
 
 def worst_at(results: Record, method: Record) -> list[float]:
-    """Worst accuracy of every seed at training's ε."""
+    """Worst accuracy of every seed at the ε of training."""
     epsilons = results["settings"]["examination"]["epsilons"]
     values: list[float] = method["worst"][epsilons.index(results["settings"]["budget"]["epsilon"])]
     return values
 
 
 def responses_of(case: Record, kind: str) -> dict[str, list[float]]:
-    """Mean response by size of the lie, of every method by title; ``belief`` has estimates too."""
+    """Mean responses by size of the lie, for every method by its title.
+
+    The kind ``belief`` also has the responses of the mean and the median.
+    """
     found = {
         METHODS[m["method"]].title: [_mean(seeds) for seeds in m["responses"][kind]]
         for m in case["methods"]

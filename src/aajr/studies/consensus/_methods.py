@@ -1,4 +1,4 @@
-"""The methods: what each adds to training, and the weights that are tried for it."""
+"""The methods: how each trains, and which weights are tried for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from aajr.studies.consensus._policies import Front
 from aajr.trajectory import Trajectory
 
 Training = Literal["plain", "lies", "adversarial", "one_step"]
-"""On clean inputs, on random lies, on those of gradient ascent, on those of one step from noise."""
+"""What the task loss is computed on: clean inputs (``plain``), random lies (``lies``), lies found
+by gradient ascent (``adversarial``) or by one step from noise (``one_step``)."""
 
 FISHER = Categorical()
 INNER_STEPS = 3
@@ -44,12 +45,12 @@ class Method:
     """How a policy is trained.
 
     Attributes:
-        name: as in every table and plot.
-        title: in words.
-        training: which inputs the task loss reads.
-        penalty: makes the penalty of a case; None for none.
-        weights: λ that are tried on the validation seeds.
-        front: what stands before the network.
+        name: name in settings and results.
+        title: name in tables and plots.
+        training: inputs of the task loss.
+        penalty: function that builds the penalty of a case; None for no penalty.
+        weights: values of λ that are tried on the validation seeds.
+        front: estimate that replaces the reports before the network, see :data:`Front`.
     """
 
     name: str
@@ -63,10 +64,10 @@ class Method:
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SideBySide(Penalty):
-    """A penalty of policies side by side, with a λ for each.
+    """A penalty of several policies in one batched network, each with its own λ.
 
     Attributes:
-        penalty: of a single policy.
+        penalty: penalty of a single policy.
         weights: λ of every member, ``[members]``.
     """
 
@@ -76,13 +77,16 @@ class SideBySide(Penalty):
     def per_sample(
         self, policy: Policy, trajectory: Trajectory, generator: torch.Generator
     ) -> Tensor:
-        """λ times the penalty, by the member to which a row belongs, ``[rows]``."""
+        """The penalty of each row times the λ of the row's member, ``[rows]``."""
         values = self.penalty.per_sample(policy, trajectory, generator)
         return values * self.weights.repeat(len(values) // len(self.weights))
 
 
 def adversary_of(method: Method, case: Case, epsilon: float) -> Adversary:
-    """Training's adversary: k liars drawn anew for every sample, and what they say."""
+    """The adversary of training: it draws k liars for every sample and searches their lies.
+
+    With ``one_step`` the liars are those of the noise that comes first.
+    """
     ball = Ball("linf", epsilon)
     if method.training == "one_step":
         return LyingSources(fgsm(ball, CrossEntropy()), case.sources, case.liars, "given")
@@ -91,7 +95,7 @@ def adversary_of(method: Method, case: Case, epsilon: float) -> Adversary:
 
 
 def noise_of(method: Method, case: Case, epsilon: float) -> Adversary | None:
-    """Random lies that come before the adversary, or in its place; twice ε where it steps once."""
+    """Random lies before a one-step adversary, up to twice ε, or in place of an adversary."""
     reach = {"lies": epsilon, "one_step": 2 * epsilon}.get(method.training)
     if reach is None:
         return None

@@ -1,4 +1,4 @@
-"""Plots of the study, from its results alone."""
+"""Plots of the study, built only from its raw results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NAMES = {method.title: name for name, method in METHODS.items()}
 
 
 def response_plot(results: Record) -> Plot:
-    """How far the policy is moved by a lie of growing size, for every method."""
+    """Plot every method's response to a lie of growing size."""
     cases = results["cases"]
     figure = blank_figure(9.2, 0.6 + 3.6 * len(cases))
     grid = figure.subplots(len(cases), 2, squeeze=False)
@@ -58,7 +58,7 @@ def response_plot(results: Record) -> Plot:
 
 
 def frontier_plot(results: Record) -> Plot:
-    """Clean against worst accuracy over the weights that were tried."""
+    """Plot clean against worst accuracy over the weights that were tried."""
     cases = results["cases"]
     figure = blank_figure(9.2, 0.6 + 3.4 * len(cases))
     grid = figure.subplots(len(cases), 1, squeeze=False)
@@ -76,7 +76,7 @@ def frontier_plot(results: Record) -> Plot:
 
 
 def epsilon_plot(results: Record) -> Plot:
-    """Worst accuracy against the greatest lie."""
+    """Plot worst accuracy against ε, the bound of the lies."""
     cases = results["cases"]
     figure = blank_figure(9.2, 0.6 + 3.4 * len(cases))
     grid = figure.subplots(len(cases), 1, squeeze=False)

@@ -1,4 +1,4 @@
-"""Policies side by side: one batched network for all members of a group."""
+"""Several policies as one batched network; the policies are its members."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from aajr.studies.consensus._case import REFUGES, TRUSTED, Case, reports_of
 from aajr.studies.responses import ESTIMATES
 
 Front = Literal["none", "mean", "median"]
-"""What stands before the network: nothing, or an estimate in place of the reports."""
+"""The estimate that replaces the reports before the network, or ``none``."""
 
 
 class Members(nn.Module):
-    """Tanh networks of one shape with weights of their own.
+    """Tanh networks of the same shape, each with its own weights.
 
-    Row r of a batch belongs to member r modulo the number of members, so that a batch holds as many
-    rows of each, and adversaries and penalties see rows of which none depends on another.
+    Row r of a batch belongs to member r modulo the number of members. A batch thus holds equally
+    many rows of each member, and no row depends on another, as adversaries and penalties require.
 
     Args:
-        case: what they observe.
-        seeds: of each member's first weights.
-        hidden: units of both hidden layers.
+        case: defines the observations.
+        seeds: seeds of the members' initial weights.
+        hidden: number of units in each of the two hidden layers.
         front: see :data:`Front`.
     """
 
@@ -43,7 +43,7 @@ class Members(nn.Module):
         self.front = front
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the refuges: ``[samples * members, inputs]`` to ``[.., refuges]``."""
+        """Map ``[samples * members, inputs]`` to logits ``[samples * members, refuges]``."""
         if self.front != "none":
             x = torch.cat([x[:, :TRUSTED], ESTIMATES[self.front](reports_of(x))], -1)
         value = x.reshape(-1, self.count, x.shape[-1]).transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Tables of the study, from its results alone."""
+"""Tables of the study, built only from its raw results."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LEVEL = 0.01
 
 
 def headline(results: Record) -> Text:
-    """What AAJR's worst accuracy is beside its nearest rival's, case by case."""
+    """Compare AAJR's worst accuracy with the best method without mean or median, for each case."""
     parts = [_verdict(results, case) for case in results["cases"]]
     return Text(" ".join(parts), style="bold")
 
 
 def tables(results: Record) -> list[Table]:
-    """Of every case: accuracies, differences, the frontier, responses, what was measured."""
+    """Tables of every case: accuracies, differences, frontier, responses and measurements."""
     return [
         table(results, case)
         for case in results["cases"]
@@ -35,7 +35,7 @@ def tables(results: Record) -> list[Table]:
 
 
 def named(case: Record) -> str:
-    """``2 of 5 lie``."""
+    """Short name of a case, such as ``2 of 5 lie``."""
     return f"{case['liars']} of {case['reports']} lie"
 
 

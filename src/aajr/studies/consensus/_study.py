@@ -20,7 +20,8 @@ from aajr.studies.consensus._training import Budget, Group, train
 Record = dict[str, Any]
 CORE = ("plain", "lies", "adversarial", "median", "aajr", "random", "reports", "sa")
 TOLERANCE = 1.0
-"""Points of clean accuracy below adversarial training that a chosen weight may cost."""
+"""How many percentage points of clean accuracy a chosen weight may cost, relative to adversarial
+training."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class Settings:
     Attributes:
         cases: numbers of reports and liars.
         methods: names of the methods.
-        seeds: final seeds, of which no choice knows.
+        seeds: final seeds, on which nothing is chosen.
         validation: seeds on which weights are chosen.
-        budget: of training, the same for every method.
-        examination: of the policies.
+        budget: training budget, the same for every method.
+        examination: settings of the evaluation.
     """
 
     cases: tuple[Case, ...] = (Case(),)
@@ -94,12 +95,12 @@ def stages(settings: Settings, store: Store) -> Iterator[Stage]:
 
 
 def gather(settings: Settings, store: Store, facts: Record) -> Record:
-    """The raw results.
+    """Gather the raw results.
 
     Returns:
-        ``cases``, a record for every case with ``validation`` (accuracies by weight and seed),
-        ``methods`` (the chosen weight and what every final seed reached) and ``estimates`` (how the
-        mean and the median of the reports move under a lie); the settings; the facts.
+        ``cases``, the settings and the facts. Each case is a record with ``validation`` (accuracies
+        by weight and seed), ``methods`` (the chosen weight and the measurements on every final
+        seed) and ``estimates`` (how the mean and the median of the reports move under a lie).
     """
     cases = []
     for case in settings.cases:
@@ -123,7 +124,7 @@ def gather(settings: Settings, store: Store, facts: Record) -> Record:
 
 
 def validate(settings: Settings, case: Case, name: str) -> list[Record]:
-    """Clean and worst accuracy at training's ε of every weight and validation seed."""
+    """Clean and worst accuracy of every weight and validation seed, at the ε of training."""
     method = METHODS[name]
     group = Group(method.weights or (0.0,), settings.validation)
     members = train(method, case, settings.budget, group)
@@ -139,7 +140,7 @@ def validate(settings: Settings, case: Case, name: str) -> list[Record]:
 
 
 def examine(settings: Settings, case: Case, name: str, weight: float) -> Record:
-    """What the final seeds reach with the chosen weight."""
+    """Train the final seeds with the chosen weight and evaluate them."""
     examination, epsilon = settings.examination, settings.budget.epsilon
     group = Group((weight,), settings.seeds)
     members = train(METHODS[name], case, settings.budget, group)
@@ -161,16 +162,16 @@ def examine(settings: Settings, case: Case, name: str, weight: float) -> Record:
 
 
 def choose(tried: Sequence[Record], reference: float) -> float:
-    """The weight of the highest worst accuracy among those that cost little clean accuracy.
+    """Choose the weight of highest worst accuracy among those that cost little clean accuracy.
 
     Args:
         tried: records of :func:`validate`.
         reference: clean accuracy of adversarial training on the same seeds.
 
     Returns:
-        Among the weights whose mean clean accuracy is at least the reference less one point, the
-        one of the highest mean worst accuracy, the smallest of equals; where there is none, the one
-        of the highest clean accuracy.
+        The weight of highest mean worst accuracy among those whose mean clean accuracy is at least
+        ``reference - TOLERANCE``; of equal weights the smallest. If there is no such weight, the
+        one of highest clean accuracy.
     """
     means = means_by_weight(tried)
     able = {w: m for w, m in means.items() if m["clean"] >= reference - TOLERANCE}

@@ -1,4 +1,4 @@
-"""Training of a group of policies side by side."""
+"""Train a group of policies as one batched network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from aajr.studies.consensus._policies import Members
 
 @dataclass(frozen=True)
 class Budget:
-    """What every method gets.
+    """The training budget, the same for every method.
 
     Attributes:
-        updates: of Adam, whose learning rate falls to zero by a cosine.
-        batch: fresh samples of an update.
-        learning_rate: first one.
-        hidden: units of both hidden layers.
-        epsilon: greatest lie in training, in the positions' unit.
+        updates: number of updates of Adam; a cosine schedule takes the learning rate to zero.
+        batch: number of fresh samples per update.
+        learning_rate: initial learning rate.
+        hidden: number of units in each of the two hidden layers.
+        epsilon: bound of the lies in training, in the unit of positions.
     """
 
     updates: int = 4000
@@ -36,14 +36,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Group:
-    """Policies that train side by side, a member for every pair of weight and seed.
+    """Policies that train together, one member for every pair of weight and seed.
 
-    The streams of samples depend on the seeds alone: all methods see the same, and members of the
-    same seed too.
+    The samples depend only on the seeds: all methods see the same samples, and so do members with
+    the same seed.
 
     Attributes:
-        weights: λ.
-        seeds: of samples and first weights.
+        weights: values of λ.
+        seeds: seeds of the samples and the initial weights.
     """
 
     weights: tuple[float, ...]

@@ -1,7 +1,8 @@
-"""Attacks on the words of the other party: other words, or other embeddings.
+"""Attacks on the words of the other party: they replace words or perturb embeddings.
 
-They are no adversaries of the arena, whose agents map features to one action. The objective here is
-the probability of a whole reply, of up to four words, and the words are not features of a ball.
+They are not adversaries of the arena, because the arena's agents map features in a ball to one
+action. Here the objective is the probability of a whole reply of up to four words, and words do not
+form a ball.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ Goal = Literal["untargeted", "targeted"]
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """The prompts as the attack shows them to the model.
+    """Attacked prompts.
 
     Attributes:
-        embeddings: ``[rows, tokens, d]``.
-        changed: words that differ, per row.
-        relative: ‖δ‖/‖e‖ over the other party's words, per row.
-        loss: of the objective, per row.
+        embeddings: embeddings that the model reads, ``[rows, tokens, d]``.
+        changed: number of changed words, ``[rows]``.
+        relative: ‖δ‖/‖e‖ over the other party's words, ``[rows]``.
+        loss: value of the objective, ``[rows]``.
     """
 
     embeddings: Tensor
@@ -36,13 +37,15 @@ class Moved:
 
 
 def objective(model: Any, embeddings: Tensor, reply: Tensor, goal: Goal) -> Tensor:
-    """The attack's objective: -log p(own clean reply), or log p(harmful reply), ``[rows]``.
+    """Compute the attack's objective, ``[rows]``.
+
+    It is -log p(the model's clean reply) if untargeted, and log p(the harmful reply) if targeted.
 
     Args:
         model: a causal language model.
-        embeddings: of the prompts, ``[rows, tokens, d]``.
-        reply: ids ``[rows, words]``, padded.
-        goal: of the attack.
+        embeddings: embeddings of the prompts, ``[rows, tokens, d]``.
+        reply: token ids of the reply, padded, ``[rows, words]``.
+        goal: goal of the attack.
     """
     shown = torch.cat([embeddings, model.get_input_embeddings()(reply)], 1)
     logits = model(inputs_embeds=shown, use_cache=False).logits[:, embeddings.shape[1] - 1 : -1]
@@ -61,19 +64,20 @@ def _gradient(model: Any, embeddings: Tensor, reply: Tensor, goal: Goal) -> tupl
 
 @dataclass(frozen=True)
 class WordSearch:
-    """Beam search over the other party's words, replaced by other such words.
+    """Beam search that replaces words of the other party by other words of its vocabulary.
 
-    Every swap of one word is evaluated exactly, which a vocabulary of 41 words allows; the ``beam``
-    best texts of a prompt are swapped on, in another slot, until ``budget`` words differ. The best
-    text met is kept, so the loss never falls. A beam that holds all texts makes it exhaustive.
+    The vocabulary has only 41 words, so the loss of every swap of one word is computed exactly. The
+    ``beam`` best texts of a prompt are kept; the next swap changes one more word in each of them,
+    until ``budget`` words differ. The best text seen is returned, so the loss never falls. If the
+    beam holds all texts, the search is exhaustive.
 
     Attributes:
-        goal: of the objective.
-        budget: most words that may differ from the true ones.
-        beam: texts kept after each swap.
+        goal: goal of the attack.
+        budget: largest number of words that may differ from the true ones.
+        beam: number of texts kept after each swap.
 
-    Source: Ebrahimi et al., 2018, https://arxiv.org/abs/1712.06751 (HotFlip's beam search, there on
-    the gradient's estimate).
+    Source: Ebrahimi et al., 2018, https://arxiv.org/abs/1712.06751 (HotFlip's beam search, which
+    estimates the losses from gradients).
     """
 
     goal: Goal = "untargeted"
@@ -82,7 +86,7 @@ class WordSearch:
 
     @torch.no_grad()
     def __call__(self, model: Any, ids: Tensor, reply: Tensor, generator: torch.Generator) -> Moved:
-        """Attack prompts ``[rows, tokens]`` whose attacked slots are the same; nothing is drawn."""
+        """Attack prompts ``[rows, tokens]`` with the same attacked slots; nothing is random."""
         table, slots = model.get_input_embeddings().weight, attacker_mask(ids)[0].nonzero()[:, 0]
         best, found = ids, objective(model, table[ids], reply, self.goal)
         kept = ids.unsqueeze(1)
@@ -98,7 +102,7 @@ class WordSearch:
     def _swapped(
         self, model: Any, table: Tensor, ids: Tensor, kept: Tensor, slots: Tensor, reply: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Texts one swap from the kept ones ``[rows, beam, tokens]``, and their losses."""
+        """All texts one swap away from the kept ones ``[rows, beam, tokens]``, and their losses."""
         texts, losses = [], []
         for text, slot in itertools.product(kept.unbind(1), slots.tolist()):
             for filler in FILLERS:
@@ -115,13 +119,14 @@ class WordSearch:
 class EmbeddingAscent:
     """Projected gradient ascent on the embeddings of the other party's words.
 
-    ‖δ‖ ≤ ε‖e‖ over these words of a prompt; steps of 2.5 ε‖e‖/K along the unit gradient.
+    The constraint is ‖δ‖ ≤ ε‖e‖ over these words of a prompt. Each step has length 2.5 ε‖e‖/K along
+    the unit gradient.
 
     Attributes:
         radius: ε.
-        goal: of the objective.
-        steps: K.
-        restarts: from random points; the best point seen is kept.
+        goal: goal of the attack.
+        steps: K, the number of steps.
+        restarts: number of restarts from random points; the best point seen is kept.
 
     Source: Madry et al., 2018, https://arxiv.org/abs/1706.06083.
     """

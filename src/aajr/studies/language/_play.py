@@ -1,4 +1,4 @@
-"""Episodes of a task, all side by side, with and without attack."""
+"""Play batched episodes of a task, with and without attack."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from aajr.studies.language._tokens import END, PADDING, attacker_mask, decode, e
 
 Attack = WordSearch | EmbeddingAscent
 WORDS = 4
-"""Longest reply, its end included."""
+"""Length of the longest reply in tokens, including the end token."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """Finished episodes.
+    """Results of finished episodes.
 
     Attributes:
-        scores: of the task.
-        changed: most words changed in a prompt.
-        relative: greatest ‖δ‖/‖e‖ of a prompt.
+        scores: scores of the task.
+        changed: largest number of changed words in a prompt.
+        relative: largest ‖δ‖/‖e‖ of a prompt.
         flipped: share of the attacked decisions whose reply changed.
     """
 
@@ -36,12 +36,12 @@ class Played:
 
 @torch.no_grad()
 def replies(model: Any, embeddings: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Replies to prompts ``[rows, tokens, d]``: ids ``[rows, 4]``, padded after the end.
+    """Generate replies: token ids ``[rows, 4]``, padded after the end token.
 
     Args:
         model: a causal language model.
-        embeddings: of the prompts.
-        generator: to sample; greedy without.
+        embeddings: embeddings of the prompts, ``[rows, tokens, d]``.
+        generator: random source of sampled replies; None for greedy replies.
     """
     found: list[Tensor] = []
     ended = torch.zeros(len(embeddings), dtype=torch.bool, device=embeddings.device)
@@ -61,7 +61,7 @@ def replies(model: Any, embeddings: Tensor, generator: torch.Generator | None = 
 def play(
     model: Any, task: Task[Any], episodes: int, seed: int, attack: Attack | None = None
 ) -> Played:
-    """Play episodes to their end; the attack moves the other party's words at every decision."""
+    """Play episodes to their end; the attack perturbs the other party's words at every decision."""
     model.eval()
     states, generator = task.start(episodes, seed), torch.Generator().manual_seed(seed)
     changed, relative, flips = 0, 0.0, [0, 0]

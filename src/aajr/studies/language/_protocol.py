@@ -15,14 +15,15 @@ Candidate = dict[str, float]
 
 @dataclass(frozen=True)
 class Method:
-    """One way to train, with what is tuned.
+    """One way to train, with its tuned hyperparameters.
 
     Attributes:
-        name: of its runs.
-        title: in tables.
-        candidates: tried on the validation seed; as many for every method. ``learning rate`` is a
-            factor, ``noise`` NEFTune's α, others are of :class:`aajr.integrations.trl.Robustness`.
-        settings: of Robustness, None for none.
+        name: name in runs and results.
+        title: name in tables.
+        candidates: hyperparameters tried on the validation seed, equally many for every method.
+            ``learning rate`` is a factor, ``noise`` is NEFTune's α; all others are fields of
+            :class:`aajr.integrations.trl.Robustness`.
+        settings: further fields of ``Robustness``; None to train without it.
     """
 
     name: str
@@ -56,7 +57,8 @@ METHODS = (
     Method("random_direction", "random direction", WEIGHTS, {"method": "random_direction"}),
     Method("aajr", "AAJR", WEIGHTS, {"method": "aajr"}),
 )
-"""Radii are shares of ‖e‖: the greatest of the study's embedding attacks, and a word's."""
+"""Radii are shares of ‖e‖: 0.3 is the largest radius of the study's embedding attacks, and 1 is
+the norm of the embeddings themselves."""
 
 ATTACKS: dict[str, Attack] = {
     "words": WordSearch(beam=2),
@@ -79,23 +81,23 @@ class Protocol:
     """The study's fixed choices.
 
     Attributes:
-        name: of the preset.
+        name: name of the preset.
         tasks: names of the tasks.
-        steps: optimiser steps of the host's supervised fine-tuning; a method with dearer steps gets
-            as many as cost the same FLOPs.
-        group_steps: of the host's GRPO afterwards.
+        steps: optimiser steps of supervised fine-tuning without a penalty. A method with more
+            expensive steps gets fewer steps, such that the total FLOPs are equal.
+        group_steps: optimiser steps of the GRPO that follows, in the same way.
         batch: prompts per step of fine-tuning, completions per step of GRPO.
-        generations: of GRPO, per prompt.
-        learning_rate: of fine-tuning, falling linearly to 0.
-        group_learning_rate: of GRPO.
-        examples: decisions in the training set.
+        generations: completions of GRPO per prompt.
+        learning_rate: initial learning rate of fine-tuning; it falls linearly to 0.
+        group_learning_rate: initial learning rate of GRPO.
+        examples: number of decisions in the training set.
         fraction: share of the rows that are penalised.
-        interval: steps from one penalised to the next.
-        validation_seeds: of the tuning.
-        final_seeds: of the figures; no choice is made on them.
-        episodes: for a figure.
-        validation_episodes: for a choice.
-        methods: what is compared.
+        interval: every ``interval``-th step is penalised.
+        validation_seeds: seeds on which methods are tuned.
+        final_seeds: seeds that are reported; nothing is chosen on them.
+        episodes: number of episodes of each model and attack on the final seeds.
+        validation_episodes: the same number on the validation seeds.
+        methods: methods that are compared.
     """
 
     name: PresetName
@@ -118,7 +120,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a candidate of a method on a task, with one seed."""
+    """One training run: a candidate of a method on a task, with one seed."""
 
     protocol: Protocol
     task: str
@@ -128,13 +130,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of its files."""
+        """Name of the run's files."""
         words = f"{self.task}, {self.method.name}, {label(self.candidate)}, seed {self.seed}"
         return words.replace(" ", "_")
 
 
 def decisive(protocol: Protocol) -> Any:
-    """The protocol and the attacks, which decide the results."""
+    """Everything that determines the results: the protocol and the attacks."""
     attacks = [{k: repr(v) for k, v in found.items()} for found in (ATTACKS, THOROUGH)]
     return [dataclasses.asdict(protocol), attacks]
 

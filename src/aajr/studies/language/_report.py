@@ -1,4 +1,4 @@
-"""Tables and plot of the language study, from its raw results alone."""
+"""Tables and plot of the language study, built only from its raw results."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from aajr.studies.language._tasks import TASKS
 
 Record = dict[str, Any]
 WAYS = {"clean": ("clean",), "words": ("words",), "embeddings": ("embeddings",)}
-"""Columns, and the attacks whose worst each shows."""
+"""Columns, each with the first parts of the names of its attacks; it shows their worst score."""
 
 
 def tables(results: Record) -> list[Table]:
-    """Scores and differences for every task, strength of the attacks, compute and tuning."""
+    """Tables of scores and differences for every task, attack strength, compute and tuning."""
     tasks = results["protocol"]["tasks"]
     return [
         *(_scores_table(results, task) for task in tasks),

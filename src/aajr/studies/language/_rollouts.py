@@ -1,4 +1,4 @@
-"""Whole episodes for TRL's GRPO: its ``rollout_func``, in which the model meets the task."""
+"""Whole episodes of a task for TRL's GRPO, as its ``rollout_func``."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Rollouts = Callable[[list[str], Any], dict[str, Any]]
 
 
 def openings(task: Task[Any], episodes: int, seed: int) -> list[dict[str, str]]:
-    """Rows of a data set: what episodes begin with."""
+    """Rows of a data set: the first prompts of episodes."""
     return [{"prompt": state.shown} for state in task.start(episodes, seed)]
 
 
 def rollouts(task: Task[Any], episodes: int, seed: int) -> Rollouts:
-    """A ``rollout_func``: sampled replies, and between them what the task shows.
+    """Build a ``rollout_func``; a completion holds sampled replies, and the task's text between.
 
-    Completions of one group meet one episode. What the task shows has ``env_mask`` 0, so that
-    only the model's own words enter the loss; ``worth`` is an episode's return.
+    All completions of a group play the same episode. The task's text has ``env_mask`` 0, so that
+    only the model's own words enter the loss. ``worth`` is the return of an episode.
 
     Args:
-        task: the game.
-        episodes: drawn as :func:`openings` draws them.
-        seed: of the episodes and of the replies.
+        task: the task.
+        episodes: number of episodes, the same ones as in :func:`openings`.
+        seed: seed of the episodes and of the replies.
     """
     known: dict[str, list[Any]] = defaultdict(list)
     for state in task.start(episodes, seed):
@@ -63,12 +63,12 @@ def rollouts(task: Task[Any], episodes: int, seed: int) -> Rollouts:
 
 
 def returned(completions: list[str], worth: list[float], **_: Any) -> list[float]:
-    """The reward function that goes with :func:`rollouts`."""
+    """The reward function for :func:`rollouts`: the return of each episode."""
     return worth
 
 
 def _sampled(model: Any, prompts: list[list[int]], generator: torch.Generator) -> list[list[int]]:
-    """Replies up to their end, which is included."""
+    """Sample replies, cut after the end token."""
     with torch.no_grad():
         ids = torch.tensor(prompts, device=model.device)
         rows = replies(model, model.get_input_embeddings()(ids), generator).tolist()

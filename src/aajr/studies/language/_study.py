@@ -1,4 +1,4 @@
-"""The language study's runs, each with a file of its own, and what is gathered from them."""
+"""The language study's runs, each with its own file, and the gathered results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WEIGHTS = "model.safetensors"
 
 
 def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
-    """Costs, tuning, final models, and longer attacks on some of them."""
+    """The stages: costs, tuning, final models, and longer attacks on some models."""
     yield "cost of a step", [_costs(protocol, store)]
     yield (
         "tuning",
@@ -43,11 +43,12 @@ def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
 
 
 def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
-    """The raw results.
+    """Gather the raw results.
 
     Returns:
-        ``costs`` (FLOPs of a step), ``choices`` (every candidate and the one chosen), ``models``
-        (scores of every final model under every attack), ``thorough``, the protocol, and the facts.
+        ``costs`` (FLOPs of a step), ``choices`` (every candidate's scores, and the chosen
+        candidate), ``models`` (scores of every final model under every attack), ``thorough`` (the
+        same for the longer attacks), the protocol and the facts.
     """
     choices = _choices(protocol, store)
     return {
@@ -74,7 +75,7 @@ def train_model(run: Run, store: Store, directory: Path) -> None:
 
 
 def examine(run: Run, store: Store, kind: Kind) -> Record:
-    """Attack one model, which is trained before unless it is there."""
+    """Attack one model; train it first if it does not exist."""
     trained, protocol, task = _model(run, store), run.protocol, TASKS[run.task]
     trained.fill()
     model = tiny_llama(run.seed)
@@ -98,7 +99,7 @@ def examine(run: Run, store: Store, kind: Kind) -> Record:
 
 
 def score(record: Record, names: tuple[str, ...]) -> float:
-    """The task's measure at its worst over the attacks whose names begin so."""
+    """Lowest measure of the task over the attacks whose names start with one of ``names``."""
     measure = TASKS[record["task"]].measure
     return min(
         played["scores"][measure]
@@ -108,7 +109,7 @@ def score(record: Record, names: tuple[str, ...]) -> float:
 
 
 def choose(protocol: Protocol, store: Store, task: str, method: Method) -> Record:
-    """The candidate of the best mean of the worst scores under words and embeddings."""
+    """Choose the candidate of highest sum of the worst scores under words and embeddings."""
 
     def records(candidate: Candidate) -> list[Record]:
         return [

@@ -34,7 +34,7 @@ PADDING, END = INDEX["<pad>"], INDEX["<eos>"]
 
 
 def tokenizer() -> Any:
-    """A word-level tokenizer of transformers, made in memory."""
+    """Build a word-level tokenizer of transformers in memory."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -45,7 +45,7 @@ def tokenizer() -> Any:
 
 
 def tiny_llama(seed: int, *, hidden: int = 64, layers: int = 2, heads: int = 4) -> Any:
-    """A ``LlamaForCausalLM`` with random weights; the global random state is left alone."""
+    """Build a ``LlamaForCausalLM`` with random weights; the global random state does not change."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     with torch.random.fork_rng([]):
@@ -67,10 +67,10 @@ def tiny_llama(seed: int, *, hidden: int = 64, layers: int = 2, heads: int = 4) 
 
 
 def encode(text: str) -> list[int]:
-    """Ids of words.
+    """Token ids of the words of a text.
 
     Raises:
-        ValueError: an unknown word.
+        ValueError: a word is unknown.
     """
     unknown = [word for word in text.split() if word not in INDEX]
     if unknown:
@@ -79,17 +79,17 @@ def encode(text: str) -> list[int]:
 
 
 def decode(ids: list[int]) -> str:
-    """Words up to the end."""
+    """Text of the words before the end token."""
     return " ".join(VOCABULARY[i] for i in ids[: ids.index(END) if END in ids else len(ids)])
 
 
 def attacker_mask(ids: Tensor) -> Tensor:
-    """Tokens strictly between ``<their>`` and ``</their>``, ``[rows, tokens]``."""
+    """Mask of the tokens strictly between ``<their>`` and ``</their>``, ``[rows, tokens]``."""
     opened = (ids == INDEX[OPEN]).cumsum(-1)
     closed = (ids == INDEX[CLOSE]).cumsum(-1)
     return (opened > closed) & (ids != INDEX[OPEN])
 
 
 def of_call(arguments: Any) -> Tensor:
-    """The mask for :class:`aajr.integrations.trl.Robustness`."""
+    """The attacker's mask of a model call, for :class:`aajr.integrations.trl.Robustness`."""
     return attacker_mask(arguments["input_ids"])

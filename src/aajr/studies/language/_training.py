@@ -1,4 +1,4 @@
-"""Fine-tuning, then GRPO, of a tiny Llama by TRL."""
+"""Train a tiny Llama with TRL: supervised fine-tuning, then GRPO."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from aajr.studies.language._tokens import of_call, tiny_llama, tokenizer
 
 
 def train(run: Run, costs: dict[str, float]) -> Any:
-    """The trained model, at the FLOPs of the host's ``steps`` and ``group_steps``.
+    """Train a model with the FLOPs that the host needs for ``steps`` and ``group_steps``.
 
     Args:
-        run: what is trained; its seed decides weights, data and order.
-        costs: FLOPs of a mean step, by method.
+        run: the training run; its seed determines weights, data and order.
+        costs: mean FLOPs of a step, by method.
     """
     share, protocol = costs["host"] / costs[run.method.name], run.protocol
     with tempfile.TemporaryDirectory() as directory, quietly():
@@ -36,7 +36,7 @@ def train(run: Run, costs: dict[str, float]) -> Any:
 
 
 def cost(protocol: Protocol, method: Method) -> float:
-    """FLOPs of a step of fine-tuning, the mean over one interval."""
+    """Mean FLOPs of a step of fine-tuning, over one interval of the penalty."""
     run = Run(protocol, protocol.tasks[0], method, method.candidates[0], 0)
     with tempfile.TemporaryDirectory() as directory, quietly():
         common = _common(run, Path(directory)) | {"max_steps": protocol.interval}
@@ -65,7 +65,7 @@ def _fine_tuner(run: Run, model: Any, common: dict[str, Any], warmup: float = 0.
 
 
 def _group_trainer(run: Run, model: Any, common: dict[str, Any]) -> Any:
-    """GRPO on whole episodes."""
+    """Build TRL's trainer for GRPO on whole episodes."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 

@@ -1,4 +1,4 @@
-"""The finite difference against forward-mode differentiation, on a real model."""
+"""Accuracy of the finite difference, compared with forward-mode differentiation on a real model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ SKETCHES = (16, 64, 256, None)
 
 
 def scene(model: Any, words: Any, pair: dict[str, str], **settings: Any) -> measuring.AttackedBatch:
-    """One prompt with its right answer, under the loss of fine-tuning."""
+    """A batch of one prompt with its right answer, with the loss of fine-tuning."""
     prompt, answer = (words(pair[name]).input_ids for name in ("prompt", "right"))
     return measuring.one_answer(model, prompt, answer, Robustness(weight=1.0, **settings))
 
 
 def differences(tiny: bool, rows: int) -> Record:
-    """Errors of value and gradient by step; with the clean branch cut off; and in bfloat16."""
+    """Measure the errors of the finite difference.
+
+    Returns:
+        ``steps``: error of the value and cosine of the gradient, by step. ``detached``: cosine of
+        the gradient without the clean branch. ``bfloat16``: errors of the value in bfloat16.
+    """
     model, words = model_and_tokenizer(tiny)
     watched = _watched(model)
     found: Record = {"steps": {f"{h:g}": [] for h in STEPS}, "detached": [], "bfloat16": []}
@@ -67,7 +72,7 @@ def sensitivity(tiny: bool, rows: int, layers: tuple[int, ...], draws: int) -> R
 
 
 def sketches(tiny: bool, rows: int) -> Record:
-    """The ``hidden`` metric, sketched or whole, against the exact Fisher one."""
+    """Compare the ``hidden`` metric, with and without sketch, with the exact Fisher metric."""
     model, words = model_and_tokenizer(tiny)
     watched = _watched(model)
     fisher: list[float] = []
@@ -89,7 +94,7 @@ def sketches(tiny: bool, rows: int) -> Record:
 
 
 def _in_bfloat16(model: Any, words: Any, pair: dict[str, str], v: Tensor, exact: float) -> Record:
-    """Relative errors of a model whose weights are bfloat16."""
+    """Relative errors of the sensitivity, by step, if the model's weights are bfloat16."""
     coarse = type(model)(model.config).to(torch.bfloat16)
     coarse.load_state_dict(model.state_dict())
     found: Record = {}

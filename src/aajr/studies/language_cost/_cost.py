@@ -21,10 +21,10 @@ from aajr.studies.language_cost._training import Setup, trainer
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Greatest number of bytes of tensors alive at a time, of those made inside.
+    """Context that measures the peak memory of the tensors that are created inside it.
 
     Attributes:
-        peak: bytes.
+        peak: largest number of bytes alive at the same time.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Run the operation and count the storages of its results."""
+        """Run the operation and count the memory of its results."""
         result = func(*args, **(kwargs or {}))
         given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if _is_plain(t)}
         for tensor in tree_leaves(result):
@@ -63,23 +63,23 @@ def _is_plain(value: object) -> bool:
 
 
 def measure(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
-    """One optimiser step: ``flops``, and ``bytes`` alive at most, parameters included.
+    """Measure one optimiser step: its ``flops`` and its peak memory in ``bytes``.
 
     Args:
         setup: trainer, adapters, checkpointing and sizes.
-        robustness: None for the host alone.
+        robustness: settings of the penalty; None for the host without a penalty.
     """
     flops = FlopCounterMode(display=False)
-    _step(setup, robustness, flops)  # a step of its own: counting FLOPs keeps tensors alive
+    _step(setup, robustness, flops)  # a separate step, because counting keeps tensors alive
     return {"flops": float(flops.get_total_flops()), **peak(setup, robustness)}
 
 
 def peak(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
-    """``bytes`` of tensors alive at most in one optimiser step, parameters included.
+    """Peak memory of tensors in one optimiser step in ``bytes``, including the parameters.
 
     Args:
         setup: trainer, adapters, checkpointing and sizes.
-        robustness: None for the host alone.
+        robustness: settings of the penalty; None for the host without a penalty.
     """
     memory = PeakMemory()
     held = _step(setup, robustness, memory)
@@ -87,15 +87,16 @@ def peak(setup: Setup, robustness: Robustness | None) -> dict[str, float]:
 
 
 def seconds(setup: Setup, robustness: Robustness, pairs: int) -> dict[str, list[float]]:
-    """CPU time of optimiser steps of one training, penalised and ``host`` by turns.
+    """CPU time in seconds of optimiser steps of one training run, ``penalised`` and ``host``.
 
-    A step that is not due is the host's. The first of each are warm-up and left out; so are due
-    steps without a penalty, such as GRPO's without advantages, and their neighbours.
+    Every second step is penalised; the other steps are those of the host. The first pair of steps
+    is a warm-up and left out. A pair is also left out if its penalised step had no penalty, as in
+    GRPO when all advantages are zero.
 
     Args:
         setup: trainer, adapters, checkpointing and sizes.
-        robustness: the penalty; its interval is not used.
-        pairs: timed steps of either kind.
+        robustness: settings of the penalty; its interval is ignored.
+        pairs: number of timed pairs of steps.
     """
     clock, steps = _clock(), 2 * (pairs + 1)
     with tempfile.TemporaryDirectory() as directory:
@@ -112,36 +113,36 @@ def seconds(setup: Setup, robustness: Robustness, pairs: int) -> dict[str, list[
 
 
 def _clock() -> Any:
-    """A callback whose ``seconds`` are the CPU times of the steps."""
+    """Build a callback whose ``seconds`` are the CPU times of the steps."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):  # type: ignore[misc]
-        """CPU time of this process, all its threads, from a step's begin to its end."""
+        """Records the CPU time of each step, over all threads of this process."""
 
         def __init__(self) -> None:
             self.seconds: list[float] = []
 
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            """Before the batch is used."""
+            """Start the clock."""
             self._start = time.process_time()
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            """After the optimiser's step."""
+            """Stop the clock."""
             self.seconds.append(time.process_time() - self._start)
 
     return Clock()
 
 
 def _step(setup: Setup, robustness: Robustness | None, watch: AbstractContextManager[Any]) -> int:
-    """Train one step under a watch; bytes of the parameters."""
+    """Train one step inside the context ``watch``; return the bytes of the parameters."""
     with tempfile.TemporaryDirectory() as directory:
         found = trainer(setup, robustness, Path(directory), steps=1)
-        torch.manual_seed(0)  # else host and penalised GRPO would answer at different lengths
+        torch.manual_seed(0)  # GRPO then samples equally long answers with and without a penalty
         with watch:
             found.train()
     return sum(p.nbytes for p in found.model.parameters())
 
 
 def amortised(host: float, penalised: float, interval: int) -> float:
-    """Mean cost of a step, as a multiple of the host's, if every ``interval``-th is penalised."""
+    """Mean cost of a step over the host's, if every ``interval``-th step is penalised."""
     return 1 + (penalised / host - 1) / interval

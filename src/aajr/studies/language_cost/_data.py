@@ -1,4 +1,4 @@
-"""Questions of arithmetic and of order with their answers, and prose that no training sees."""
+"""Questions of arithmetic and comparison with answers, and prose that is not used in training."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PEOPLE = ("Anna", "Ben", "Carla", "David", "Emma", "Felix", "Greta", "Hugo")
 
 
 def pairs(count: int, seed: int) -> list[dict[str, str]]:
-    """Prompts with a right and a wrong answer, drawn from a seed.
+    """Draw prompts, each with a right and a wrong answer.
 
     Args:
-        count: of pairs.
-        seed: of the draw.
+        count: number of prompts.
+        seed: seed of the draw.
     """
     draw = random.Random(f"pairs {seed}")
     found = []

@@ -1,4 +1,4 @@
-"""Tables of the measurements on SmolLM2, from their raw results alone."""
+"""Tables of the measurements on SmolLM2, built only from their raw results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHEN = ("before", "after")
 
 
 def tables(results: Record) -> list[Table]:
-    """Price, costs, accuracy, sensitivity, sketches and short trainings: what was measured."""
+    """Tables of all that was measured: price, costs, accuracy, sensitivity, sketches, trainings."""
     kinds = {name.partition(".")[0] for name in results["measured"]}
     made: dict[str, Callable[[Record], Table]] = {
         "time": _price_table,
@@ -33,7 +33,7 @@ def tables(results: Record) -> list[Table]:
 
 
 def _price_table(results: Record) -> Table:
-    """CPU time and peak memory of a penalised step beside those of the host's."""
+    """CPU time and peak memory of a penalised step and of a step of the host."""
     found, interval = results["measured"], results["defaults"]["interval"]
     names = [n.split(".")[1] for n in found if n.startswith("memory.") and n.endswith(".host")]
     rows = tuple(_price_row(name, found, interval) for name in names)

@@ -1,4 +1,4 @@
-"""Short trainings: does the penalty harm what the model knows, and does it lower sensitivity?"""
+"""Short training runs: does the penalty raise perplexity, and does it lower sensitivity?"""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from aajr.studies.language_cost._training import Setup, trainer
 
 Record = dict[str, Any]
 INTERVAL = 8
-"""Steps from one penalised to the next: the trainings are shorter than the default asks for."""
+"""Every 8th step is penalised; the default interval is too long for such short runs."""
 
 
 def run(setup: Setup, weight: float, steps: int, seed: int, rows: int) -> Record:
-    """Train, and measure before and after.
+    """Train a model, and measure it before and after.
 
     Args:
         setup: trainer and sizes.
-        weight: λ of AAJR; 0 for the host.
-        steps: of the optimiser.
-        seed: of data and order.
-        rows: held-out pairs.
+        weight: λ of AAJR; 0 for the host without a penalty.
+        steps: number of optimiser steps.
+        seed: seed of the data and their order.
+        rows: number of held-out pairs.
     """
     robustness = Robustness(weight=weight, warmup=0.0, interval=INTERVAL) if weight > 0 else None
     with tempfile.TemporaryDirectory() as directory:
@@ -62,5 +62,5 @@ def measures(model: Any, words: Any, rows: int) -> dict[str, float]:
 
 
 def _plain(model: Any) -> Any:
-    """The causal language model with its adapters in place."""
+    """The causal language model inside PEFT's wrapper, with its adapters active."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model

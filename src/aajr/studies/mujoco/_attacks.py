@@ -1,4 +1,4 @@
-"""The yardstick's attacks, as a suite of the arena."""
+"""The attacks of the MuJoCo study, as a suite of the arena."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from aajr.trajectory import Objective, Reference
 Climb = Callable[[Ball, Objective], Adversary]
 
 FIVE = ("random", "critic", "mad", "rs", "rs_mad")
-"""The attacks of the published protocol, by the first part of a name."""
+"""First parts of the names of the published protocol's attacks."""
 
 UNIT = "observations divided by the reference agent's standard deviations"
 
 
 @dataclass(frozen=True)
 class Push:
-    """ℓ(u) = ± the mean action: push it one way, step after step.
+    """ℓ(u) = ± the mean action: push the mean action in the same direction at every step.
 
     Attributes:
         sign: +1 or −1.
@@ -58,7 +58,7 @@ class Push:
 
 
 def victim_of(agent: SavedAgent, protocol: Protocol, episodes: int, seed: int) -> Victim:
-    """A trained agent in its environment; it sees observations by its own statistics."""
+    """A trained agent as a victim; its own statistics normalise its observations."""
     match = GymnasiumEnvironment(
         protocol.environment, episodes, seed, agent.normalise, solved=protocol.solved
     )
@@ -70,18 +70,19 @@ def victim_of(agent: SavedAgent, protocol: Protocol, episodes: int, seed: int) -
 def played(
     victim: Victim, name: str = "none", adversary: Adversary | None = None
 ) -> Outcome[Record]:
-    """The victim's episodes under an attack; without one the clean episodes."""
+    """Play the victim's episodes under an attack, or without an attack."""
     source = torch.Generator().manual_seed(victim.match.seed)
     size = 0.0 if adversary is None else float(adversary.ball.epsilon)
     return contest(victim.match, AttackedTeam(victim.actor, adversary, source), name, size)
 
 
 def suite_of(protocol: Protocol, *, thorough: bool = False) -> Suite:
-    """The five attacks of the published protocol, two pushes and the steered one.
+    """The five attacks of the published protocol, the two pushes and the steered push.
 
     Args:
-        protocol: the search, and the grids of Robust Sarsa.
-        thorough: by the longer projected gradient ascent, whatever the protocol's search.
+        protocol: gives the search and the grids of Robust Sarsa.
+        thorough: whether to search by the longer projected gradient ascent, instead of the
+            protocol's own search.
     """
     climb = _search(protocol, thorough)
 
@@ -120,7 +121,7 @@ def suite_of(protocol: Protocol, *, thorough: bool = False) -> Suite:
 
 
 def _search(protocol: Protocol, thorough: bool) -> Climb:
-    """The search for the point of an objective's greatest value."""
+    """The search for the point that maximises an objective."""
     if protocol.search == "vertices" and not thorough:
         return VertexSearch
     steps = protocol.thorough_steps if thorough else protocol.attack_steps
@@ -129,7 +130,7 @@ def _search(protocol: Protocol, thorough: bool) -> Climb:
 
 
 def _director(protocol: Protocol, victim: Victim, ball: Ball, climb: Climb) -> Steered:
-    """The director found on episodes of its own."""
+    """Find the best director on separate episodes."""
     seed = victim.match.seed
     few = replace(
         victim, match=victim.match.resized(protocol.director_episodes, derive(seed, "director"))
@@ -143,7 +144,7 @@ def _director(protocol: Protocol, victim: Victim, ball: Ball, climb: Climb) -> S
 
 
 def _sarsa(protocol: Protocol, kappa: float, victim: Victim) -> Objective:
-    """The action that Robust Sarsa's Q values least."""
+    """The objective that prefers actions of low value in Robust Sarsa's Q."""
 
     def fit() -> tuple[OnlineValue, float]:
         episodes, seed = 50 if protocol.critic_steps >= 5000 else 10, victim.match.seed
@@ -164,7 +165,7 @@ def _sarsa(protocol: Protocol, kappa: float, victim: Victim) -> Objective:
 
 
 def worst(returns: dict[str, Sequence[float]], names: Sequence[str]) -> tuple[float, str]:
-    """Least mean return over the attacks of the families named, and the attack."""
+    """Lowest mean return, and its attack, over attacks whose names start with one of ``names``."""
     means = {
         attack: float(np.mean(values))
         for attack, values in returns.items()

@@ -1,4 +1,4 @@
-"""The yardstick's methods and presets, and the published figures beside them."""
+"""Methods and presets of the MuJoCo study, and the published results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Placement = Literal["adversarial", "clean"]
 
 @dataclass(frozen=True)
 class Method:
-    """One way to train, with the one number that is tuned.
+    """One way to train, with one tuned hyperparameter.
 
     Attributes:
-        name: of its runs.
-        title: in tables.
-        knob: what is tuned: ``learning rate`` (a factor), ``training radius`` (a factor on ε), or
-            ``weight`` (λ).
-        candidates: values tried on the validation seeds; every tuned method has as many.
+        name: name in runs and results.
+        title: name in tables.
+        knob: the tuned hyperparameter: ``learning rate`` (a factor), ``training radius`` (a factor
+            on ε), or ``weight`` (λ).
+        candidates: values tried on the validation seeds; every tuned method has equally many.
         penalty: name of the penalty, None for none.
-        placement: where the surrogate is taken; None without an adversary.
+        placement: where the surrogate loss is taken; None without an adversary.
     """
 
     name: str
@@ -52,10 +52,10 @@ METHODS = (
     Method("sa", "SA (KL at the worst point)", "weight", (0.1, 0.3, 1.0), "sa", "clean"),
     Method("aajr", "AAJR", "weight", _WEIGHTS, "aajr", "clean"),
 )
-"""All methods; the recipe's own vanilla is not tuned.
+"""All methods. The method ``recipe`` is not tuned.
 
-The penalties stand beside SB3's own surrogate; a random direction of n inputs has 1/n of the square
-of the whole Jacobian, whence its larger weights.
+Penalties are added to SB3's own surrogate loss. With n inputs, ‖Jv‖² along a random direction is on
+average 1/n of ‖J‖²_F; its weights are therefore larger.
 """
 
 
@@ -64,40 +64,40 @@ class Protocol:
     """The study's fixed choices.
 
     Attributes:
-        name: of the preset.
-        environment: Gymnasium's name.
+        name: name of the preset.
+        environment: name of the Gymnasium environment.
         epsilon: L∞ radius in normalised units: 1 is the standard deviation of the state in the
             running statistics of a vanilla agent, trained on the reference seed.
-        solved: natural return of a policy that does all that can be done.
+        solved: natural return of a policy that solves the task.
         steps: environment steps of a training run.
-        segments: parts of a run; after each it can be resumed.
-        environments: stepped side by side.
+        segments: number of parts of a run; it can be resumed after each part.
+        environments: number of environments that are stepped in parallel.
         rollout: steps of each environment per update.
         batch: rows per minibatch.
         epochs: passes over a rollout.
-        learning_rate: of Adam.
+        learning_rate: learning rate of Adam.
         discount: γ.
-        ramp: shares of the run between which ε grows from 0 to the training radius.
-        inner_steps: of the adversary in training.
+        ramp: ε grows from 0 to the training radius between these two shares of the run.
+        inner_steps: number of steps of the adversary in training.
         fraction: share of the rows whose Jacobian is penalised.
-        reference_seed: of the agent whose statistics normalise all.
-        validation_seeds: of the tuning.
-        final_seeds: of the figures; no choice is made on them.
-        episodes: for a figure.
-        validation_episodes: for a choice.
-        search: how the attacks look for the worst point: all ``vertices`` of the ball, or projected
-            ``gradient`` ascent where the observation has too many features.
-        attack_steps: of projected gradient ascent, 2.5 ε long together.
-        attack_restarts: of it, from random points.
-        thorough_steps: of the projected gradient ascent that checks the others' strength, on one
-            agent a method.
-        thorough_restarts: of it.
-        director_draws: random directors of the steered attack.
-        director_episodes: behind each one's return.
-        kappas: weights of Robust Sarsa's bound.
+        reference_seed: seed of the agent whose statistics normalise the observations of all agents.
+        validation_seeds: seeds on which methods are tuned.
+        final_seeds: seeds that are reported; nothing is chosen on them.
+        episodes: number of episodes of each agent and attack on the final seeds.
+        validation_episodes: the same number on the validation seeds.
+        search: how the attacks search the worst point: at all ``vertices`` of the ball, or by
+            projected ``gradient`` ascent if the observation has too many features.
+        attack_steps: number of steps of projected gradient ascent; their lengths sum to 2.5 ε.
+        attack_restarts: number of restarts from random points.
+        thorough_steps: number of steps of the longer ascent that checks the attacks, on one agent
+            per method.
+        thorough_restarts: number of restarts of the longer ascent.
+        director_draws: number of random directors that the steered attack tries.
+        director_episodes: number of episodes that estimate a director's return.
+        kappas: weights κ of Robust Sarsa's robustness term.
         mixtures: weights of MAD in RS + MAD.
-        critic_steps: environment steps behind a Robust Sarsa critic.
-        methods: what is compared.
+        critic_steps: environment steps from which a Robust Sarsa critic is fitted.
+        methods: methods that are compared.
     """
 
     name: PresetName
@@ -170,18 +170,18 @@ PROTOCOLS: dict[PresetName, Protocol] = {
         thorough_steps=40,
     ),
 }
-"""``standard`` is InvertedPendulum in about an hour on two cores; ``hopper`` takes a night."""
+"""``standard`` trains InvertedPendulum, about an hour on two cores; ``hopper`` takes a night."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A figure of others, from other code: the median of 11 agents.
+    """A published result, computed with other code: the median of 11 agents.
 
     Attributes:
-        method: theirs.
+        method: name of the method in the publication.
         natural: return without attack.
         worst: return under the worst of five attacks.
-        source: where it stands.
+        source: the publication.
     """
 
     method: str
@@ -202,4 +202,4 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
         Published("SA-PPO (convex)", 3705, 1076, _SA),
     ),
 }
-"""Not ours: other code, older environments, other networks."""
+"""Published results, from other code, older environments and other networks."""

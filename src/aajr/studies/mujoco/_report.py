@@ -1,4 +1,4 @@
-"""Tables and plots of the yardstick, from its raw results alone."""
+"""Tables and plots of the MuJoCo study, built only from its raw results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Record = dict[str, Any]
 
 
 def tables(results: Record) -> list[Table]:
-    """Returns, returns by attack, differences, strength of the attacks, and the tuning."""
+    """Tables of returns, returns by attack, differences, attack strength and tuning."""
     return [
         _returns_table(results),
         _attacks_table(results),

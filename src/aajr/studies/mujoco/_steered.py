@@ -1,4 +1,4 @@
-"""An adversary with a plan: which way to push, as a linear function of the state."""
+"""An adversary that pushes the action in a direction given by a linear function of the state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aajr.trajectory import Reference
 
 @dataclass(frozen=True, eq=False)
 class Steered:
-    """ℓ(u) = Σⱼ sign(wⱼ·x) aⱼ: push the mean action a the way that a director says.
+    """ℓ(u) = Σⱼ sign(wⱼ·x) aⱼ: push the mean action a in the direction that a director gives.
 
-    A push that depends on the state can pump energy into the system over many steps, which no
-    objective of a single step asks for.
+    The director is the linear function of the state. Such a push can add energy to the system over
+    many steps. Objectives of a single step do not reward that.
 
     Attributes:
         weights: w, ``[actions, features]``, on the normalised true state x.
@@ -28,7 +28,7 @@ class Steered:
     weights: Tensor
 
     def __call__(self, output: Tensor, reference: Reference) -> Tensor:
-        """The mean action along the director's signs, ``[batch]``."""
+        """Sum of the mean action times the director's signs, ``[batch]``."""
         signs = (reference.inputs @ self.weights.T).sign()
         return (signs * output.chunk(2, -1)[0]).sum(1)
 
@@ -36,14 +36,16 @@ class Steered:
 def best_director(
     returns: Callable[[Steered], float], features: int, actions: int, draws: int, seed: int
 ) -> Steered:
-    """The director of least return: every signed feature alone, then Gaussian draws.
+    """Find the director of least return by random search.
+
+    The candidates are every single feature with either sign, and Gaussian draws.
 
     Args:
-        returns: mean return of the victim under a director's attack.
-        features: of the state.
-        actions: of the policy.
-        draws: random directors.
-        seed: of the draws.
+        returns: returns the victim's mean return under a director's attack.
+        features: number of features of the state.
+        actions: number of action dimensions.
+        draws: number of Gaussian draws.
+        seed: seed of the draws.
 
     Source: Mania, Guy and Recht, 2018, https://arxiv.org/abs/1803.07055.
     """

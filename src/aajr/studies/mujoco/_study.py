@@ -1,4 +1,4 @@
-"""The yardstick's runs, each with files of its own, and what is gathered from them."""
+"""The runs of the MuJoCo study, each with its own files, and the gathered results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from aajr.studies.mujoco._training import reference_method, train
 
 Record = dict[str, Any]
 VALIDATION = ("mad", "critic", "push", "steer")
-"""Attacks behind a choice, by the first part of a name."""
+"""First parts of the names of the attacks that are used for tuning."""
 
 Kind = Literal["validation", "final", "thorough"]
 
 
 def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
-    """The reference agent, tuning, final agents, and longer attacks on some of them."""
+    """The stages: reference agent, tuning, final agents, and longer attacks on some agents."""
     yield "reference agent", [_reference(protocol, store)]
     yield (
         "tuning",
@@ -41,11 +41,12 @@ def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
 
 
 def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
-    """The raw results.
+    """Gather the raw results.
 
     Returns:
-        ``choices`` (every candidate's validation returns and the one chosen), ``agents`` (returns
-        of every episode of every final agent under every attack), the protocol, and the facts.
+        Among others: ``choices`` (every candidate's validation returns, and the chosen candidate),
+        ``agents`` (the return of every episode of every final agent under every attack),
+        ``thorough`` (the same for the longer attacks), the protocol and the facts.
     """
     choices = _choices(protocol, store)
     reference = _statistics(_reference(protocol, store).directory)
@@ -73,7 +74,7 @@ def train_agent(
 def examine(
     protocol: Protocol, store: Store, method: Method, value: float, seed: int, kind: Kind
 ) -> Record:
-    """Attack one agent, which is trained before unless it is there."""
+    """Attack one agent; train it first if it does not exist."""
     trained = agent_cell(protocol, store, method, value, seed)
     trained.fill()
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes
@@ -94,7 +95,7 @@ def examine(
 
 
 def choose(protocol: Protocol, store: Store, method: Method) -> Record:
-    """The candidate of the highest worst-case return, among those that still do their task."""
+    """Choose the candidate of highest worst-case return among those that still solve the task."""
 
     def records(value: float) -> list[Record]:
         return [
@@ -112,14 +113,14 @@ def choose(protocol: Protocol, store: Store, method: Method) -> Record:
 
 
 def agent_cell(protocol: Protocol, store: Store, method: Method, value: float, seed: int) -> Cell:
-    """One training run."""
+    """The cell of one training run."""
     name = f"agents/{_label(method, value, seed)}"
     directories = (store.directory / name, _reference(protocol, store).directory)
     return store.cell(name, train_agent, protocol, method, value, seed, *directories)
 
 
 def _reference(protocol: Protocol, store: Store) -> Cell:
-    """The vanilla agent whose statistics of the observations serve all others."""
+    """The cell of the vanilla agent whose observation statistics all other agents use."""
     method, seed = reference_method(protocol), protocol.reference_seed
     directory = store.directory / "reference"
     return store.cell("reference", train, protocol, method, 1.0, seed, directory, None)

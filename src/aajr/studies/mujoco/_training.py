@@ -32,18 +32,18 @@ def train(
     directory: Path,
     normalisation: Normalisation | None,
 ) -> None:
-    """Train one agent to its end and save it.
+    """Train one agent and save it.
 
-    Every segment begins with fresh episodes and random numbers of its own, so that a run that was
-    killed and resumed equals one that was not.
+    Every segment starts new episodes with its own random seed. A run that was killed and resumed
+    therefore gives the same agent as an uninterrupted run.
 
     Args:
         protocol: the study.
         method: how to train.
-        value: of the method's knob.
-        seed: of the run.
-        directory: of the agent, with its checkpoint while it trains.
-        normalisation: fixed statistics of the observations; None to let them run.
+        value: value of the method's tuned hyperparameter.
+        seed: seed of the run.
+        directory: directory of the agent; it also holds the checkpoint during training.
+        normalisation: fixed statistics of the observations; None for running statistics.
     """
     agent = _agent(protocol, method, value, seed, normalisation)
     checkpoint = directory / "checkpoint.safetensors"
@@ -60,7 +60,10 @@ def train(
 
 
 def ramp(protocol: Protocol, radius: float) -> Schedule:
-    """ε by minibatch update: it grows in a line between two shares of the run, a rollout a step."""
+    """ε as a function of the minibatch update.
+
+    It is constant within a rollout and grows linearly between the two shares ``protocol.ramp``.
+    """
     rows = protocol.rollout * protocol.environments
     updates = protocol.epochs * math.ceil(rows / protocol.batch)
     start, end = protocol.ramp
@@ -103,7 +106,7 @@ def _agent(
     factor = value if method.knob == "learning rate" else 1.0
     robust: dict[str, Any] = {}
     if method.placement is not None:
-        # the inner maximisation of every robust method: the action distribution's greatest change
+        # every robust method maximises the change of the action distribution
         ball, objective = Ball("linf", protocol.epsilon), Divergence(DiagonalGaussian())
         radius = value if method.knob == "training radius" else 1.0
         robust = {
@@ -129,7 +132,7 @@ def _agent(
 
 
 class _Fixed(RunningMeanStd):  # type: ignore[misc]
-    """Statistics that do not run."""
+    """Fixed statistics in place of SB3's running ones."""
 
     def __init__(self, normalisation: Normalisation) -> None:
         super().__init__(shape=tuple(normalisation.mean.shape))
@@ -137,7 +140,7 @@ class _Fixed(RunningMeanStd):  # type: ignore[misc]
         self.var = normalisation.variance.numpy().copy()
 
     def update(self, arr: np.ndarray) -> None:
-        """Leave them as they are."""
+        """Do nothing."""
 
 
 def _store(agent: RobustPPO, path: Path, segments: int) -> None:
@@ -180,5 +183,5 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def reference_method(protocol: Protocol) -> Method:
-    """Vanilla training at the learning rate as it stands, for the statistics of all."""
+    """Vanilla training without tuning; its agent gives the observation statistics for all."""
     return dataclasses.replace(protocol.methods[0], candidates=(1.0,))

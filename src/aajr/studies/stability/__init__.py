@@ -1,4 +1,4 @@
-"""Does the constraint form hold γ, and do the safe step rules hold, where agents really train?"""
+"""A study in real training: does the constraint form keep γ, and are the safe step rules safe?"""
 
 from aajr.studies._study import Study
 from aajr.studies.stability._protocol import PROTOCOLS, Protocol, Way

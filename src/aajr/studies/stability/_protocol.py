@@ -1,4 +1,4 @@
-"""What the study trains: constraints at three γ, fixed λ, and step rules in a harsh inner loop."""
+"""The study's runs: constraints at three γ, fixed λ, and step rules in a harsh inner loop."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Way:
     """One way to train.
 
     Attributes:
-        name: of its runs.
-        penalty: of the runs.
+        name: name in runs and results.
+        penalty: settings of the penalty.
         harsh: whether the harsh inner loop is used.
         rule: step rule of the adversary.
     """
@@ -35,17 +35,15 @@ class Protocol:
 
     Attributes:
         base: comparison whose opponents, plain policies, game and attacks are used.
-        shares: γ as shares of the quantile that a run without constraint shows on the validation
-            seed.
-        quantile: of ‖Jv‖ that is bounded.
-        start: first λ of a constraint.
-        iterations: of every run on the benchmark.
-        warmup: share of the iterations that the constraint is given to settle; ε grows over the
-            first quarter.
+        shares: γ as shares of the quantile of ‖Jv‖ in an unconstrained run on the validation seed.
+        quantile: quantile of ‖Jv‖ that is bounded.
+        start: initial λ of the constraint form.
+        iterations: iterations of every run without the harsh inner loop.
+        warmup: share of the iterations that is not measured, while ε and λ settle.
         harsh_adversary: an inner loop that overshoots: long steps in a large ball.
-        harsh_learning_rate: outer learning rate beside it.
-        harsh_iterations: of every run with it.
-        harsh_weight: λ of AAJR beside it.
+        harsh_learning_rate: outer learning rate with the harsh inner loop.
+        harsh_iterations: iterations of every run with the harsh inner loop.
+        harsh_weight: λ of AAJR with the harsh inner loop.
     """
 
     base: Preset
@@ -65,25 +63,25 @@ class Protocol:
 
     @property
     def validation_seed(self) -> int:
-        """The seed on which γ and the fixed λ are chosen; the figures come from other seeds."""
+        """The seed on which γ and the fixed λ are chosen; it is not among the reported seeds."""
         return (*self.base.validation_seeds, 100)[0]
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds of the figures."""
+        """The seeds that are reported."""
         return self.base.final_seeds
 
     def unconstrained(self) -> Way:
-        """AAJR with a λ that does nothing, so that ‖Jv‖ is measured as under a constraint."""
+        """AAJR with a negligible λ, which measures ‖Jv‖ in the same way as a constraint does."""
         return Way("unconstrained", self._measured(weight=1e-8, gamma=1.0))
 
     def constrained(self, gamma: float) -> Way:
-        """AAJR as a constraint."""
+        """AAJR in the constraint form."""
         penalty = PenaltyConfig("aajr", self.start, constraint=gamma, quantile=self.quantile)
         return Way(f"constraint_{gamma:g}", penalty)
 
     def fixed(self, gamma: float, weight: float) -> Way:
-        """AAJR with the fixed λ that the constraint found on the validation seed."""
+        """AAJR with a fixed λ: the one to which the constraint form settled on validation."""
         return Way(f"fixed_{gamma:g}", self._measured(weight, gamma))
 
     def harsh(self) -> tuple[Way, ...]:
@@ -128,4 +126,4 @@ PROTOCOLS: dict[PresetName, Protocol] = {
     "quick": Protocol(PRESETS["others"]),
     "full": Protocol(PRESETS["others-full"], iterations=100, harsh_iterations=40),
 }
-"""The study on each preset's game, seeds and budgets."""
+"""The study's presets; each uses the game, seeds and budgets of a comparison's preset."""

@@ -1,4 +1,4 @@
-"""Tables and plots of the study, from its raw results alone."""
+"""Tables and plots of the study, built only from its raw results."""
 
 from __future__ import annotations
 

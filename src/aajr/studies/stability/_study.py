@@ -1,4 +1,4 @@
-"""The study's runs, each with a file of its own, and what is gathered from them."""
+"""The study's runs, each with its own file, and the gathered results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Record = dict[str, Any]
 
 
 def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
-    """Opponents and plain policies, the validation seed's runs, and all others."""
+    """The stages: opponents, plain policies, runs on the validation seed, and all other runs."""
     space, trial = workspace(protocol, store), protocol.validation_seed
     leagues = [space.leagues(base) for base in (TRAIN_LEAGUE, TEST_LEAGUE)]
     yield "opponents", [cell for league in leagues for cell in league]
@@ -44,11 +44,11 @@ def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
 
 
 def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
-    """The raw results.
+    """Gather the raw results.
 
     Returns:
-        ``gammas``, ``weights`` (the fixed λ of each γ), ``runs`` (one record for every way to train
-        and seed), the protocol, and the facts.
+        Among others: ``gammas``, ``weights`` (the fixed λ of each γ), ``runs`` (one record for
+        every way to train and every seed), the protocol and the facts.
     """
     level, gammas, _ = _choices(protocol, store)
     return {
@@ -67,13 +67,13 @@ def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
 
 
 def decisive(protocol: Protocol) -> Any:
-    """All that decides the results: the protocol and the comparison under it."""
+    """Everything that determines the results: the protocol and its base comparison."""
     own = {name: value for name, value in dataclasses.asdict(protocol).items() if name != "base"}
     return [own, decisive_of_base(protocol.base)]
 
 
 def workspace(protocol: Protocol, store: Store) -> Workspace:
-    """The comparison whose opponents and plain policies are used, beside the store."""
+    """The base comparison; its store lies in the same directory as this study's store."""
     return Workspace(protocol.base, COMPARISON.store(protocol.base, store.directory.parent))
 
 
@@ -100,7 +100,7 @@ def train_cell(protocol: Protocol, store: Store, way: Way, seed: int) -> Record:
 
 
 def fresh_quantile(space: Workspace, protocol: Protocol, trainer: Trainer) -> float:
-    """The bounded quantile on new episodes against opponents that training never met."""
+    """The quantile of ‖Jv‖ on new episodes against opponents that were not used in training."""
     learner = trainer.learners["hider"]
     minimax = learner.minimax
     if minimax is None or minimax.penalty is None:
@@ -115,7 +115,7 @@ def fresh_quantile(space: Workspace, protocol: Protocol, trainer: Trainer) -> fl
 
 
 def settled(record: Record, warmup: float, name: str) -> list[float]:
-    """A logged quantity at every iteration after the warm-up, a share of all."""
+    """Values of a logged quantity after the first ``warmup`` share of the iterations."""
     first = math.ceil(warmup * len(record["history"]))
     return [metrics[f"hider/{name}"] for metrics in record["history"][first:]]
 
@@ -131,13 +131,13 @@ def _settled_weight(record: Record, protocol: Protocol) -> float:
 
 
 def _trained(protocol: Protocol, store: Store, way: Way, seed: int) -> Cell:
-    # the weight is part of the name: a fixed λ depends on what the validation seed showed
+    # the name needs the weight, because the fixed λ is only known after the validation seed
     name = f"{way.name}_{way.penalty.weight:g}_{seed}"
     return store.cell(name, train_cell, protocol, store, way, seed)
 
 
 def _choices(protocol: Protocol, store: Store) -> tuple[float, list[float], list[Way]]:
-    """The quantile without constraint on the validation seed, and what follows: γ, constraints."""
+    """The unconstrained quantile on the validation seed, the γ derived from it, the constraints."""
     free = _trained(protocol, store, protocol.unconstrained(), protocol.validation_seed)
     level = _settled_quantile(free.value(), protocol)
     gammas = [float(f"{share * level:.2g}") for share in protocol.shares]
@@ -145,7 +145,7 @@ def _choices(protocol: Protocol, store: Store) -> tuple[float, list[float], list
 
 
 def _weights(protocol: Protocol, store: Store) -> list[float]:
-    """The λ that each constraint found on the validation seed."""
+    """The λ to which each constraint settled on the validation seed."""
     *_, constraints = _choices(protocol, store)
     found = [_trained(protocol, store, way, protocol.validation_seed) for way in constraints]
     return [_settled_weight(cell.value(), protocol) for cell in found]

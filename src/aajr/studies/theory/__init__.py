@@ -1,4 +1,4 @@
-"""The theory held against random problems: ``aajr study theory``."""
+"""A study that checks the theory on random problems: ``aajr study theory``."""
 
 from aajr.studies._study import Study
 from aajr.studies.theory._report import REPORT
@@ -11,7 +11,7 @@ STUDY = Study(
     gather=gather,
     report=REPORT,
     output="theory",
-    source=True,  # minutes: no value of other code need be kept
+    source=True,  # the study takes minutes, so a change of code may recompute everything
     failed=lambda results: violations(results) > 0,
 )
 

@@ -1,4 +1,4 @@
-"""Where the sign step's limit fails: the ball clips the coordinates that gain."""
+"""Where the limit of the sign step fails: the ball clips the coordinates that increase F."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from aajr.theory import guaranteed_gain, loss_of, sign_step_limit
 
 
 def clipped_example() -> dict[str, float]:
-    """A sign step of 0.99 times the limit that lowers a concave quadratic.
+    """An example in which a sign step of 0.99 times the limit lowers a concave quadratic.
 
-    F(δ) = -½‖δ - (1, 0.01)‖², so that g = (1, 0.01) and L_eff = 1 at δ = 0, where the box forbids
-    the first coordinate to rise.
+    F(δ) = -½‖δ - (1, 0.01)‖², so that g = (1, 0.01) and L_eff = 1 at δ = 0. The box does not let
+    the first coordinate grow.
 
     Returns:
-        ``limit``, ``step_size``, ``promised`` (the least gain of the step without the box),
-        ``gain`` (of the step made) and ``guaranteed`` (the bound evaluated for the step made).
+        ``limit``, ``step_size``, ``promised`` (the guaranteed gain of the unclipped step), ``gain``
+        (the gain of the clipped step) and ``guaranteed`` (the bound for the clipped step).
 
     Example:
         >>> found = clipped_example()
@@ -54,11 +54,11 @@ def clipped_example() -> dict[str, float]:
 
 
 def clipped_steps(problem: Problem) -> tuple[int, int]:
-    """Sign steps from a trajectory's points that the ball clips and the limit would allow.
+    """Count the sign steps along a trajectory that are within the limit but clipped by the ball.
 
     Returns:
-        Their number, and how many of them lower F by more than rounding: no violations, for the
-        statement excludes them.
+        Their number, and how many of them lower F by more than rounding. The latter are not
+        violations, because the statement excludes clipped steps.
     """
     draw = Draw(problem.generator)
     trajectory, _ = climb(problem, draw)

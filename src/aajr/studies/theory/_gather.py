@@ -1,4 +1,4 @@
-"""Totals over the pieces of the study: checks, violations, quantiles and bins."""
+"""Totals over the cells of the study: checks, violations, quantiles and bins."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def kinds(parts: Iterable[Record]) -> dict[str, dict[str, list[float]]]:
 
 
 def raw(problems: Sequence[Record]) -> dict[str, dict[str, list[Any]]]:
-    """Columns over the problems, for every statement; null where it was not checked."""
+    """Columns over the problems for every statement; null if it was not checked on a problem."""
     names = list(dict.fromkeys(name for problem in problems for name in problem["statements"]))
     return {
         name: {
@@ -67,7 +67,7 @@ def raw(problems: Sequence[Record]) -> dict[str, dict[str, list[Any]]]:
 
 
 def bins(parts: Sequence[Record]) -> Record:
-    """Falls against η over either limit, for each rule."""
+    """Count the steps that lower F, in bins of η over either limit, for each rule."""
     names = ("steps", *RULES)
     found = {}
     for title, ratio in (("falls", "to_bound"), ("falls_to_curvature", "to_curvature")):

@@ -1,14 +1,15 @@
 r"""The price of robustness: policies fitted under either constraint at the same γ.
 
-Four inputs, two outputs: one calm, one that must react sharply. The adversary pushes the first
-output up. In the task ``separate`` that is the calm one, in the control ``shared`` the sharp one.
-Every policy is fitted to minimise the squared error subject to
+Policies have four inputs and two outputs: a calm output and a sharp output, which must react
+sharply to its input. The adversary increases the first output. This is the calm output in the task
+``separate``, and the sharp output in the control task ``shared``. Every policy is fitted to
+minimise the squared error subject to
 
 .. math:: \max_{x, k} \|J(x + \delta_k) v_k\| \le \gamma \quad\text{or}\quad
-    \max_{x, k} \|J(x + \delta_k)\|_2 \le \gamma
+    \max_{x, k} \|J(x + \delta_k)\|_2 \le \gamma .
 
-on the same points, by the same hinge with the same growing weight, and finally by the same
-rescaling of the last layer, which brings the largest sensitivity to γ where it lies above.
+Both constraints are enforced in the same way: on the same points, by the same hinge with the same
+growing weight, and at the end by rescaling the last layer if the largest sensitivity exceeds γ.
 """
 
 from __future__ import annotations
@@ -40,16 +41,18 @@ class PriceConfig:
 
     Attributes:
         gammas: the grid of γ.
-        seeds: of data and first weights.
-        samples: points of an update, drawn anew each time.
-        judged: points on which the constraint is enforced at last, and as many to test on.
-        hidden: units of both hidden layers.
-        updates: of Adam.
-        learning_rate: first one; a cosine takes it to zero.
+        seeds: seeds of the data and the initial weights.
+        samples: number of points of an update, drawn anew for each update.
+        judged: number of points on which the final rescaling enforces the constraint; there are
+            equally many test points.
+        hidden: number of units in each of the two hidden layers.
+        updates: number of updates of Adam.
+        learning_rate: initial learning rate; a cosine schedule takes it to zero.
         epsilon: L2 radius of the adversary.
-        steps: of the adversary, each half of ε.
-        first_weight: of the hinge.
-        last_weight: of the hinge, reached geometrically at three quarters of the updates.
+        steps: number of steps of the adversary; each has length ε / 2.
+        first_weight: initial weight of the hinge.
+        last_weight: final weight of the hinge; it grows geometrically until three quarters of the
+            updates.
     """
 
     gammas: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0)
@@ -70,16 +73,16 @@ class Fit:
     """One fitted policy.
 
     Attributes:
-        task: which output the adversary wants.
-        constraint: which class the policy was held in.
+        task: name of the task, which decides the output that the adversary increases.
+        constraint: the constraint under which the policy was fitted.
         gamma: γ; None without a constraint.
-        seed: its seed.
+        seed: seed of the policy.
         nominal: mean squared error on test points.
         robust: mean squared error on test points attacked by the adversary of the constraint.
-        other: the same under an adversary that maximises the error itself.
-        rescaled: factor of the last layer, 1 where the constraint held already.
-        train: largest sensitivities (aligned, global) where the constraint was enforced.
-        test: the same on fresh points.
+        other: mean squared error on test points attacked by an adversary that maximises this error.
+        rescaled: factor of the last layer, 1 if the constraint already held.
+        train: largest sensitivities (aligned, global) on the points of the final rescaling.
+        test: largest sensitivities (aligned, global) on the test points.
     """
 
     task: Task
@@ -95,11 +98,11 @@ class Fit:
 
 
 class Ensemble:
-    """Policies of one architecture side by side, a tanh network each.
+    """Tanh networks of the same architecture, evaluated as one batched network.
 
     Args:
-        seeds: of each member's weights.
-        hidden: units of both hidden layers.
+        seeds: seeds of the members' weights.
+        hidden: number of units in each of the two hidden layers.
     """
 
     def __init__(self, seeds: tuple[int, ...], hidden: int) -> None:
@@ -119,7 +122,7 @@ class Ensemble:
         return [*self.weights, *self.biases]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Member by member: ``[members * samples, INPUTS]`` to ``[members * samples, 2]``."""
+        """Map ``[members * samples, INPUTS]``, member after member, to outputs ``[..., 2]``."""
         value = x.reshape(self.members, -1, INPUTS)
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             value = torch.baddbmm(bias, value, weight)
@@ -127,7 +130,7 @@ class Ensemble:
         return value.reshape(-1, 2)
 
     def member(self, index: int) -> Callable[[Tensor], Tensor]:
-        """One policy, frozen."""
+        """One member as a policy with frozen weights."""
         weights = [w[index].detach() for w in self.weights]
         biases = [b[index].detach() for b in self.biases]
 
@@ -139,7 +142,7 @@ class Ensemble:
 
 
 def jacobian(policy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Dense J of rows that do not see one another, ``[rows, 2, INPUTS]``, differentiable."""
+    """Dense Jacobian of a policy with independent rows, ``[rows, 2, INPUTS]``, differentiable."""
     x = x.detach().requires_grad_()
     output = policy(x)
     rows = [
@@ -149,7 +152,7 @@ def jacobian(policy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def sensitivity(J: Tensor, constraint: Constraint) -> Tensor:
-    """‖J v‖ with v = J₁/‖J₁‖, or ‖J‖₂, which two outputs give in closed form: ``[rows]``."""
+    """‖J v‖ with v = J₁/‖J₁‖, or ‖J‖₂ in its closed form for two outputs, ``[rows]``."""
     if constraint == "aligned":
         v = unit(J[:, 0], (1,))
         return torch.einsum("rmn,rn->rm", J, v).norm(dim=1)
@@ -159,7 +162,7 @@ def sensitivity(J: Tensor, constraint: Constraint) -> Tensor:
 
 
 def fit(config: PriceConfig, task: Task, constraint: Constraint) -> list[Fit]:
-    """Fit every γ and seed of one class on one task, side by side."""
+    """Fit the policies of every γ and seed under one constraint on one task, as one ensemble."""
     gammas = config.gammas if constraint != "none" else (math.inf,)
     cells = [(gamma, seed) for gamma in gammas for seed in config.seeds]
     ensemble = Ensemble(tuple(seed for _, seed in cells), config.hidden)
@@ -189,7 +192,7 @@ def fit(config: PriceConfig, task: Task, constraint: Constraint) -> list[Fit]:
 def _hinge(
     config: PriceConfig, ensemble: Ensemble, x: Tensor, bound: Tensor, constraint: Constraint
 ) -> Tensor:
-    # aimed a little below γ, so that the last rescaling has little to do
+    # the target is slightly below γ, so that the final rescaling changes little
     values = _sensitivities(config, ensemble, x, constraint) / (0.97 * bound[:, None])
     return (values - 1).clamp_min(0).square().sum(1).sum()
 
@@ -202,15 +205,15 @@ def _hinge_weight(config: PriceConfig, update: int) -> float:
 def _sensitivities(
     config: PriceConfig, ensemble: Ensemble, x: Tensor, constraint: Constraint
 ) -> Tensor:
-    """At the attacked points x + δ_0 .. x + δ_{K-1} of every member: ``[members, points]``."""
-    with rows_at_once(len(x)):  # a part of the rows would not be whole members
+    """Sensitivities at the attacked points x + δ_0 .. x + δ_{K-1}, ``[members, points]``."""
+    with rows_at_once(len(x)):  # a smaller batch would split the members
         points = attack(config, ensemble, x).points[:-1]
     values = [sensitivity(jacobian(ensemble, point), constraint) for point in points]
     return torch.cat([value.reshape(ensemble.members, -1) for value in values], 1)
 
 
 def attack(config: PriceConfig, policy: Callable[[Tensor], Tensor], x: Tensor) -> Trajectory:
-    """The adversary of the constraint: ascent of the first output from the ball's centre."""
+    """The adversary of the constraint: ascent on the first output, from the clean point."""
     return _ascent(config, first_output, config.steps)(policy, x, torch.Generator())
 
 
@@ -231,7 +234,7 @@ def _rescale(
     bound: Tensor,
     constraint: Constraint,
 ) -> Tensor:
-    """Shrink the last layer where the largest sensitivity exceeds γ; directions do not change."""
+    """Scale down the last layer if the largest sensitivity exceeds γ; directions do not change."""
     if constraint == "none":
         return torch.ones(ensemble.members)
     x = torch.cat([_judged_points(config, seed, "enforced") for _, seed in cells])

@@ -1,4 +1,4 @@
-"""Random inner problems: a smooth network, an objective with known constants, a ball, a start."""
+"""Random inner problems: a smooth network, an objective with known constants, a ball, inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from aajr.trajectory import Objective, Reference
 BATCH = 4
 
 ConstantsAt = Callable[[Reference, Tensor], Constants]
-"""(reference, radius ``[rows]``) to L and G of the objective within the radius of its centre."""
+"""A function of the reference and the radii ``[rows]``; returns L and G of the objective within
+the radius of its centre."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +36,9 @@ class Loss:
 
     Attributes:
         objective: ℓ.
-        constants: L and G within a radius of the centre.
-        centre: where the radius is measured from; the clean output by default.
-        data: what the objective reads.
+        constants: returns L and G within a radius of the centre.
+        centre: returns the centre of the radius; the clean output by default.
+        data: data that the objective reads.
     """
 
     objective: Objective
@@ -48,16 +49,16 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One random problem, the same for the same seed and index.
+    """One random problem, determined by seed and index.
 
     Attributes:
-        index: its number.
+        index: its index.
         kind: name of the objective.
         policy: π, float64.
         loss: ℓ with its constants.
         ball: Δ.
         x: clean inputs, ``[BATCH, inputs]``.
-        generator: source of everything random that follows.
+        generator: random source for all further draws.
     """
 
     index: int
@@ -70,7 +71,7 @@ class Problem:
 
 
 class Draw:
-    """Random numbers of one generator, float64."""
+    """Draw random numbers from one generator, in float64."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
@@ -80,21 +81,21 @@ class Draw:
         return torch.randn(shape, generator=self.generator, dtype=torch.float64)
 
     def integer(self, least: int, greatest: int) -> int:
-        """A whole number between the two, both included."""
+        """A whole number between the two limits, both included."""
         return int(torch.randint(least, greatest + 1, (), generator=self.generator))
 
     def log_uniform(self, least: float, greatest: float) -> float:
-        """A number between the two, uniform in its logarithm."""
+        """A number between the two limits, uniform in its logarithm."""
         share = float(torch.rand((), generator=self.generator, dtype=torch.float64))
         return float(math.exp(math.log(least) + share * math.log(greatest / least)))
 
     def coin(self) -> bool:
-        """Heads or tails."""
+        """True or False with equal probability."""
         return bool(self.integer(0, 1))
 
 
 def random_problem(seed: int, index: int) -> Problem:
-    """The problem of a number: tanh or softplus, 1 to 3 hidden layers of 4 to 32 units.
+    """Draw the problem of an index: tanh or softplus, 1 to 3 hidden layers of 4 to 32 units.
 
     Example:
         >>> random_problem(0, 5).kind == random_problem(0, 5).kind
@@ -111,7 +112,7 @@ def random_problem(seed: int, index: int) -> Problem:
 
 
 def random_network(draw: Draw, inputs: int, outputs: int) -> nn.Sequential:
-    """A network whose gain, 0.3 to 3 per layer, makes some policies very non-linear."""
+    """Draw a network with gain 0.3 to 3 per layer; a high gain makes it very non-linear."""
     activation = nn.Tanh if draw.coin() else nn.Softplus
     gain = draw.log_uniform(0.3, 3.0)
     sizes = [inputs, *(draw.integer(4, 32) for _ in range(draw.integer(1, 3))), outputs]
@@ -128,7 +129,7 @@ def random_network(draw: Draw, inputs: int, outputs: int) -> nn.Sequential:
 
 
 def describe(network: nn.Sequential) -> str:
-    """Sizes and activation in a few letters.
+    """Sizes and activation of a network in a short text.
 
     Example:
         >>> describe(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)))
@@ -228,4 +229,4 @@ KINDS: dict[str, Callable[[Draw, int, int], Loss]] = {
     "critic": lambda d, n, m: _critic(d, n, m, relaxed=False),
     "critic, relaxed action": lambda d, n, m: _critic(d, n, m, relaxed=True),
 }
-"""Objectives by name, taken in turn."""
+"""Makers of objectives by name; the index of a problem cycles through them."""

@@ -1,4 +1,4 @@
-"""Tables and plots of the study, from its results alone."""
+"""Tables and plots of the study, built only from its raw results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REMARKS = {
 
 
 def headline(results: Record) -> Text:
-    """Number of checks and violations, in a sentence."""
+    """A sentence with the numbers of checks and violations."""
     checks, broken = sum(item["checked"] for item in results["statements"]), violations(results)
     count = f"{broken} violations in {checks:,} checks"
     text = f"{count} on {len(results['problems']):,} random problems."
@@ -43,7 +43,7 @@ def headline(results: Record) -> Text:
 
 
 def tables(results: Record) -> list[Table]:
-    """Statements, step sizes, and the price of robustness on both tasks."""
+    """Tables of the statements, the step sizes, and the price of robustness on both tasks."""
     prices = [_price_table(results, task) for task in _TASKS]
     return [_statement_table(results), _step_table(results), *prices]
 

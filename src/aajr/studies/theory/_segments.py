@@ -1,4 +1,4 @@
-"""What happens along the adversary's steps: constants on a grid of points, gains, curvatures."""
+"""Measurements along the adversary's steps: constants on a grid of points, gains, curvatures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aajr.trajectory import Reference
 
 GRID = 33
 INFLATION = 1.01
-"""A supremum over a segment is that over ``GRID`` points of it, times this."""
+"""A supremum over a segment is estimated as the maximum over ``GRID`` points times this factor."""
 
 
 Kind = Literal["measured", "certified"]
@@ -31,12 +31,12 @@ Kind = Literal["measured", "certified"]
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """Constants that rule a step, each ``[rows]``.
+    """Bounds of the constants of a step, each ``[rows]``.
 
     Attributes:
-        smoothness: L_eff, of L‖J d‖² + Gκ.
-        lipschitz: G.
-        sensitivity: of ‖J d‖.
+        smoothness: L_eff, the bound of L‖J d‖² + Gκ.
+        lipschitz: bound of G.
+        sensitivity: bound of ‖J d‖.
     """
 
     smoothness: Tensor
@@ -46,17 +46,17 @@ class Bounds:
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Steps δ → δ⁺ of a problem and the constants that rule them, each ``[rows]``.
+    """Steps δ → δ⁺ of a problem and their constants, each ``[rows]``.
 
     Attributes:
         length: r = ‖δ⁺ - δ‖.
         gain: F(δ⁺) - F(δ).
-        level: largest |F| at the ends, for the rounding of gains.
-        curvature: sup |dᵀ∇²F d|, the curvature itself.
+        level: largest |F| on the grid, from which the rounding error of gains is estimated.
+        curvature: sup |dᵀ∇²F d|, the measured curvature.
         pointwise: L‖J d‖² + Gκ at every point, ``[rows, GRID]``.
         second: |dᵀ∇²F d| at every point, ``[rows, GRID]``.
         bounds: ``measured``, the suprema over the grid, and ``certified``, which hold on the whole
-            ball.
+            segment by the network's global constants.
     """
 
     length: Tensor
@@ -69,13 +69,13 @@ class Segments:
 
 
 def measure(problem: Problem, reference: Reference, start: Tensor, end: Tensor) -> Segments:
-    """Constants and outcome of steps from ``start`` to ``end``, both ``[rows, inputs]``.
+    """Measure constants and gains of the steps from ``start`` to ``end``.
 
     Args:
         problem: the network and the objective.
-        reference: of the rows.
-        start: x + δ.
-        end: x + δ⁺.
+        reference: reference of the rows.
+        start: x + δ, ``[rows, inputs]``.
+        end: x + δ⁺, ``[rows, inputs]``.
     """
     step = end - start
     r, d = length(step, (1,)), unit(step, (1,))
@@ -112,7 +112,7 @@ def measure(problem: Problem, reference: Reference, start: Tensor, end: Tensor) 
 
 
 def _certified(problem: Problem, reference: Reference, start: Tensor, end: Tensor) -> Bounds:
-    """From global constants of the network; a segment lies between its ends."""
+    """Bounds from the network's global constants; the farther end of a segment gives the radius."""
     network = network_constants(problem.policy)
     steepest, bend = float(network.lipschitz), float(network.smoothness)
     reach = torch.maximum(

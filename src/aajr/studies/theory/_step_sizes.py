@@ -1,4 +1,4 @@
-"""Steps from a tenth of the stable limit to ten times it: how often do they lower the objective?"""
+"""How often do steps of a tenth to ten times the stable limit lower the objective?"""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from aajr.trajectory import Reference
 
 SIZES = 12
 EDGES = tuple(10 ** (-1 + index / 8) for index in range(17))
-"""Bins of η over its limit, eight to a decade, from 0.1 to 10."""
+"""Edges of the bins of η over its limit, eight bins per decade, from 0.1 to 10."""
 
 ROOM = 10.0
-"""The ball is so many times as large as elsewhere, so that it cuts fewer steps short."""
+"""Factor on the radius of the ball, so that it clips fewer steps."""
 
 SAFE_RULES: tuple[StepRule, ...] = ("stable", "backtracking")
 
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Single steps of one size from the points of a trajectory, each ``[rows]``.
+    """Single steps of the same relative size from the points of a trajectory, each ``[rows]``.
 
     Attributes:
-        to_bound: η over 2/L_eff with L_eff = sup L‖J d‖² + Gκ on the step made.
-        to_curvature: the same with sup |dᵀ∇²F d|.
+        to_bound: η over 2/L_eff, with L_eff = sup L‖J d‖² + Gκ on the actual step.
+        to_curvature: η over 2/sup |dᵀ∇²F d|, on the actual step.
         falls: for each rule, whether the step lowered F by more than rounding.
     """
 
@@ -41,10 +41,10 @@ class Steps:
 
 
 def step_sizes(problem: Problem) -> list[Steps]:
-    """Raw projected gradient steps of ``SIZES`` sizes, and the safe rules given the same η.
+    """Make raw projected gradient steps of ``SIZES`` sizes, and steps of the safe rules from η.
 
-    η is spread around the limit that holds at the start; its ratio to the limit is then measured
-    on the step really made, so that the theorem speaks of every step.
+    The sizes η are spread around the limit at the start of the step. The ratio of η to its limit is
+    then measured on the actual step, so that the theorem applies to every step.
     """
     problem = replace(problem, ball=problem.ball.with_epsilon(ROOM * problem.ball.epsilon))
     trajectory, _ = climb(problem, Draw(problem.generator))
@@ -77,7 +77,7 @@ def _steps(problem: Problem, reference: Reference, x: Tensor, g: Tensor, eta: Te
 def _arc(
     problem: Problem, reference: Reference, x: Tensor, g: Tensor, eta: Tensor, first: Tensor
 ) -> Arc:
-    """The projection arc on which size 1 is η."""
+    """The projection arc, scaled such that size 1 is the step size η."""
 
     def score(candidate: Tensor, rows: Tensor) -> Tensor:
         part = reference.rows(rows)

@@ -1,4 +1,4 @@
-"""The study in pieces, each with a file of its own, and what is gathered from them."""
+"""The cells of the study, each with its own file, and the gathered results."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class TheoryConfig:
     """Sizes of the study.
 
     Attributes:
-        problems: random problems on which every statement is checked.
-        stepped: how many of them the step-size experiment takes.
-        seed: of the problems.
+        problems: number of random problems on which every statement is checked.
+        stepped: how many of them the step-size experiment uses.
+        seed: seed of the problems.
         price: sizes of the price-of-robustness experiment.
-        chunk: problems in a piece of work.
+        chunk: number of problems in a cell.
     """
 
     problems: int = 1000
@@ -65,7 +65,7 @@ PRESETS: dict[str, TheoryConfig] = {
 
 
 def stages(config: TheoryConfig, store: Store) -> list[Stage]:
-    """The price of robustness, the statements, and steps of many sizes."""
+    """The stages: the price of robustness, the statements, and the step sizes."""
     return [
         ("price of robustness", _fits(config, store)),
         ("statements", _checks(config, store)),
@@ -74,11 +74,11 @@ def stages(config: TheoryConfig, store: Store) -> list[Stage]:
 
 
 def gather(config: TheoryConfig, store: Store, facts: Record) -> Record:
-    """The raw results.
+    """Gather the raw results.
 
     Returns:
         ``statements``, ``kinds``, ``problems`` and ``raw`` (columns over the problems),
-        ``clipping``, ``steps``, ``price``, the configuration, and the facts.
+        ``clipping``, ``steps``, ``price``, ``global_optimum``, the configuration and the facts.
     """
     parts = [cell.value() for cell in _checks(config, store)]
     problems = [problem for part in parts for problem in part["problems"]]
@@ -123,7 +123,7 @@ def _steps(config: TheoryConfig, store: Store) -> list[Cell]:
 
 
 def violations(results: Record) -> int:
-    """How often any statement was broken."""
+    """Total number of violations of all statements."""
     steps = sum(
         count["falls"]
         for rule, bins in results["steps"]["falls"].items()
@@ -158,7 +158,7 @@ def check_problems(seed: int, chunk: range) -> Record:
 
 
 def step_problems(seed: int, chunk: range) -> Record:
-    """Steps of many sizes on a chunk of problems, counted in bins of their ratio to the limit."""
+    """Make steps of many sizes on a chunk of problems; count them in bins of η over its limit."""
     found = [
         steps for index in chunk for steps in _quietly(step_sizes, random_problem(seed, index))
     ]
@@ -184,12 +184,12 @@ def step_problems(seed: int, chunk: range) -> Record:
 
 
 def fit_class(config: PriceConfig, task: Task, constraint: Constraint) -> list[Record]:
-    """Fit one class on one task."""
+    """Fit all policies under one constraint on one task."""
     return [dataclasses.asdict(item) for item in fit(config, task, constraint)]
 
 
 def _strictness(seed: int, index: int) -> Verdict:
-    """A random member of the family diag(γ, M) with M > γ: inside one class, outside the other."""
+    """Check that diag(γ, M) with random M > γ is in the aligned class but not in the global one."""
     generator = torch.Generator().manual_seed(derive(seed, "strictness", index))
     gamma, excess = (0.1 + 3 * torch.rand(2, generator=generator, dtype=torch.float64)).tolist()
     policy = anisotropic_policy(gamma, gamma + excess)
@@ -202,7 +202,7 @@ def _strictness(seed: int, index: int) -> Verdict:
 
 
 def _quietly(function: Any, problem: Any) -> Any:
-    # a constant objective, such as a saturated one, is a fair problem here
+    # random objectives may be constant, for instance saturated; a warning would not help here
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MaskedGradientWarning)
         return function(problem)

@@ -1,4 +1,4 @@
-"""What the policies of the price experiment must do, and what its adversaries want."""
+"""Targets of the policies in the price experiment, and objectives of its adversaries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INPUTS, SHARPNESS = 4, 8.0
 
 
 def targets(x: Tensor, task: Task) -> Tensor:
-    """Calm and sharp output of inputs in [-1, 1]⁴; the adversary's is the first."""
+    """Target outputs, calm and sharp, for inputs in [-1, 1]⁴; the adversary attacks the first."""
     calm = 0.3 * x[..., 0] + 0.1 * torch.sin(2 * x[..., 1])
     sharp = torch.tanh(SHARPNESS * x[..., 2])
     pair = (calm, sharp) if task == "separate" else (sharp, calm)
@@ -28,16 +28,18 @@ def first_output(output: Tensor, reference: Reference) -> Tensor:
 
 
 def squared_error(output: Tensor, reference: Reference) -> Tensor:
-    """The objective of an adversary whom no policy was fitted against: the error of both."""
+    """The squared error of both outputs: the objective of an adversary not used in fitting."""
     return (output - reference.data["target"]).square().sum(1)
 
 
 def global_optimum(gamma: float) -> float:
     r"""Least nominal error of **any** map with ‖J‖₂ ≤ γ everywhere, for γ ≥ 0.37.
 
-    The calm output is free of charge, for its slope is below γ, and it reads other inputs. Of the
-    sharp one the mean over the other inputs and the odd part err no more and obey the same bound
-    (Jensen), and an odd f with |f'| ≤ γ has |f(t)| ≤ γ|t|. Hence f = min(γt, tanh 8t) for t ≥ 0 and
+    The calm output can be fitted exactly: its slope is below γ, and it reads other inputs than the
+    sharp output. For the sharp output, take the mean over the other inputs and then the odd part.
+    By Jensen's inequality this does not increase the error, and the bound still holds. An odd f
+    with |f'| ≤ γ satisfies |f(t)| ≤ γ|t|. The best f is therefore min(γt, tanh 8t) for t ≥ 0, and
+    the least error is
 
     .. math:: \int_0^1 (\tanh 8t - \min(\gamma t, \tanh 8t))^2\,dt .
 

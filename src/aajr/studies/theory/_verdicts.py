@@ -1,4 +1,4 @@
-"""Every statement of the theory held against what a random problem really did."""
+"""Check every statement of the theory on a random problem."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from aajr.trajectory import Reference, Trajectory
 
 STEPS = 3
 TOLERANCE = 1e-9
-"""Relative rounding that no check counts as a violation, with 1e-12 of the objective's size."""
+"""Relative excess that counts as rounding and not as a violation; a further 1e-12 of the
+objective's size is allowed too."""
 
 _NEGLIGIBLE = 1e-7
 
@@ -39,12 +40,13 @@ class Verdict:
     """One statement, with one kind of constants, on the rows of a problem.
 
     Attributes:
-        statement: its name.
-        constants: ``measured`` on the segment, ``certified`` for the whole ball, or ``none``.
-        actual: what happened, ``[rows]``.
-        bound: what was promised, ``[rows]``.
-        side: whether the bound is an upper or a lower one.
-        level: size of the objective, for its rounding.
+        statement: name of the statement.
+        constants: ``measured`` on the segment, ``certified`` from the network's global constants,
+            or ``none``.
+        actual: the measured value, ``[rows]``.
+        bound: the bound that the statement gives, ``[rows]``.
+        side: whether the bound is an upper or a lower bound.
+        level: size of the objective, from which its rounding error is estimated.
     """
 
     statement: str
@@ -65,9 +67,10 @@ class Verdict:
 
     @property
     def tightness(self) -> Tensor:
-        """How many times larger the greater of the two is, at least about 1, ``[kept rows]``.
+        """Ratio of bound and actual value, the larger over the smaller, ``[kept rows]``.
 
-        Rows are left out where the smaller one is not positive, or too small to divide by.
+        It is at least about 1 if the statement holds. Rows are left out if the smaller value is not
+        positive or too small to divide by.
         """
         larger, smaller = self.bound, self.actual
         if self.side == "lower":
@@ -78,7 +81,7 @@ class Verdict:
 
 
 def check(problem: Problem) -> list[Verdict]:
-    """All statements on the trajectory and on single steps of a problem."""
+    """Check all statements on a trajectory and on single steps of a problem."""
     draw = Draw(problem.generator)
     trajectory, step_size = climb(problem, draw)
     x, _, reference = starts(problem, trajectory)
@@ -94,10 +97,10 @@ def check(problem: Problem) -> list[Verdict]:
 
 
 def climb(problem: Problem, draw: Draw) -> tuple[Trajectory, float]:
-    """A raw projected gradient trajectory whose steps are short for some problems, wild for others.
+    """Run raw projected gradient ascent with a random step size, short or much too long.
 
     Returns:
-        The trajectory of ``STEPS`` steps and η.
+        The trajectory of ``STEPS`` steps, and the step size η.
     """
     start = problem.x + problem.ball.sample(problem.x, problem.generator)
     probe = ProjectedGradientAscent(
@@ -168,7 +171,7 @@ def _normalized(problem: Problem, trajectory: Trajectory, draw: Draw) -> list[Ve
 
 
 def _sign(problem: Problem, trajectory: Trajectory, draw: Draw) -> list[Verdict]:
-    """From the middle between x and x + δ, so that many of the steps end inside the ball."""
+    """Check sign steps from the midpoints of x and x + δ, because many of them end in the ball."""
     start, _, reference = starts(problem, trajectory)
     start = (start + reference.inputs) / 2
     g = _gradient(problem, reference, start)
@@ -210,7 +213,7 @@ def _steps(
     gain: Callable[[Tensor], Tensor],
     limit: Callable[[Tensor], Tensor],
 ) -> list[Verdict]:
-    """The ascent guaranteed at L_eff, and no fall within the limit; the others promise nothing."""
+    """Check the guaranteed ascent of all steps, and that steps within the limit do not lower F."""
     ascent, monotone = f"{name}: guaranteed ascent", f"{name}: monotone within the limit"
     verdicts = []
     for kind, bounds in segments.bounds.items():
@@ -226,10 +229,11 @@ def _steps(
 def sign_step(
     problem: Problem, reference: Reference, start: Tensor, g: Tensor, draw: Draw
 ) -> tuple[Tensor, ...]:
-    """Sign steps of a random size from the points ``start`` along the gradients ``g``.
+    """Make sign steps of a random size from the points ``start`` along the gradients ``g``.
 
     Returns:
-        η, the ends without and with the ball, ‖s·g‖₁ and ‖s·sign(g)‖₂, a row each.
+        For each row: η, the end without clipping, the end clipped by the ball, ‖s·g‖₁ and
+        ‖s·sign(g)‖₂.
     """
     scale = torch.ones_like(g) if problem.ball.scale is None else problem.ball.scale.expand_as(g)
     eta = torch.full_like(g[:, 0], problem.ball.epsilon * draw.log_uniform(0.02, 0.5))
@@ -239,14 +243,14 @@ def sign_step(
 
 
 def starts(problem: Problem, trajectory: Trajectory) -> tuple[Tensor, Tensor, Reference]:
-    """Points, gradients there, and references of all steps of a trajectory."""
+    """Start points, gradients and references of all steps of a trajectory."""
     rows = torch.arange(len(problem.x)).repeat(STEPS)
     reference = trajectory.reference.rows(rows)
     return trajectory.points[:-1].flatten(0, 1), trajectory.gradients.flatten(0, 1), reference
 
 
 def projected(problem: Problem, x: Tensor, point: Tensor) -> Tensor:
-    """x + P_Δ(point - x)."""
+    """Project ``point`` onto the ball around x: x + P_Δ(point - x)."""
     return x + problem.ball.project(point - x, x)
 
 
