@@ -1,7 +1,7 @@
-"""What torch and JAX share: settings with their checks, and what reads alike on both arrays.
+"""What torch and JAX share: settings with their checks, and code that works on arrays of both.
 
-A class of this package has a subclass of the same name on each side, or serves both as it is.
-Neither torch nor JAX is loaded.
+A class of this package has a subclass of the same name on each side, or both sides use it as it is.
+This package imports neither torch nor JAX.
 """
 
 from aajr._shared._ascent import RECORDED, ProjectedGradientAscent, Recorded

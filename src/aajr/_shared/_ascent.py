@@ -18,28 +18,29 @@ STEP_RULES = ("fixed", "normalized", "stable", "backtracking")
 class ProjectedGradientAscent:
     """δ_{k+1} = P_Δ(δ_k + η S(g_k)) with g_k = ∇ℓ(π(x + δ_k)) on the attackable features.
 
-    P_Δ is the Euclidean projection, for steepest steps the one in the ball's scale.
+    P_Δ is the Euclidean projection; for steepest steps, distances are in units of the ball's scale.
 
     Attributes:
         ball: the threat set Δ.
         objective: ℓ, (output, reference) to losses ``[batch]``.
         steps: number K of steps.
-        step_size: η, 2.5 ε / K by default, which can cross the ball by steepest steps.
-        step_direction: S. ``steepest`` is the ball's own, s·sign(g) for linf and s²g/‖sg‖₂ for
-            l2, of size ‖S/s‖_p = 1, so that η counts in units of ε. The others are what they say
-            whatever the ball: ``raw`` is g, and ``sign`` is s·sign(g), which in an l2 ball need
-            not come to rest at a maximum.
-        step_rule: how far each sample goes. ``fixed`` is η; ``normalized`` is η/‖S(g)/s‖_p, equal
-            lengths; ``stable`` shortens the step to ⟨g, d⟩/L_eff with the effective smoothness
-            L_eff measured along it; ``backtracking`` halves it until the increase suffices. The
-            last two never lower the objective; their extra passes are counted.
+        step_size: η, 2.5 ε / K by default; with steepest steps this is enough to cross the ball.
+        step_direction: S. ``steepest`` is the steepest direction of the ball's norm, s·sign(g) for
+            linf and s²g/‖sg‖₂ for l2. Its size is ‖S/s‖_p = 1, so η is in units of ε. The others
+            do not depend on the norm: ``raw`` is g, and ``sign`` is s·sign(g), which may not
+            converge to a maximum in an l2 ball.
+        step_rule: length of the step of each sample. ``fixed`` is η; ``normalized`` is
+            η/‖S(g)/s‖_p, equal lengths; ``stable`` shortens the step to ⟨g, d⟩/L_eff with the
+            effective smoothness L_eff measured along it; ``backtracking`` halves it until the
+            increase suffices. The last two never lower the objective; their extra passes are
+            counted.
         random_start: start at random in the ball instead of at δ = 0.
         restarts: independent searches; the worst point of all is kept, per sample.
-        select: ``last`` settles on the last point, ``best`` on the highest loss seen, for one
-            more forward pass. More than one restart needs ``best``.
-        keep_outputs: keep π at every point attached to the parameters, for the secant estimator.
-        record: ``trajectory`` keeps every point; ``last`` the last gradient, its point and the
-            result, for attacks on large inputs of which only the result counts.
+        select: ``last`` returns the last point, ``best`` the point with the highest loss, which
+            takes one more forward pass. More than one restart needs ``best``.
+        keep_outputs: keep π at every point with its graph, for the secant estimator.
+        record: ``trajectory`` keeps every point; ``last`` keeps only the last gradient, its point
+            and the result, for large inputs.
 
     Raises:
         ValueError: unknown names, non-positive steps or sizes.

@@ -19,18 +19,19 @@ class Ball(Generic[Radius, Array]):
 
     A sample's last ``event_dims`` dimensions share one budget. On ``[batch, agents, features]``,
     1 gives every agent a ball of its own and 2 one joint ball for the team; on images, with three
-    dimensions per sample, 3 gives every image one ball. For ``linf`` they are the same set.
+    dimensions per sample, 3 gives every image one ball. For ``linf`` all these sets are the same.
 
     Attributes:
         norm: ``"l2"`` or ``"linf"``.
         epsilon: radius ε in units of ``scale``.
         scale: s, input units per unit of ε, positive, broadcastable to the event; ones by default.
         mask: True where the adversary may change a feature, broadcastable to the event.
-        coalition: True for the agents the adversary holds, ``[agents]`` or ``[batch, agents]``.
-        low: least valid input; a clean input outside the box stays admissible.
+        coalition: True for the agents that are attacked, ``[agents]`` or ``[batch, agents]``.
+        low: least valid input; a clean input outside the box is allowed.
         high: greatest valid input.
-        event_dims: trailing dimensions that share one budget; by default 1 for
-            ``[batch, features]`` and ``[batch, agents, features]``, and to be given for more.
+        event_dims: number of trailing dimensions that share one budget; by default 1 for
+            ``[batch, features]`` and ``[batch, agents, features]``. Inputs with more dimensions
+            need it.
 
     Raises:
         ValueError: an unknown norm, ε < 0, a scale that is not positive, a mask that is not
@@ -66,7 +67,7 @@ class Ball(Generic[Radius, Array]):
 
     @property
     def budget_dims(self) -> int:
-        """Trailing dimensions that share one budget: ``event_dims``, and 1 for None."""
+        """Number of trailing dimensions that share one budget: ``event_dims``, or 1 if None."""
         return 1 if self.event_dims is None else self.event_dims
 
     def with_epsilon(self: Self, epsilon: Any) -> Self:

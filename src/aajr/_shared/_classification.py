@@ -1,6 +1,6 @@
-"""Objectives of a classifier's logits: what they say, and which class they read.
+"""Objectives of a classifier's logits: their settings and docstrings.
 
-They read the true class from ``data["label"]`` and the wanted one from ``data["target_class"]``,
+They read the true class from ``data["label"]`` and the target from ``data["target_class"]``,
 whole numbers of shape ``[batch]``. Logits are ``[batch, classes]``; -inf masks a class.
 """
 
@@ -22,11 +22,11 @@ class _OfClasses:
 class CrossEntropy(_OfClasses):
     """ℓ(u) = -log p_y with p = softmax(u); targeted, ℓ(u) = log p_t.
 
-    Computed as log(1 + e^{a - u_y}) with a = log Σ_{j≠y} e^{u_j}, whose gradient does not vanish by
-    rounding where the classifier is sure, as that of 1 - p_y does.
+    It is computed as log(1 + e^{a - u_y}) with a = log Σ_{j≠y} e^{u_j}. Unlike that of 1 - p_y, its
+    gradient does not round to zero where the classifier is confident.
 
     Attributes:
-        targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
+        targeted: move towards ``data["target_class"]`` t instead of away from ``data["label"]`` y.
 
     Raises:
         ValueError: when called, classes that are missing, not whole numbers or out of range.
@@ -43,7 +43,7 @@ class Margin(_OfClasses):
     Targeted, ℓ(u) = u_t - max_{j≠t} u_j, positive where the answer is t.
 
     Attributes:
-        targeted: lead to ``data["target_class"]`` t instead of away from ``data["label"]`` y.
+        targeted: move towards ``data["target_class"]`` t instead of away from ``data["label"]`` y.
 
     Raises:
         ValueError: when called, classes that are missing, not whole numbers or out of range.
@@ -55,16 +55,16 @@ class Margin(_OfClasses):
 
 @dataclass(frozen=True)
 class DLR(_OfClasses):
-    r"""The difference of logits ratio, a margin that scaling the logits cannot change.
+    r"""The difference-of-logits ratio, a margin that does not depend on the logits' scale.
 
     .. math:: \ell(u) = \frac{\max_{j \ne y} u_j - u_y}{u_{(1)} - u_{(3)}}, \qquad
         \ell_t(u) = \frac{u_t - u_y}{u_{(1)} - (u_{(3)} + u_{(4)})/2},
 
-    u_(k) the k-th largest logit. With fewer than three classes, or four for a target, the ratio
-    would be constant somewhere, and its numerator is taken. Masked classes do not count.
+    where u_(k) is the k-th largest logit. With fewer than three classes, or four for a target, the
+    ratio would be constant somewhere; then only its numerator is used. Masked classes do not count.
 
     Attributes:
-        targeted: lead to ``data["target_class"]`` t, away from ``data["label"]`` y.
+        targeted: move towards ``data["target_class"]`` t and away from ``data["label"]`` y.
 
     Raises:
         ValueError: when called, classes that are missing, not whole numbers or out of range.

@@ -9,9 +9,9 @@ Class = TypeVar("Class", bound=type)
 
 
 def documented(cls: Class) -> Class:
-    """Put the docstring of the shared base, its first one, before the class's own.
+    """Put the docstring of the class's first base, the shared one, before the class's own.
 
-    A side's own docstring then holds an example, and what is true of that side alone.
+    The class's own docstring then holds only an example and what differs between torch and JAX.
 
     Example:
         >>> from aajr.penalties import AAJR

@@ -11,10 +11,10 @@ from aajr._settings import check_count
 class Categorical:
     """Fisher metric of categorical logits, one or several heads: Σpu² - (Σpu)² per head.
 
-    D is KL(softmax(u) ‖ softmax(w)), summed over heads, to nearly all digits however close the
-    two are. A logit of -inf masks an action: it has probability 0. An action that w alone masks,
-    where KL would be infinite, is left out: D compares the choice among the others. A head that
-    masks everything gives NaN.
+    D is KL(softmax(u) ‖ softmax(w)), summed over heads, and accurate to nearly all digits even
+    if the two are very close. A logit of -inf masks an action: its probability is 0. KL would be
+    infinite if only w masks an action. Such an action is left out, and D compares the distributions
+    over the others. A head that masks everything gives NaN.
 
     Attributes:
         heads: sizes of the heads that share the last dimension; None for a single head.
@@ -49,7 +49,7 @@ class DiagonalGaussian:
 
 
 def check_halves(outputs: int) -> None:
-    """Raise ValueError unless the outputs of a diagonal Gaussian are even in number."""
+    """Raise ValueError unless a diagonal Gaussian has an even number of outputs."""
     if outputs % 2:
         raise ValueError(
             f"the policy gives {outputs} outputs, an odd number; a diagonal Gaussian needs "

@@ -1,4 +1,4 @@
-"""Where the task loss of a robust training is taken."""
+"""The inputs at which robust training computes the task loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Placement = Literal["clean", "adversarial", "mixed"]
 
 
 def check_placement(placement: Placement, attack_fraction: float) -> None:
-    """Raise ValueError unless the task loss finds x + δ* wherever it is taken."""
+    """Raise ValueError if the placement needs x + δ* for rows that are not attacked."""
     check_choice("placement", placement, get_args(Placement))
     check_number("attack_fraction", attack_fraction, exclusive=True, maximum=1.0)
     if attack_fraction < 1 and placement != "clean":

@@ -36,7 +36,7 @@ class Divergence:
 
 @dataclass(frozen=True, eq=False)
 class Critic:
-    """ℓ(u) = -Q(s, a(u)): push the action towards the least value; the state stays true.
+    """ℓ(u) = -Q(s, a(u)): push the action towards the least value at the true state.
 
     Attributes:
         value: map (state ``[batch, ...]``, action ``[batch, ...]``) to values ``[batch]``.
@@ -68,7 +68,7 @@ class Critic:
 
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """ℓ(u) = -A log π_u(a): make actions of positive advantage unlikely, and the reverse.
+    """ℓ(u) = -A log π_u(a): make actions of positive advantage unlikely, of negative one likely.
 
     It reads ``action`` and ``advantage`` from the reference's data.
 
@@ -97,7 +97,7 @@ class Surrogate:
 
 @dataclass(frozen=True)
 class Targeted:
-    """ℓ(u) = -D(t, u): lead the policy to the output t, read from the data as ``target``.
+    """ℓ(u) = -D(t, u): move the output towards t, which is ``data["target"]``.
 
     Attributes:
         metric: geometry of the output; Euclidean by default. For categorical heads t are logits.
@@ -117,7 +117,7 @@ class Targeted:
 
 @dataclass(frozen=True)
 class LeastValue:
-    """ℓ(u) = -Σu: where the attacked map is a value, show what looks worst.
+    """ℓ(u) = -Σu: for attacks on a value function, the input with the least value is the worst.
 
     Example:
         >>> import torch
@@ -138,7 +138,7 @@ class Mixture:
     """ℓ = (1 - w) a/s_a + w b/s_b of two objectives a and b, each in units of its own scale s.
 
     With a = ``Critic`` on a Q of Robust Sarsa and b = ``Divergence`` it is the attack RS + MAD;
-    trying several w is the suite's task.
+    a suite tries several w.
 
     Attributes:
         first: a.

@@ -19,15 +19,15 @@ Self = TypeVar("Self", bound="Penalty")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Penalty:
-    """A mean over samples of a sensitivity, estimated on part of the batch and of the updates.
+    """A sensitivity, averaged over samples and estimated on part of the batch and of the updates.
 
-    Weights λ belong to the composition, not to the penalty.
+    The weight λ is a setting of ``Minimax``, not of the penalty.
 
     Attributes:
         metric: geometry of the output.
         fraction: share of the batch's rows, drawn without replacement; the mean stays unbiased.
-        interval: in training, acts at every so many updates, multiplied by it, so that the sum
-            over updates stays unbiased.
+        interval: in training, the penalty acts at every ``interval``-th update and is multiplied
+            by ``interval``, so that the sum over updates stays unbiased.
     """
 
     fraction: float = 1.0
@@ -38,7 +38,7 @@ class Penalty:
         check_count("interval", self.interval)
 
     def observe(self: Self, trajectory: Any) -> Self:
-        """The penalty after it saw the whole batch, before rows are drawn; by default as it is."""
+        """The penalty updated by the whole batch, before rows are drawn; unchanged by default."""
         return self
 
 
@@ -80,17 +80,17 @@ class AAJR(JacobianPenalty):
     Attributes:
         direction: v_k. ``unit`` is g_k/‖g_k‖₂; ``step`` is the direction really moved,
             projection and sign included; ``gradient`` is g_k itself, the write-up's formula,
-            which weights samples by how much they can be hurt. Its penalty is divided by a
-            running mean of ‖g‖² over whole batches, so that one λ means the same as with
+            which gives samples with a large gradient more weight. Its penalty is divided by a
+            running mean of ‖g‖² over whole batches, so that λ has the same meaning as with
             ``unit``; ``Minimax`` carries that mean to the next update.
         gamma: if given, the hinge (max(0, ‖Jv‖ - γ))², zero inside the admissible class.
-        estimator: of J v. ``secant`` reads the whole step and needs ``direction="step"``.
+        estimator: of J v. ``secant`` uses the whole step and needs ``direction="step"``.
         gradient_scale: the running mean for ``gradient``.
         points: where J is taken, see :class:`JacobianPenalty`; at the ``origin`` along the last
             direction.
         fraction: share of the rows, an eighth by default.
-        interval: updates of a training run between two penalties, 8 by default: the price of a
-            difference on an eighth of the rows is then about 1 % of a large adversarial update.
+        interval: in training, acts at every ``interval``-th update, 8 by default: a difference on
+            an eighth of the rows then costs about 1 % of a large adversarial update.
 
     Raises:
         ValueError: unknown names, γ ≤ 0, combinations that have no meaning.
@@ -140,20 +140,20 @@ class AAJR(JacobianPenalty):
 class RandomDirection(JacobianPenalty):
     r"""‖J r‖² with r uniform on the unit sphere; :math:`\mathbb{E}\|Jr\|^2 = \|J\|_F^2/n`.
 
-    With n features allowed by the mask. Where every agent has a budget of its own, r is a unit
-    vector for each, as v is in AAJR, and n counts one agent's features.
+    n is the number of features that the mask allows. If every agent has its own budget, r is one
+    unit vector per agent, like v in AAJR, and n counts the features of one agent.
 
     Attributes:
-        weight: ``one``, or ``gradient`` to weight samples by ‖g‖² over its running mean, which
-            is the weight of AAJR's ``gradient`` without its direction.
+        weight: ``one``, or ``gradient`` to weight samples by ‖g‖² over its running mean. This
+            is the weighting of AAJR's ``gradient`` without its direction.
         mask: True for input features r may use, broadcastable to the event; all by default.
         estimator: of J r.
         gradient_scale: the running mean for ``weight="gradient"``.
         fraction: share of the rows, an eighth by default, as in AAJR.
-        interval: updates between two penalties, 8 by default, as in AAJR.
+        interval: acts at every ``interval``-th update, 8 by default, as in AAJR.
 
     Raises:
-        ValueError: unknown names, a weight where there is no gradient.
+        ValueError: unknown names; ``weight="gradient"`` with ``points="origin"``.
 
     Source: the ablation of AAJR; without weights, the stochastic form of the Frobenius penalty.
     """
@@ -187,8 +187,8 @@ class Frobenius(JacobianPenalty):
 
     Attributes:
         projections: random projections per sample.
-        mask: True for input features to count, broadcastable to the event; with the attackable
-            features it is the fair rival of AAJR when an adversary reaches part of the input only.
+        mask: True for input features to count, broadcastable to the event. For a fair comparison
+            with AAJR, give the attackable features if the adversary reaches only part of the input.
 
     Raises:
         ValueError: no projection.
@@ -270,7 +270,7 @@ class ERNIE(Penalty):
 
     Attributes:
         ball: the set that the inner steps search, from a random start.
-        steps: inner steps of length ε; one, as in the paper.
+        steps: inner steps of length ε; one by default, as in the paper.
 
     Raises:
         ValueError: no step.

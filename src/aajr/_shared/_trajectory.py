@@ -21,7 +21,7 @@ class Trajectory(Generic[Array, Reference]):
             ``[K, batch, *event]``.
         losses: objective at the first points, ``[K or K+1, batch]``; the last point is scored
             only when the adversary had to choose between points.
-        worst: the point the adversary settled on, x + δ*, ``[batch, *event]``.
+        worst: the adversary's result, x + δ*, ``[batch, *event]``.
         event_dims: trailing dimensions that share one budget (see :class:`Ball`).
         forward_passes: policy evaluations, in units of the whole batch.
         backward_passes: gradient evaluations, likewise.

@@ -38,7 +38,7 @@ class Arc:
         moved: P(x_k + η d) for directions d and sizes η, (point, direction, size) to a point.
         score: F of candidates of the given rows, (points, rows) to ``[rows]``.
         curvature: dᵀ∇²F(x_k) d for unit directions d, ``[batch, *event]`` to ``[batch]``.
-        size: ‖v/s‖_p of directions, ``[batch, *event]``, kept as ones over the budget.
+        size: ‖v/s‖_p of directions, ``[batch, *event]``, with dimensions of one for the budget.
     """
 
     point: Tensor

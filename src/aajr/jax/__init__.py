@@ -1,8 +1,8 @@
 """Adversarially-aligned Jacobian regularisation as pure functions on pytrees, for JAX.
 
-The names, the order of arguments and the defaults are those of :mod:`aajr`. A random key stands
-where torch takes a generator, and a policy is a function of its input that closes over its
-parameters. Importing this package never imports torch.
+The names, the order of arguments and the defaults are those of :mod:`aajr`. A random key takes the
+place of torch's generator, and a policy is a function of its input that closes over its parameters.
+Importing this package never imports torch.
 """
 
 from aajr._errors import ContractError, MaskedGradientWarning, ResolutionWarning

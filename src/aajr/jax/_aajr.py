@@ -45,7 +45,7 @@ class AAJR(_shared.AAJR, JacobianPenalty):
         if self.direction == "gradient":
             values = self.gradient_scale.normalized(values)
         if self.gamma is not None:
-            # the clamp keeps the square root's gradient finite where the hinge is idle
+            # the clamp keeps the square root's gradient finite where the hinge is zero
             outside = jnp.maximum(values, self.gamma**2)
             values = jnp.square(jnp.sqrt(outside) - self.gamma)
         return values.mean(0)

@@ -1,4 +1,4 @@
-"""What every adversary shares: draws made from a key, a search that is a function of them."""
+"""The base of every adversary: draws from a key, and a search that is a function of the draws."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Adversary(ABC):
     """Searches a ball for the perturbation that maximises its objective.
 
     A subclass writes :meth:`draw` and :meth:`run`. Every adversary is a pytree and its call a pure
-    function: jit, vmap and grad go through it, and the trajectory is constant for the parameters.
+    function that works under jit, vmap and grad. The trajectory is constant for the parameters.
 
     Attributes:
         ball: the threat set.
@@ -68,7 +68,7 @@ class Adversary(ABC):
         Raises:
             ValueError: wrong shape or dtype, an empty batch, no key, a policy that is random,
                 keeps state or couples rows; outside jit also NaN.
-            ContractError: :meth:`run` returned points of another shape; outside jit also points
+            ContractError: :meth:`run` returned points of another shape, or, outside jit, points
                 outside the ball.
 
         Warns:
@@ -107,14 +107,14 @@ def _check_promises(ball: Ball, x: Array, trajectory: Trajectory) -> None:
 
 @jax.jit
 def _outside(ball: Ball, points: Array, x: Array) -> Array:
-    """How many of the points ``[K, batch, *event]`` are none of the set around x."""
+    """Number of points of ``[K, batch, *event]`` that are not in the set around x."""
     return jnp.sum(~lax.map(lambda point: ball.holds(point, x), points))
 
 
 @pytree("ball")
 @dataclass(frozen=True, eq=False)
 class UniformNoise(Adversary):
-    """One uniform draw from the ball; it takes no gradient, so its directions are its steps.
+    """One uniform draw from the ball; the trajectory has its step in place of a gradient.
 
     Attributes:
         ball: the threat set.
@@ -149,7 +149,7 @@ class UniformNoise(Adversary):
 
 
 def warn_if_masked(trajectory: Trajectory, epsilon: float | Array) -> None:
-    """MaskedGradientWarning if the search is known to have seen no gradient other than zero."""
+    """Warn with MaskedGradientWarning if all gradients of the search are known to be zero."""
     if is_traced(epsilon) or is_traced(trajectory.gradients):
         return
     if epsilon > 0 and not np.asarray(trajectory.gradients).any():

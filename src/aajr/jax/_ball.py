@@ -55,27 +55,27 @@ class Ball(_shared.Ball["float | Array", Array]):
         return jnp.sqrt(jnp.square(scaled).sum(self._dims))
 
     def perturbed(self, x: Array, delta: Array) -> Array:
-        """x + δ rounded towards x, so that rounding leaves neither the ball nor the box."""
+        """x + δ rounded towards x, so that the rounded point stays in the ball and the box."""
         point = moved(x, delta)
         unboxed = self.low is None and self.high is None
-        if unboxed or x.dtype != wide(x).dtype:  # the faces in float32 held δ already
+        if unboxed or x.dtype != wide(x).dtype:  # δ is in the box already
             return point
         low, high = self._face("low", -math.inf, x), self._face("high", math.inf, x)
         return jnp.clip(point, jnp.minimum(low, x), jnp.maximum(high, x))
 
     def holds(self, point: Array, x: Array) -> Array:
-        """Whether a point is one of the set around x, up to rounding, ``[batch]``."""
+        """Whether a point is in the set around x, up to rounding, ``[batch]``."""
         delta = wide(point) - wide(x)
         rounding = 4 * float(limits(x).eps) * (jnp.abs(wide(x)) + jnp.abs(delta))
         low, high = self._faces(x)
         allowed = (low - rounding <= delta) & (delta <= high + rounding)
         allowed &= (self.attackable(x) > 0) | (jnp.abs(delta) <= rounding)
-        # another order of operations may round otherwise
+        # another order of operations may round differently
         near = self.size(delta) <= (1 + 1e-3) * self.epsilon + self.size(rounding)
         return allowed.all(per_row(allowed)) & near.all(per_row(near))
 
     def project(self, delta: Array, x: Array) -> Array:
-        """Euclidean projection of δ on the set around x; both ``[batch, *event]``, constants.
+        """Euclidean projection of δ on the set around x, both ``[batch, *event]``; a constant.
 
         Source: Boyd and Vandenberghe, Convex Optimization, section 8.1.
         """
@@ -101,9 +101,9 @@ class Ball(_shared.Ball["float | Array", Array]):
     def project_scaled(self, delta: Array, x: Array) -> Array:
         """argmin_z ‖(z - δ)/s‖₂ in the set around x: the projection that suits steepest steps.
 
-        In an l2 ball with unequal scales, steepest steps and the Euclidean projection come to rest
-        where s²g, not g, is normal to the ball; that is no maximum. Otherwise both projections
-        agree.
+        In an l2 ball with unequal scales, steepest steps with the Euclidean projection converge to
+        a point where s²g, not g, is normal to the ball, which is not a maximum. In other balls the
+        two projections agree.
         """
         if self.norm == "linf" or self.scale is None:
             return self.project(delta, x)
@@ -134,7 +134,7 @@ class Ball(_shared.Ball["float | Array", Array]):
         return self.from_normal(noise, jax.random.uniform(second, rows, x.dtype), x)
 
     def from_uniform(self, uniform: Array, x: Array) -> Array:
-        """The sample of an ``linf`` ball that numbers in [0, 1], ``[batch, *event]``, stand for."""
+        """Map numbers in [0, 1], ``[batch, *event]``, to a sample of an ``linf`` ball."""
         reach = self._reach(x)
         low, high = self._faces(x)
         low, high = jnp.maximum(low, -reach), jnp.minimum(high, reach)
@@ -142,7 +142,7 @@ class Ball(_shared.Ball["float | Array", Array]):
         return towards_zero(inside * self.attackable(x), x.dtype)
 
     def from_normal(self, noise: Array, uniform: Array, x: Array) -> Array:
-        """The sample of an ``l2`` ball in a direction, at a share of the volume, ``[budgets]``."""
+        """Map normal ``[batch, *event]`` and uniform ``[budgets]`` noise to an ``l2`` sample."""
         allowed = wide(self.attackable(x))
         direction = self._flat(unit(noise * allowed, self._dims))
         count = jnp.maximum(self._flat(allowed).sum(-1), 1.0)

@@ -1,4 +1,4 @@
-"""Checks of what users hand in: of values outside jit, of shapes and dtypes everywhere."""
+"""Checks of user input: shapes and dtypes everywhere, values only outside jit."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def check_mask(name: str, mask: Array | None, x: Array) -> None:
 
 
 def check_data(data: Mapping[str, Array] | None, x: Array) -> dict[str, Array]:
-    """The data, unless an entry is no array with one row per sample: then ValueError."""
+    """The data; ValueError unless every entry is an array with one row per sample."""
     if data is not None and not isinstance(data, Mapping):
         raise ValueError(f"data is a {type(data).__name__}; give a dict of arrays")
     for name, value in (data or {}).items():
@@ -133,7 +133,7 @@ def check_output(output: Any, x: Array) -> None:
 
 
 def check_logits(output: Array) -> None:
-    """Raise ValueError unless a known output is finite, but for the -inf of masked actions."""
+    """Raise ValueError if a known output is not finite; -inf is allowed for masked actions."""
     if is_traced(output):
         return
     masked = np.asarray(output == -jnp.inf)

@@ -1,6 +1,6 @@
-"""Objectives of a classifier's logits: what makes the answer wrong, or one wrong class the answer.
+"""Objectives of a classifier's logits, to make the answer wrong or to reach a target class.
 
-They read the true class from ``data["label"]`` and the wanted one from ``data["target_class"]``,
+They read the true class from ``data["label"]`` and the target from ``data["target_class"]``,
 whole numbers of shape ``[batch]``. Logits are ``[batch, classes]``; -inf masks a class.
 """
 
@@ -50,7 +50,7 @@ class Margin(_shared.Margin):
     """
 
     def __call__(self, output: Array, reference: Reference) -> Array:
-        """How far a wrong class leads, or the target, ``[batch]``."""
+        """The lead of the strongest wrong class, or of the target, ``[batch]``."""
         index = classes_of(reference, self._class_read, output)
         chosen, others = _apart(output, index)
         margin = others.max(1) - chosen
@@ -81,7 +81,8 @@ def classes_of(reference: Reference, name: str, output: Array) -> Array:
     """The classes in the reference's data, ``[batch]``, checked against the logits.
 
     Raises:
-        ValueError: missing, not whole numbers, of another shape, or, if known, out of range.
+        ValueError: classes that are missing, not whole numbers, of another shape, or, if their
+            values are known, out of range.
     """
     index = reference.data.get(name)
     if index is None:
@@ -115,7 +116,7 @@ def _apart(output: Array, index: Array) -> tuple[Array, Array]:
 
 
 def _range(output: Array, rank: int) -> Array:
-    """u_(1) less the mean of u_(3) to u_(rank); 1 where there are fewer allowed classes."""
+    """u_(1) minus the mean of u_(3) to u_(rank); 1 where there are fewer allowed classes."""
     if output.shape[1] < rank:
         return jnp.ones(len(output), output.dtype)
     highest = jax.lax.top_k(output, rank)[0]

@@ -36,7 +36,8 @@ def directional_derivative(
     r = u max(1, ‖x ⊙ v̂‖₂) of a row, h is 4√r (one-sided; 1.4e-3 in float32) or 2∛r (central);
     u is the machine epsilon of the coarsest precision in which the policy computes. The secant
     takes v as the whole displacement. The output of the central difference is the mean of its
-    branches, which differs from π(x) by O(h²). Outputs of -inf, masked actions, have no change.
+    branches, which differs from π(x) by O(h²). The change of an output of -inf, a masked action, is
+    zero.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
@@ -117,7 +118,7 @@ def directional_curvature(policy: Policy, x: Array, v: Array) -> tuple[Array, Ar
 
     .. math:: \pi(x+tv) = \pi(x) + t\,Jv + \tfrac12 t^2\,D^2\pi[v,v] + O(t^3)
 
-    A piecewise linear policy has no curvature almost everywhere, which says nothing of its kinks.
+    The curvature of a piecewise linear policy is zero almost everywhere; its kinks do not show.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
@@ -174,7 +175,7 @@ def _warn_if_unresolved(near: np.ndarray, change: np.ndarray, epsilon: float) ->
 
 
 def _resolution(x: Array, v: Array, epsilon: float) -> tuple[Array, Array]:
-    """v̂ and r, kept as ones so that it broadcasts."""
+    """v̂ and r; r keeps dimensions of one, so that it broadcasts."""
     dims = per_row(x)
     direction = unit(v, dims)
     return direction, epsilon * jnp.maximum(length(x * direction, dims), 1.0)

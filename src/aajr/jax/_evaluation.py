@@ -29,7 +29,7 @@ def loss_and_gradient(
 ) -> tuple[Array, Array, Array | None]:
     """ℓ(π(point)) ``[batch]`` and its gradient ``[batch, *event]``, constant for the parameters.
 
-    The output, attached to them, is the third, or None unless it is kept.
+    The third value is the output, differentiable in the parameters, or None unless ``keep``.
     """
 
     def found(part: Part) -> tuple[Array, Array, Array | None]:

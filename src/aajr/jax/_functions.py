@@ -1,4 +1,4 @@
-"""Functions that hold what they close over constant; vectors that neither under- nor overflow."""
+"""Functions with constant closures, and norms that neither underflow nor overflow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Result = TypeVar("Result")
 def held(function: Callable[[Array], Result], example: Array) -> Callable[[Array], Result]:
     """``function`` with the parameters it closes over held constant.
 
-    Stopping the result's gradient would do as well, but derivatives would be carried through the
-    inner loop first, only to be dropped.
+    Stopping the gradient of the result gives the same values, but JAX would first compute
+    derivatives through the inner loop and then drop them.
 
     Args:
         function: a function of one array.
-        example: its argument; the result takes arrays of this shape and dtype alone.
+        example: an argument; the result accepts only arrays of this shape and dtype.
 
     Returns:
         The function; its argument stays differentiable.
@@ -39,7 +39,7 @@ def held(function: Callable[[Array], Result], example: Array) -> Callable[[Array
 
 
 def length(value: Array, dims: tuple[int, ...]) -> Array:
-    """‖value‖₂ over ``dims``, kept as ones; scaled by the largest entry first."""
+    """‖value‖₂ over ``dims``, which become ones; the largest entry is divided out first."""
     peak = _peak(value, dims)
     return peak * jnp.sqrt(jnp.square(value / peak).sum(dims, keepdims=True))
 
@@ -64,7 +64,7 @@ def row_sum(value: Array) -> Array:
 def draw_rows(key: Array, batch: int, fraction: float) -> Array:
     """Distinct rows drawn at random, a share of the batch and at least one, ``[rows]``.
 
-    The largest of random numbers cost a twentieth of a permutation's sort.
+    Finding the largest random numbers takes a twentieth of the time of sorting for a permutation.
     """
     count = max(1, round(fraction * batch))
     return lax.top_k(jax.random.uniform(key, (batch,), jnp.float32), count)[1]

@@ -1,4 +1,4 @@
-"""Whether a policy is a function of its input, row by row, and how precisely it computes."""
+"""Tests whether a policy is a function of its input, row by row, and in which precision."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _seen: dict[int, weakref.ref[Any]] = {}
 def inspect(policy: Policy, x: Array) -> float:
     """The machine epsilon of the coarsest precision in which the policy computes at x.
 
-    Values are looked at once for every policy: π(x) is computed twice, and with other rows around
-    the first row. A trace shows at every call what the policy writes to. Inside jit there are no
-    values; two traces must then agree, which shows host randomness and Python state, but neither
-    statistics of the batch nor callbacks to the host.
+    The values of every policy are tested once: π(x) is computed twice, and once with other rows
+    beside the first row. At every call, a trace shows whether the policy changes state. Inside jit
+    there are no values; then two traces must agree. This detects host randomness and Python state,
+    but neither batch statistics nor callbacks to the host.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``.
@@ -41,8 +41,8 @@ def inspect(policy: Policy, x: Array) -> float:
         ε of the coarsest floating dtype on the way from x to the output.
 
     Raises:
-        ValueError: a policy that is random, keeps state or couples rows; an output that is no
-            array of one row per sample.
+        ValueError: a policy that is random, keeps state or couples rows; an output that is not an
+            array with one row per sample.
     """
     check_callable("the policy", policy, "a function of x that closes over its parameters")
     x = x if len(x) <= row_bound() else x[: row_bound()]
@@ -56,11 +56,11 @@ def inspect(policy: Policy, x: Array) -> float:
 
 
 def _traced(policy: Policy, x: Array) -> tuple[ClosedJaxpr | None, Any]:
-    """The policy's program and the shape of its output; no program where values steer it."""
+    """The policy's program and the shape of its output; None if control flow depends on values."""
     try:
         program, output = jax.make_jaxpr(lambda z: policy(z), return_shape=True)(x)
     except Exception as error:
-        # the first is Flax's, which need not be installed
+        # the first is from Flax, which may not be installed
         if type(error).__name__ in ("TraceContextError", "UnexpectedTracerError"):
             reason = str(error).partition("\n")[0]
             raise ValueError(
@@ -74,7 +74,7 @@ def _traced(policy: Policy, x: Array) -> tuple[ClosedJaxpr | None, Any]:
 
 
 def _check_values(policy: Policy, x: Array) -> bool:
-    """Raise ValueError if values show that the policy is no function of rows; whether there are."""
+    """Raise ValueError if values show that rows interact or change; False if values are unknown."""
     first = policy(x)
     check_output(first, x)
     first = lax.stop_gradient(first)
@@ -99,7 +99,7 @@ def _check_values(policy: Policy, x: Array) -> bool:
 
 
 def _compared(first: Array, second: Array) -> tuple[float, float]:
-    """The largest change and the largest finite entry, in double precision."""
+    """The largest change between two arrays and the largest finite entry, in float64."""
     a, b = (np.asarray(value, np.float64) for value in (first, second))
     change = np.abs(np.subtract(a, b, where=a != b, out=np.zeros_like(a)))
     return float(change.max()), float(np.abs(a).max(where=np.isfinite(a), initial=0.0))
@@ -115,7 +115,7 @@ def _check_same_program(first: ClosedJaxpr, second: ClosedJaxpr | None) -> None:
 
 
 def _numbers(program: ClosedJaxpr) -> Iterator[Any]:
-    """All numbers written into a program."""
+    """All constants of a program."""
     yield from program.consts
     yield from _literals(program.jaxpr)
 
@@ -144,5 +144,5 @@ def _remember(policy: Policy) -> None:
     key = id(policy)
     try:
         _seen[key] = weakref.ref(policy, lambda _: _seen.pop(key, None))
-    except TypeError:  # no weak references to it
+    except TypeError:  # the policy does not allow weak references
         return

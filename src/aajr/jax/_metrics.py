@@ -167,7 +167,7 @@ def _relative_entropy(u: Array, w: Array) -> Array:
 
     With p = softmax(u) and the centred change c = (w - u) - Σp(w - u), Σpc = 0 gives
     KL = log Σ p eᶜ = log(1 + Σ p (eᶜ - 1 - c)), a sum of terms that are never negative. Where
-    some p eᶜ exceeds e, Σ p eᶜ is taken as it is, divided by a power of e that keeps it small.
+    some p eᶜ exceeds e, Σ p eᶜ is summed directly, after division by a power of e.
     """
     u = jnp.where(w == -jnp.inf, -jnp.inf, u)
     absent = u == -jnp.inf
@@ -178,7 +178,7 @@ def _relative_entropy(u: Array, w: Array) -> Array:
     mean = (p * change).sum(-1, keepdims=True)
     c, exponent = change - mean, (w - peak) - (jnp.log(total) + mean)
     shift = jnp.maximum(lax.stop_gradient(exponent).max(-1, keepdims=True) - 1, 0)
-    weights = jnp.exp(exponent - shift)  # p eᶜ, and what the second gives to absent actions
+    weights = jnp.exp(exponent - shift)  # p eᶜ, or the weight of an absent action in w
     near, far = _near(c), shift > 0
     terms = weights - p * (1 + jnp.where(far, 0.0, c))
     terms = jnp.where((near == c) & ~(absent | far), p * _series(near), terms)
@@ -192,7 +192,7 @@ def _excess(c: Array) -> Array:
 
 
 def _near(c: Array) -> Array:
-    """c as far as the series below is good: its next term, c⁴/360 of the whole, is rounding."""
+    """c, limited to where the next term of the series below, c⁴/360 of the sum, is rounding."""
     limit = (360 * 16 * float(limits(c).eps)) ** (1 / 4)
     return jnp.where(jnp.abs(c) < limit, c, jnp.sign(c) * limit)
 
@@ -208,5 +208,5 @@ def _allowed(output: Array, tangent: Array) -> Array:
 
 
 def _raised(value: Array) -> Array:
-    """Half precision as float32."""
+    """Half precision converted to float32."""
     return value.astype(jnp.float32) if value.dtype.itemsize == 2 else value

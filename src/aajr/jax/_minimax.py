@@ -1,4 +1,4 @@
-"""Policy + adversary + penalty: one loss with named parts, a function of an explicit state."""
+"""Policy, adversary and penalty in one loss with named parts, a function of an explicit state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from aajr.jax._trajectory import Trajectory, check_trajectory
 @pytree("update", "key", "gradient_scale")
 @dataclass(frozen=True, eq=False)
 class MinimaxState:
-    """Everything a :class:`Minimax` needs to go on exactly.
+    """Everything that a :class:`Minimax` needs to continue exactly.
 
     Attributes:
         update: number of the next update, an integer ``[]``.
@@ -75,20 +75,20 @@ class RobustLoss:
 @pytree("adversary", "penalty")
 @dataclass(frozen=True, eq=False)
 class Minimax:
-    r"""min_θ E max_δ ℓ with a penalty: the plug between a training loop and this library.
+    r"""min_θ E max_δ ℓ with a penalty: the loss that connects a training loop to this library.
 
     .. math:: L(\theta) = L_\text{task}(\pi_\theta(x + \delta^*)) + \lambda R(\theta)
 
     Attributes:
         adversary: the inner maximisation.
-        penalty: the sensitivity to pay for; None for adversarial training alone.
+        penalty: the sensitivity to penalise; None for adversarial training alone.
         weight: λ, a number or a schedule of the update, for instance ``optax.linear_schedule``.
         placement: where the task loss is taken: at x + δ* (``adversarial``), at x (``clean``), or
             the mean of both (``mixed``).
         attack_fraction: share of the rows that are attacked, drawn anew at every update. Below 1
-            only with ``clean``, where the attack serves the penalty alone; the penalty's own
-            fraction is then of those rows.
-        epsilon: ε in place of the ball's own, a number or a schedule of the update; see
+            it needs ``clean``, where only the penalty uses the attack; the ``fraction`` of the
+            penalty is then a share of these rows.
+        epsilon: ε that replaces the ball's, a number or a schedule of the update; see
             :func:`aajr.jax.with_epsilon`.
 
     Raises:
@@ -150,14 +150,14 @@ class Minimax:
             x: clean inputs, ``[batch, *event]``.
             task: map from the policy's output to a scalar loss.
             data: arrays with one row per sample that the adversary's objective reads.
-            state: from :meth:`init` or the update before.
+            state: from :meth:`init` or the previous update.
 
         Returns:
             The loss; differentiate ``total`` and keep ``state``.
 
         Raises:
-            ValueError: bad input, see :class:`Adversary`; a loss that is no scalar; outside jit
-                also one that is NaN or infinite, and a schedule that gives a negative weight.
+            ValueError: bad input, see :class:`Adversary`; a loss that is not a scalar; outside jit
+                also a loss that is NaN or infinite, and a schedule that gives a negative weight.
         """
         check_batch("x", x)
         check_instance("state", state, MinimaxState, "Minimax.init(key) or the state before")
@@ -189,7 +189,7 @@ class Minimax:
     def _penalty(
         self, policy: Policy, trajectory: Trajectory, key: Array, state: MinimaxState
     ) -> tuple[Array, Array]:
-        """The penalty and its running mean after this update."""
+        """The penalty, and its running mean after this update."""
         if self.penalty is None:
             return jnp.zeros((), wide(trajectory.points).dtype), state.gradient_scale
         penalty, scale = self.penalty, self._gradient_scale()
@@ -225,7 +225,7 @@ def diagnose(
     projections: int = 8,
     mask: Array | None = None,
 ) -> dict[str, Array]:
-    """Whether alignment can matter here: how much of the Jacobian lies along the attack.
+    """How much of the Jacobian lies along the attack, to see whether alignment can matter.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``.
@@ -233,13 +233,13 @@ def diagnose(
         key: source of the random projections.
         metric: geometry of the output; Euclidean by default.
         projections: random projections for ‖J‖²_F.
-        mask: input features to count in ‖J‖_F and ‖J‖₂; all by default.
+        mask: True for input features to count in ‖J‖_F and ‖J‖₂; all by default.
 
     Returns:
         Means over the batch: ``aligned`` ‖J v‖² for v = g/‖g‖; ``frobenius`` ‖J‖²_F;
-        ``spectral`` ‖J‖₂²; ``alignment`` their ratio ‖Jv‖²/‖J‖²_F; ``stable_rank``
-        ‖J‖²_F/‖J‖₂². At a stable rank below about 2 a directional penalty cannot differ much from
-        a global one. ‖J‖₂ is a power iteration's lower bound, so that the stable rank errs upwards.
+        ``spectral`` ‖J‖₂²; ``alignment`` the ratio ‖Jv‖²/‖J‖²_F; ``stable_rank`` ‖J‖²_F/‖J‖₂².
+        At a stable rank below about 2, a directional penalty cannot differ much from a global one.
+        Power iteration gives a lower bound of ‖J‖₂, so the stable rank is rather too high.
 
     Example:
         >>> import jax, jax.numpy as jnp

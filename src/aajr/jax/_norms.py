@@ -1,4 +1,4 @@
-"""Norms of the whole Jacobian: what bounds in all directions are made of."""
+"""Norms of the whole Jacobian, for penalties that bound all directions."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def spectral_squared(
     mask: Array | None = None,
     estimator: Estimator = "double_backward",
 ) -> Array:
-    r"""‖J‖₂² in the metric M by power iteration on Jᵀ M J; a lower bound that rises to it.
+    r"""‖J‖₂² in the metric M by power iteration on Jᵀ M J; a lower bound that converges to it.
 
     Args:
         policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.

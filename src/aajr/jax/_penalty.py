@@ -1,4 +1,4 @@
-"""What every penalty shares: draws made from a key, sub-sampling that keeps the mean unbiased."""
+"""The base of every penalty: draws from a key, and sub-sampling that keeps the mean unbiased."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from aajr.jax._trajectory import Trajectory, check_trajectory
 class Penalty(_shared.Penalty):
     """A subclass writes :meth:`per_sample`, and :meth:`draw` if it needs random numbers.
 
-    Every penalty is a pytree and its call a pure function: what a penalty remembers is a part of
-    it, and :meth:`observe` returns a new one.
+    Every penalty is a pytree and its call a pure function: a penalty stores what it remembers in
+    its fields, and :meth:`observe` returns a new penalty.
     """
 
     metric: Metric = field(default_factory=Euclidean)
@@ -60,11 +60,11 @@ class Penalty(_shared.Penalty):
                 a network with dropout or batch statistics in its inference mode.
             trajectory: what the adversary did.
             key: source of all randomness.
-            update: number of the update in a training run; None measures, whatever the interval.
+            update: number of the update in a training run; None measures without the interval.
 
         Returns:
-            An unbiased estimate of the mean over the batch; in a training run the interval times
-            it at every interval-th update, and zero between.
+            An unbiased estimate of the mean over the batch. In a training run it is multiplied by
+            the interval at every interval-th update, and zero at the other updates.
 
         Raises:
             ValueError: no key, a mask that does not fit, a policy that is random, keeps state or
@@ -88,7 +88,7 @@ class Penalty(_shared.Penalty):
 
     @final
     def values(self, policy: Policy, trajectory: Trajectory, key: Array) -> Array:
-        """The sensitivities of the rows drawn, ``[rows]``, whatever the update.
+        """The sensitivities of the drawn rows, ``[rows]``, for any update.
 
         Arguments and errors are those of the call.
         """
@@ -114,7 +114,7 @@ class JacobianPenalty(_shared.JacobianPenalty, Penalty):
 
 
 def given(draws: Array | None) -> Array:
-    """The draws of a penalty that has some."""
+    """The draws; ContractError if there are none."""
     if draws is None:
         raise ContractError("draw() of this penalty returned None; it must return an array")
     return draws

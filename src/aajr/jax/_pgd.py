@@ -59,7 +59,7 @@ class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
         def harder(best: Trajectory, start: Array) -> tuple[Trajectory, None]:
             return _worse(best, self._ascend(policy, reference, start)), None
 
-        if len(reference.inputs) > row_bound():  # data is known here, and traced in parts
+        if len(reference.inputs) > row_bound():  # data is known here, but traced in parts
             jax.eval_shape(lambda u: checked_loss(self.objective, u, reference), reference.outputs)
         result = self._ascend(policy, reference, draws[0])
         if len(draws) > 1:
@@ -150,8 +150,8 @@ class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
 def fgsm(ball: Ball, objective: Objective) -> ProjectedGradientAscent:
     """The fast gradient (sign) method: one steepest step of size ε from the clean input.
 
-    δ = ε s·sign(g) on linf and ε s²g/‖sg‖₂ on l2, with g the gradient at δ = 0. A divergence has
-    no gradient there; give an objective that has.
+    δ = ε s·sign(g) on linf and ε s²g/‖sg‖₂ on l2, with g the gradient at δ = 0. The gradient of a
+    divergence is zero there, so give another objective.
 
     Args:
         ball: the threat set.
@@ -200,7 +200,7 @@ def _worse(first: Trajectory, second: Trajectory) -> Trajectory:
 
 
 def with_epsilon(adversary: Adversary, epsilon: float | Array) -> Adversary:
-    """The same search within another radius; a given ``step_size`` keeps its share of ε.
+    """The same search within another radius; a given ``step_size`` is scaled by the same factor.
 
     Args:
         adversary: any of :mod:`aajr.jax`.

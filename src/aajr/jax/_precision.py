@@ -12,7 +12,7 @@ from jax.lax import DotAlgorithmPreset, Precision
 
 _TF32 = 2.0**-10
 _BFLOAT16 = 2.0**-7
-# what a float32 product is computed in unless the highest precision is asked for
+# precision of a float32 product unless the highest precision is requested
 _FAST = {"gpu": _TF32, "tpu": _BFLOAT16}
 _PRODUCTS = ("dot_general", "conv_general_dilated")
 _LOOPS = ("scan", "while")
@@ -59,7 +59,7 @@ def _inner(values: Any) -> Iterator[Jaxpr]:
 
 
 def _spread(program: Jaxpr, touched: Sequence[bool]) -> tuple[float, list[bool]]:
-    """The coarsest ε of the values touched, and which results are."""
+    """The coarsest ε of the values that depend on the touched inputs, and which results do."""
     known = {v for v, hit in zip(program.invars, touched, strict=True) if hit}
     coarsest = 0.0
     for equation in program.eqns:
@@ -79,7 +79,7 @@ def _through(equation: JaxprEqn, hits: list[bool]) -> tuple[float, list[bool]]:
     call = len(inner) == 1 and len(inner[0].invars) == len(hits)
     if call and equation.primitive.name not in _LOOPS:
         return _spread(inner[0], hits)
-    # what a loop or a branch is given may reach all that it computes
+    # every input of a loop or a branch may reach all values that it computes
     found = [_spread(program, [True] * len(program.invars))[0] for program in inner]
     return max(found), everything
 

@@ -23,10 +23,10 @@ def project_ellipsoid_in_box(
     """argmin_z ‖z - y‖ subject to ‖z/s‖₂ ≤ ε and low ≤ z ≤ high, with low ≤ 0 ≤ high; a constant.
 
     The stationarity condition gives z_i(μ) = clip(y_i / (1 + μ/s_i²), low_i, high_i) for a
-    multiplier μ ≥ 0. ‖z(μ)/s‖ falls with μ and is at most ε at μ = ‖y s‖₂/ε. Newton's method on
-    1/‖·‖ of the coordinates that no face holds is exact in one step where s = 1 and the faces stay
-    the same; where it would leave the bracket, the bracket is halved. A last shortening makes the
-    point feasible: the box holds 0.
+    multiplier μ ≥ 0. ‖z(μ)/s‖ falls with μ and is at most ε at μ = ‖y s‖₂/ε. Newton's method runs
+    on 1/‖·‖ of the coordinates that are on no face. It is exact in one step where s = 1 and the
+    active faces stay the same. Where it would leave the bracket, the bracket is halved. At the end
+    the point is shortened to be feasible; it stays in the box, which contains 0.
 
     Args:
         y: points to project, ``[rows, features]``.
@@ -55,7 +55,7 @@ def project_ellipsoid_in_box(
 
 
 class _Search(NamedTuple):
-    """A bracket of the multipliers ``[rows, 1]``, and which rows are still to find."""
+    """A bracket of the multipliers ``[rows, 1]``, and which rows are not finished."""
 
     lower: Array
     upper: Array
@@ -78,7 +78,7 @@ class _Problem(NamedTuple):
         return jnp.clip(self.y / (1 + multiplier / self.scale**2), self.low, self.high)
 
     def advance(self, search: _Search, tolerance: float) -> _Search:
-        """One step of the rows that are not there yet."""
+        """One step of the rows that are not finished."""
         lower, upper, multiplier, pending, rounds = search
         z = self.point(multiplier)
         square = jnp.square(z)
@@ -105,5 +105,5 @@ def _shortened(y: Array, radius: Array | float) -> Array:
 
 
 def _rounding(y: Array) -> float:
-    """By how much a computed length may be off, relative to it."""
+    """The greatest relative error of a computed length."""
     return float(limits(y).eps) * (4 + y.shape[-1] ** 0.5)

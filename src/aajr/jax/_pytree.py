@@ -14,7 +14,8 @@ Node = TypeVar("Node")
 def pytree(*data: str) -> Callable[[type[Node]], type[Node]]:
     """Register a dataclass: the fields named are its children, all others are static.
 
-    Rebuilding goes past ``__init__``, because JAX puts markers and shapes where arrays belong.
+    JAX rebuilds instances without ``__init__``, because it also puts markers and shapes in place
+    of arrays.
 
     Args:
         data: names of the fields that hold arrays or further pytrees.

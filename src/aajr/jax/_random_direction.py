@@ -34,7 +34,7 @@ class RandomDirection(_shared.RandomDirection, JacobianPenalty):
     gradient_scale: RunningMean = field(default_factory=RunningMean)
 
     def draw(self, trajectory: Trajectory, key: Array) -> Array:
-        """Normal vectors in the direction of r, ``[points, batch, *event]``."""
+        """Gaussian vectors with the directions r, ``[points, batch, *event]``."""
         x = self.evaluation_points(trajectory)
         return jax.random.normal(key, x.shape, x.dtype)
 

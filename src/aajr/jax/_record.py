@@ -1,4 +1,4 @@
-"""What a search by steps keeps of its way."""
+"""The record of a search by steps: points, gradients, losses and the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aajr.jax._step_rules import Passes
 
 
 class Visit(NamedTuple):
-    """What was found at a point: arrays of the batch, or ``[steps, ...]`` of several visits."""
+    """The results at one point, arrays of the batch, or at several points, ``[steps, ...]``."""
 
     point: Array
     gradient: Array
@@ -24,7 +24,7 @@ class Visit(NamedTuple):
 
 
 Step = Callable[[Array], tuple[Array, Visit]]
-"""From δ_k to δ_{k+1} and what was found at x + δ_k."""
+"""Map δ_k to δ_{k+1} and the visit of x + δ_k."""
 
 
 Best = tuple[Array, Array]
@@ -38,7 +38,7 @@ def every_visit(step: Step, start: Array, steps: int) -> tuple[Array, Visit, Non
 
 
 def last_visit(step: Step, start: Array, steps: int) -> tuple[Array, Visit, Best]:
-    """The last δ, the last visit, ``[1, ...]``, with the sum of all passes, and the best."""
+    """The last δ, the last visit ``[1, ...]`` with the sum of all passes, and the best point."""
     shapes = jax.eval_shape(step, start)[1]
     empty: Visit = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), shapes)
     lowest = empty.point, jnp.full_like(empty.loss, -jnp.inf)
@@ -54,7 +54,7 @@ def last_visit(step: Step, start: Array, steps: int) -> tuple[Array, Visit, Best
 
 
 def higher(first: Best, second: Best) -> Best:
-    """Per sample, the point of the higher loss; NaN counts as highest."""
+    """Per sample, the point of the higher loss and that loss; NaN counts as highest."""
     better = (second[1] > first[1]) | jnp.isnan(second[1])
     point = jnp.where(over_rows(better, second[0]), second[0], first[0])
     return point, jnp.where(better, second[1], first[1])

@@ -1,4 +1,4 @@
-"""Rounding that keeps a promise: towards zero, down, and towards the clean input."""
+"""Rounding that never enlarges a perturbation: towards zero, down, or towards the clean input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aajr.jax._functions import wide
 
 
 def towards_zero(value: Array, dtype: Any) -> Array:
-    """The value in another dtype, never larger in size."""
+    """The value in another dtype, never larger in absolute value."""
     if value.dtype == dtype:
         return value
     near = _nearest(value, dtype)
@@ -32,7 +32,7 @@ def rounded_down(value: Array | float, dtype: Any) -> Array:
 def moved(x: Array, delta: Array) -> Array:
     """x + δ in x's dtype, rounded towards x, so that no feature moves by more than ``|δ|``.
 
-    The error of the sum is found without an error of its own.
+    The rounding error of the sum is computed exactly.
 
     Example:
         >>> x, delta = jnp.array([0.26], jnp.bfloat16), jnp.array([0.001])

@@ -21,29 +21,29 @@ Result = TypeVar("Result")
 
 _ON_ONE_DEVICE = 65536
 _ROWS: ContextVar[int | None] = ContextVar("rows", default=None)
-# makes the bound a part of what jit remembers a function by
+# makes the bound a part of the key of jit's cache
 _traced_with = getattr(jax, "make_user_context", lambda default: nullcontext)(None)
 
 
 @contextmanager
 def rows_at_once(count: int) -> Iterator[None]:
-    """Bound the rows that adversaries show a policy at a time.
+    """Bound the number of rows that adversaries pass to a policy at a time.
 
-    It bounds their memory and changes no result but in the last bits, which XLA may round
-    otherwise in another program: rows are independent, and all random numbers are drawn for the
-    whole batch. More rows than the bound are cut into parts of one size, one ``lax.map`` over them.
+    It bounds their memory. The result stays the same, because rows are independent and all random
+    numbers are drawn for the whole batch; only the last bits may differ, because XLA compiles
+    another program. A ``lax.map`` runs over parts of equal size if there are more rows.
 
     The bound is read when a function is traced. A jitted function is traced again under another
     bound; where JAX has no ``make_user_context``, it keeps the bound of its first call. Under
-    ``shard_map`` the rows are those of one device. Without the block it is 65536 on one device;
-    on several there is none, because ``jit`` may have spread the batch over them, and parts of it
-    would travel.
+    ``shard_map`` the rows are those of one device. Without this context the bound is 65536 on one
+    device. On several devices there is none, because ``jit`` may have spread the batch over them,
+    and parts would be moved between devices.
 
     Args:
         count: greatest number of rows per evaluation.
 
     Raises:
-        ValueError: no positive whole number.
+        ValueError: a count that is not a positive whole number.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -70,13 +70,14 @@ def row_bound() -> int:
 
 
 def in_parts(function: Callable[[Part], Result], rows: int) -> Result:
-    """The function of every part of the rows, joined along the first dimension.
+    """Apply the function to every part of the rows and join the results along the first dimension.
 
-    The last part reaches back over rows of the one before it, so that one program serves all.
+    All parts have one size, so one program serves all; the last part repeats rows of the one
+    before it.
 
     Args:
-        function: takes what cuts out a part, and returns arrays with the part's rows first.
-        rows: of the whole.
+        function: takes a ``Part`` and returns arrays whose first dimension is its rows.
+        rows: number of all rows.
 
     Returns:
         The same pytree with all rows.

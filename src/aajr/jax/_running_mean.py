@@ -18,7 +18,7 @@ class RunningMean:
     """Exponential running mean of a positive quantity, started at its first value.
 
     Attributes:
-        decay: weight of the past.
+        decay: weight of the mean so far.
         value: the mean so far; NaN before the first update.
 
     Raises:
@@ -38,7 +38,7 @@ class RunningMean:
         check_number("decay", self.decay, maximum=1.0)
 
     def update(self, sample: Array) -> RunningMean:
-        """The mean after taking in the mean of a batch."""
+        """The running mean that includes the mean of another batch."""
         new = lax.stop_gradient(sample.mean())
         old = jnp.where(jnp.isnan(self.value), new, self.value)
         return replace(self, value=self.decay * old + (1 - self.decay) * new)

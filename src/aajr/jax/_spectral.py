@@ -1,4 +1,4 @@
-"""Global spectral penalty: a bound on the worst direction, taken or not."""
+"""Global spectral penalty: a bound on the most sensitive direction of all."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Passes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Arc:
-    """Where a step of each size leads.
+    """The points to which steps of different sizes lead.
 
     Attributes:
         delta: δ_k, ``[batch, *event]``.
@@ -35,7 +35,7 @@ class Arc:
         project: P_Δ.
         score: F of candidates, ``[batch, *event]`` to ``[batch]``.
         curvature: dᵀ∇²F(δ_k) d for unit directions d, ``[batch, *event]`` to ``[batch]``.
-        size: ‖v/s‖_p of directions, ``[batch, *event]``, kept as ones over the budget.
+        size: ‖v/s‖_p of directions, ``[batch, *event]``, with dimensions of one for the budget.
     """
 
     delta: Array
@@ -68,7 +68,7 @@ def stable(arc: Arc, size: float | Array) -> tuple[Array, Passes]:
 
     With d the unit direction of the step that η = size would make, the length r = ⟨g, d⟩/L_eff
     maximises the guaranteed gain r⟨g, d⟩ - ½L_eff r²; it is half of the largest stable length.
-    The measurement speaks of the start of the segment, so a fall is refused as well.
+    L_eff is measured only at the start of the segment, so a step that lowers F is halved as well.
     """
     whole = arc.at(size) - arc.delta
     dims = per_row(whole)
@@ -96,7 +96,7 @@ def backtracking(arc: Arc, size: float | Array) -> tuple[Array, Passes]:
 def _back_off(arc: Arc, size: Array, sufficient: float) -> tuple[Array, Array]:
     """Halve the sizes ``[batch, 1, ...]`` of the rows that gain too little.
 
-    Shapes are static under jit, so that every trial scores the whole batch.
+    Shapes are static under jit, so every trial scores the whole batch.
     """
     Trial = tuple[Array, Array, Array, Array]
 

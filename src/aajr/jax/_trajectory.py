@@ -55,7 +55,7 @@ class Trajectory(_shared.Trajectory[Array, Reference]):
     """A pytree of arrays; ``event_dims`` is static."""
 
     def norm(self, value: Array) -> Array:
-        """Euclidean norm over the budget's dimensions, kept as ones, so that it broadcasts."""
+        """Euclidean norm over the budget's dimensions, which become ones, so that it broadcasts."""
         return length(value, self._budget_dims)
 
     def unit(self, value: Array) -> Array:
@@ -64,5 +64,5 @@ class Trajectory(_shared.Trajectory[Array, Reference]):
 
 
 def check_trajectory(trajectory: Trajectory) -> None:
-    """Raise ValueError unless this is what an adversary returned."""
+    """Raise ValueError unless ``trajectory`` is a trajectory of this package."""
     check_instance("trajectory", trajectory, Trajectory, "what an adversary of aajr.jax returned")
