@@ -1,1 +1,1 @@
-"""Any agent in any environment: attacks and suites, episodes, critics, records."""
+"""Attacks on any agent in any environment: suites, episodes, critics, records."""

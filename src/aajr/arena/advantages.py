@@ -1,4 +1,4 @@
-"""The rows of an update, made of a collection: critic, GAE, flattening over agents."""
+"""The rows of a PPO update from collected episodes: critic, GAE, flattening over agents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rows_of(data: TensorDict, group: str, critic: nn.Module, ppo: PPOConfig) -> 
     """One row per agent and step, with advantage and value target.
 
     Args:
-        data: collection ``[environments, steps]``.
+        data: collected episodes ``[environments, steps]``.
         group: name of the team.
         critic: map from the critic's input to ``[..., 1]``.
         ppo: discount, trace and kind of critic.
@@ -43,8 +43,8 @@ def rows_of(data: TensorDict, group: str, critic: nn.Module, ppo: PPOConfig) -> 
     next_value = torch.cat([value[:, 1:], following], 1)
     reward = data["next", group, "reward"]
     done = data["next", "done"].unsqueeze(-2).expand_as(reward)
-    # The return is that of one game, whose clock the observation shows: nothing follows its end,
-    # whether it is called terminated or truncated, and no value is bootstrapped there.
+    # The observation holds the time, so the return ends with the episode: no value is bootstrapped
+    # there, whether it was terminated or truncated.
     advantage, target = (
         moved.transpose(1, 2)
         for moved in vec_generalized_advantage_estimate(

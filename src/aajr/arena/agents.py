@@ -1,4 +1,4 @@
-"""Agents that are networks with a head: any torch policy, and the actor that a team shares."""
+"""Agents made of a network and a head: any torch policy, and the actor that a team shares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NetworkAgent(nn.Module):
         network: map from observations ``[..., features]`` to the head's outputs.
         head: distribution of the actions.
         features: size of an observation.
-        unit: what 1 means in an observation, and so in ε: raw, or normalised by whose statistics.
+        unit: unit of the observations and of ε, for instance raw or normalised.
         value: the agent's own V, from observations ``[rows, features]`` to ``[rows]``.
 
     Example:
@@ -62,7 +62,7 @@ class Actor(NetworkAgent):
         hidden: sizes of the hidden layers.
         generator: source of the initial weights.
         unit: see :class:`NetworkAgent`.
-        front: what the network reads the observation through, in its shape; None for nothing.
+        front: module applied to the observation first, which keeps its shape; None for none.
     """
 
     def __init__(
@@ -107,14 +107,14 @@ class TanhNetwork(nn.Sequential):
         return x
 
     def as_sequential(self) -> nn.Sequential:
-        """The same as layers, for bounds."""
+        """The same map as a chain of layers, for bounds."""
         return nn.Sequential(*self)
 
 
 def mlp(
     inputs: int, outputs: int, hidden: Sequence[int], generator: torch.Generator
 ) -> nn.Sequential:
-    """Tanh network with orthogonal weights and zero biases; the last layer has gain 0.01."""
+    """A tanh network with orthogonal weights and zero biases; the last layer has gain 0.01."""
     for name, value in (("inputs", inputs), ("outputs", outputs)):
         check_count(name, value)
     sizes = [inputs, *hidden, outputs]

@@ -1,7 +1,7 @@
-"""How the attacks of the suites are built: from the ball of the threat and the victim.
+"""Builders of the suites' attacks, from the ball of the threat and the victim.
 
-The attacks that climb a task objective use the first fitted critic, so that attacks by gradient
-and without gradients can be compared.
+Attacks that maximise a task objective use the first fitted critic, so that attacks with and without
+gradients can be compared.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ CLAIMS = "L∞, observation units; any claim within the arena"
 LOGITS = "L∞, logits"
 
 LOST_ITEMS = 2
-"""Items that ``dropped`` and ``frozen`` change."""
+"""Number of items that ``dropped`` and ``frozen`` change."""
 
 SPARSE_FEATURES = 4
-"""Features that ``sparse`` changes."""
+"""Number of features that ``sparse`` changes."""
 
 DELAY = 4
 """Greatest delay, in steps, of ``delayed``."""
@@ -76,39 +76,39 @@ def fast_gradient(ball: Ball, victim: Victim) -> Adversary:
 
 
 def pgd_mad(ball: Ball, victim: Victim) -> Adversary:
-    """The greatest change of the action distribution."""
+    """The greatest change of the action distribution, by projected gradient ascent."""
     return _ascent(ball, victim, victim.divergence)
 
 
 def apgd_mad(ball: Ball, victim: Victim) -> Adversary:
-    """The greatest change of the action distribution, by step sizes that adapt."""
+    """The greatest change of the action distribution, by APGD with adaptive step sizes."""
     effort = victim.effort
     return AutoPGD(ball, victim.divergence, steps=2 * effort.steps, restarts=effort.restarts)
 
 
 def critic(index: int) -> Builder:
-    """The action of least value, by a fitted critic."""
+    """The action of least value under a fitted critic."""
     return lambda ball, victim: _ascent(ball, victim, victim.least(victim.critic(index)))
 
 
 def value(ball: Ball, victim: Victim) -> Adversary:
-    """The observation that looks worst to V."""
+    """The observation of least V."""
     return AttackOn(victim.state_value, _ascent(ball, victim, LeastValue()))
 
 
 def targeted(ball: Ball, victim: Victim) -> Adversary:
-    """The entry of every head that the critic values least, as a target."""
+    """A targeted attack towards each head's entry of least value under the critic."""
     search = _ascent(ball, victim, Targeted(victim.metric))
     return TowardsTarget(search, victim.least_action)
 
 
 def robust_sarsa(weight: float) -> Builder:
-    """The action of least value, by Robust Sarsa's Q."""
+    """The action of least value under Robust Sarsa's Q."""
     return lambda ball, victim: _ascent(ball, victim, victim.least(victim.robust_sarsa(weight)))
 
 
 def rs_mad(weight: float) -> Builder:
-    """Robust Sarsa and MAD mixed, each in units of its own scale."""
+    """A mixture of Robust Sarsa and MAD, each divided by its own scale."""
 
     def build(ball: Ball, victim: Victim) -> Adversary:
         sarsa, mad = victim.least(victim.robust_sarsa(0.1)), victim.divergence
@@ -119,18 +119,18 @@ def rs_mad(weight: float) -> Builder:
 
 
 def smoothed(ball: Ball, victim: Victim) -> Adversary:
-    """Gradients averaged over jittered points."""
+    """Ascent by gradients that are averaged over randomly shifted points."""
     effort = victim.effort
     return SmoothedAscent(ball, _task(victim), steps=effort.steps, restarts=effort.restarts)
 
 
 def random_search(ball: Ball, victim: Victim) -> Adversary:
-    """The worst of many draws."""
+    """The worst of many random perturbations."""
     return RandomSearch(ball, _task(victim), queries=victim.effort.queries)
 
 
 def square(ball: Ball, victim: Victim) -> Adversary:
-    """Square."""
+    """The Square attack: random search by blocks of features."""
     return Square(ball, _task(victim), queries=victim.effort.queries)
 
 
@@ -140,12 +140,12 @@ def nes(ball: Ball, victim: Victim) -> Adversary:
 
 
 def spsa(ball: Ball, victim: Victim) -> Adversary:
-    """Simultaneous perturbations."""
+    """SPSA: gradient estimates by simultaneous perturbations."""
     return SPSA(ball, _task(victim), steps=victim.effort.steps, samples=_pairs(victim))
 
 
 def cma_es(ball: Ball, victim: Victim) -> Adversary:
-    """CMA-ES, a strategy for every decision."""
+    """CMA-ES, run separately for every decision."""
     return CMAES(ball, _task(victim), generations=victim.effort.generations)
 
 
@@ -160,13 +160,13 @@ def learned(kind: Kind) -> Builder:
 
 
 def sparse(ball: Ball, victim: Victim) -> Adversary:
-    """A few features, each by at most ε."""
+    """Changes of a few features, each by at most ε."""
     effort, few = victim.effort, Sparse(ball, SPARSE_FEATURES)
     return SparseAscent(few, _task(victim), steps=effort.steps, restarts=effort.restarts)
 
 
 def quantised(ball: Ball, victim: Victim) -> Adversary:
-    """Every feature by -ε, 0 or ε, found without gradients."""
+    """Changes of every feature by -ε, 0 or ε, found without gradients."""
     grid = Quantised(ball, ball.epsilon)
     return CoordinateAscent(grid, _task(victim), sweeps=victim.effort.sweeps, restarts=0)
 
@@ -177,25 +177,25 @@ def temporal(ball: Ball, victim: Victim) -> Adversary:
 
 
 def episode_budget(ball: Ball, victim: Victim) -> Adversary:
-    """Perturbations that add up to a quarter of an episode's worth of ε."""
+    """Perturbations whose sum over an episode is at most a quarter of ε times its steps."""
     total = ball.epsilon * victim.match.steps / 4
     return EpisodeBudget(_ascent(ball, victim, _task(victim)), total)
 
 
 def dropped(ball: Ball, victim: Victim) -> Adversary:
-    """Items that are not perceived at all."""
+    """Items are dropped: the agent does not perceive them."""
     lost = Dropped(victim.match.items, LOST_ITEMS)
     return SubsetSearch(lost, _task(victim))
 
 
 def frozen(ball: Ball, victim: Victim) -> Adversary:
-    """Items that stay where they were a step ago."""
+    """Items are frozen: the agent perceives them as one step before."""
     stale = Frozen(victim.match.items, LOST_ITEMS)
     return SubsetSearch(stale, _task(victim))
 
 
 def delayed(ball: Ball, victim: Victim) -> Adversary:
-    """All attackable features are shown late, by the worst number of steps."""
+    """All attackable features are delayed by the worst number of steps."""
     if victim.mask is None:
         raise ValueError("victim.mask is None; say which features may be shown late")
     late = Delayed(victim.mask.long() - 1, DELAY)
@@ -203,7 +203,7 @@ def delayed(ball: Ball, victim: Victim) -> Adversary:
 
 
 def lies(ball: Ball, victim: Victim) -> Adversary:
-    """Two fifths of the team tell the others any place in the arena."""
+    """Two fifths of the team report false positions, anywhere in the arena, to the others."""
     match = victim.match
     liars = range(match.agents - max(1, 2 * match.agents // 5), match.agents)
     told = match.told(liars).repeat(match.episodes, 1)
@@ -212,7 +212,7 @@ def lies(ball: Ball, victim: Victim) -> Adversary:
 
 
 def liars(who: Who, search: Builder) -> Builder:
-    """A search among the reports of k sources, which ``who`` names."""
+    """Restrict a search to the reports of k sources, which ``who`` chooses."""
 
     def build(ball: Ball, victim: Victim) -> Adversary:
         match = victim.match
@@ -222,18 +222,18 @@ def liars(who: Who, search: Builder) -> Builder:
 
 
 def any_lie(ball: Ball, victim: Victim) -> Adversary:
-    """Every coalition of k sources reports any place in the arena."""
+    """The worst coalition of k sources reports any position in the arena."""
     return liars("all", critic(0))(replace(ball, epsilon=2 * FARTHEST), victim)
 
 
 def drift(ball: Ball, victim: Victim) -> Adversary:
-    """Lies of sources that keep lying to a hider, and that grow by a sixteenth of ε a step."""
+    """The same sources lie during the whole episode; lies change by at most ε/16 per step."""
     slow = TemporallyCoupled(_ascent(ball, victim, _task(victim)), reach=ball.epsilon / 16)
     return LyingSources(slow, victim.match.sources, victim.match.liars, "given")
 
 
 def other_side(ball: Ball, victim: Victim) -> Adversary:
-    """Every coalition of k sources leads to the victim's choice at mirrored reports."""
+    """The worst coalition of k sources; the target is the victim's output at mirrored reports."""
     mirrored = 1 - 2 * ball.attackable(torch.zeros(1, victim.match.features))
 
     @torch.no_grad()
@@ -245,7 +245,7 @@ def other_side(ball: Ball, victim: Victim) -> Adversary:
 
 
 def actions(ball: Ball, victim: Victim) -> Adversary:
-    """The logits are shifted towards the action of least value."""
+    """Shifts of the logits towards the action of least value."""
     objective = victim.least(victim.critic(0), on_logits=True)
     return _ascent(Ball("linf", LOGIT_BUDGET), victim, objective)
 
@@ -253,7 +253,7 @@ def actions(ball: Ball, victim: Victim) -> Adversary:
 @final
 @dataclass(frozen=True, eq=False)
 class TowardsTarget(Adversary):
-    """Runs an adversary that reads ``data["target"]``, computed from the clean inputs.
+    """Compute ``data["target"]`` from the clean inputs and run an adversary that reads it.
 
     Attributes:
         adversary: the search, with its ball and objective.

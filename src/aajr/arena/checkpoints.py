@@ -22,10 +22,10 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata at once: a run killed while saving keeps the old file.
+    """Write tensors and JSON metadata; a run killed while saving keeps the old file.
 
     Args:
-        path: file to write, by custom ``*.safetensors``.
+        path: file to write, usually ``*.safetensors``.
         tensors: named tensors.
         meta: JSON-serialisable metadata.
     """

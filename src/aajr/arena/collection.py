@@ -18,7 +18,7 @@ from aajr.arena.heads import sample_heads
 
 
 class Player(Protocol):
-    """Plays one team: observations ``[environments, agents, features]`` to named tensors.
+    """A function that plays one team: ``[environments, agents, features]`` to named tensors.
 
     ``action`` ``[environments, agents, heads]`` is played; the rest is recorded.
     """
@@ -57,13 +57,13 @@ class FrozenTeam:
 
 @dataclass(frozen=True, eq=False)
 class LearningTeam:
-    """The learning team, with an adversary between world and perception, or on its logits.
+    """The learning team, with an adversary on its observations or on its logits.
 
     Attributes:
         actor: the policy.
         generator: source of actions and attacks.
-        observation_adversary: perturbs what the agents see; None for clean perception.
-        action_adversary: perturbs the logits; None for clean actions.
+        observation_adversary: perturbs the observations; None for clean ones.
+        action_adversary: perturbs the logits; None for clean ones.
         attacked_share: share of the environments under attack.
     """
 
@@ -74,7 +74,7 @@ class LearningTeam:
     attacked_share: float = 1.0
 
     def __call__(self, observation: Tensor) -> dict[str, Tensor]:
-        """Perceive, decide, and record what an update needs."""
+        """Attack, choose actions, and return what an update needs."""
         perceived = self._perceive(observation)
         with torch.no_grad():
             logits = self.actor(perceived)
@@ -117,10 +117,10 @@ def collect(env: EnvBase, players: Mapping[str, Player], steps: int, seed: int) 
         env: TorchRL environment with groups named as the players.
         players: one for each group.
         steps: length of the episode.
-        seed: of the environments' initial states.
+        seed: seed of the environments' initial states.
 
     Returns:
-        TensorDict ``[environments, steps]`` with what each player recorded under its group.
+        TensorDict ``[environments, steps]`` with each player's tensors under its group.
     """
 
     def act(td: TensorDictBase) -> TensorDictBase:

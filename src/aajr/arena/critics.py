@@ -1,4 +1,4 @@
-"""Freshly fitted Qs of the victim, for the attacks on value."""
+"""Q functions fitted to the victim, for the attacks on value."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from aajr.arena.agents import mlp
 
 
 class OnlineValue(nn.Module):
-    """Q(o, a) of an agent's observation and relaxed one-hot action, learned while training."""
+    """A network Q(o, a) of an agent's observation and encoded action."""
 
     def __init__(self, features: int, actions: int, generator: torch.Generator) -> None:
         super().__init__()
         self.network = mlp(features + actions, 1, (64, 64), generator)
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Value, ``[...]``."""
+        """Values ``[...]`` at ``[..., features]`` and ``[..., actions]``."""
         value: Tensor = self.network(torch.cat([observation, action], -1))
         return value.squeeze(-1)
 
 
 @dataclass(frozen=True, eq=False)
 class Experience:
-    """Decisions of the victim and what came of them.
+    """Observations, actions and rewards of the victim.
 
     Attributes:
         observation: clean observations, ``[episodes, steps, agents, features]``.
-        action: as a Q reads them, one-hot for instance, ``[episodes, steps, agents, numbers]``.
-        reward: ``[episodes, steps, agents]``, 0 where nothing was played.
+        action: actions encoded for Q, for instance one-hot, ``[episodes, steps, agents, numbers]``.
+        reward: ``[episodes, steps, agents]``, 0 after an episode's end.
         played: steps that were played, boolean ``[episodes, steps]``; all if None.
     """
 
@@ -61,17 +61,17 @@ def fit_critic(
     batch: int = 1024,
     learning_rate: float = 3e-3,
 ) -> tuple[OnlineValue, float]:
-    """Regress Q(o, a) on the discounted return that followed.
+    """Fit Q(o, a) by regression on the discounted return that followed.
 
     A tenth of the episodes is held out to measure the fit.
 
     Args:
-        experience: rollouts with exploration; without it Q says nothing of other actions.
+        experience: rollouts with exploration, which shows Q other actions too.
         generator: source of initial weights and batches.
         discount: γ.
         epochs: passes over the data.
         batch: rows per gradient step.
-        learning_rate: of Adam.
+        learning_rate: learning rate of Adam.
 
     Returns:
         Q, frozen, and its R² on held-out episodes.
@@ -97,27 +97,27 @@ def fit_robust_sarsa(
     learning_rate: float = 3e-3,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[OnlineValue, float]:
-    r"""Robust Sarsa: a Q of the victim that a small change of the action cannot change much.
+    r"""Robust Sarsa: fit a Q of the victim that changes little under small changes of the action.
 
     .. math:: \min_\theta \mathbb{E}\,(r_t + \gamma Q(o_{t+1}, a_{t+1}) - Q(o_t, a_t))^2
         + \kappa\, u(o_t, a_t)^2, \quad
         u \ge \max_{\|a - a_t\|_\infty \le r} |Q(o_t, a) - Q(o_t, a_t)|
 
-    a_{t+1} is what the victim did next; u is :func:`action_bound`. Without it Q is arbitrary
-    between the actions that were seen, and its gradient there misleads an attack. Values are in
-    standard deviations of the return; after the last step of an episode the return is zero. A
-    tenth of the episodes is held out to measure the fit.
+    a_{t+1} is the victim's next action; u is :func:`action_bound`. Without u, Q is arbitrary
+    between the observed actions, and its gradient there misleads an attack. Values are in standard
+    deviations of the return; after the last step of an episode the return is zero. A tenth of the
+    episodes is held out to measure the fit.
 
     Args:
         experience: rollouts of the victim.
         generator: source of initial weights and batches.
-        radius: r, of the ball of actions, in their unit.
-        weight: κ; 0 is plain Sarsa.
+        radius: r, radius of the ball of actions, in the actions' unit.
+        weight: κ; 0 gives plain Sarsa.
         discount: γ.
         epochs: passes over the data.
         batch: rows per gradient step.
-        learning_rate: of Adam.
-        limits: least and greatest action; those of relaxed one-hot actions by default.
+        learning_rate: learning rate of Adam.
+        limits: least and greatest action; by default those of relaxed one-hot actions.
 
     Returns:
         Q, frozen, and its R² against the returns of held-out episodes.
@@ -165,7 +165,7 @@ def action_bound(
 ) -> Tensor:
     r"""u such that u ≥ \|Q(o, a') - Q(o, a)\| for all a' within the limits with ‖a' - a‖_∞ ≤ r.
 
-    Interval bounds: sound, and loose for a network that was not trained with them.
+    Computed by interval bounds, which are sound but loose for a network not trained with them.
 
     Args:
         critic: Q.
@@ -178,7 +178,7 @@ def action_bound(
         The bound, ``[...]``, differentiable in Q's parameters.
 
     Raises:
-        ValueError: a critic with other layers.
+        ValueError: the critic has layers other than linear ones and tanh.
 
     Source: Gowal et al., On the effectiveness of interval bound propagation, 2018,
     https://arxiv.org/abs/1810.12715.
@@ -203,17 +203,17 @@ def action_bound(
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """Rows of the experience, and what is held out; targets in units of their spread.
+    """Rows of the experience and the held-out rows; targets are standardised.
 
     Attributes:
         observation: ``[rows, features]``.
         action: ``[rows, actions]``.
         reward: ``[rows]``.
         target: standardised discounted returns, ``[rows]``.
-        next_observation: of the following step.
-        next_action: what the victim did there.
-        continues: 0 where the episode ends after the row, else 1, ``[rows]``.
-        mean: of the returns.
+        next_observation: observations of the following step.
+        next_action: the victim's actions there.
+        continues: 0 if the episode ends after the row, else 1, ``[rows]``.
+        mean: mean of the returns.
         spread: standard deviation of the returns.
         held_out: observations, actions and targets for the measure of fit.
     """
@@ -288,7 +288,7 @@ def _fit(
 
 
 def r_squared(predicted: Tensor, target: Tensor) -> float:
-    """1 - residual / total variance; 0 predicts the mean, 1 is exact."""
+    """R² = 1 - residual / total variance; 0 is as good as the mean, 1 is exact."""
     residual = (predicted - target).square().sum()
     total = (target - target.mean()).square().sum().clamp_min(1e-12)
     return float(1 - residual / total)

@@ -1,4 +1,4 @@
-"""Independent categorical heads as a distribution that TorchRL can hold."""
+"""Independent categorical heads as a distribution for TorchRL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aajr.geometry import Categorical
 
 
 class CategoricalHeads(torch.distributions.Distribution):
-    """Product of categorical distributions over heads that share the last dimension.
+    """Product of categorical distributions whose logits share the last dimension.
 
     Args:
         logits: ``[..., sum(heads)]``.

@@ -1,4 +1,4 @@
-"""The protocols of agents and environments, which a game or a simulator implements."""
+"""Protocols of agents and environments, which a game or a simulator implements."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from aajr.arena.threats import Threat
 
 
 class Agent(Protocol):
-    """A policy: from what it sees to the parameters of a distribution of actions.
+    """A policy: a map from observations to the parameters of an action distribution.
 
-    :class:`aajr.arena.agents.NetworkAgent` makes one of any torch network.
+    :class:`aajr.arena.agents.NetworkAgent` turns any torch network into an agent.
     """
 
     @property
@@ -23,7 +23,7 @@ class Agent(Protocol):
 
     @property
     def unit(self) -> str:
-        """Unit of its observations, and so of ε: raw, or normalised by whose statistics."""
+        """Unit of its observations and of ε, for instance raw or normalised."""
 
     @property
     def head(self) -> Head:
@@ -31,33 +31,33 @@ class Agent(Protocol):
 
     @property
     def value(self) -> Callable[[Tensor], Tensor] | None:
-        """Its own V, map from observations ``[rows, features]`` to ``[rows]``; None without one."""
+        """Its own V: map from observations ``[rows, features]`` to ``[rows]``; None without one."""
 
     def __call__(self, observation: Tensor) -> Tensor:
         """Outputs ``[..., outputs]`` at observations ``[..., features]``, differentiable."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Its weights by name; they tell agents apart."""
+        """Its weights by name; they identify the agent."""
 
 
 @runtime_checkable
 class Recurrent(Protocol):
-    """An agent with a memory, one row for each of its rows; the play loop carries it.
+    """An agent with one row of memory per observation, which the play loop keeps.
 
-    ``agent(observation)`` is then its answer at the start of an episode.
+    ``agent(observation)`` returns its outputs at the start of an episode.
     """
 
     def begin(self, rows: int) -> Tensor:
         """The memory at an episode's start, ``[rows, ...]``."""
 
     def recall(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs ``[rows, outputs]`` at ``[rows, features]``, and the memory afterwards."""
+        """Outputs ``[rows, outputs]`` at ``[rows, features]``, and the updated memory."""
 
 
 class Recorded(Protocol):
-    """The record of played episodes; an environment may add to it.
+    """The record of played episodes; an environment may add further fields.
 
-    Episodes that ended before the longest are filled up with zeros.
+    Shorter episodes are padded with zeros.
     """
 
     @property
@@ -90,23 +90,23 @@ class Running(Protocol[Played_co]):
 
     @property
     def running(self) -> Tensor:
-        """Numbers of the episodes that are not over, ``[running]``; empty at the end."""
+        """Numbers of the running episodes, ``[running]``; empty at the end."""
 
     @property
     def observation(self) -> Tensor:
-        """What the protected team sees in these, ``[running, agents, features]``."""
+        """Observations of the protected team in these, ``[running, agents, features]``."""
 
     def step(self, action: Tensor) -> None:
-        """The team acts in the episodes that run, ``[running, agents, heads]``."""
+        """Play one step of the running episodes with actions ``[running, agents, heads]``."""
 
     def record(self) -> Played_co:
         """The record of the episodes."""
 
 
 class Environment(Protocol[Played_co]):
-    """Batched episodes of a protected team, from starts that a seed fixes.
+    """Batched episodes of a protected team, whose initial states depend on a seed.
 
-    Two environments of one seed and number of episodes begin alike, whoever plays.
+    Two environments with the same seed and number of episodes have the same initial states.
     """
 
     @property
@@ -115,7 +115,7 @@ class Environment(Protocol[Played_co]):
 
     @property
     def seed(self) -> int:
-        """Seed of the starts and of the others' random choices."""
+        """Seed of the initial states and of the opponents' random choices."""
 
     @property
     def features(self) -> int:
@@ -131,32 +131,32 @@ class Environment(Protocol[Played_co]):
 
     @property
     def opponents(self) -> Sequence[nn.Module]:
-        """Frozen networks of the others."""
+        """Frozen networks of the opponents."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Its settings as JSON values; they tell environments apart."""
+        """Its settings as JSON values; they identify the environment."""
 
     @property
     def items(self) -> Tensor:
-        """Features that are perceived as one, by numbers of groups; -1 is trusted."""
+        """Group number of each feature, ``[features]``: an item is one group; -1 is trusted."""
 
     @property
     def sources(self) -> Tensor:
-        """Which source reports each feature, -1 for none; read under the threat ``reports``."""
+        """Source of each feature, -1 for none, ``[features]``; used by the threat ``reports``."""
 
     @property
     def liars(self) -> int:
-        """How many of the sources may lie to an agent at a time; likewise."""
+        """Number of sources that may lie to an agent at a time; used by ``reports``."""
 
     def attackable(self, threat: Threat) -> Tensor:
         """Features that the adversary may change, boolean ``[features]``."""
 
     def told(self, liars: Sequence[int]) -> Tensor:
-        """Features by which liars of the team mislead the others, ``[agents, features]``."""
+        """Mask of the features that lying teammates report to others, ``[agents, features]``."""
 
     def resized(self, episodes: int, seed: int) -> Environment[Played_co]:
-        """The same with another number of episodes, from other starts."""
+        """A copy with another number of episodes and another seed."""
 
     def reset(self) -> Running[Played_co]:
-        """All episodes at their starts."""
+        """Start all episodes."""

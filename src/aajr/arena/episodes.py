@@ -19,14 +19,14 @@ from aajr.arena.records import Score
 from aajr.trajectory import Trajectory
 
 Act = Callable[[Tensor, Tensor], Tensor]
-"""From what a team sees in the episodes that run, ``[running, agents, features]``, and their
-numbers ``[running]`` to its actions ``[running, agents, heads]``.
+"""Function from a team's observations in the running episodes, ``[running, agents, features]``, and
+the episodes' numbers ``[running]`` to its actions ``[running, agents, heads]``.
 """
 
 
 @torch.no_grad()
 def play(environment: Environment[Played], team: Act) -> Played:
-    """Play all episodes to their end and return what was kept of them."""
+    """Play all episodes to their end and return their record."""
     state = environment.reset()
     while len(episodes := state.running):
         state.step(team(state.observation, episodes))
@@ -36,15 +36,14 @@ def play(environment: Environment[Played], team: Act) -> Played:
 class _Rows:
     """Tensors with one row per agent of every episode, kept from step to step.
 
-    An episode that was not met before begins with fresh rows, so that nothing of one episode
-    reaches another.
+    A new episode begins with fresh rows, so that no value passes from one episode to another.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
 
     def get(self, name: str, rows: Tensor, fresh: Callable[[int], Tensor]) -> Tensor:
-        """The rows of a tensor; ``fresh`` gives new ones."""
+        """The rows of a named tensor; ``fresh`` makes missing ones."""
         kept, needed = self._kept.get(name), int(rows.max()) + 1
         if kept is None:
             kept = fresh(needed)
@@ -54,33 +53,33 @@ class _Rows:
         return kept[rows]
 
     def put(self, rows: Tensor, **values: Tensor) -> None:
-        """Replace rows of tensors that :meth:`get` gave."""
+        """Replace rows of tensors that :meth:`get` returned."""
         for name, value in values.items():
             self._kept[name] = self._kept[name].index_copy(0, rows, value)
 
 
 class AttackedTeam:
-    """The most likely actions of an agent that sees what the adversary shows it, for one match.
+    """The most likely actions of an agent under attack, for one match.
 
-    The adversary is given, one row per agent of every episode that runs: ``time`` the step,
+    The adversary's data have one row per agent of every running episode: ``time`` is the step,
     ``previous`` δ_{t-1} (zero at first), ``spent`` Σ‖δ‖ of earlier steps, and ``history`` the
-    clean inputs of the last steps, as many as its ``memory``, most recent last and the first one
-    repeated. If it needs ``liars``, the sources that lie to each agent are drawn once for the
-    whole episode. A recurrent agent remembers what it was shown; it is attacked row by row, each
-    with its own memory.
+    clean inputs of the last ``memory`` steps, most recent last; before the episode's start the
+    first input is repeated. If the adversary needs ``liars``, the sources that lie to each agent
+    are drawn once for the whole episode. A recurrent agent's memory follows the perturbed inputs;
+    it is attacked row by row, each with its own memory.
 
     Args:
         actor: the victim.
         adversary: attacks every agent's observation at every step; None for a clean match.
         generator: source of the attack's randomness.
-        on_logits: the adversary shifts the action's logits instead of the observation.
-        choose: from outputs to actions; the most likely ones by default.
+        on_logits: whether the adversary shifts the action's logits instead of the observation.
+        choose: function from outputs to actions; by default the most likely ones.
 
     Attributes:
-        changed: share of actions that differ from the undisturbed choice, at every step.
-        largest: greatest size of a perturbation.
-        forward_passes: of the victim per decision, at every step.
-        backward_passes: likewise.
+        changed: share of actions that differ from those without attack, at every step.
+        largest: greatest norm of a perturbation.
+        forward_passes: forward passes of the victim per decision, at every step.
+        backward_passes: backward passes of the victim per decision, at every step.
     """
 
     def __init__(
@@ -103,11 +102,11 @@ class AttackedTeam:
         self._rows = _Rows()
 
     def __call__(self, observation: Tensor, episodes: Tensor | None = None) -> Tensor:
-        """Actions under attack; records how far the attack reached and what it cost.
+        """Actions under attack; records the size of the perturbation and the cost of the attack.
 
         Args:
             observation: ``[running, agents, features]``.
-            episodes: numbers of the episodes that run; all by default.
+            episodes: numbers of the running episodes; all by default.
         """
         running, agents = observation.shape[:2]
         episodes = torch.arange(running) if episodes is None else episodes
@@ -136,7 +135,7 @@ class AttackedTeam:
         return action
 
     def _decide(self, shown: Tensor, memory: Tensor | None, rows: Tensor) -> Tensor:
-        """Outputs at what is shown, which a recurrent agent then remembers."""
+        """Outputs at the shown input; a recurrent agent updates its memory with it."""
         if memory is None or not isinstance(self.actor, Recurrent):
             return self.actor(shown)
         outputs, memory = self.actor.recall(shown, memory)
@@ -146,7 +145,7 @@ class AttackedTeam:
     def _attack(
         self, adversary: Adversary, x: Tensor, memory: Tensor | None, rows: Tensor
     ) -> list[Trajectory]:
-        """The attack of all rows at once, or of each by itself where it has its own memory."""
+        """Attack all rows at once, or one by one if each has its own memory."""
         policies, parts = self._policies(memory), [slice(None)]
         if memory is not None:
             parts = [slice(k, k + 1) for k in range(len(x))]
@@ -168,7 +167,7 @@ class AttackedTeam:
     def _note(
         self, x: Tensor, delta: Tensor, size: Tensor, past: dict[str, Tensor], rows: Tensor
     ) -> None:
-        """Keep what an attack over an episode reads at the next step."""
+        """Keep the data that the adversary reads at the next step."""
         self.largest = max(self.largest, float(size.max()))
         kept = {"time": past["time"] + 1, "previous": delta, "spent": past["spent"] + size}
         if "history" in past:
@@ -176,7 +175,7 @@ class AttackedTeam:
         self._rows.put(rows, **kept)
 
     def _policies(self, memory: Tensor | None) -> list[Policy]:
-        """The agent as a map from observations to outputs; one for each row of a memory."""
+        """The agent as maps from observations to outputs: one map, or one per row of a memory."""
         agent = self.actor
         if memory is None or not isinstance(agent, Recurrent):
             return [agent]
@@ -187,7 +186,7 @@ class AttackedTeam:
         return [of(row) for row in torch.split(memory, 1)]
 
     def _past(self, adversary: Adversary, x: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """What an attack over an episode reads of the earlier steps."""
+        """The data about earlier steps that the adversary reads."""
         event, memory = x.shape[1:], int(getattr(adversary, "memory", 0))
         time = self._rows.get("time", rows, lambda n: torch.zeros(n, dtype=torch.long))
         previous = self._rows.get("previous", rows, lambda n: x.new_zeros(n, *event))
@@ -209,13 +208,13 @@ def _liars(adversary: LyingSources, x: Tensor, generator: torch.Generator, rows:
 
 @dataclass(frozen=True, eq=False)
 class Outcome(Generic[Played]):
-    """One match, what came of it, and what the attack cost.
+    """Result of one match, and cost of the attack.
 
     Attributes:
-        score: its summary.
-        record: how it was played.
-        forward_passes: of the victim, mean per decision.
-        backward_passes: likewise.
+        score: summary of the match.
+        record: record of the episodes.
+        forward_passes: mean forward passes of the victim per decision.
+        backward_passes: mean backward passes of the victim per decision.
     """
 
     score: Score
@@ -225,10 +224,10 @@ class Outcome(Generic[Played]):
 
 
 def contest(match: Environment[Played], team: Act, attack: str, epsilon: float) -> Outcome[Played]:
-    """Play and summarise; an attacked team must have been reached within the budget.
+    """Play a match and summarise it; check that perturbations are positive and in the ball.
 
     Raises:
-        RuntimeError: the perturbation left its ball, or never reached the policy.
+        RuntimeError: a perturbation left its ball, or all perturbations are zero.
     """
     record = play(match, team)
     changed, largest, forward, backward = 0.0, 0.0, 1.0, 0.0
@@ -253,7 +252,7 @@ def contest(match: Environment[Played], team: Act, attack: str, epsilon: float) 
 
 
 def score(match: Environment[Played], team: Act, attack: str, epsilon: float) -> Score:
-    """The summary of :func:`contest`."""
+    """Play a match as :func:`contest` and return its summary alone."""
     return contest(match, team, attack, epsilon).score
 
 
@@ -265,9 +264,9 @@ def explore(match: Environment[Any], actor: Agent, share: float = 0.2) -> Experi
     """Rollouts of the victim in which a share of the actions is uniformly random.
 
     Args:
-        match: who plays.
-        actor: the victim, sampling from its own distribution.
-        share: share of random actions, which lets a Q learn what other actions are worth.
+        match: the environment.
+        actor: the victim, which samples from its own distribution.
+        share: share of random actions, from which a Q learns the value of other actions.
     """
     generator = torch.Generator().manual_seed(derive(match.seed, "explore"))
     choose = partial(actor.head.explore, share=share, generator=generator)

@@ -1,4 +1,4 @@
-"""Running a suite against checkpoints: one file a trial, so that a stopped run goes on."""
+"""Running a suite against checkpoints, with one file per trial so that a run can continue."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from aajr.report.provenance import machine_facts, version_facts
 
 @dataclass(frozen=True)
 class Examination:
-    """The suite, threat, radii and episodes that every policy is examined with.
+    """The suite, threat, radii and episodes with which every policy is examined.
 
     Attributes:
         suite: the attacks.
-        threat: what may be perturbed.
-        epsilons: radii; 0, the clean trial, is always played.
-        episodes: of each trial.
-        seed: of the starts, the same for all policies, attacks and radii.
+        threat: name of the threat model.
+        epsilons: radii; the clean trial at 0 is always played.
+        episodes: number of episodes of each trial.
+        seed: seed of the initial states, the same for all policies, attacks and radii.
 
     Raises:
         ValueError: a radius that is negative, NaN or given twice; numbers out of range.
@@ -62,9 +62,9 @@ class Examination:
 
     @property
     def cells(self) -> tuple[tuple[AttackSpec | None, float], ...]:
-        """Attack and ε of every trial; None is the clean one.
+        """Attack and ε of every trial; None is the clean trial.
 
-        Attacks of a fixed budget are played once, and not at all if 0 is the only radius.
+        Attacks with a fixed budget are played once, and not at all if 0 is the only radius.
         """
         radii = sorted(set(self.epsilons) - {0.0})
         attacks: list[tuple[AttackSpec | None, float]] = [(None, 0.0)]
@@ -78,15 +78,15 @@ class Entry(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name, of its directory of trials."""
+        """Short name, used for its directory of trials."""
 
     @property
     def path(self) -> Path:
-        """Where it was read."""
+        """The file of the policy."""
 
     @property
     def method(self) -> str:
-        """What it was trained with, in a few words."""
+        """Name of its training method."""
 
     @property
     def seed(self) -> int:
@@ -99,10 +99,10 @@ class Examinee:
     Args:
         entry: its name, file, method and seed.
         actor: the policy.
-        match: what it plays, for as many episodes and from the seed that the examination says.
-        examination: what it is put through.
-        directory: where trials are kept.
-        measure: facts of its behaviour that every trial records, as JSON values.
+        match: the environment, with the episodes and the seed of the examination.
+        examination: suite, threat, radii and episodes.
+        directory: directory of the trials' files.
+        measure: function from a record to measures of behaviour, as JSON values.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Examinee:
         self.victim = Victim(actor, match, examination.threat, effort, place)
 
     def trials(self) -> Iterator[Trial]:
-        """Every trial, from its file if it is finished."""
+        """Yield every trial; a finished one is read from its file."""
         self.directory.mkdir(parents=True, exist_ok=True)
         for spec, epsilon in self.examination.cells:
             path = self._path(spec, epsilon)
@@ -132,7 +132,7 @@ class Examinee:
             yield _read(path).trial
 
     def assessment(self) -> Assessment:
-        """All trials; those not yet done are run."""
+        """All trials of the policy; unfinished ones are run."""
         trials = tuple(self.trials())
         preparation: dict[str, float] = {}
         for cell in self.examination.cells:
@@ -175,7 +175,7 @@ class Examinee:
 def attacked_match(
     victim: Victim, spec: AttackSpec | None = None, adversary: Adversary | None = None
 ) -> Outcome[Any]:
-    """The victim's match under an attack, which ``spec`` built; without one the clean match."""
+    """Play the victim's match under an attack that ``spec`` built, or without attack."""
     size = 0.0 if adversary is None else float(adversary.ball.epsilon)
     on_logits = victim.on_logits or (spec is not None and spec.on_logits)
     source = torch.Generator().manual_seed(derive(victim.match.seed, "attack"))
@@ -188,11 +188,11 @@ def evaluation_of(
     opponents: Sequence[Entry],
     assessments: Sequence[Assessment],
 ) -> Evaluation:
-    """The assessments with all that is needed to read them.
+    """Collect the assessments into an evaluation, with suite, machine and versions.
 
     Raises:
-        ValueError: policies that see in different units, or two policies of one method and seed,
-            whose statistics over seeds would count one twice.
+        ValueError: policies with different units of ε, or two policies of one method and seed,
+            which statistics over seeds would count twice.
     """
     owners: dict[tuple[str, int], str] = {}
     for item in assessments:
@@ -223,7 +223,7 @@ def evaluation_of(
 
 @contextmanager
 def _masked_gradients_noted() -> Iterator[list[Warning | str]]:
-    """Collect warnings of masked gradients, which become a finding; others pass."""
+    """Collect warnings of masked gradients, which become a finding; show other warnings."""
     masked: list[Warning | str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MaskedGradientWarning)
@@ -237,7 +237,7 @@ def _masked_gradients_noted() -> Iterator[list[Warning | str]]:
 
 @pydantic.dataclasses.dataclass(frozen=True)
 class _Finished:
-    """The file of one trial."""
+    """The contents of one trial's file."""
 
     trial: Trial
     fits: Facts
@@ -248,7 +248,7 @@ def _read(path: Path) -> _Finished:
 
 
 def _fingerprint(actor: Agent, match: Environment[Any], examination: Examination) -> str:
-    """Changes with anything that changes a trial but its attack and ε."""
+    """A digest of everything that decides a trial, except its attack and ε."""
     suite = examination.suite
     facts = {
         "actor": _digest(actor.state_dict()),

@@ -1,4 +1,4 @@
-"""Gymnasium's environments in the arena: one agent in each, many episodes side by side."""
+"""Gymnasium's environments in the arena: one agent each, many episodes in parallel."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ except ImportError as error:
 
 
 def flat(observation: np.ndarray) -> Tensor:
-    """Observations as they are, ``[rows, *observation]`` to float32 ``[rows, features]``."""
+    """Flatten observations ``[rows, *observation]`` to float32 ``[rows, features]``."""
     return torch.as_tensor(observation, dtype=torch.float32).flatten(1)
 
 
 @dataclass(frozen=True, eq=False)
 class GymnasiumEnvironment:
-    """Episodes of one Gymnasium environment, each from a start of its own.
+    """Episodes of one Gymnasium environment, each from its own initial state.
 
-    It is an :class:`aajr.arena.environments.Environment` of one agent. The attack of one decision
-    is one batch over the episodes that still run.
+    It is an :class:`aajr.arena.environments.Environment` of one agent. At each step the running
+    episodes are attacked in one batch.
 
     Attributes:
         source: a name that Gymnasium knows, or a function that makes the environment.
         episodes: number of episodes.
-        seed: of the starts.
-        sight: what the agent sees of raw observations ``[rows, *observation]``, as
-            ``[rows, features]``: its normalisation, for instance. ε has the unit of the result.
+        seed: seed of the initial states.
+        sight: function from raw observations ``[rows, *observation]`` to the agent's input
+            ``[rows, features]``, for instance a normalisation. ε has the unit of the result.
         limit: steps after which every episode is cut; None for the environment's own limit.
-        solved: return from which an episode counts as won; Gymnasium's threshold by default, and
-            infinity where it has none.
+        solved: return from which an episode counts as won; by default Gymnasium's threshold, or
+            infinity if there is none.
 
     Raises:
-        ValueError: an environment whose observations are no array.
+        ValueError: the environment's observations are not arrays.
 
     Example:
         >>> environment = GymnasiumEnvironment("CartPole-v1", episodes=2, seed=0)
@@ -77,19 +77,19 @@ class GymnasiumEnvironment:
             )
 
     def make(self) -> Any:
-        """One environment."""
+        """Make one environment."""
         return gymnasium.make(self.source) if isinstance(self.source, str) else self.source()
 
     @cached_property
     def example(self) -> Any:
-        """An environment that is closed already, for its spaces and facts."""
+        """A closed environment, used for its spaces and facts."""
         environment = self.make()
         environment.close()
         return environment
 
     @cached_property
     def features(self) -> int:
-        """Size of what the agent sees."""
+        """Size of the agent's input."""
         space = self.example.observation_space
         return self.sight(np.zeros((1, *space.shape), space.dtype)).shape[1]
 
@@ -110,7 +110,7 @@ class GymnasiumEnvironment:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Its settings, as JSON values."""
+        """The settings as JSON values."""
         source = self.source
         if not isinstance(source, str):
             source = f"{source.__module__}:{getattr(source, '__qualname__', source)}"
@@ -118,46 +118,45 @@ class GymnasiumEnvironment:
 
     @property
     def items(self) -> Tensor:
-        """Every feature by itself."""
+        """Group of each feature: every feature is its own group."""
         return torch.arange(self.features)
 
     @property
     def sources(self) -> Tensor:
-        """No feature is the report of a source."""
+        """Source of each feature: -1, since no feature is a report."""
         return torch.full((self.features,), -1)
 
     def attackable(self, threat: Threat) -> Tensor:
-        """All features.
+        """Mask of the attackable features: all.
 
         Raises:
-            ValueError: a threat that speaks of other agents.
+            ValueError: a threat that concerns other agents.
         """
         if threat != "full":
             raise ValueError(f"threat={threat!r} needs other agents to perceive; choose 'full'")
         return torch.ones(self.features, dtype=torch.bool)
 
     def told(self, liars: Sequence[int]) -> Tensor:
-        """Raise ValueError: nobody else tells the agent anything."""
+        """Raise ValueError, since there are no teammates that could lie."""
         raise ValueError(f"liars={liars} are not there; a single agent has no teammates")
 
     def resized(self, episodes: int, seed: int) -> GymnasiumEnvironment:
-        """The same with another number of episodes, from other starts."""
+        """A copy with another number of episodes and another seed."""
         return replace(self, episodes=episodes, seed=seed)
 
     def reset(self) -> _Running:
-        """All episodes at their starts."""
+        """Start all episodes."""
         return _Running(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """Episodes as they were played; those that ended early are filled up with zeros.
+    """The record of played episodes; those that ended early are padded with zeros.
 
     Attributes:
-        returns: of every episode, float64 ``[episodes]``.
-        won: episodes whose return is that of a solved environment, boolean ``[episodes]``.
-        observation: what the agent would have seen without attack,
-            ``[episodes, steps, 1, features]``.
+        returns: return of every episode, float64 ``[episodes]``.
+        won: whether the return reaches the threshold, boolean ``[episodes]``.
+        observation: clean observations, ``[episodes, steps, 1, features]``.
         action: ``[episodes, steps, 1, actions]``.
         reward: ``[episodes, steps, 1]``.
         played: steps that were played, boolean ``[episodes, steps]``.
@@ -186,7 +185,7 @@ class _Running:
         self.observation = self._seen()
 
     def step(self, action: Tensor) -> None:
-        """One step of every episode that runs, actions ``[running, 1, actions]``."""
+        """Play one step of every running episode with actions ``[running, 1, actions]``."""
         rewards, going = torch.zeros(len(self.running), dtype=torch.float64), []
         for row, (index, chosen) in enumerate(
             zip(self.running.tolist(), action[:, 0].numpy(), strict=True)
@@ -202,7 +201,7 @@ class _Running:
         self.observation = self._seen()
 
     def record(self) -> Record:
-        """The episodes as they were played; closes the environments."""
+        """Close the environments and return the record of the episodes."""
         for one in self._single:
             one.close()
         shape = (self._environment.episodes, len(self._frames))
@@ -224,9 +223,9 @@ def head_of(space: spaces.Space[Any], continuous: type[GaussianHead] = GaussianH
     """The head of a policy for an action space.
 
     Args:
-        space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of discrete ones,
-            whose logits follow one another.
-        continuous: head of a Box.
+        space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of discrete spaces,
+            whose logits are concatenated.
+        continuous: class of the head for a Box.
 
     Raises:
         ValueError: another space.
@@ -241,7 +240,7 @@ def head_of(space: spaces.Space[Any], continuous: type[GaussianHead] = GaussianH
 
 
 def native_action(space: spaces.Space[Any], numbers: np.ndarray) -> Any:
-    """Numbers ``[actions]`` as a member of the action space.
+    """Convert numbers ``[actions]`` to a member of the action space.
 
     Example:
         >>> space = spaces.Dict({"go": spaces.Discrete(3, start=1), "say": spaces.MultiBinary(2)})

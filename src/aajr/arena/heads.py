@@ -1,4 +1,4 @@
-"""Heads: how a policy's outputs become actions, and how a Q reads these."""
+"""Heads: conversion of a policy's outputs to actions, and encoding of actions for a Q."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aajr.geometry import Categorical, DiagonalGaussian, Euclidean, Metric
 
 
 class Head(Protocol):
-    """The distribution of the actions, whose parameters are the policy's outputs."""
+    """The action distribution, whose parameters are the policy's outputs."""
 
     @property
     def metric(self) -> Metric:
@@ -25,25 +25,25 @@ class Head(Protocol):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Least and greatest number of an action as a Q reads it."""
+        """Least and greatest number of an encoded action."""
 
     def act(self, outputs: Tensor) -> Tensor:
         """The most likely action, ``[..., actions]``."""
 
     def explore(self, outputs: Tensor, share: float, generator: torch.Generator) -> Tensor:
-        """Draws from the distribution, a share of them from all actions alike."""
+        """Sample actions from the distribution, a share of them uniformly."""
 
     def encode(self, action: Tensor) -> Tensor:
-        """Actions as a Q reads them, ``[..., numbers]``."""
+        """Encode actions for a Q, ``[..., numbers]``."""
 
     def relaxed(self, outputs: Tensor) -> Tensor:
-        """The expected action as a Q reads it, differentiable, ``[..., numbers]``."""
+        """The expected encoded action, differentiable, ``[..., numbers]``."""
 
     def least(self, outputs: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
-        """Outputs of an action of little value: each part the worst while the others stay.
+        """Outputs of an action of little value: each part is the worst one while the others stay.
 
         Args:
-            outputs: of the policy, ``[batch, outputs]``.
+            outputs: outputs of the policy, ``[batch, outputs]``.
             value: map from encoded actions ``[batch, numbers]`` to values ``[batch]``.
         """
 
@@ -52,10 +52,10 @@ class Head(Protocol):
 class CategoricalHead:
     """Independent categorical distributions, whose logits share the last dimension.
 
-    Discrete, MultiDiscrete and MultiBinary actions have it, and a Dict of discrete ones.
+    It is used for Discrete, MultiDiscrete and MultiBinary actions, and for a Dict of these.
 
     Attributes:
-        sizes: of the distributions.
+        sizes: number of entries of each distribution.
 
     Example:
         >>> head = CategoricalHead((2, 3))
@@ -69,12 +69,12 @@ class CategoricalHead:
 
     @property
     def metric(self) -> Categorical:
-        """Fisher's."""
+        """The Fisher metric."""
         return Categorical(self.sizes)
 
     @property
     def outputs(self) -> int:
-        """Logits of all distributions."""
+        """Number of logits of all distributions."""
         return sum(self.sizes)
 
     def act(self, outputs: Tensor) -> Tensor:
@@ -82,20 +82,20 @@ class CategoricalHead:
         return greedy_heads(outputs, self.sizes)
 
     def explore(self, outputs: Tensor, share: float, generator: torch.Generator) -> Tensor:
-        """Draws, a share of them uniform."""
+        """Sampled entries, a share of them uniform."""
         random = torch.rand(outputs.shape[:-1], generator=generator).unsqueeze(-1) < share
         return sample_heads(outputs.masked_fill(random, 0.0), self.sizes, generator)
 
     def encode(self, action: Tensor) -> Tensor:
-        """One-hot."""
+        """One-hot vectors."""
         return one_hot(action, self.sizes)
 
     def relaxed(self, outputs: Tensor) -> Tensor:
-        """Probabilities."""
+        """The probabilities."""
         return self.metric.probabilities(outputs)
 
     def least(self, outputs: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
-        """Logits of the entry of least value in every distribution."""
+        """Logits that choose the entry of least value in every distribution."""
         chosen = self.encode(self.act(outputs))
         start, target = 0, torch.zeros_like(chosen)
         for size in self.sizes:
@@ -109,11 +109,11 @@ class CategoricalHead:
 
 @dataclass(frozen=True, eq=False)
 class GaussianHead:
-    """A diagonal Gaussian of mean and log standard deviation, clipped to the action's bounds.
+    """A diagonal Gaussian with mean and log standard deviation, clipped to the action's bounds.
 
     Attributes:
-        low: least actions, ``[actions]``.
-        high: greatest actions.
+        low: lower bounds of the actions, ``[actions]``.
+        high: upper bounds of the actions, ``[actions]``.
 
     Example:
         >>> head = GaussianHead(-torch.ones(1), torch.ones(1))
@@ -127,25 +127,25 @@ class GaussianHead:
 
     @property
     def metric(self) -> Metric:
-        """Fisher's."""
+        """The Fisher metric."""
         return DiagonalGaussian()
 
     @property
     def outputs(self) -> int:
-        """Means and log standard deviations."""
+        """Number of means and log standard deviations."""
         return 2 * len(self.low)
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Least and greatest bound of all actions."""
+        """Lowest and highest bound of all actions."""
         return float(self.low.min()), float(self.high.max())
 
     def act(self, outputs: Tensor) -> Tensor:
-        """The mean within the bounds."""
+        """The mean, clipped to the bounds."""
         return self._clipped(self.relaxed(outputs))
 
     def explore(self, outputs: Tensor, share: float, generator: torch.Generator) -> Tensor:
-        """Draws within the bounds, a share of them uniform there."""
+        """Samples clipped to the bounds, a share of them uniform between the bounds."""
         action = self._clipped(self._drawn(outputs, generator))
         if share == 0:
             return action
@@ -154,7 +154,7 @@ class GaussianHead:
         return torch.where(random, self.low + place * (self.high - self.low), action)
 
     def encode(self, action: Tensor) -> Tensor:
-        """The actions as they are."""
+        """The unchanged actions."""
         return action
 
     def relaxed(self, outputs: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class GaussianHead:
         return outputs.chunk(2, -1)[0]
 
     def least(self, outputs: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
-        """Outputs whose mean is, in every action, the bound of less value."""
+        """Outputs whose mean is, for every action, the bound of smaller value."""
         chosen, worst = self.act(outputs), []
         for index in range(len(self.low)):
             part = slice(index, index + 1)
@@ -185,7 +185,7 @@ class GaussianHead:
 
 @dataclass(frozen=True, eq=False)
 class SquashedGaussianHead(GaussianHead):
-    """A diagonal Gaussian before tanh, which is stretched to the action's bounds, as SAC's."""
+    """A diagonal Gaussian before tanh, scaled to the action's bounds, as in SAC."""
 
     def relaxed(self, outputs: Tensor) -> Tensor:
         """The squashed mean."""
@@ -199,16 +199,16 @@ class SquashedGaussianHead(GaussianHead):
 
 @dataclass(frozen=True, eq=False)
 class DeterministicHead(GaussianHead):
-    """The action itself, as TD3's; it explores by uniform actions alone."""
+    """The action itself, as in TD3; exploration is by uniform actions alone."""
 
     @property
     def metric(self) -> Metric:
-        """Euclidean."""
+        """The Euclidean metric."""
         return Euclidean()
 
     @property
     def outputs(self) -> int:
-        """One for every action."""
+        """One output for every action."""
         return len(self.low)
 
     def relaxed(self, outputs: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ class DeterministicHead(GaussianHead):
 
 
 def sample_heads(logits: Tensor, heads: Sequence[int], generator: torch.Generator) -> Tensor:
-    """One draw per head by the Gumbel-max trick: ``[..., sum(heads)]`` to ``[..., heads]``."""
+    """One sample per head by the Gumbel-max trick: ``[..., sum(heads)]`` to ``[..., heads]``."""
     # -log U is exponential; torch's own exponential draws take four times as long
     noise = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=logits.dtype)
     return greedy_heads(logits - noise.log_().neg_().log_(), heads)
@@ -241,7 +241,7 @@ def one_hot(action: Tensor, heads: Sequence[int]) -> Tensor:
 
 
 def _replaced(chosen: Tensor, part: slice, entry: Tensor) -> Tensor:
-    """The chosen actions with one part exchanged."""
+    """The chosen actions with one part replaced."""
     changed = chosen.clone()
     changed[:, part] = entry
     return changed

@@ -1,4 +1,4 @@
-"""Methods against each other, over the seeds of an evaluation."""
+"""Comparison of methods over the seeds of an evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aajr.statistics.comparisons import (
 from aajr.statistics.intervals import Interval, bootstrap, sign_flip_probability
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(20))
-"""Success at which performance profiles are read."""
+"""Thresholds of success for performance profiles."""
 
 Values = Mapping[int, float]
 
@@ -26,15 +26,16 @@ class MethodSummary:
     """A method over its seeds.
 
     Attributes:
-        method: its name.
+        method: name of the method.
         clean: interquartile mean of the clean success.
-        worst: of the worst success over the suite, by ε.
-        worst_in_ball: likewise, without the attacks of a fixed budget.
-        worst_per_episode: of the share of episodes won whatever the attack, by ε.
-        median: worst success of the median agent, by ε; the literature's figure.
-        median_seed: seed of that agent, by ε.
-        area: of the area under the ε-curve, the mean worst success in the ball; None without
-            positive ε.
+        worst: interquartile mean of the worst success over the suite, by ε.
+        worst_in_ball: the same without attacks with a fixed budget.
+        worst_per_episode: interquartile mean of the share of episodes won under every attack,
+            by ε.
+        median: worst success of the median agent, by ε, as in the literature.
+        median_seed: seed of the median agent, by ε.
+        area: interquartile mean of the area under the ε-curve, which is the mean worst success in
+            the ball; None without positive ε.
         profile: share of the seeds whose worst success at the largest ε is above each of
             ``THRESHOLDS``.
     """
@@ -55,14 +56,14 @@ class Comparison:
     """One method against another in one figure.
 
     Attributes:
-        first: a method.
-        second: another.
+        first: name of a method.
+        second: name of another method.
         figure: ``clean``, ``worst at ε = …`` or ``area``.
-        difference: first minus second; different only if its interval excludes zero.
+        difference: first minus second; they count as different only if its interval excludes zero.
         improvement: probability that a seed of the first does better than one of the second.
         chance: probability of a paired difference this large under chance, by the exact
-            sign-flip test; None without common seeds. Of n seeds it is never below 2^(1-n), and
-            the interval of a few seeds is too narrow: read both.
+            sign-flip test; None without common seeds. With n seeds it is never below 2^(1-n). Read
+            it together with the interval, which is too narrow for few seeds.
     """
 
     first: str
@@ -79,12 +80,12 @@ class Comparison:
 
 
 def method_summaries(evaluation: Evaluation) -> tuple[MethodSummary, ...]:
-    """Every method of an evaluation, in the order in which they appear."""
+    """Summarise every method of an evaluation, in the order of appearance."""
     return tuple(_summary(name, runs) for name, runs in _by_method(evaluation).items())
 
 
 def comparisons(evaluation: Evaluation) -> tuple[Comparison, ...]:
-    """Every pair of methods, in every figure."""
+    """Compare every pair of methods in every figure."""
     found = []
     for (one, first), (other, second) in itertools.combinations(_by_method(evaluation).items(), 2):
         mine, theirs = _figures(first), _figures(second)

@@ -1,4 +1,4 @@
-"""Settings of proximal policy optimisation; they are read without loading torch."""
+"""Settings of proximal policy optimisation; importing them does not load torch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class PPOConfig:
     Attributes:
         environments: episodes collected per iteration, all at once.
         epochs: passes over the collected episodes.
-        minibatches: parts of an epoch.
-        learning_rate: of Adam.
+        minibatches: minibatches per epoch.
+        learning_rate: learning rate of Adam.
         discount: γ of the return.
         trace: λ of generalised advantage estimation.
-        clip: of the importance ratio.
+        clip: clipping range of the importance ratio.
         entropy: weight of the entropy bonus.
-        max_gradient_norm: outer gradients are clipped to it.
+        max_gradient_norm: greatest norm of a parameter gradient; larger ones are clipped.
         hidden: sizes of the hidden layers of actor and critic.
         critic: ``independent`` reads an agent's own observation, ``centralised`` the team's too.
     """

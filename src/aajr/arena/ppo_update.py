@@ -1,4 +1,4 @@
-"""One update by PPO, as victims and learned attackers share it."""
+"""Parts of a PPO update, shared by victims and learned attackers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def clipped_loss(actor: ProbabilisticActor, critic: nn.Module, ppo: PPOConfig) -
 def minibatches(
     rows: TensorDict, ppo: PPOConfig, generator: torch.Generator
 ) -> Iterator[TensorDict]:
-    """The minibatches of all epochs, in an order drawn anew for each."""
+    """The minibatches of all epochs; the order is drawn again for each epoch."""
     for _ in range(ppo.epochs):
         order = torch.randperm(rows.shape[0], generator=generator, device=generator.device)
         for index in order.tensor_split(ppo.minibatches):
-            # as rows[index], in a quarter of the time
+            # equals rows[index] and takes a quarter of the time
             chosen = {name: part.index_select(0, index) for name, part in rows.items()}
             yield TensorDict(chosen, index.shape)
 
@@ -41,7 +41,7 @@ def minibatches(
 def clipped_gradients(
     total: Tensor, optimizer: torch.optim.Optimizer, networks: tuple[nn.Module, ...], ppo: PPOConfig
 ) -> list[Tensor]:
-    """Differentiate the loss and clip each network's gradient; returns the norms before."""
+    """Differentiate the loss and clip each network's gradient; return the norms before."""
     optimizer.zero_grad()
     torch.autograd.backward(total)
     most = ppo.max_gradient_norm
@@ -49,7 +49,7 @@ def clipped_gradients(
 
 
 def training_state(modules: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights and optimiser by name, as safetensors can hold them."""
+    """Weights and optimiser state as named tensors for safetensors."""
     tensors = {name: value.clone() for name, value in modules.state_dict().items()}
     for index, entries in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": v.clone() for name, v in entries.items()}
@@ -59,7 +59,7 @@ def training_state(modules: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def load_training_state(
     modules: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Restore what :func:`training_state` gave."""
+    """Restore what :func:`training_state` returned."""
     modules.load_state_dict({name: tensors[name] for name in modules.state_dict()})
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

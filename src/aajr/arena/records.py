@@ -1,4 +1,4 @@
-"""What ``aajr evaluate`` measured: validated records with an exact JSON form, and worst cases."""
+"""The results of ``aajr evaluate``: validated records with an exact JSON form, and worst cases."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Share = Annotated[Amount, Field(le=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 Facts = Annotated[Mapping[str, Any], AfterValidator(_json_value)]
-"""JSON values by name, lists made tuples: what is read then equals what was written."""
+"""JSON values by name. Lists become tuples, so that reading returns exactly what was written."""
 
 CLOSED = ConfigDict(extra="forbid")
 """Configuration of every record: an unknown field is an error."""
@@ -53,12 +53,12 @@ def read_record(
     Args:
         record: class of the record.
         path: the file.
-        remedy: what to do about a file that cannot be read.
-        ignored: fields of the file that follow from the others.
+        remedy: end of the error message, which says what to do about an unreadable file.
+        ignored: fields of the file that are computed from the others.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a file that is truncated, of another version or holds a value out of range;
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is truncated, of another version or holds a value out of range;
             the message names the file, the field, its value and the remedy.
     """
     try:
@@ -78,31 +78,30 @@ def read_record(
 
 
 def _first(error: ValidationError) -> str:
-    """Place, value and fault of the first field that is wrong."""
+    """Path, value and error of the first wrong field."""
     fault = error.errors(include_url=False)[0]
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]]
     place = "".join(parts).lstrip(".") or "the top level"
-    spoken = fault["type"] in ("missing", "value_error")  # the message says the value, if any
+    spoken = fault["type"] in ("missing", "value_error")  # the message has the value already
     value = "" if spoken else f"={reprlib.repr(fault['input'])}"
     return f"{place}{value}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 @dataclass(frozen=True, config=CLOSED)
 class Score:
-    """Outcome of one attack at one radius against one policy.
+    """The outcome of one attack at one radius against one policy.
 
     Attributes:
-        attack: name of the attack; ``"none"`` at radius zero.
+        attack: name of the attack; ``"none"`` for the clean trial.
         epsilon: radius, in the unit of the threat's norm.
         success: share of episodes that the protected team won, in [0, 1].
         episodes: number of episodes.
         mean_return: mean return of the protected team.
-        changed_actions: share of actions that differ from the undisturbed choice. Zero at a
-            positive radius means that the perturbation never reached the policy.
+        changed_actions: share of actions that differ from the action without attack.
         largest_perturbation: greatest norm of a perturbation, in the unit of ``epsilon``.
 
     Raises:
-        ValueError: for a value that is not a finite number in its range.
+        ValueError: a value that is not a finite number in its range.
 
     Example:
         >>> Score("none", 0.0, success=0.76, episodes=500, mean_return=12.5).success
@@ -128,20 +127,21 @@ class Trial:
     """One attack at one budget against one policy.
 
     Attributes:
-        score: success, return, budget and reach.
+        score: success, return, ε and size of the perturbation.
         kind: ``none``, ``noise``, ``gradient``, ``black_box``, ``structured`` or ``learned``.
-        unit: of the budget.
-        fixed: whether the attack has a budget of its own, which does not grow with ε.
-        won: an episode a letter, 1 if the hiders won it; the same starts for all attacks.
+        unit: unit of the budget.
+        fixed: whether the attack has its own budget, which does not grow with ε.
+        won: one character per episode, 1 if the protected team won it, else 0. All attacks have
+            the same initial states.
         forward_passes: evaluations of the victim per decision.
         backward_passes: gradients per decision.
-        seconds: of play, attack included.
-        preparation_seconds: of what was fitted or trained first for this attack.
-        zero_gradients: whether some search saw no gradient other than zero.
-        coordination: measures of the hiders' behaviour under this attack.
+        seconds: time of play with the attack.
+        preparation_seconds: time of fitting and training for this attack.
+        zero_gradients: whether a search found only zero gradients.
+        coordination: measures of the team's behaviour under this attack.
 
     Raises:
-        ValueError: letters other than 0 and 1, or not one for each episode.
+        ValueError: ``won`` has characters other than 0 and 1, or not one for each episode.
     """
 
     score: Score
@@ -169,11 +169,11 @@ class Assessment:
     """All trials of one policy.
 
     Attributes:
-        checkpoint: where it was read.
-        method: what it was trained with, in a few words.
-        seed: of its training.
-        trials: the clean one and the attacks, in the order of the suite.
-        preparation: held-out R² of what was fitted to attack it, and queries of an imitation.
+        checkpoint: file of the policy.
+        method: name of the training method.
+        seed: seed of its training.
+        trials: the clean trial and the attacks, in the order of the suite.
+        preparation: held-out R² of the fitted critics and imitation, and the imitation's queries.
 
     Raises:
         ValueError: no clean trial, or two trials of one attack and budget.
@@ -197,7 +197,7 @@ class Assessment:
 
     @property
     def fixed(self) -> tuple[Trial, ...]:
-        """The attacks with budgets of their own."""
+        """The trials of attacks with their own budget."""
         return tuple(trial for trial in self.trials if trial.fixed)
 
     @property
@@ -206,11 +206,11 @@ class Assessment:
         return tuple(sorted({t.score.epsilon for t in self.trials if not t.fixed} - {0.0}))
 
     def at(self, epsilon: float, *, in_ball: bool = False) -> tuple[Trial, ...]:
-        """The attacks that the suite makes at ε: those at ε, and those of a fixed budget.
+        """The trials at ε, and the trials of attacks with a fixed budget.
 
         Args:
             epsilon: one of :attr:`epsilons`.
-            in_ball: leave out those of a fixed budget.
+            in_ball: leave out attacks with a fixed budget.
 
         Raises:
             ValueError: no trial at this ε.
@@ -221,21 +221,21 @@ class Assessment:
         return found if in_ball else (*found, *self.fixed)
 
     def worst(self, epsilon: float, *, in_ball: bool = False) -> Trial:
-        """The trial of least success at ε; never above a single attack's."""
+        """The trial of least success at ε."""
         return min(self.at(epsilon, in_ball=in_ball), key=lambda trial: trial.score.success)
 
     def worst_per_episode(self, epsilon: float, *, in_ball: bool = False) -> float:
-        """Share of the episodes that the hiders win whatever attack of the suite they meet.
+        """Share of the episodes that the protected team wins under every attack of the suite.
 
-        An adversary that knew beforehand which attack works on which start would leave no less;
-        of policies and opponents that act at random it takes the bad luck of every trial too.
+        An adversary that knew the best attack for each initial state would reach this share. If
+        policies or opponents act at random, it also counts the bad luck of every trial.
         """
         trials = self.at(epsilon, in_ball=in_ball)
         survived = [min(letters) == "1" for letters in zip(*(t.won for t in trials), strict=True)]
         return sum(survived) / len(survived)
 
     def curve(self) -> dict[float, float]:
-        """Worst success in the ball at each ε; clean at 0."""
+        """Worst success in the ball at each ε; the clean success at 0."""
         radii = {epsilon: self.worst(epsilon, in_ball=True) for epsilon in self.epsilons}
         clean = {0.0: self.clean.score.success}
         return clean | {epsilon: trial.score.success for epsilon, trial in radii.items()}
@@ -247,11 +247,11 @@ class Assessment:
         return area_under_curve(curve) if len(curve) > 1 else None
 
     def findings(self) -> tuple[str, ...]:
-        """What speaks against the gradients of the policy, in sentences.
+        """Sentences about signs of masked gradients.
 
-        A black-box attack in the ball that leaves less than every gradient attack there, each
-        time by more than the 95 % interval of the paired difference over episodes; and attacks
-        that saw no gradient but zero.
+        One sign is a black-box attack in the ball that beats every gradient attack there: the
+        95 % interval of each paired difference over episodes lies above zero. The other is an
+        attack that found only zero gradients.
         """
         found = [
             f"{trial.score.attack} at {trial.score.epsilon:g} saw zero gradients only"
@@ -276,15 +276,15 @@ class Evaluation:
 
     Attributes:
         suite: name, version, effort and attacks; see :meth:`aajr.arena.suites.Suite.facts`.
-        threat: what may be perturbed.
-        unit: of ε.
-        episodes: of each trial.
-        seed: of the starts.
-        opponents: checkpoints of the frozen seekers.
+        threat: name of the threat model.
+        unit: unit of ε.
+        episodes: number of episodes of each trial.
+        seed: seed of the initial states.
+        opponents: checkpoints of the frozen opponents.
         assessments: one for each policy.
-        machine: facts of the machine.
-        versions: of the packages.
-        schema_version: layout of the file.
+        machine: facts about the machine.
+        versions: versions of the packages.
+        schema_version: version of the file's layout.
     """
 
     suite: Facts
@@ -300,12 +300,12 @@ class Evaluation:
 
 
 def write_evaluation(evaluation: Evaluation, path: Path, standings: Any = None) -> None:
-    """Write an evaluation as JSON; the file appears whole or not at all.
+    """Write an evaluation as JSON; the file appears complete or not at all.
 
     Args:
-        evaluation: what was measured.
+        evaluation: the evaluation.
         path: the file.
-        standings: what follows from it, for readers of the file; not read again.
+        standings: JSON values computed from it, for readers of the file; never read again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = dataclasses.asdict(evaluation)

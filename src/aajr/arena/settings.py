@@ -12,17 +12,17 @@ SuiteName = Literal["quick", "standard", "thorough"]
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard the attacks of a suite try; a part of the suite, under its version.
+    """The effort of the attacks of a suite; it is part of the suite's version.
 
     Attributes:
-        steps: of gradient ascent; steps are long enough to cross the ball.
-        restarts: independent searches per decision, the worst kept.
-        queries: evaluations of the victim per decision, of attacks without gradients.
-        generations: of CMA-ES, which costs half a millisecond per decision and generation.
-        sweeps: over all features, of the search on a grid of perturbations.
-        critic_episodes: episodes that each critic, and the imitation, is fitted on.
-        attacker_iterations: collections that a learned attacker trains on, for each ε.
-        attacker_environments: episodes in a collection.
+        steps: steps of gradient ascent; they are long enough to cross the ball.
+        restarts: independent searches per decision; the worst result is kept.
+        queries: evaluations of the victim per decision, for attacks without gradients.
+        generations: generations of CMA-ES; each costs half a millisecond per decision.
+        sweeps: sweeps over all features, for the search on a grid of perturbations.
+        critic_episodes: episodes for fitting each critic, and the imitation.
+        attacker_iterations: training iterations of a learned attacker, for each ε.
+        attacker_environments: episodes collected per iteration.
     """
 
     steps: int = 10

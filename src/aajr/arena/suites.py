@@ -1,7 +1,7 @@
-"""The attack suites: what they are made of, in one place, under a version.
+"""The attack suites and their versions.
 
-A change to what a suite's figures mean (its attacks, their settings, its effort) raises its
-version; results name it, and results of different versions are not compared.
+A change of a suite's attacks, their settings or its effort changes what its figures mean and raises
+its version. Results hold the version; results of different versions are not compared.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ class AttackSpec:
     """One attack of a suite.
 
     Attributes:
-        name: of the attack in results.
-        kind: what it uses; a black-box attack that beats every gradient attack is a finding.
-        build: from the ball of the threat and the victim to the adversary.
-        threats: threat models under which it makes sense.
-        unit: of its own budget; empty where its budget is ε.
-        on_logits: it shifts the action's logits, whatever the threat.
+        name: name of the attack in results.
+        kind: kind of the attack; a black-box attack that beats every gradient attack is reported
+            as a finding.
+        build: function from the ball of the threat and the victim to the adversary.
+        threats: threat models for which it is used.
+        unit: unit of its own budget; empty if its budget is ε.
+        on_logits: whether it always shifts the action's logits instead of the observation.
     """
 
     name: str
@@ -47,22 +48,22 @@ class AttackSpec:
 
     @property
     def fixed(self) -> bool:
-        """Whether it has a budget of its own, which does not grow with ε."""
+        """Whether it has its own budget, which does not grow with ε."""
         return bool(self.unit)
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Attacks that are run together, and how hard they try.
+    """Attacks that are run together, with their effort.
 
     Attributes:
-        name: of the suite.
-        version: rises with every change of what its figures mean.
-        effort: how hard the attacks try.
-        attacks: in the order of the tables.
+        name: name of the suite.
+        version: version, raised whenever the meaning of the figures changes.
+        effort: effort of the attacks.
+        attacks: the attacks, in the order of the tables.
 
     Raises:
-        ValueError: two attacks of one name.
+        ValueError: no attacks, two attacks of one name, or one named ``none``.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Suite:
             raise ValueError(f"attacks={names} is not allowed; give each a name of its own")
 
     def against(self, threat: Threat) -> tuple[AttackSpec, ...]:
-        """The attacks that make sense under a threat."""
+        """The attacks for a threat model."""
         return tuple(attack for attack in self.attacks if threat in attack.threats)
 
     def facts(self) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _lying_critic(index: int) -> AttackSpec:
 
 QUICK = Suite(
     "quick",
-    version=2,  # Square's schedule of block sizes follows its budget of queries
+    version=2,  # since 2 Square's block sizes depend on the number of queries
     effort=Effort(steps=5, restarts=1, queries=50),
     attacks=(
         AttackSpec("noise", "noise", build.noise),
@@ -113,7 +114,7 @@ QUICK = Suite(
 
 STANDARD = Suite(
     "standard",
-    version=2,  # Square's schedule of block sizes follows its budget of queries
+    version=2,  # since 2 Square's block sizes depend on the number of queries
     effort=Effort(),
     attacks=(
         *QUICK.attacks,
@@ -137,7 +138,7 @@ STANDARD = Suite(
 
 THOROUGH = Suite(
     "thorough",
-    version=2,  # Square's schedule of block sizes follows its budget of queries
+    version=2,  # since 2 Square's block sizes depend on the number of queries
     effort=Effort(
         steps=20,
         restarts=5,
@@ -178,11 +179,11 @@ THOROUGH = Suite(
 )
 
 SUITES: dict[str, Suite] = {suite.name: suite for suite in (QUICK, STANDARD, THOROUGH)}
-"""The suites by name, each holding the attacks of the one before."""
+"""The suites by name; each contains the attacks of the one before."""
 
 
 def suite_of(name: str) -> Suite:
-    """A suite by its name.
+    """Return a suite by its name.
 
     Example:
         >>> suite_of("quick").version

@@ -13,7 +13,7 @@ from aajr.statistics.intervals import Interval
 
 
 def attack_table(assessment: Assessment, evaluation: Evaluation) -> Table:
-    """Success and return of one policy, per attack and ε, and what the attacks cost."""
+    """Success and return of one policy per attack and ε, with the cost of the attacks."""
     epsilons, suite = assessment.epsilons, evaluation.suite
     clean = assessment.clean
     rows = [("none", *[_outcome(clean)] * len(epsilons), _cost([clean]))]
@@ -36,7 +36,7 @@ def attack_table(assessment: Assessment, evaluation: Evaluation) -> Table:
 
 
 def coordination_tables(assessment: Assessment, epsilon: float) -> list[Table]:
-    """Measures of the team's behaviour, clean beside four attacks at ε at a time."""
+    """Measures of the team's behaviour, in tables of the clean trial and four attacks at ε."""
     attacked = assessment.at(epsilon)
     return [
         _coordination_table(assessment, epsilon, attacked[first : first + 4])
@@ -59,7 +59,7 @@ def _coordination_table(assessment: Assessment, epsilon: float, attacked: Sequen
 
 
 def method_table(summaries: Sequence[MethodSummary]) -> Table:
-    """Methods over their seeds: interquartile mean with its interval, and the median agent."""
+    """The methods over their seeds: interquartile mean with its interval, and the median agent."""
     rows = []
     for one in summaries:
         worst = [f"{_share(v)}\nmedian {one.median[e]:.1%}" for e, v in one.worst.items()]
@@ -75,7 +75,7 @@ def method_table(summaries: Sequence[MethodSummary]) -> Table:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Pairs of methods; different only where the interval excludes zero."""
+    """Pairs of methods, which count as different only if the interval excludes zero."""
     rows = []
     for one in comparisons:
         chance = "" if one.chance is None else f"{one.chance:.3f}"
@@ -106,7 +106,7 @@ def _named(trial: Trial) -> str:
 
 
 def _in_lines(attack: str) -> str:
-    """A name in lines that fit a narrow column."""
+    """A name, wrapped to a narrow column."""
     return "\n".join(textwrap.wrap(attack.replace("_", " "), 9))
 
 

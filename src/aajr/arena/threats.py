@@ -1,4 +1,4 @@
-"""Threat models by name: what an adversary may touch, and what ε is."""
+"""Threat models by name: what an adversary may change, and the meaning of ε."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Threat = Literal["full", "others", "reports", "actions"]
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """What an adversary may touch.
+    """What an adversary may change.
 
     Attributes:
-        words: what it changes.
-        radius: what ε is, in a sentence.
+        words: what it changes, in words.
+        radius: the meaning of ε, in a sentence.
     """
 
     words: str
@@ -24,7 +24,7 @@ class ThreatModel:
 _SEEN = "ε is an L∞ radius in units of the observation, each feature of roughly unit scale"
 
 FARTHEST = 2.0
-"""Greatest distance in x or y within an arena, in half widths; claims about places keep to it."""
+"""Greatest distance in x or y within an arena, in half widths; it limits reported positions."""
 
 THREATS: dict[str, ThreatModel] = {
     "full": ThreatModel("every observed feature", _SEEN),
@@ -32,4 +32,4 @@ THREATS: dict[str, ThreatModel] = {
     "reports": ThreatModel("any k of the n sources that report where others are", _SEEN),
     "actions": ThreatModel("the actions", "ε is an L∞ radius in units of the action"),
 }
-"""Every threat model."""
+"""Every threat model by its name."""

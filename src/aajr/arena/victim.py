@@ -1,4 +1,4 @@
-"""The attacked agent, and what is fitted to it: critics, an imitation, learned attackers."""
+"""The attacked agent with its fitted critics, imitation and learned attackers."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _Fitted = TypeVar("_Fitted")
 
 @dataclass(frozen=True, eq=False)
 class Victim:
-    """A policy under evaluation, and what is fitted to it, each once and when first asked for.
+    """A policy under evaluation, with models that are fitted to it once, at their first use.
 
-    Every fit draws from a seed of its own: the order in which attacks are built changes nothing.
+    Every fit has its own seed, so the order in which attacks are built does not matter.
 
     Attributes:
         actor: the policy.
-        match: who plays, on which starts.
-        threat: what may be perturbed.
-        effort: how hard the attacks try.
-        directory: where training of attackers is kept, to go on if it is stopped; or None.
+        match: the environment.
+        threat: name of the threat model.
+        effort: effort of the attacks.
+        directory: directory of the learned attackers' checkpoints; None to keep none.
 
     Raises:
         ValueError: an unknown threat, an agent that does not read this environment's observations.
@@ -69,12 +69,12 @@ class Victim:
 
     @property
     def on_logits(self) -> bool:
-        """Whether the threat is to actions: the adversary shifts the logits."""
+        """Whether the threat is ``actions``, so that the adversary shifts the logits."""
         return self.threat == "actions"
 
     @cached_property
     def mask(self) -> Tensor | None:
-        """Attackable features, ``[features]``; None for logits."""
+        """Mask of the attackable features, ``[features]``; None for logits."""
         if self.on_logits:
             return None
         return self.match.attackable(self.threat)
@@ -91,24 +91,24 @@ class Victim:
 
     @property
     def divergence(self) -> Objective:
-        """MAD: the change of the action distribution."""
+        """The objective of MAD: the change of the action distribution."""
         return Divergence(self.metric)
 
     def ball(self, epsilon: float) -> Ball:
-        """The L∞ ball of the threat; of reports, all of them, within the arena."""
+        """The L∞ ball of the threat; reports are also limited to the arena."""
         bound = FARTHEST if self.threat == "reports" else None
         low = None if bound is None else -bound
         return Ball("linf", epsilon, mask=self.mask, low=low, high=bound)
 
     def critic(self, index: int) -> OnlineValue:
-        """A Q fitted to rollouts of its own; the index chooses its seed."""
+        """A Q fitted to its own rollouts; the index chooses its seed."""
         seed = derive(self.match.seed, "critic", index)
         return self.fitted(
             f"critic_{index}", lambda: fit_critic(self._rollouts(seed), _source(seed))
         )
 
     def robust_sarsa(self, weight: float) -> OnlineValue:
-        """A Q of Robust Sarsa with the weight κ of its regulariser."""
+        """A Q by Robust Sarsa, where ``weight`` is κ of its regulariser."""
         seed = derive(self.match.seed, "robust sarsa")
         low, high = limits = self.actor.head.limits
         return self.fitted(
@@ -123,7 +123,7 @@ class Victim:
         )
 
     def fitted(self, name: str, fit: Callable[[], tuple[OnlineValue, float]]) -> OnlineValue:
-        """A Q under a name, fitted when it is first asked for; its R² joins the preparation."""
+        """A named Q, fitted at its first use; its R² is added to the preparation."""
 
         def noted() -> OnlineValue:
             critic, quality = fit()
@@ -134,17 +134,17 @@ class Victim:
 
     @property
     def preparation(self) -> dict[str, float]:
-        """Held-out R² of everything fitted so far, and the queries that an imitation took."""
+        """Held-out R² of everything fitted so far, and the number of the imitation's queries."""
         facts: dict[str, float] = self._fitted.get("facts", {})
         return dict(facts)
 
     def least(self, value: OnlineValue, on_logits: bool | None = None) -> Objective:
-        """The objective -Q(s, a): the action that a Q values least in the true state."""
+        """The objective -Q(s, a), greatest for the action of least value in the true state."""
         logits = self.on_logits if on_logits is None else on_logits
         return Critic(value, self.actor.head.relaxed, "observation" if logits else None)
 
     def state_value(self, observation: Tensor) -> Tensor:
-        """V(o) ``[batch, 1]``: the agent's own, or Q(o, π(o)) of the first critic."""
+        """V(o) ``[batch, 1]``: the agent's own V, or Q(o, π(o)) of the first critic."""
         own = self.actor.value
         if own is not None:
             return own(observation).unsqueeze(-1)
@@ -153,15 +153,16 @@ class Victim:
         return value.unsqueeze(-1)
 
     def least_action(self, observation: Tensor) -> Tensor:
-        """Outputs ``[batch, outputs]`` of the action that the first critic values least, each part
-        of it chosen while the others stay at the policy's choice.
+        """Outputs ``[batch, outputs]`` of an action of little value under the first critic.
+
+        Each part of the action is the worst one while the others stay at the policy's choice.
         """
         value = partial(self.critic(0), observation)
         with torch.no_grad():
             return self.actor.head.least(self.actor(observation), value)
 
     def scale(self, objective: Objective, ball: Ball) -> float:
-        """Unit of an objective in a ball around the victim's states, for mixtures."""
+        """Scale of an objective in a ball around the victim's states, for mixtures."""
         states, source = self.states[:1024], _source(derive(self.match.seed, "scale"))
         if not self.on_logits:
             return objective_scale(objective, self.actor, states, ball, source)
@@ -172,12 +173,12 @@ class Victim:
 
     @property
     def states(self) -> Tensor:
-        """Observations that the victim met, ``[states, features]``, at most 4096."""
+        """Observations from the victim's rollouts, ``[states, features]``, at most 4096."""
         return self._once("states", self._states)
 
     @property
     def imitation(self) -> Imitation:
-        """A copy of the victim, from its answers on :attr:`states` alone."""
+        """A network that imitates the victim, fitted to its outputs on :attr:`states` alone."""
 
         def fit() -> Imitation:
             seed = derive(self.match.seed, "imitation")
@@ -189,7 +190,7 @@ class Victim:
         return self._once("imitation", fit)
 
     def attacker(self, kind: Kind, ball: Ball) -> Adversary:
-        """A learned attacker, trained on this victim at the ball's ε, in its own environment."""
+        """A learned attacker, trained on this victim at the ball's ε in this environment."""
         effort = self.effort
         environments = effort.attacker_environments
         ppo = PPOConfig(environments=environments, epochs=4, learning_rate=3e-3, entropy=0.0)

@@ -31,17 +31,16 @@ def study(
     comparison: the study that `aajr reproduce` runs.
 
     theory: checks of all statements on random networks, of step sizes and of the price of
-    robustness. The exit status is 1 if a statement is violated. Presets smoke (half a minute), full
-    (minutes).
+    robustness. The exit status is 1 if a statement is violated. Presets smoke (half a minute),
+    full (minutes).
 
     stability: ‖Jv‖ ≤ γ at three γ, and every step rule, on hide-and-seek. Opponents and plain
     policies are those of `aajr reproduce --preset others`. Presets smoke (a minute), quick (half
     an hour), full (hours).
 
-    mujoco: PPO, tuned and attacked, compared with published figures; it needs the extra
-    'yardstick'.
-    Presets smoke (InvertedPendulum, four minutes), standard (InvertedPendulum, an hour or two),
-    hopper (a night).
+    mujoco: PPO, tuned and attacked, compared with published figures; it needs
+    the extra 'yardstick'. Presets smoke (InvertedPendulum, four minutes), standard (the same
+    environment, an hour or two), hopper (a night).
 
     consensus: several sources report one position, and any k of them may lie. Presets smoke (20
     seconds), quick (two of five lie, eight methods, ten minutes), far (the same with lies three
@@ -70,8 +69,7 @@ def study(
         changes: settings of the preset to replace.
         output: directory of results.json, table.md and plots; by default below results/.
         work: directory of models and partial results.
-        workers: number of processes; by default the number of cores. Studies that measure times
-            use none.
+        workers: number of processes, by default the number of cores; none where time is measured.
         ray: run on Ray: on the cluster at ADDRESS (auto: the one started on this machine), or on
             a local cluster without ADDRESS. All nodes must share the work directory.
     """

@@ -1,4 +1,4 @@
-"""Adversaries that are agents themselves: SA-RL and PA-AD."""
+"""Learned adversaries, which are trained agents: SA-RL and PA-AD."""
 
 from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary
 from aajr.arena.learned._learner import AttackLearner

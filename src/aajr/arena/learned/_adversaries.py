@@ -20,15 +20,15 @@ from aajr.trajectory import Reference, Trajectory
 @final
 @dataclass(frozen=True, eq=False)
 class LearnedAdversary(Adversary):
-    """δ = P_Δ(ε s ⊙ tanh(u)) with the command u = ν(x) of a network: SA-RL.
+    """SA-RL: δ = P_Δ(ε s ⊙ tanh(u)) with the command u = ν(x) of a network.
 
-    It takes no gradient and does not query the victim. Given ``data["command"]``, it carries out
-    that one instead of the network's, as training does with sampled commands.
+    It takes no gradient and does not query the victim. If ``data["command"]`` is given, it replaces
+    the network's command; training passes sampled commands in this way.
 
     Attributes:
-        ball: the threat set, whose mask is the same for every sample.
+        ball: the threat set; its mask is the same for every sample.
         network: ν, map from observations ``[batch, *event]`` to commands ``[batch, masked]``, one
-            number for every feature that the mask allows.
+            number for every attackable feature.
 
     Example:
         >>> import torch
@@ -45,7 +45,7 @@ class LearnedAdversary(Adversary):
     network: Callable[[Tensor], Tensor]
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """One command, carried out."""
+        """Carry out one command."""
         x = reference.inputs
         allowed = commanded(self.ball, x)
         command = _command(self.network, reference, int(allowed.sum()))
@@ -67,16 +67,16 @@ class LearnedAdversary(Adversary):
 @final
 @dataclass(frozen=True, eq=False)
 class DirectedAdversary(Adversary):
-    """max_δ ⟨d, π(x + δ)⟩ with the direction d = ν(x)/‖ν(x)‖ of a director: PA-AD.
+    """PA-AD: max_δ ⟨d, π(x + δ)⟩ with the direction d = ν(x)/‖ν(x)‖ of a director.
 
-    The director acts in the small space of the victim's outputs; projected gradient ascent from
-    the centre of the ball finds the perturbation that moves the output its way.
+    The director acts in the small space of the victim's outputs. Projected gradient ascent from
+    the centre of the ball finds the perturbation that moves the output along d.
 
     Attributes:
         ball: the threat set.
         network: ν, map from observations ``[batch, features]`` to directions in the victim's
-            outputs ``[batch, outputs]``. ``data["command"]`` takes its place if given.
-        steps: of projected gradient ascent; a single one goes all the way to the boundary.
+            outputs ``[batch, outputs]``. ``data["command"]`` replaces its result if given.
+        steps: steps of projected gradient ascent; a single step reaches the boundary.
 
     Example:
         >>> import torch
@@ -98,7 +98,7 @@ class DirectedAdversary(Adversary):
         check_count("steps", self.steps)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """One direction, realised by gradient."""
+        """Follow one direction by gradient ascent."""
         outputs = reference.outputs
         command = _command(self.network, reference, outputs[0].numel())
         direction = unit(command.to(outputs), per_row(command))
@@ -117,7 +117,7 @@ class DirectedAdversary(Adversary):
 
 
 def commanded(ball: Ball, x: Tensor) -> Tensor:
-    """Features that a command speaks of, those of the ball's mask: boolean ``[*event]``."""
+    """Mask ``[*event]`` of the features that a command covers: those attackable in the ball."""
     return replace(ball, coalition=None).attackable(x[:1])[0].bool()
 
 

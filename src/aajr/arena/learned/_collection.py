@@ -1,4 +1,4 @@
-"""Episodes of an attacked victim, and how the attacker lives them."""
+"""Episodes of an attacked victim, recorded from the attacker's side."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from aajr.trajectory import Reference, Trajectory
 
 @dataclass(frozen=True, eq=False)
 class Commanded(Adversary):
-    """Carries out commands that it samples from an attacker, and keeps them.
+    """An adversary that samples commands from an attacker, carries them out and keeps them.
 
     Attributes:
-        attacker: whose commands are sampled.
-        adversary: carries a command out.
-        drawn: commands ``[rows, commands]`` and their log-probabilities ``[rows]``.
+        attacker: policy from which commands are sampled.
+        adversary: adversary that carries out a command.
+        drawn: sampled commands ``[rows, commands]`` and their log-probabilities ``[rows]``.
     """
 
     attacker: Attacker
@@ -37,7 +37,7 @@ class Commanded(Adversary):
         object.__setattr__(self, "ball", self.adversary.ball)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
-        """One command for every row, carried out."""
+        """Sample one command for every row and carry it out."""
         self.drawn.append(self.attacker.sample(reference.inputs, generator))
         data = {**reference.data, "command": self.drawn[-1][0]}
         found = self.adversary.run(policy, replace(reference, data=data), generator)
@@ -47,11 +47,11 @@ class Commanded(Adversary):
 def lived(
     environment: Environment[Any], victim: Agent, commanded: Commanded, generator: torch.Generator
 ) -> tuple[TensorDict, Recorded]:
-    """Play all episodes under commands.
+    """Play all episodes under the attacker's commands.
 
     Returns:
-        What the attacker of the group ``team`` saw, commanded and earned, ``[episodes, steps]``,
-        and what was kept of the episodes.
+        The attacker's observations, commands and rewards in the group ``team``,
+        ``[episodes, steps]``, and the record of the episodes.
     """
     team, steps = AttackedTeam(victim, commanded, generator), []
 

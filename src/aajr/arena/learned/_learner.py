@@ -32,7 +32,7 @@ class AttackLearner:
         commands: size of its command.
         critic_features: size of the critic's input.
         deviation: initial standard deviation of the commands.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
     """
 
     def __init__(
@@ -56,19 +56,23 @@ class AttackLearner:
         return nn.ModuleDict({"attacker": self.attacker, "critic": self.critic})
 
     def update(self, rows: TensorDict, generator: torch.Generator) -> None:
-        """Epochs over rows ``[samples]`` of ``observation``, ``state``, ``action`` (the command),
-        ``action_log_prob``, ``advantage`` and ``value_target``.
+        """Run all epochs of PPO over the rows.
+
+        Args:
+            rows: ``[samples]`` with ``observation``, ``state``, ``action`` (the command),
+                ``action_log_prob``, ``advantage`` and ``value_target``.
+            generator: source of the order of the rows.
         """
         for batch in minibatches(rows, self.ppo, generator):
             losses = self.loss(batch)
             self._descend(losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"])
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on exactly, by name."""
+        """Named tensors with everything needed to continue exactly."""
         return training_state(self.modules(), self.optimizer)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what :meth:`state` gave."""
+        """Restore what :meth:`state` returned."""
         load_training_state(self.modules(), self.optimizer, tensors)
 
     def _descend(self, total: Tensor) -> None:
@@ -94,7 +98,7 @@ def _ppo_loss(attacker: Attacker, critic: nn.Module, ppo: PPOConfig) -> ClipPPOL
 
 
 class _Parameters(nn.Module):
-    """Mean and deviation of an attacker as a module's output."""
+    """A module that outputs an attacker's mean and standard deviation."""
 
     def __init__(self, attacker: Attacker) -> None:
         super().__init__()

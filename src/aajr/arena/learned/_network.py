@@ -14,9 +14,9 @@ from aajr.arena.agents import mlp
 
 
 class Attacker(nn.Module):
-    """Observation ``[..., features]`` to a Gaussian over commands ``[..., commands]``.
+    """A map from observations ``[..., features]`` to a Gaussian over commands ``[..., commands]``.
 
-    A command is what the adversary decides: a perturbation before squashing (SA-RL), or a
+    A command is the attacker's action: a perturbation before squashing (SA-RL), or a
     direction in the victim's output space (PA-AD).
 
     Args:
@@ -41,7 +41,7 @@ class Attacker(nn.Module):
         self.log_deviation = nn.Parameter(torch.full((commands,), math.log(deviation)))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Mean command."""
+        """The mean command."""
         mean: Tensor = self.network(observation)
         return mean
 
@@ -52,7 +52,7 @@ class Attacker(nn.Module):
 
     @torch.no_grad()
     def sample(self, observation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A command and its log-probability ``[...]``."""
+        """A sampled command ``[..., commands]`` and its log-probability ``[...]``."""
         mean, deviation = self.parameters_of(observation)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         command = mean + deviation * noise

@@ -26,21 +26,21 @@ from aajr.arena.ppo import PPOConfig
 from aajr.geometry import Ball
 
 Kind = Literal["sa_rl", "pa_ad"]
-"""Whether the attacker chooses perturbations (SA-RL) or directions of the output (PA-AD)."""
+"""Kind of the commands: perturbations (SA-RL) or directions of the output (PA-AD)."""
 
 Metrics = dict[str, float]
 
 
 @dataclass(frozen=True)
 class AttackerConfig:
-    """Training of an attacker.
+    """Settings of an attacker's training.
 
     Attributes:
-        iterations: collections of ``ppo.environments`` whole episodes.
-        ppo: the algorithm; the attacker's advantage is normalised per minibatch.
-        deviation: initial standard deviation of the commands; a perturbation is squashed, so that
-            1 explores most of the ball.
-        steps: of projected gradient ascent that realises a direction (``pa_ad`` only).
+        iterations: number of iterations, each of ``ppo.environments`` whole episodes.
+        ppo: settings of PPO; the attacker's advantage is normalised per minibatch.
+        deviation: initial standard deviation of the commands; a perturbation is squashed by tanh,
+            so 1 explores most of the ball.
+        steps: steps of projected gradient ascent towards a direction (``pa_ad`` only).
         checkpoint_interval: iterations between checkpoints.
     """
 
@@ -59,23 +59,23 @@ class AttackerConfig:
 
 
 class AttackerTrainer:
-    """A run that can be stopped and goes on exactly where it was.
+    """Training of an attacker, which can be stopped and continued exactly.
 
-    The attacker sees every agent's true observation and earns what the agent loses. Iteration t
-    draws all its randomness from (seed, t).
+    The attacker sees every agent's true observation; its reward is the negative of the agent's.
+    The randomness of iteration t depends on (seed, t) alone.
 
     Args:
-        victim: agent of the protected team; its parameters are left alone.
-        match: the environment with its opponents; the configuration says how many episodes.
+        victim: agent of the protected team; its parameters do not change.
+        match: the environment with its opponents; ``config`` sets the number of episodes.
         ball: the threat set; its mask is the same for every agent.
-        kind: ``sa_rl``, a perturbation within the ball, or ``pa_ad``, a direction in the victim's
-            outputs that a gradient step realises.
-        config: the run.
-        directory: where ``attacker.safetensors`` is kept; None to keep nothing.
-        seed: of everything.
+        kind: ``sa_rl``: a command is a perturbation in the ball; ``pa_ad``: it is a direction in
+            the victim's outputs, which projected gradient ascent follows.
+        config: settings of the training.
+        directory: directory of ``attacker.safetensors``; None to write no file.
+        seed: seed of all randomness.
 
     Raises:
-        ValueError: unknown kind, a victim of another environment.
+        ValueError: unknown kind, or a victim of another environment.
         CheckpointError: the directory holds the checkpoint of another run.
     """
 
@@ -102,11 +102,11 @@ class AttackerTrainer:
 
     @property
     def adversary(self) -> Adversary:
-        """The attacker as it is, acting by its mean command."""
+        """The adversary of the current attacker, which acts by its mean command."""
         return build_attack(self.kind, self.ball, self.learner.attacker, self.config.steps)
 
     def run(self) -> None:
-        """Train to the end; a checkpoint is kept as the configuration says."""
+        """Train to the end and write checkpoints at the configured interval."""
         while self.iteration < self.config.iterations:
             self.step()
             last = self.iteration == self.config.iterations
@@ -116,7 +116,7 @@ class AttackerTrainer:
                 self.save(self.path)
 
     def step(self) -> Metrics:
-        """One collection and its updates; returns the victim's success and return."""
+        """Run one iteration; return the victim's success and return."""
         seed = derive(self.seed, "attacker", self.iteration)
         generator = torch.Generator().manual_seed(seed)
         match = self.match.resized(self.config.ppo.environments, seed)
@@ -133,7 +133,7 @@ class AttackerTrainer:
         return metrics
 
     def save(self, path: Path) -> None:
-        """Write everything that the run needs to go on exactly."""
+        """Write everything that is needed to continue exactly."""
         meta = {"run": self._identity(), "iteration": self.iteration, "history": self.history}
         save_checkpoint(path, self.learner.state(), meta)
 
@@ -162,7 +162,7 @@ class AttackerTrainer:
         self.history = meta["history"]
 
     def _identity(self) -> dict[str, Any]:
-        """All settings but the length, which must agree for a run to go on."""
+        """All settings that a checkpoint must share with the run, so all except its length."""
         settings = asdict(self.config)
         del settings["iterations"], settings["checkpoint_interval"]
         ball = (self.ball.norm, self.ball.epsilon, self.ball.budget_dims)
@@ -200,12 +200,12 @@ def train_attacker(
     directory: Path | None = None,
     seed: int = 0,
 ) -> Adversary:
-    """Train an attacker to the end, or go on with the run in ``directory``.
+    """Train an attacker to the end, or continue the run in ``directory``.
 
     Arguments and errors are those of :class:`AttackerTrainer`.
 
     Returns:
-        The adversary, deterministic, with its weights frozen.
+        The deterministic adversary, with frozen weights.
 
     Source: Zhang et al., 2021, https://arxiv.org/abs/2101.08452 (SA-RL); Sun et al., 2022,
     https://arxiv.org/abs/2106.05087 (PA-AD).
@@ -217,11 +217,11 @@ def train_attacker(
 
 
 def load_attacker(path: Path, ball: Ball) -> Adversary:
-    """The adversary of a checkpoint that :class:`AttackerTrainer` wrote, on a ball.
+    """Load the adversary of a checkpoint that :class:`AttackerTrainer` wrote.
 
     Args:
         path: ``attacker.safetensors``.
-        ball: the threat set, attackable features as in training; ε may differ.
+        ball: the threat set with the same attackable features as in training; ε may differ.
 
     Raises:
         CheckpointError: an unreadable file, or one of another kind.
