@@ -1,4 +1,4 @@
-"""Audit a torch module of your own: what is proven of it, and what is only measured.
+"""Audit a torch module of your own: what is proved about it, and what is only measured.
 
 Run it with ``python examples/audit_module.py``; it takes a few seconds and writes
 ``audit/audit.html`` and ``audit/audit.json``. Needs ``pip install 'aajr[certify]'``.
@@ -14,7 +14,7 @@ from aajr.certification import audit, write_audit
 
 
 def trained_controller() -> tuple[nn.Module, torch.Tensor]:
-    """A pendulum's controller, cloned from a linear law, and the states that it meets."""
+    """A controller of a pendulum, trained to imitate a linear law, and states of the pendulum."""
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -30,7 +30,7 @@ def trained_controller() -> tuple[nn.Module, torch.Tensor]:
 
 
 def main() -> None:
-    """Five lines, from a module to a page."""
+    """Audit a module and write the page, in five lines."""
     policy, states = trained_controller()  # 1
     ball = aajr.Ball("linf", 0.05, scale=torch.tensor([1.0, 2.0]))  # 2
     found = audit(policy, states, ball, epsilon_unit="radians", gamma=3.0)  # 3

@@ -1,6 +1,6 @@
-"""MAPPO in BenchMARL on hide-and-seek, the hiders with the penalty.
+"""MAPPO in BenchMARL on hide-and-seek, with the penalty on the hiders.
 
-It needs BenchMARL's own environment, see docs/benchmarl.md:
+It needs a Python environment of its own for BenchMARL, see docs/benchmarl.md:
 
     python examples/benchmarl_hide_and_seek.py --iterations 10
 """

@@ -1,9 +1,9 @@
 """A diffusion model whose conditioning is attacked.
 
-Eight blobs lie on a ring; a small network learns to take the noise off a point, given the blob's
-label as a vector, as a text encoder would give it. The adversary may change that vector, and
-nothing else, by at most ε per entry: a mask says so. It makes the predicted noise as wrong as it
-can, at every step of sampling anew. Noise of the same size is the cheap rival.
+Eight blobs lie on a ring. A small network learns to remove the noise from a point, given the label
+of its blob as a vector, as a text encoder would give it. A mask lets the adversary change only this
+vector, by at most ε per entry. At every sampling step it maximises the error of the predicted
+noise. Training with random noise of the same size is the cheap baseline.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _error_against(noise: Tensor) -> Callable[[Tensor], Tensor]:
 
 @torch.no_grad()
 def right_blob(net: nn.Sequential, attacked: bool, rows: int = 400) -> float:
-    """Share of samples that end nearest to the blob that was asked for."""
+    """Share of samples that end nearest to the requested blob."""
     generator = torch.Generator().manual_seed(2)
     blob = torch.arange(rows) % BLOBS
     point = torch.randn(rows, 2, generator=generator)

@@ -1,9 +1,9 @@
-"""Robust PPO for a team on MPE simple_spread: what an agent perceives of the others is attacked.
+"""Robust PPO for a team on MPE simple_spread; the observed positions of the others are attacked.
 
-Three agents with one shared actor cover three landmarks; a critic of all observations trains
-them. The adversary of each agent moves only the four features that tell it where the others are,
-and AAJR penalises the sensitivity in the directions it takes. Everything from environment to
-optimiser is one jitted program. It needs JaxMARL:
+Three agents with one shared actor cover three landmarks. A critic of all observations is used in
+training. The adversary of each agent changes only the four features that hold the positions of the
+others, and AAJR penalises the sensitivity in the directions of the attack. Everything from
+environment to optimiser is one jitted program. It needs JaxMARL:
 ``pip install "aajr[jax]" flax chex && pip install --no-deps jaxmarl gymnax``.
 
     python examples/jax_multi_agent_ppo.py --updates 200
@@ -41,7 +41,7 @@ OTHERS = jnp.zeros(FEATURES, bool).at[10:14].set(True)  # relative positions of 
 
 
 class Carry(NamedTuple):
-    """All that one update hands to the next."""
+    """The state that one update passes to the next."""
 
     params: dict[str, list[Array]]
     moments: optax.OptState
@@ -50,7 +50,7 @@ class Carry(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What was played, ``[steps, environments, agents, ...]`` and then ``[rows, agents, ...]``."""
+    """The rollout, ``[steps, environments, agents, ...]`` and then ``[rows, agents, ...]``."""
 
     observation: Array
     action: Array
@@ -101,7 +101,7 @@ def play(seen_to_action, environments: int, key: Array) -> tuple[Array, ...]:
 
     Args:
         seen_to_action: map (observations ``[environments, agents, features]``, key) to actions.
-        environments: how many.
+        environments: number of environments.
         key: source of randomness.
 
     Returns:
@@ -124,7 +124,7 @@ def play(seen_to_action, environments: int, key: Array) -> tuple[Array, ...]:
 
 
 def collect(params: dict, key: Array) -> Batch:
-    """Whole episodes with generalised advantages, one for the team."""
+    """Whole episodes with generalised advantages; the team shares one advantage."""
     observation, action, reward = play(
         lambda seen, key: jax.random.categorical(key, actor(params, seen)), ENVIRONMENTS, key
     )
@@ -136,7 +136,7 @@ def collect(params: dict, key: Array) -> Batch:
         advantage = reward + DISCOUNT * (next_value + TRACE * advantage) - value
         return (advantage, value), advantage
 
-    # the clock, which the critic does not see, ends every episode: its last value stands in
+    # the critic does not see the time limit that ends every episode: bootstrap with its last value
     last = (jnp.zeros(ENVIRONMENTS), value[-1])
     _, advantage = lax.scan(back, last, (reward, value), reverse=True)
     log_prob = log_prob_of(actor(params, observation), action)
@@ -154,7 +154,7 @@ def clipped_surrogate(logits: Array, batch: Batch) -> Array:
 
 
 def make_update(robust: Minimax, optimizer: optax.GradientTransformation):
-    """One PPO update: collection, epochs of minibatches."""
+    """One PPO update: collect a rollout, then run epochs of minibatches."""
 
     def loss(params: dict, batch: Batch, state: MinimaxState) -> tuple[Array, MinimaxState]:
         policy = partial(actor, params)
@@ -218,7 +218,7 @@ def evaluate(params: dict, epsilon: Array, key: Array) -> Array:
 
 
 def main() -> None:
-    """Train both ways and attack both."""
+    """Train a plain and a robust policy, and attack both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--epsilon", type=float, default=0.5, help="radius in units of length")

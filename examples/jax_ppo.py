@@ -1,8 +1,9 @@
 """Robust PPO on CartPole: environment, attack, penalty and optimiser in one jitted program.
 
-Plain PPO and robust PPO differ by the lines marked 1 to 4. The adversary perturbs what the policy
-sees, within ε units of SCALE per feature, to change its action distribution the most; the PPO loss
-is taken there, and AAJR penalises the sensitivity along the way. It needs gymnax:
+Plain PPO and robust PPO differ by the lines marked 1 to 4. The adversary perturbs the policy's
+observations, within ε units of SCALE per feature, to change its action distribution the most. The
+PPO loss is computed at the perturbed observations, and AAJR penalises the sensitivity in the
+directions of the attack. It needs gymnax:
 ``pip install "aajr[jax]" flax && pip install --no-deps gymnax``.
 
     python examples/jax_ppo.py --updates 150
@@ -33,13 +34,13 @@ from aajr.jax import (
 
 STEPS, ENVIRONMENTS, EPOCHS, MINIBATCHES = 64, 64, 4, 8
 DISCOUNT, TRACE, CLIP, ENTROPY = 0.99, 0.95, 0.2, 0.01
-SCALE = jnp.array([0.5, 0.5, 0.05, 0.5])  # position, velocity, angle, its rate; one unit of ε
+SCALE = jnp.array([0.5, 0.5, 0.05, 0.5])  # per unit of ε: position, velocity, angle, angular speed
 METRIC = Categorical()
 ENV, ENV_PARAMS = gymnax.make("CartPole-v1")
 
 
 class Carry(NamedTuple):
-    """All that one update hands to the next."""
+    """The state that one update passes to the next."""
 
     params: dict[str, list[Array]]
     moments: optax.OptState
@@ -50,7 +51,7 @@ class Carry(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What was played, ``[steps, environments, ...]`` and then ``[rows, ...]``."""
+    """The rollout, ``[steps, environments, ...]`` and then ``[rows, ...]``."""
 
     observation: Array
     action: Array
@@ -92,7 +93,7 @@ def log_prob_of(logits: Array, action: Array) -> Array:
 
 
 def collect(carry: Carry) -> tuple[Carry, Batch]:
-    """Play on in all environments; generalised advantages."""
+    """Continue all environments and compute generalised advantages."""
 
     def step(carry: Carry, _: None) -> tuple[Carry, tuple[Array, ...]]:
         key, for_action, for_env = jax.random.split(carry.key, 3)
@@ -101,7 +102,7 @@ def collect(carry: Carry) -> tuple[Carry, Batch]:
         keys = jax.random.split(for_env, ENVIRONMENTS)
         play = jax.vmap(ENV.step, (0, 0, 0, None))
         seen, state, reward, ended, cut, info = play(keys, carry.env_state, action, ENV_PARAMS)
-        # an episode cut by the clock goes on in the eyes of the critic
+        # at the time limit, bootstrap with the critic's value of the final observation
         reward = reward + DISCOUNT * cut * critic(carry.params, info["final_observation"])
         value, done = critic(carry.params, carry.observation), ended | cut
         record = (carry.observation, action, log_prob_of(logits, action), value, reward, done)
@@ -131,7 +132,7 @@ def clipped_surrogate(logits: Array, batch: Batch) -> Array:
 
 
 def make_update(robust: Minimax, optimizer: optax.GradientTransformation):
-    """One PPO update: collection, epochs of minibatches."""
+    """One PPO update: collect a rollout, then run epochs of minibatches."""
 
     def loss(params: dict, batch: Batch, state: MinimaxState) -> tuple[Array, MinimaxState]:
         policy = partial(actor, params)
@@ -208,7 +209,7 @@ def evaluate(params: dict, epsilon: Array, key: Array, episodes: int = 64) -> Ar
 
 
 def main() -> None:
-    """Train both ways and attack both."""
+    """Train a plain and a robust policy, and attack both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--updates", type=int, default=150)
     parser.add_argument("--epsilon", type=float, default=0.5, help="radius in units of SCALE")

@@ -1,9 +1,9 @@
-"""Robust multi-agent PPO in RLlib: hiders train under attack, seekers as usual.
+"""Robust multi-agent PPO in RLlib: hiders train under attack, seekers train as usual.
 
     pip install 'aajr[rl,pettingzoo,rllib]'
     python examples/rllib_multi_agent.py --iterations 20
 
-Two env runners collect; ``--learners 2`` updates in two processes.
+Two env runners collect rollouts; ``--learners 2`` updates in two processes.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ TEAMS = ("hider", "seeker")
 
 
 def team(agent_id: str, episode: object, **_: object) -> str:
-    """The module that plays an agent."""
+    """The name of the module that acts for an agent."""
     return agent_id.split("_")[0]
 
 
 def build(arguments: argparse.Namespace) -> PPOConfig:
-    """The run: one policy for each team."""
+    """The configuration of the run, with one policy for each team."""
     game = HideAndSeekConfig(max_steps=arguments.steps)
     register_env("hide_and_seek", lambda _: ParallelPettingZooEnv(parallel_env(game, seed=0)))
     hiders = Robustness(aajr.Ball("linf", arguments.epsilon), aajr.AAJR, weight=arguments.weight)
@@ -51,7 +51,7 @@ def build(arguments: argparse.Namespace) -> PPOConfig:
 
 
 def main() -> None:
-    """Train and print what every iteration brought."""
+    """Train and print the results of every iteration."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--runners", type=int, default=2)
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--weight", type=float, default=0.001)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    # RLlib waits until every process has a core of its own; small machines lend theirs twice
+    # RLlib waits for one core per process; declare enough of them, also on a small machine
     processes = arguments.runners + arguments.learners + 1
     ray.init(num_cpus=max(processes, os.cpu_count() or 1), ignore_reinit_error=True)
     algorithm = build(arguments).build_algo()

@@ -1,10 +1,10 @@
-"""Regression when the features of tomorrow are not those of today.
+"""Regression that is robust to a shift of its features after training.
 
-The target depends on one feature. Forty others follow the target closely in the data at hand, and
-a plain network leans on them; after the shift they no longer do. The adversary moves every row by
-at most ε in the L2 norm to make the squared error large: the inner maximisation of
-distributionally robust regression. Noise of the same size is the cheap rival. The gain is the
-attack's; the penalty adds nothing in this small problem.
+The target depends on one feature. In the training data, forty other features follow the target
+closely, and a plain network relies on them; after the shift they no longer follow it. The adversary
+moves every row by at most ε in the L2 norm to make the squared error large. This is the inner
+maximisation of distributionally robust regression. Training with random noise of the same size is
+the cheap baseline. In this small problem the gain comes from the attack; the penalty adds nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def squared_error(output: Tensor, reference: Reference) -> Tensor:
 
 
 def train(loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> nn.Sequential:
-    """The same loop for every method."""
+    """Train with the loss of a method; the loop is the same for all."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(41, 64), nn.Tanh(), nn.Linear(64, 1))
     optimizer, (x, y) = torch.optim.Adam(net.parameters(), 1e-2), make_data(1000, seed=1)
@@ -47,7 +47,7 @@ def train(loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> nn.Sequenti
 
 
 def methods() -> dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]]:
-    """Losses of one update, by name."""
+    """The loss function of every method, by name."""
     noise = torch.Generator().manual_seed(2)
     attack = ProjectedGradientAscent(BALL, squared_error)
     adversarial = Minimax(attack)
@@ -73,7 +73,7 @@ def methods() -> dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]]:
 
 
 def errors(net: nn.Module) -> tuple[float, float]:
-    """Root mean squared error on fresh rows, as they are and at the worst point found."""
+    """Root mean squared error on new rows, clean and at the worst point found."""
     x, y = make_data(1000, seed=3)
     attack = ProjectedGradientAscent(BALL, squared_error, steps=20, restarts=3, select="best")
     worst = attack(net, x, torch.Generator().manual_seed(0), {"y": y}).worst

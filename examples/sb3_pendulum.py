@@ -18,7 +18,7 @@ from aajr.integrations.sb3 import RobustPPO, SavedAgent, load_agent, save_agent
 
 
 def play(agent: SavedAgent, adversary: aajr.Adversary | None, seed: int) -> float:
-    """Return of one episode; the adversary changes what the policy sees."""
+    """Return of one episode; the adversary changes the policy's observations."""
     env = gymnasium.make("InvertedPendulum-v5")
     observation, _ = env.reset(seed=seed)
     generator, total, over = torch.Generator().manual_seed(seed), 0.0, False

@@ -1,8 +1,8 @@
 """A plain PyTorch training loop made robust by three lines, marked 1, 2 and 3.
 
-One feature tells the class reliably; forty others tell it a little each. A plain network leans on
-the many weak ones, which an adversary can flip at little cost; a robust one on the strong one.
-Nearly all of the gain in this small problem is the attack's, not the penalty's.
+One feature predicts the class reliably, forty others weakly. A plain network relies on the weak
+features, which an adversary can flip by small changes; a robust network relies on the strong one.
+In this small problem, nearly all of the gain comes from the attack, not from the penalty.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def misclassification(logits: Tensor, reference: Reference) -> Tensor:
 
 
 def train_plain() -> nn.Sequential:
-    """The loop as it was."""
+    """The plain training loop."""
     policy, (x, y) = make_policy(), make_data(2000, seed=1)
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     for _ in range(200):
@@ -50,7 +50,7 @@ def train_plain() -> nn.Sequential:
 
 
 def train_robust() -> nn.Sequential:
-    """The same loop, made robust."""
+    """The same loop with the three lines."""
     policy, (x, y) = make_policy(), make_data(2000, seed=1)
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     attack = ProjectedGradientAscent(Ball("linf", EPSILON), misclassification)  # 1
@@ -64,7 +64,7 @@ def train_robust() -> nn.Sequential:
 
 
 def accuracies(policy: nn.Sequential) -> tuple[float, float]:
-    """Accuracy on fresh data, clean and under the worst of three strong attacks per sample."""
+    """Accuracy on new data, clean and under the worst of three attack restarts per sample."""
     x, y = make_data(2000, seed=2)
     attack = ProjectedGradientAscent(
         Ball("linf", EPSILON), misclassification, steps=20, restarts=3, select="best"

@@ -1,7 +1,7 @@
 """Robust GRPO in TRL: an assistant that calls a tool and reads its output, trained by rewards.
 
-Completions are whole episodes: call, the tool's output with a stranger's note in it, answer. The
-model is fine-tuned first, for GRPO needs one that is right sometimes.
+A completion is a whole episode: the call, the tool's output, which contains a note by a stranger,
+and the answer. The model is fine-tuned first, because GRPO needs one that is sometimes right.
 
 pip install 'aajr[language]'
 python examples/trl_grpo.py --fine-tuning 400 --steps 30 --weight 1
@@ -32,7 +32,7 @@ from aajr.studies.language import (
 
 
 def main() -> None:
-    """Fine-tune, train by rewards with the penalty, then play clean and attacked."""
+    """Fine-tune, train by rewards with the penalty, then play clean and attacked episodes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fine-tuning", type=int, default=400)
     parser.add_argument("--steps", type=int, default=30)
@@ -71,7 +71,7 @@ def main() -> None:
         processing_class=tokenizer(),
         robustness=Robustness(
             weight=arguments.weight,
-            attacker=lambda call: attacker_mask(call["input_ids"]),  # the stranger's note
+            attacker=lambda call: attacker_mask(call["input_ids"]),  # tokens of the stranger's note
         ),
     )
     trainer.train()

@@ -1,4 +1,4 @@
-"""Robust fine-tuning in TRL: a seller that reads the buyer's words, trained and then attacked.
+"""Robust fine-tuning in TRL: a seller that reads a buyer's words is trained, then attacked.
 
 pip install 'aajr[language]'
 python examples/trl_sft.py --steps 400 --weight 1
@@ -25,7 +25,7 @@ from aajr.studies.language import (
 
 
 def main() -> None:
-    """Train with the penalty, then play clean and attacked."""
+    """Train with the penalty, then play clean and attacked episodes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--weight", type=float, default=1.0)
@@ -47,7 +47,7 @@ def main() -> None:
         processing_class=tokenizer(),
         robustness=Robustness(
             weight=arguments.weight,
-            attacker=lambda call: attacker_mask(call["input_ids"]),  # who writes which tokens
+            attacker=lambda call: attacker_mask(call["input_ids"]),  # tokens that the buyer writes
             fraction=0.25,
             interval=2,
         ),

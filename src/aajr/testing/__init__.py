@@ -1,7 +1,7 @@
-"""The suites that every adversary and every penalty must pass, ours and yours.
+"""The test suites that every adversary and every penalty must pass, also your own.
 
 Inherit a contract in a test class, write ``make``, and pytest runs the whole suite on it. The
-package needs pytest (``pip install 'aajr[testing]'``) and is imported by tests alone.
+package needs pytest (``pip install 'aajr[testing]'``); only tests import it.
 
 Example:
     >>> from aajr import AAJR, Penalty
@@ -18,7 +18,7 @@ for part in (
     "adversaries",
     "dense",
     "penalties",
-):  # so that a failed assert shows both sides
+):  # a failed assert then shows both sides
     pytest.register_assert_rewrite(f"aajr.testing.{part}")
 
 from aajr.testing.adversaries import AdversaryContract  # noqa: E402

@@ -1,4 +1,4 @@
-"""What adversaries and penalties must both do."""
+"""The tests that adversaries and penalties have in common."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Contract:
         raise NotImplementedError
 
     def rows(self, policy: nn.Module, x: Tensor) -> list[Tensor]:
-        """What a call with a fresh generator gives for the rows of x, the batch first."""
+        """The results of a call with a fresh generator at x, the batch first."""
         raise NotImplementedError
 
     def test_only_the_generator_decides(self) -> None:
-        """The same generator gives the same under any global seed, which is left alone."""
+        """The same generator gives the same result under any global seed, which is not changed."""
         policy, results = dense.tanh_net(), []
         for global_seed in (1, 2):
             torch.manual_seed(global_seed)
@@ -50,7 +50,7 @@ class Contract:
         assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
     def test_rows_do_not_see_one_another(self) -> None:
-        """Other rows in the batch change nothing for a row."""
+        """The result of a row does not depend on the other rows of the batch."""
         others = torch.cat([clean()[:1], dense.inputs(3, dense.INPUTS, seed=5)])
         first, second = (self.rows(dense.tanh_net(), x) for x in (clean(), others))
         for one, two in zip(first, second, strict=True):
@@ -58,7 +58,7 @@ class Contract:
             torch.testing.assert_close(one[0], two[0], rtol=1e-9, atol=1e-12)
 
     def test_a_row_alone_equals_that_row_in_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """With the same noise, a row alone gives what it gives in a batch."""
+        """With the same noise, a row alone has the same result as in a batch."""
         policy, x = dense.tanh_net(), clean()
         doubles.identical_noise(monkeypatch)
         whole = self.rows(policy, x)
@@ -78,7 +78,7 @@ class Contract:
         torch.testing.assert_close(one, two, rtol=self.tolerance, atol=1e-12)
 
     def test_the_gradients_of_the_parameters_are_untouched(self) -> None:
-        """``.grad`` and ``requires_grad`` of the parameters are left alone."""
+        """``.grad`` and ``requires_grad`` of the parameters do not change."""
         policy = dense.tanh_net()
         first, last = doubles.linear(policy, 0), doubles.linear(policy, 2)
         first.weight.grad = torch.ones_like(first.weight)
@@ -88,7 +88,7 @@ class Contract:
         assert all(p.requires_grad for p in policy.parameters())
 
     def test_dropout_and_batch_statistics_do_not_disturb(self) -> None:
-        """The policy is used in evaluation mode and left in its own."""
+        """The policy is used in evaluation mode, and its own mode is restored."""
         net = dense.tanh_net()
         policy = doubles.with_dropout(net)
         norm = cast(Any, policy[1])
@@ -101,7 +101,7 @@ class Contract:
 
     @pytest.mark.parametrize("calls", [0, 1])
     def test_modes_are_restored_after_an_error(self, calls: int) -> None:
-        """The modes come back even where the policy raises."""
+        """The modes are restored even if the policy raises."""
         policy = doubles.FailingPolicy(calls)
         policy.net[1].eval()
         before = doubles.modes(policy)

@@ -1,4 +1,4 @@
-"""What every adversary must do."""
+"""The test suite of adversaries."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def attack(
 
 
 def tensors(trajectory: Trajectory) -> list[Tensor]:
-    """What a repeated call must repeat."""
+    """The tensors that must be equal in a repeated call."""
     return [trajectory.points, trajectory.gradients, trajectory.losses, trajectory.worst]
 
 
 def norm_ball(threat: ThreatSet) -> Ball:
-    """The ball that holds a threat set."""
+    """The ball that contains a threat set."""
     return threat if isinstance(threat, Ball) else cast(Any, threat).ball
 
 
 class AdversaryContract(Contract):
-    """What every adversary must do: a subclass named ``Test...`` writes :meth:`make`.
+    """The test suite of adversaries: a subclass named ``Test...`` writes :meth:`make`.
 
-    An adversary on a set that is no norm ball replaces the tests that read a ball's own budget.
+    If the threat set is not a norm ball, replace the tests that read the budget of a ball.
 
     Example:
         >>> from aajr import ProjectedGradientAscent
@@ -70,7 +70,7 @@ class AdversaryContract(Contract):
 
     @every_ball
     def test_points_are_inside_ball_box_and_mask(self, ball: Ball) -> None:
-        """Every point is in the ball and in the box, and protected features stay as they are."""
+        """Every point is in the ball and in the box, and masked features do not change."""
         x = clean()
         trajectory = attack(self.make(ball), dense.tanh_net(), x)
         allowed = ball.attackable(x)
@@ -81,7 +81,7 @@ class AdversaryContract(Contract):
                 assert bool((point.abs() <= 1 + 1e-12).all())
 
     def test_the_trajectory_is_complete(self) -> None:
-        """Shapes and dtypes are right, it starts at x, and nothing hangs on a graph."""
+        """Shapes and dtypes are right, the origin is x, and no tensor has a graph."""
         x = clean()
         trajectory = attack(self.make(BALLS["l2"]), dense.tanh_net(), x)
         steps = len(trajectory.gradients)
@@ -96,14 +96,14 @@ class AdversaryContract(Contract):
         assert not any(t.requires_grad for t in tensors(trajectory))
 
     def test_passes_are_counted(self) -> None:
-        """The passes it reports are those that the policy saw."""
+        """The reported passes equal the evaluations of the policy."""
         policy = doubles.CountingPolicy()
         trajectory = attack(self.make(BALLS["l2"]), policy, clean())
         counted = trajectory.forward_passes + trajectory.curvature_passes
         assert counted == policy.rows / dense.BATCH
 
     def test_it_works_where_gradients_are_off(self) -> None:
-        """``torch.no_grad()`` around it changes nothing."""
+        """The result is the same under ``torch.no_grad()``."""
         adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
         with torch.no_grad():
             off = tensors(attack(adversary, policy, clean()))
@@ -111,7 +111,7 @@ class AdversaryContract(Contract):
         assert all(torch.equal(a, b) for a, b in zip(off, on, strict=True))
 
     def test_it_leaves_the_input_alone(self) -> None:
-        """Neither x nor its gradient is written to."""
+        """x and its gradient do not change."""
         x = clean().requires_grad_()
         before = x.detach().clone()
         attack(self.make(BALLS["l2"]), dense.tanh_net(), x)
@@ -124,7 +124,7 @@ class AdversaryContract(Contract):
         assert torch.equal(trajectory.worst, clean())
 
     def test_large_inputs_of_small_scale_are_no_error(self) -> None:
-        """x + δ - x rounds by far more than ε s here, which is not the adversary's fault."""
+        """No error is raised where the rounding of x + δ - x is far larger than ε s."""
         ball = Ball("linf", 0.1, scale=torch.full((5,), 1e-2))
         x = dense.inputs(dtype=torch.float32) + 1000
         attack(self.make(ball), lambda x: torch.cat([x, x[:, :1]], 1) - 1000, x)
@@ -133,7 +133,7 @@ class AdversaryContract(Contract):
     @pytest.mark.parametrize("norm", ["l2", "linf"])
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
     def test_the_promise_holds_to_the_last_bit(self, norm: Any, dtype: torch.dtype) -> None:
-        """‖(x + δ) - x‖ of the rounded x + δ, and the box, computed exactly."""
+        """The rounded x + δ is in the ball and in the box, computed exactly."""
         scale = torch.tensor([1.0, 1.0, 0.3, 2.0, 300.0])
         box = torch.tensor([0.4, 2e3, 1.1, 1e-3, 2e4])
         x = box * dense.inputs().clamp(-0.99, 0.99)
@@ -151,7 +151,7 @@ class AdversaryContract(Contract):
 
     @pytest.mark.parametrize("event_dims", [1, 2])
     def test_agents_have_their_own_ball_or_one_for_the_team(self, event_dims: int) -> None:
-        """A coalition moves its own members alone."""
+        """With a coalition, only its members move."""
         flat, x = dense.tanh_net(6, 4), dense.inputs(3, 2, 3)
         coalition = torch.tensor([[True, True], [True, False], [False, True]])
         ball = Ball("l2", 0.3, coalition=coalition, event_dims=event_dims)
@@ -171,7 +171,7 @@ class AdversaryContract(Contract):
         ],
     )
     def test_bad_inputs_are_refused(self, x: Any, message: str) -> None:
-        """NaN, whole numbers, empty batches and lists are a ValueError."""
+        """NaN, whole numbers, empty batches and lists raise a ValueError."""
         with pytest.raises(ValueError, match=message):
             self.make(BALLS["l2"])(dense.tanh_net(), x, seeded())
 
@@ -185,12 +185,12 @@ class AdversaryContract(Contract):
         ],
     )
     def test_bad_policies_are_refused(self, policy: Any, message: str) -> None:
-        """NaN, a lost batch dimension and tuples are a ValueError."""
+        """NaN, a lost batch dimension and tuples raise a ValueError."""
         with pytest.raises(ValueError, match=message):
             self.make(BALLS["l2"])(policy, clean(), seeded())
 
     def test_bad_data_are_refused(self) -> None:
-        """Data that are no tensors with a row per sample are a ValueError."""
+        """Data that are not tensors with one row per sample raise a ValueError."""
         adversary, policy = self.make(BALLS["l2"]), dense.tanh_net()
         with pytest.raises(ValueError, match=r"data\['action'\] has shape \(3,\); its first dim"):
             adversary(policy, clean(), seeded(), {"action": torch.zeros(3)})

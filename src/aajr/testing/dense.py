@@ -29,7 +29,7 @@ def tanh_net(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> nn.Sequential:
-    """A small curved policy with weights of order one."""
+    """A small nonlinear policy with weights of order one."""
     generator = torch.Generator().manual_seed(seed)
     net = nn.Sequential(nn.Linear(inputs, 8), nn.Tanh(), nn.Linear(8, outputs)).to(dtype)
     with torch.no_grad():

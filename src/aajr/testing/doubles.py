@@ -1,4 +1,4 @@
-"""Policies that count, fail or disturb, and noise that is the same for every row."""
+"""Policies that count calls, fail or add noise, and random numbers that are equal in all rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aajr.testing import dense
 
 
 class FailingPolicy(nn.Module):
-    """Works ``calls`` times, then raises; to see what is left behind."""
+    """Works ``calls`` times, then raises, to test what state an error leaves."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class FailingPolicy(nn.Module):
 
 
 class CountingPolicy(nn.Module):
-    """Counts the rows that pass forwards, after the two passes by which every policy is tested."""
+    """Counts the rows that it evaluates, after the two passes that test every policy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def linear(net: nn.Sequential, index: int) -> nn.Linear:
 
 
 def with_dropout(net: nn.Sequential) -> nn.Sequential:
-    """The same network with dropout and batch statistics, which matter in training mode only."""
+    """The same network with dropout and batch norm, which have an effect only in training mode."""
     norm = nn.BatchNorm1d(linear(net, 0).out_features, affine=False, eps=0.0).double()
     return nn.Sequential(net[0], norm, net[1], nn.Dropout(0.5), net[2]).train()
 

@@ -1,4 +1,4 @@
-"""What every penalty must do."""
+"""The test suite of penalties."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aajr import Ball, Divergence, Metric, Penalty, ProjectedGradientAscent, Tra
 from aajr.testing import dense, doubles
 from aajr.testing._contract import Contract, clean, seeded
 
-_NET = dense.tanh_net()  # here, for building one draws from the global random source
+_NET = dense.tanh_net()  # built here, because building one uses the global random state
 every_metric = pytest.mark.parametrize("metric", dense.METRICS.values(), ids=dense.METRICS)
 
 
@@ -33,12 +33,12 @@ def value_of(
 
 
 class PenaltyContract(Contract):
-    """What every penalty must do: a subclass named ``Test...`` writes :meth:`make`.
+    """The test suite of penalties: a subclass named ``Test...`` writes :meth:`make`.
 
     Attributes:
-        zero: what the penalty gives where the policy is constant, at most.
-        gradient_of_value: whether its gradient is that of its value; not so if it holds an inner
-            search constant.
+        zero: greatest value of the penalty where the policy is constant.
+        gradient_of_value: whether its gradient is that of its value. This is false if the penalty
+            holds an inner search constant.
 
     Example:
         >>> from aajr import AAJR
@@ -56,18 +56,18 @@ class PenaltyContract(Contract):
         raise NotImplementedError("write make(self, **common), which returns your penalty")
 
     def outcome(self, policy: nn.Module, generator: torch.Generator) -> list[Tensor]:
-        """The price of half the rows."""
+        """The penalty on half of the rows."""
         trajectory = trajectory_of(_NET, clean())
         return [self.make(fraction=0.5)(policy, trajectory, generator)]
 
     def rows(self, policy: nn.Module, x: Tensor) -> list[Tensor]:
-        """The price of every row."""
+        """The penalty of every row."""
         trajectory = trajectory_of(policy, x)
         return [self.make(fraction=1.0).per_sample(policy, trajectory, seeded())]
 
     @every_metric
     def test_it_is_a_positive_scalar_with_a_gradient(self, metric: Metric) -> None:
-        """A curved policy has a price, and the price a gradient."""
+        """On a nonlinear policy, the penalty is positive and has a gradient."""
         policy = dense.tanh_net()
         value = value_of(self.make(metric=metric), policy, trajectory_of(policy))
         assert value.shape == ()
@@ -79,7 +79,7 @@ class PenaltyContract(Contract):
 
     @every_metric
     def test_its_gradient_is_the_slope_of_its_value(self, metric: Metric) -> None:
-        """The parameters' gradient is the slope of central differences."""
+        """The gradient with respect to the parameters equals a central difference."""
         if not self.gradient_of_value:
             pytest.skip("an inner search is held constant")
         policy = dense.tanh_net()
@@ -112,7 +112,7 @@ class PenaltyContract(Contract):
     def test_a_fraction_of_the_rows_is_unbiased(
         self, metric: Metric, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The mean over all pairs out of four rows is the mean over the rows."""
+        """The mean over all pairs of four rows is the mean over the rows."""
         policy = dense.tanh_net()
         trajectory = trajectory_of(policy)
         doubles.identical_noise(monkeypatch)
@@ -127,13 +127,13 @@ class PenaltyContract(Contract):
         dense.assert_matches(torch.stack(halves).mean(), full, policy, tolerance=1e-7)
 
     def test_a_tiny_fraction_still_takes_a_row(self) -> None:
-        """A fraction never rounds to no row."""
+        """A small fraction is never rounded to zero rows."""
         policy = dense.tanh_net()
         value = value_of(self.make(fraction=1e-3), policy, trajectory_of(policy))
         assert float(value.detach()) > 0
 
     def test_an_interval_is_unbiased(self) -> None:
-        """The updates that count make up for those left out."""
+        """The sum over updates is the same with and without an interval."""
         policy = dense.tanh_net()
         trajectory = trajectory_of(policy)
         every = value_of(self.make(interval=1), policy, trajectory).detach()
@@ -154,7 +154,7 @@ class PenaltyContract(Contract):
         assert float(value_of(self.make(), policy, trajectory).detach()) > 0
 
     def test_float32_agrees_with_float64(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Single precision is good for three digits."""
+        """Single precision gives three correct digits."""
         values = []
         policies = {dtype: dense.tanh_net(dtype=dtype) for dtype in (torch.float32, torch.float64)}
         places = {dtype: dense.inputs(dtype=dtype) for dtype in policies}
@@ -181,7 +181,7 @@ class PenaltyContract(Contract):
         ],
     )
     def test_bad_settings_are_refused(self, common: dict[str, Any], message: str) -> None:
-        """Settings out of range are a ValueError that names them."""
+        """Settings out of range raise a ValueError that names them."""
         with pytest.raises(ValueError, match=message):
             self.make(**common)
 
