@@ -45,7 +45,7 @@ class AutoPGD(Adversary):
             and the result, for large inputs.
 
     Raises:
-        ValueError: non-positive counts, restarts that would be equal.
+        ValueError: non-positive counts, several restarts without ``random_start``.
 
     Example:
         >>> import torch

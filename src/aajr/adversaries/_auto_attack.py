@@ -72,7 +72,7 @@ def auto_attack(
         y: true classes, ``[batch]``, whole numbers.
         ball: the threat set, l2 or linf.
         generator: source of all randomness, on x's device; one of seed 0 by default.
-        steps: gradients of each run of APGD and FAB.
+        steps: number of steps of each run of APGD and FAB.
         targets: number of wrong classes that the targeted attacks try, at most.
         queries: queries of Square.
         batch_size: number of rows attacked at a time.

@@ -120,8 +120,8 @@ class EstimatedAscent(Adversary):
 class SmoothedAscent(EstimatedAscent):
     """Ascent on ĝ = mean of ∇F at jittered points, the gradient of F smoothed by a Gaussian.
 
-    For a policy whose gradient at a single point is not informative: it is zero where the policy
-    saturates or is clipped, or rough on a scale below ε. Where the gradient is zero almost
+    For a policy whose gradient at a single point is not informative: the policy saturates or is
+    clipped, or it is rough on a scale below ε. Where the gradient is zero almost
     everywhere (rounding, step functions), the average is zero too; use :class:`NES`.
 
     Attributes:

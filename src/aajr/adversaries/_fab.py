@@ -206,7 +206,7 @@ class _Box:
             torch.as_tensor(default if face is None else face).to(x)
             for face, default in ((ball.low, -math.inf), (ball.high, math.inf))
         )
-        # a clean input outside the box stays admissible
+        # a clean input outside the box is allowed
         self.low, self.high = torch.minimum(x, low), torch.maximum(x, high)
 
     def clip(self, point: Tensor) -> Tensor:

@@ -33,7 +33,9 @@ from aajr.trajectory import Objective, Reference, Trajectory
 @_shared.documented
 @dataclass(frozen=True, eq=False)
 class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
-    """The random start is uniform in an L∞ ball; in an l2 ball, a uniform point times a share.
+    """The random start is uniform in an L∞ ball.
+
+    In an l2 ball it is a uniform point of the ball, multiplied by a uniform number in [0, 1).
 
     Example:
         >>> import torch

@@ -34,8 +34,8 @@ class SparseAscent(StructuredAdversary):
     Attributes:
         ball: the threat set.
         objective: what to maximise.
-        steps: of the final ascent.
-        restarts: of the final ascent.
+        steps: number of steps of the final ascent.
+        restarts: number of restarts of the final ascent.
         enumerate_up_to: greatest number of corners to try; 0 for never.
 
     Example:

@@ -100,7 +100,7 @@ def classes_of(reference: Reference, name: str, output: Array) -> Array:
             f"data[{name!r}] has shape {index.shape}; give one class per sample, {output.shape[:1]}"
         )
     if not is_traced(index):
-        low, high = np.asarray(index).min(), np.asarray(index).max()  # jnp would be traced
+        low, high = np.asarray(index).min(), np.asarray(index).max()  # not jnp, which is traced
         if low < 0 or high >= output.shape[1]:
             raise ValueError(
                 f"data[{name!r}] holds classes from {low} to {high}; the logits have "

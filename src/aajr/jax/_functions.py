@@ -64,7 +64,7 @@ def row_sum(value: Array) -> Array:
 def draw_rows(key: Array, batch: int, fraction: float) -> Array:
     """Distinct rows drawn at random, a share of the batch and at least one, ``[rows]``.
 
-    Finding the largest random numbers takes a twentieth of the time of sorting for a permutation.
+    Taking the rows of the largest random numbers costs a twentieth of sorting for a permutation.
     """
     count = max(1, round(fraction * batch))
     return lax.top_k(jax.random.uniform(key, (batch,), jnp.float32), count)[1]

@@ -239,7 +239,7 @@ def diagnose(
         Means over the batch: ``aligned`` ‖J v‖² for v = g/‖g‖; ``frobenius`` ‖J‖²_F;
         ``spectral`` ‖J‖₂²; ``alignment`` the ratio ‖Jv‖²/‖J‖²_F; ``stable_rank`` ‖J‖²_F/‖J‖₂².
         At a stable rank below about 2, a directional penalty cannot differ much from a global one.
-        Power iteration gives a lower bound of ‖J‖₂, so the stable rank is rather too high.
+        Power iteration gives a lower bound of ‖J‖₂, so the stable rank is an upper bound.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -55,7 +55,7 @@ def objective_scale(
     draws: int = 8,
     data: Mapping[str, Array] | None = None,
 ) -> Array:
-    """Root mean square of ℓ(π(x + δ)) - ℓ(π(x)) over uniform δ: the unit of an objective.
+    """Root mean square of ℓ(π(x + δ)) - ℓ(π(x)) over uniform δ: the scale of an objective.
 
     Args:
         objective: ℓ.
@@ -63,7 +63,7 @@ def objective_scale(
         x: clean inputs, ``[batch, *event]``.
         ball: the threat set.
         key: source of the draws.
-        draws: per sample.
+        draws: number of draws per sample.
         data: what the objective reads.
 
     Returns:
@@ -109,7 +109,7 @@ def checked_loss(objective: Objective, output: Array, reference: Reference) -> A
     """ℓ(output), ``[batch]``.
 
     Raises:
-        ValueError: not one loss per sample.
+        ValueError: an objective that does not give one loss per sample.
     """
     loss = objective(output, reference)
     expected = reference.inputs.shape[:1]
