@@ -32,7 +32,7 @@ def crossplay(
 
     Args:
         checkpoints: checkpoints of the hiders: files, or directories with such files.
-        opponents: checkpoints of the seekers, likewise; by default the same checkpoints.
+        opponents: the same for the seekers; by default the hiders' checkpoints.
         episodes: number of episodes of each match.
         seed: seed of the initial states, the same for all matches.
         output: directory of crossplay.json and of the heat-map.

@@ -1,4 +1,4 @@
-"""The machine and the package versions, on which a figure depends beside its command."""
+"""The machine and the package versions, on which a figure depends in addition to its command."""
 
 from __future__ import annotations
 

@@ -25,6 +25,6 @@ STYLE: dict[str, Any] = {
     "figure.dpi": 110,
 }
 
-# Okabe and Ito's palette, which readers of every kind of colour vision tell apart.
+# Okabe and Ito's palette, whose colours are distinguishable with any kind of colour vision.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
 AMBER, GREY = "#E69F00", "#555555"

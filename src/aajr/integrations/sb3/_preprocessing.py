@@ -38,8 +38,8 @@ class Normalisation:
     """VecNormalize's running statistics: x = clip((o - mean)/sqrt(var + ε)).
 
     Attributes:
-        mean: of the observations, float64.
-        variance: of the observations, float64.
+        mean: mean of the observations, float64.
+        variance: variance of the observations, float64.
         epsilon: added to the variance.
         clip: greatest absolute value of a normalised observation.
     """

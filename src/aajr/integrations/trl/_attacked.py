@@ -60,10 +60,10 @@ def attacked(
     padding: int | None = None,
     template: Template | None = None,
 ) -> Attacked:
-    """Read the masks off a call of the model.
+    """Compute the masks of a call of the model.
 
     Args:
-        arguments: of the model's call.
+        arguments: arguments of the model's call.
         attacker: which tokens move.
         inputs: the trainer's batch; its tool mask says which tokens tools returned.
         padding: id of the padding token, for reward models.
@@ -154,7 +154,7 @@ def _tools(inputs: Mapping[str, Any], answered: Tensor) -> Tensor:
 
 
 def _not_tools(inputs: Mapping[str, Any], like: Tensor) -> Tensor:
-    """All but the tokens that tools returned amid the completions, ``[rows, tokens]``."""
+    """Mask of all tokens except those that tools returned in completions, ``[rows, tokens]``."""
     own, found = inputs.get("tool_mask"), torch.ones_like(like, dtype=torch.bool)
     if own is not None:
         found[:, -own.shape[1] :] = own.bool()

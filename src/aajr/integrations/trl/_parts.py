@@ -26,7 +26,7 @@ class Parts:
         top: the model that the trainer calls, with adapters.
         embedding: token ids to embeddings.
         decoder: the model without its head.
-        layers: of the decoder.
+        layers: layers of the decoder.
         head: hidden states ``[..., d]`` to logits ``[..., vocabulary]``, or to scores.
         scores: whether the model is a reward model.
         padding: id of the padding token.
@@ -149,7 +149,7 @@ def listening(
     Passes without gradients (generation, reference models) are left alone.
 
     Args:
-        parts: of the model.
+        parts: parts of the model.
         layer: index of the layer whose input is the latent; 0: the embeddings.
         move: function from the latent to the one that is used.
         stop: raise ModelCalled instead of running the model.
@@ -200,8 +200,8 @@ def decode(
     """One pass of the decoder: the latent ``[rows, tokens, d]`` and the last hidden state.
 
     Args:
-        parts: of the model.
-        arguments: of the model's call.
+        parts: parts of the model.
+        arguments: arguments of the model's call.
         layer: index of the layer whose input is the latent.
         latent: replaces the computed latent; the layers before it are then skipped.
     """

@@ -41,7 +41,7 @@ class Robustness:
             a random point of radius ε); ``smart`` (at the point of greatest KL); ``adversarial``
             (the trainer's loss at the point that raises it most).
         radius: ε of ``r3f``, ``smart`` and ``adversarial``, as a share of ‖e‖.
-        steps: of the ascent of ``smart`` and ``adversarial``.
+        steps: ascent steps of ``smart`` and ``adversarial``.
         attacker: which tokens move: ``prompt`` (every token that is not part of the answer; in
             chats without a prompt, the words of users and tools), roles of the chat template such
             as ``("tool", "user")`` (only their words, never the system prompt or the template's

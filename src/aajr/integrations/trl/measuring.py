@@ -34,7 +34,7 @@ def one_answer(
         model: a causal language model of transformers.
         prompt: its token ids, which the adversary moves.
         answer: token ids of the answer.
-        settings: of the penalty.
+        settings: settings of the penalty.
     """
     ids = torch.tensor([[*prompt, *answer]])
     labels = ids.clone()
@@ -61,7 +61,7 @@ def sensitivity(batch: AttackedBatch, v: Tensor, *, detach: bool = False) -> Ten
     """‖J v‖²_F ‖e‖² / T by the adapter's own finite difference.
 
     Args:
-        batch: from :func:`one_answer`.
+        batch: the result of :func:`one_answer`.
         v: a unit direction, ``[1, tokens, d]``.
         detach: detach the clean pass, so that its part of the gradient is missing.
     """
