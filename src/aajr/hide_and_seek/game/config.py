@@ -41,7 +41,8 @@ class HideAndSeekConfig:
         lidar_rays: rays of a range finder per agent; 0 for none.
         discrete: True for discrete heads (11 bins in x, 11 in y, grab, lock), False for a
             continuous velocity.
-        observe_nearest: how many of each kind of thing an agent perceives; 0 for all.
+        observe_nearest: how many of the nearest boxes, of the nearest teammates and of the nearest
+            opponents an agent observes; 0 for all.
         required_hidden: how many hiders must be unseen at the last step for success; 0 for two
             fifths of the hiders, rounded up.
         radio: the radio that reports the seekers' positions to hiders that see only a short way;

@@ -8,9 +8,9 @@ own         x, y; last displacement / top speed (2); time left (1 to 0);        
 boxes       relative x, y; half width, half height; lock (+1 own team, -1 other team, yes
             0 unlocked)
 lidar       distance along each ray / view radius                                     yes
-teammates   relative x, y, told by radio, always known                                no
+teammates   relative x, y; always known                                               no
 opponents   relative x, y and 1 if visible; zeros if not                              no
-reports     relative x, y of a seeker, told by one source after the other             no
+reports     relative x, y of the reported seekers, from one source after the other    no
 =========== ========================================================================= ==========
 
 Walls do not move, so an agent's own position tells it where they are; they are not listed. Boxes
