@@ -50,13 +50,19 @@ def penalties(ball: Ball) -> dict:
 class Update:
     """One optimiser step of a method on a fixed batch."""
 
-    def __init__(self, penalty, ball: Ball, rows: int) -> None:
+    def __init__(
+        self, penalty, ball: Ball, rows: int, device: torch.device | str = "cpu", width: int = 64
+    ) -> None:
         torch.manual_seed(0)
         self.policy = nn.Sequential(
-            nn.Linear(60, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 26)
-        )
-        self.x = torch.randn(rows, 60)
-        self.target = torch.randint(0, 26, (rows,))
+            nn.Linear(60, width),
+            nn.Tanh(),
+            nn.Linear(width, width),
+            nn.Tanh(),
+            nn.Linear(width, 26),
+        ).to(device)
+        self.x = torch.randn(rows, 60).to(device)
+        self.target = torch.randint(0, 26, (rows,)).to(device)
         self.optimizer = torch.optim.Adam(self.policy.parameters())
         attack = ProjectedGradientAscent(ball, Divergence(Categorical(HEADS)), steps=1)
         self.robust = Minimax(attack, penalty, weight=0.01)

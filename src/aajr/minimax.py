@@ -110,6 +110,7 @@ class Minimax:
         self.gradient_scale: float | None = None
         self._seed = seed
         self._generator: torch.Generator | None = None
+        self._random_state: Tensor | None = None  # loaded, until a call tells the device
 
     def __call__(
         self,
@@ -195,21 +196,24 @@ class Minimax:
         state = {"update": torch.tensor(self.update)}
         if self._generator is not None:
             state["random_state"] = self._generator.get_state()
+        elif self._random_state is not None:
+            state["random_state"] = self._random_state
         if self.gradient_scale is not None:
             state["gradient_scale"] = torch.tensor(self.gradient_scale, dtype=torch.float64)
         return state | self._weight.state_dict()
 
-    def load_state_dict(
-        self, state: Mapping[str, Tensor], device: torch.device | str = "cpu"
-    ) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what :meth:`state_dict` gave.
 
+        The inputs must live on the same type of device as before, since the random generators of
+        a CPU and of a GPU have different states.
+
         Args:
-            state: the tensors.
-            device: where the inputs will live.
+            state: the tensors, on any device.
 
         Raises:
-            ValueError: ``update`` is missing.
+            ValueError: ``update`` is missing. The next call raises it too if the state was saved
+                on another type of device.
         """
         if "update" not in state:
             raise ValueError(
@@ -217,8 +221,7 @@ class Minimax:
             )
         self.update = int(state["update"])
         self._generator = None
-        if "random_state" in state:
-            self._random_source(torch.device(device)).set_state(state["random_state"].cpu())
+        self._random_state = state.get("random_state")
         scale = state.get("gradient_scale")
         self.gradient_scale = None if scale is None else float(scale)
         self._weight.load_state_dict(state)
@@ -235,6 +238,8 @@ class Minimax:
     def _random_source(self, device: torch.device) -> torch.Generator:
         if self._generator is None:
             self._generator = torch.Generator(device=device).manual_seed(self._seed)
+            if self._random_state is not None:
+                _restore(self._generator, self._random_state)
         return self._generator
 
     def _penalty_values(
@@ -274,6 +279,17 @@ class Minimax:
             generator.manual_seed(derive(self._seed, "diagnostics", self.update))
             result |= diagnose(policy, trajectory, generator, metric=metric)
         return result
+
+
+def _restore(generator: torch.Generator, state: Tensor) -> None:
+    try:
+        generator.set_state(state.cpu())
+    except RuntimeError as error:
+        raise ValueError(
+            f"random_state was saved on another type of device than {generator.device.type!r}, "
+            "where the inputs live; resume on that type, or drop random_state from the state and "
+            "accept other random numbers"
+        ) from error
 
 
 def _check_constraint(weight: Weight, penalty: Penalty | None) -> None:

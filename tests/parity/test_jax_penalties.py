@@ -270,9 +270,10 @@ def test_single_precision(estimator, direction, metric):
     mirror, double = jax_sides.trajectory_of(single), in_double(single)
     assert mirror.points.dtype == jnp.float32
     theirs, ours = both("AAJR", metric, estimator=estimator, direction=direction, fraction=1.0)
-    value, gradient = jax.value_and_grad(
-        lambda params: ours.per_sample(partial(jax_sides.apply, params), mirror).mean()
-    )(jax_sides.parameters(net))
+    with jax.default_matmul_precision("highest"):  # a GPU multiplies in TF32 otherwise
+        value, gradient = jax.value_and_grad(
+            lambda params: ours.per_sample(partial(jax_sides.apply, params), mirror).mean()
+        )(jax_sides.parameters(net))
     truth = theirs(exact, double, jax_sides.generator())
     of_value, of_gradient = SINGLE[estimator]
     jax_sides.close(value.astype(jnp.float64), truth, of_value)

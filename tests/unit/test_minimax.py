@@ -154,6 +154,24 @@ def test_a_foreign_state_is_refused():
         make().load_state_dict({"step": torch.tensor(1)})
 
 
+def test_a_loaded_state_is_saved_again_before_any_update():
+    policy, robust = dense.tanh_net(), make(AAJR())
+    losses(robust, policy, 2)
+    state, other = robust.state_dict(), make(AAJR())
+    other.load_state_dict(state)
+    again = other.state_dict()
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], state[name]) for name in state)
+
+
+def test_the_random_state_of_another_type_of_device_is_refused():
+    robust = make()
+    state = {**robust.state_dict(), "random_state": torch.zeros(16, dtype=torch.uint8)}
+    robust.load_state_dict(state)  # a CUDA generator's state has 16 bytes
+    with pytest.raises(ValueError, match="another type of device than 'cpu'"):
+        losses(robust, dense.tanh_net(), 1)
+
+
 def test_only_the_seed_decides():
     policy, results = dense.tanh_net(), []
     for seed, global_seed in ((3, 1), (3, 2), (4, 1)):

@@ -108,7 +108,7 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
         for module_id, kept in state.get(_STATE, {}).items():
             settings = settings_of(self.config.learner_config_dict, module_id)
             if settings is not None:
-                self._minimax(module_id, settings).load_state_dict(kept, self._device)
+                self._minimax(module_id, settings).load_state_dict(kept)
 
     def _minimax(self, module_id: str, settings: Robustness) -> Minimax:
         plugs = self._plugs()
