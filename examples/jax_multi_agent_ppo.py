@@ -230,7 +230,7 @@ def main() -> None:
         ("robust", options.epsilon, options.weight),
     ):
         params = train(epsilon, weight, options.updates, options.seed)
-        key = jax.random.key(options.seed + 1)
+        key = jax.random.fold_in(jax.random.key(options.seed), 1)
         clean, attacked = (float(evaluate(params, e, key)) for e in (0.0, options.epsilon))
         print(f"{name:<7} clean {clean:7.2f}   under attack {attacked:7.2f}")
 

@@ -221,7 +221,7 @@ def main() -> None:
         ("robust", options.epsilon, options.weight),
     ):
         params = train(epsilon, weight, options.updates, options.seed)
-        key = jax.random.key(options.seed + 1)
+        key = jax.random.fold_in(jax.random.key(options.seed), 1)
         clean, attacked = (float(evaluate(params, e, key)) for e in (0.0, options.epsilon))
         print(f"{name:<7} clean {clean:6.1f}   under attack {attacked:6.1f}")
 

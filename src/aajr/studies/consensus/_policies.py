@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from aajr._seeds import derive
 from aajr.studies.consensus._case import REFUGES, TRUSTED, Case, reports_of
 from aajr.studies.responses import ESTIMATES
 
@@ -54,5 +55,5 @@ class Members(nn.Module):
 
 
 def _weight(seed: int, layer: int, before: int, after: int) -> Tensor:
-    generator = torch.Generator().manual_seed(1000 * seed + layer)
+    generator = torch.Generator().manual_seed(derive(seed, "weights", layer))
     return torch.randn(before, after, generator=generator) / math.sqrt(before)

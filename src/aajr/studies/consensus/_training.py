@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import cross_entropy
 
+from aajr._seeds import derive
 from aajr.geometry.groups import membership, touched
 from aajr.minimax import Minimax
 from aajr.studies.consensus._case import Case, draw
@@ -60,8 +60,8 @@ def train(method: Method, case: Case, budget: Budget, group: Group) -> Members:
     members = Members(case, [seed for _, seed in group.pairs], budget.hidden, method.front)
     optimizer = torch.optim.Adam(members.parameters(), lr=budget.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, budget.updates)
-    generator = torch.Generator().manual_seed(_stream(group.seeds))
-    noise_source = torch.Generator().manual_seed(_stream(group.seeds) + 1)
+    generator = torch.Generator().manual_seed(_seed_of(group, "samples"))
+    noise_source = torch.Generator().manual_seed(_seed_of(group, "noise"))
     minimax, noise = _minimax(method, case, budget, group), noise_of(method, case, budget.epsilon)
     for _ in range(budget.updates):
         samples = draw(case, budget.batch, len(group.seeds), generator)
@@ -95,9 +95,9 @@ def _minimax(method: Method, case: Case, budget: Budget, group: Group) -> Minima
         adversary_of(method, case, budget.epsilon),
         penalty,
         weight=float(len(group.pairs)),
-        seed=_stream(group.seeds),
+        seed=_seed_of(group, "adversary"),
     )
 
 
-def _stream(seeds: Sequence[int]) -> int:
-    return 1_000_003 * seeds[0] + len(seeds)
+def _seed_of(group: Group, part: str) -> int:
+    return derive(group.seeds[0], part, *group.seeds[1:])
