@@ -56,7 +56,8 @@ class Robustness:
             state itself.
         fraction: ρ, share of the batch's sequences that are penalised, at least one.
         interval: optimiser steps between two penalised steps; λ is multiplied by it. A training
-            of no more steps takes its own length instead, or half of it if it warms up.
+            of no more steps takes its own length instead, or half of it (rounded up) if it warms
+            up, so one step is penalised.
         warmup: share of training, in whole steps, during which λ rises linearly from 0.
         step: step size of the finite difference, as a share of ‖e‖.
         chunk: number of answer tokens whose logits are held at a time.
@@ -120,11 +121,12 @@ class Robustness:
         """Optimiser steps between two penalised steps in a training of ``total`` steps.
 
         A training no longer than the interval takes its own length, so only its first step is
-        penalised. If λ is 0 there because of a warm-up, it takes half of its length.
+        penalised. If λ is 0 there because of a warm-up, it takes half of its length, rounded up,
+        so only the step in its middle is penalised.
         """
         if self.interval < total:
             return self.interval
-        return total if self.weight_at(0, total) > 0 else max(1, total // 2)
+        return total if self.weight_at(0, total) > 0 else (total + 1) // 2
 
 
 def _check_roles(roles: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from aajr.report.tables import Table
 from aajr.report.wording import with_interval
 from aajr.statistics.intervals import Interval, bootstrap
 from aajr.studies.theory._gather import QUANTILES, RULES, Record
-from aajr.studies.theory._segments import GRID
+from aajr.studies.theory._segments import GRID, INFLATION
 from aajr.studies.theory._study import violations
 from aajr.studies.theory._verdicts import TOLERANCE
 
@@ -75,9 +75,10 @@ def _statement_table(results: Record) -> Table:
     notes = (
         "Tightness: the bound over what happened (for guaranteed gains the reverse), 1 is exact. "
         "Compared: where both are positive and not negligible. Violation: broken by more than "
-        f"{TOLERANCE:g} of the larger side and 1e-12 of the objective's size. Measured constants: "
-        f"the largest values at {GRID} points of the segment, ends included, with no margin added. "
-        "Certified: constants of the whole ball from the layers' norms.",
+        f"{TOLERANCE:g} of the larger side and 1e-12 of the objective's size. Measured constants "
+        f"of a step: the largest values at {GRID} points of its segment, ends included, times "
+        f"{INFLATION}. Certified constants: computed from the layers' norms, and valid on the "
+        "whole segment.",
         _clipping_note(results["clipping"]),
     )
     return Table("Every statement", columns, tuple(rows), notes)
@@ -205,7 +206,7 @@ def _tightness_plot(results: Record) -> Plot:
     caption = (
         "How tight each statement is, bound over actual (guaranteed gains: the reverse): median, "
         "middle half and 5–95 % over all rows; 1 is exact, no row lies below it. Blue: constants "
-        "measured on the step; orange: certified for the ball."
+        "measured on the step; orange: certified for the step's whole segment."
     )
     return Plot("tightness", caption, figure)
 

@@ -196,6 +196,16 @@ def test_no_training_is_too_short_to_be_penalised(total, interval, warmup):
     assert settings.weight_at(total, total) == 1.0
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("total", range(1, 41))
+def test_a_short_training_is_penalised_once(total, warmup):
+    settings = Robustness(weight=1.0, interval=40, warmup=warmup)
+    steps = range(0, total, settings.interval_at(total))
+    penalised = [step for step in steps if settings.weight_at(step, total) > 0]
+    warms_up = settings.weight_at(0, total) == 0
+    assert penalised == [(total + 1) // 2 if warms_up else 0]
+
+
 def test_other_trainers_are_refused():
     from transformers import Trainer
 
