@@ -20,6 +20,7 @@ from aajr.adversaries._objectives import Critic, Divergence, Targeted, objective
 from aajr.adversaries._paired import NES, SPSA
 from aajr.adversaries._pgd import ProjectedGradientAscent, fgsm
 from aajr.adversaries._radius import with_ball, with_epsilon
+from aajr.adversaries._replayed import Replayed
 from aajr.adversaries._search import RandomSearch, Search, Square
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes, StepRule
 from aajr.adversaries._structured import StructuredAdversary
@@ -56,6 +57,7 @@ __all__ = [
     "Passes",
     "ProjectedGradientAscent",
     "RandomSearch",
+    "Replayed",
     "Search",
     "SmoothedAscent",
     "SparseAscent",

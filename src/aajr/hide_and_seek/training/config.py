@@ -98,9 +98,13 @@ class PenaltyConfig:
             ``gradient`` weights samples by ‖g‖².
         points: where the Jacobian is taken: at the ``last`` point, on the whole ``trajectory``, or
             at the clean point, ``origin``.
-        fraction: share of the attacked rows that is penalised; 0 for the penalty's own default. The
-            placement ``rollout`` attacks an eighth of the rows again for the penalty; there, 0
+        fraction: share of the attacked rows that is penalised; 0 for the penalty's own default.
+            The placement ``rollout`` draws an eighth of the rows for the penalty; there, 0
             penalises all of these.
+        second_attack: in attacked rollouts, the penalty is taken at what the agents
+            perceived, along the perturbation that they met. If True, the rows are attacked once
+            more, from what the agents perceived: perturbations then add up to 2ε, and 2k sources
+            may lie.
         interval: a penalty is computed at every ``interval``-th update.
         gamma: hinge of AAJR; 0 for none.
         constraint: γ of the constraint form; 0 for a fixed λ. In the constraint form λ starts at
@@ -126,6 +130,7 @@ class PenaltyConfig:
     dual_rate: float = 0.2
     dual_damping: float = 2.0
     within: Literal["moved"] | None = None
+    second_attack: bool = False
 
     def __post_init__(self) -> None:
         check_number("weight", self.weight)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torchrl.modules import ProbabilisticActor
 from torchrl.objectives import ClipPPOLoss
 
-from aajr.adversaries import Adversary, Critic
+from aajr._seeds import derive
+from aajr._shared import placed_loss
+from aajr.adversaries import Adversary, Critic, Replayed, with_epsilon
 from aajr.arena.agents import TanhNetwork, mlp
 from aajr.arena.collection import LearningTeam
 from aajr.arena.critics import OnlineValue
@@ -37,6 +39,7 @@ from aajr.hide_and_seek.training.config import PenaltyConfig, TrainConfig
 from aajr.minimax import Minimax, Placement, RobustLoss
 from aajr.schedules import DualAscent, Linear
 from aajr.theory import measure_ascent
+from aajr.trajectory import Trajectory
 
 _PENALISED_SHARE = 1 / 8
 _MEASURED_ROWS = 64
@@ -96,6 +99,8 @@ class Learner:
     ) -> None:
         self.config = config
         self.mask = mask
+        self.seed = seed
+        self._updates = config.ppo.epochs * config.ppo.minibatches
         generator = torch.Generator().manual_seed(seed)
         self.actor = team_actor(features, config.ppo.hidden, generator, front)
         self.critic = TanhNetwork(*mlp(critic_features, 1, config.ppo.hidden, generator))
@@ -104,7 +109,10 @@ class Learner:
         self.ppo_loss = _ppo_loss(self.critic, config)
         self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=config.ppo.learning_rate)
         self.objective = build_objective(config.adversary, self.actor.heads, self.value)
-        self.minimax = self._build_minimax(seed)
+        self.attack = build_observation_adversary(
+            config, self.objective, mask, config.adversary.epsilon
+        )
+        self.minimax = self._build_minimax()
 
     def modules(self) -> nn.ModuleDict:
         """All networks by name."""
@@ -186,14 +194,16 @@ class Learner:
             losses = self.ppo_loss(batch.set("scores", logits + batch["shift"]))
             return losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"]
 
-        observation = batch["observation"]
+        perceived = batch["observation"]
         if self.minimax is None:
-            total = task(self.actor(observation))
+            total = task(self.actor(perceived))
         else:
-            data = {"action": batch["action"], "advantage": batch["advantage"].squeeze(-1)}
-            loss = self.minimax(self.actor, observation, task, data)
-            total = loss.total
-            log.add(self._inner_loop(loss))
+            again = self.config.penalty.second_attack
+            x = perceived if again else batch["state_observation"]
+            loss = self.minimax.regularise(self.actor, x, _data_of(batch))
+            where = self.minimax.placement, self.actor, perceived, loss.trajectory.worst
+            total = placed_loss(*where, task) + loss.total
+            log.add(self._inner_loop(loss, batch, self.minimax.update - 1))
         log.add({"loss": float(total.detach())})
         if self.config.adversary.needs_value:
             total = total + self._value_loss(batch)
@@ -210,18 +220,34 @@ class Learner:
         self.optimizer.step()
         log.add({"outer_gradient_norm": float(norm)})
 
-    def _inner_loop(self, loss: RobustLoss) -> dict[str, float]:
-        """Measurements of the inner maximisation; its steps are measured on a few rows only."""
+    def _inner_loop(self, loss: RobustLoss, batch: TensorDict, update: int) -> dict[str, float]:
+        """Measurements of the inner maximisation.
+
+        Its steps are measured at the first update of an iteration, on a few rows.
+        """
+        named = {"penalty": float(loss.penalty.detach())}
         if self.config.adversary.search == "noise":
-            return {"penalty": float(loss.penalty.detach())}
-        named = {"inner_gradient_norm": loss.diagnostics["inner_gradient_norm_mean"]}
-        named["penalty"] = float(loss.penalty.detach())
+            return named
         for name in ("weight", "sensitivity_quantile"):
             if name in loss.diagnostics:
                 named[name] = loss.diagnostics[name]
-        rows = torch.arange(_MEASURED_ROWS, device=self.mask.device)
-        part = loss.trajectory.rows(rows[: loss.trajectory.origin.shape[0]])
-        return named | measure_ascent(self.actor, self.objective, part).summary()
+        if not self._replays:
+            named["inner_gradient_norm"] = loss.diagnostics["inner_gradient_norm_mean"]
+        if update % self._updates:
+            return named
+        part = loss.trajectory
+        if self._replays:
+            part = self._search(batch[:_MEASURED_ROWS], update)
+            named["inner_gradient_norm"] = float(part.norm(part.gradients).mean())
+        rows = torch.arange(min(_MEASURED_ROWS, len(part.origin)), device=self.mask.device)
+        return named | measure_ascent(self.actor, self.objective, part.rows(rows)).summary()
+
+    def _search(self, batch: TensorDict, update: int) -> Trajectory:
+        """The adversary's search on the true observations, for measurements alone."""
+        generator = torch.Generator(self.mask.device)
+        generator.manual_seed(derive(self.seed, "measured", update))
+        search = with_epsilon(self.attack, self._epsilon_at(update))
+        return search(self.actor, batch["state_observation"], generator, _data_of(batch))
 
     def _value_loss(self, batch: TensorDict) -> Tensor:
         heads = self.actor.heads
@@ -232,28 +258,41 @@ class Learner:
         predicted = self.value(batch["state_observation"], action)
         return (predicted - batch["value_target"].squeeze(-1)).square().mean()
 
-    def _build_minimax(self, seed: int) -> Minimax | None:
+    @property
+    def _replays(self) -> bool:
+        """Whether the penalty is taken where the agents acted in attacked rollouts."""
+        collected = self.config.adversary.placement == "rollout"
+        return collected and not self.config.penalty.second_attack
+
+    def _build_minimax(self) -> Minimax | None:
         adversary, penalty = self.config.adversary, self.config.penalty
         if adversary.placement == "none" or adversary.threat == "actions":
             return None
-        # with the placement rollout, collection was attacked; this attack only serves the penalty
+        # with the placement rollout, collection was attacked; the minimax only serves the penalty
         serves_penalty = adversary.placement == "rollout"
         if serves_penalty and not penalty.fraction:
             penalty = replace(penalty, fraction=1.0)
-        attack = build_observation_adversary(
-            self.config, self.objective, self.mask, adversary.epsilon
-        )
         ball = Ball("linf", adversary.epsilon, mask=self.mask)
-        updates = self.config.ppo.epochs * self.config.ppo.minibatches
         return Minimax(
-            attack,
+            Replayed(self.attack.ball) if self._replays else self.attack,
             build_penalty(penalty, ball, self.objective, self.actor.heads),
             weight=_weight(penalty),
             placement=_PLACEMENTS[adversary.placement],
             attack_fraction=_PENALISED_SHARE if serves_penalty else 1.0,
-            seed=seed,
-            epsilon=lambda update: self.epsilon(update // updates),
+            seed=self.seed,
+            epsilon=None if self._replays else self._epsilon_at,
         )
+
+    def _epsilon_at(self, update: int) -> float:
+        return self.epsilon(update // self._updates)
+
+
+def _data_of(batch: TensorDict) -> dict[str, Tensor]:
+    return {
+        "action": batch["action"],
+        "advantage": batch["advantage"].squeeze(-1),
+        "perceived": batch["observation"],
+    }
 
 
 def _weight(penalty: PenaltyConfig) -> float | DualAscent:

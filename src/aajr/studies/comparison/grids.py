@@ -87,29 +87,27 @@ _ALONG = (0.001, 0.003, 0.01, 0.03, 0.1)
 _OVER_REPORTS = (0.0003, 0.001, 0.003, 0.01, 0.03)
 _DIVERGENCE = (0.01, 0.03, 0.1, 0.3, 1.0)
 
-_LIES: Placement = "update"
-
 MAIN_OF_REPORTS = (
     Method("plain", placement="none"),
-    Method("adversarial", placement=_LIES),
-    Method("global", "global", _WEIGHTS, placement=_LIES),
-    Method("global_reports", "global_attackable", _OVER_REPORTS, placement=_LIES),
-    Method("random_direction", "random_direction", _ALONG, placement=_LIES, within="moved"),
-    Method("aajr", "aajr", _ALONG, placement=_LIES),
+    Method("adversarial"),
+    Method("global", "global", _WEIGHTS),
+    Method("global_reports", "global_attackable", _OVER_REPORTS),
+    Method("random_direction", "random_direction", _ALONG, within="moved"),
+    Method("aajr", "aajr", _ALONG),
     Method("median", placement="none", front="median"),
 )
 """Baselines, AAJR and its main rivals where any k of n reports lie, and the median filter."""
 
 ALL_OF_REPORTS = (
     *MAIN_OF_REPORTS,
-    Method("plain_lies", placement=_LIES, search="noise"),
-    Method("global_moved", "global_attackable", _OVER_REPORTS, placement=_LIES, within="moved"),
-    Method("aajr_clean", "aajr", _ALONG, placement=_LIES, points="origin"),
-    Method("aajr_trajectory", "aajr", _ALONG, placement=_LIES, points="trajectory"),
-    Method("sa", "sa", _DIVERGENCE, placement=_LIES),
-    Method("spectral", "spectral", _OVER_REPORTS, placement=_LIES),
-    Method("input_gradient", "input_gradient", _OVER_REPORTS, placement=_LIES),
-    Method("median_adversarial", placement=_LIES, front="median"),
+    Method("plain_lies", search="noise"),
+    Method("global_moved", "global_attackable", _OVER_REPORTS, within="moved"),
+    Method("aajr_clean", "aajr", _ALONG, points="origin"),
+    Method("adversarial_update", placement="update"),
+    Method("sa", "sa", _DIVERGENCE),
+    Method("spectral", "spectral", _OVER_REPORTS),
+    Method("input_gradient", "input_gradient", _OVER_REPORTS),
+    Method("median_adversarial", front="median"),
 )
 """The same with every control."""
 

@@ -54,6 +54,7 @@ class Preset:
         attacks: names of attacks in :data:`~.attacks.ATTACKS`; None for noise, MAD and the critics.
         kept: share of a family's best clean success that its chosen weight must keep.
         primary: rivals of AAJR whose tests are corrected together; None for every family.
+        second_attack: see :class:`~aajr.hide_and_seek.training.PenaltyConfig`.
     """
 
     name: PresetName
@@ -79,6 +80,7 @@ class Preset:
     attacks: tuple[str, ...] | None = None
     kept: float | None = None
     primary: tuple[str, ...] | None = None
+    second_attack: bool = False
 
     def __post_init__(self) -> None:
         check_count("critics", self.critics, minimum=0)
@@ -109,6 +111,7 @@ class Preset:
             method.direction,
             points=method.points or "last",
             within=method.within,
+            second_attack=self.second_attack,
         )
         adversary = replace(
             self.adversary,
@@ -149,6 +152,7 @@ _OTHERS_SMOKE = Preset(
     ppo=PPOConfig(environments=64),
     effort=Effort(steps=3, restarts=1, critic_episodes=64),
     critics=1,
+    second_attack=True,
 )
 
 _OTHERS = Preset(
@@ -168,6 +172,7 @@ _OTHERS = Preset(
     iterations=10,
     effort=Effort(steps=3, restarts=1),
     critics=1,
+    second_attack=True,
 )
 
 _OTHERS_FULL = Preset(
@@ -187,6 +192,7 @@ _OTHERS_FULL = Preset(
     ppo=PPOConfig(environments=256),
     effort=Effort(steps=10, restarts=2, critic_episodes=1024),
     critics=3,
+    second_attack=True,
 )
 
 ANY_LIE = 2 * FARTHEST

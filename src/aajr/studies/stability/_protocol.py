@@ -77,7 +77,13 @@ class Protocol:
 
     def constrained(self, gamma: float) -> Way:
         """AAJR in the constraint form."""
-        penalty = PenaltyConfig("aajr", self.start, constraint=gamma, quantile=self.quantile)
+        penalty = PenaltyConfig(
+            "aajr",
+            self.start,
+            constraint=gamma,
+            quantile=self.quantile,
+            second_attack=self.base.second_attack,
+        )
         return Way(f"constraint_{gamma:g}", penalty)
 
     def fixed(self, gamma: float, weight: float) -> Way:
@@ -118,6 +124,7 @@ class Protocol:
             quantile=self.quantile,
             dual_rate=0.0,
             dual_damping=0.0,
+            second_attack=self.base.second_attack,
         )
 
 

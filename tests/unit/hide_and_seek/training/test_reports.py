@@ -71,6 +71,40 @@ def weights(run: Trainer) -> torch.Tensor:
     return torch.cat([p.flatten() for p in run.learners["hider"].actor.parameters()])
 
 
+@pytest.mark.parametrize("second_attack", [False, True])
+@pytest.mark.parametrize("placement", ["update", "rollout", "mixed"])
+def test_the_penalty_sees_no_more_liars_than_the_threat_allows(placement, second_attack):
+    adversary = dataclasses.replace(LIES, placement=placement, objective="critic")
+    penalty = PenaltyConfig("aajr", 1.0, second_attack=second_attack)
+    run = Trainer(
+        dataclasses.replace(BASE, adversary=adversary, penalty=penalty), [Chasers(BASE.env)]
+    )
+    learner, lies = run.learners["hider"], []
+    regularise, update = learner.minimax.regularise, learner.update
+
+    def watched_update(rows, generator):
+        learner.truth = rows["state_observation"]
+        return update(rows, generator)
+
+    def watched(policy, x, data):
+        loss = regularise(policy, x, data)
+        found = loss.trajectory
+        near = torch.cdist(found.points[0][:, : PART.start], learner.truth[:, : PART.start])
+        lies.append(found.points[0] - learner.truth[near.argmin(1)])
+        return loss
+
+    learner.update, learner.minimax.regularise = watched_update, watched
+    list(run.run())
+    sources = reporting_sources(GAME)
+    touched = [
+        len(set(sources[row.abs() > 1e-6].tolist())) for part in lies for row in part.unbind()
+    ]
+    largest = max(float(part.abs().max()) for part in lies)
+    allowed = 2 if placement == "update" or not second_attack else 4
+    assert max(touched) == allowed
+    assert 0.5 < largest <= allowed / 2 + 1e-5
+
+
 def test_every_method_trains_and_none_is_another():
     found = {name: weights(trained(config)) for name, config in METHODS.items()}
     for name, value in found.items():

@@ -183,14 +183,14 @@ def test_presets_are_fair():
 def test_the_presets_keep_their_directories(tmp_path):
     found = {name: STUDY.store(preset, tmp_path).directory.name for name, preset in PRESETS.items()}
     assert found == {
-        "smoke": "comparison-6306764c",
-        "quick": "comparison-d9b07e6e",
-        "validation": "comparison-7410a2d8",
-        "standard": "comparison-2c6305cf",
-        "full": "comparison-f78d0f23",
-        "others-smoke": "comparison-ff90fee2",
-        "others": "comparison-aae2915e",
-        "others-full": "comparison-a32a2df5",
+        "smoke": "comparison-edebb29d",
+        "quick": "comparison-65af2821",
+        "validation": "comparison-ffe680d7",
+        "standard": "comparison-c6136230",
+        "full": "comparison-63acc7ac",
+        "others-smoke": "comparison-2e38174b",
+        "others": "comparison-47d10190",
+        "others-full": "comparison-dd670d76",
     }
 
 
