@@ -75,7 +75,9 @@ class ProjectedGradientAscent:
         if self.restarts > 1 and self.select == "last":
             raise ValueError(f"restarts={self.restarts} must be compared; use select='best'")
         if self.restarts > 1 and not self.random_start:
-            raise ValueError(f"restarts={self.restarts} would be equal; use random_start=True")
+            raise ValueError(
+                f"restarts={self.restarts} would all give the same result; use random_start=True"
+            )
 
     @property
     def _step_size(self) -> Any:

@@ -84,9 +84,9 @@ class Ball(Generic[Radius, Array]):
         event = x.ndim - 1
         if self.event_dims is None and event > 2:
             raise ValueError(
-                f"x has shape {tuple(x.shape)} but event_dims=None leaves open what "
-                f"shares one budget; give event_dims={event} for one budget per sample, as for "
-                "images, or event_dims=1 for one per last dimension"
+                f"x has shape {tuple(x.shape)} but event_dims=None does not say "
+                f"which dimensions share one budget; give event_dims={event} for one budget per "
+                "sample, as for images, or event_dims=1 for one budget per last dimension"
             )
         if event < self.budget_dims:
             raise ValueError(

@@ -71,7 +71,9 @@ class AutoPGD(Adversary):
         for name in ("steps", "restarts", "window"):
             check_count(name, getattr(self, name))
         if self.restarts > 1 and not self.random_start:
-            raise ValueError(f"restarts={self.restarts} would be equal; use random_start=True")
+            raise ValueError(
+                f"restarts={self.restarts} would all give the same result; use random_start=True"
+            )
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Ascend once per restart and keep, per sample, the restart with the highest loss."""

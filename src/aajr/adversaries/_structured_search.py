@@ -109,7 +109,8 @@ class CoordinateAscent(StructuredAdversary):
         check_count("restarts", self.restarts, minimum=0)
         if self.ball.budget is not None:
             raise ValueError(
-                f"ball.budget={self.ball.budget} would go to the first features; use SubsetSearch"
+                f"ball.budget={self.ball.budget} is not supported, because a sweep would spend the "
+                "whole budget on the first features; use SubsetSearch"
             )
 
     def search(

@@ -81,7 +81,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         chance = "" if one.chance is None else f"{one.chance:.3f}"
         cells = (_share(one.difference), _share(one.improvement), chance, one.verdict)
         rows.append((f"{one.first} minus {one.second}\n{one.figure}", *cells))
-    columns = ("methods", "difference", "P(improvement)", "p by\nchance", "verdict")
+    columns = ("methods", "difference", "P(improvement)", "sign-flip\np", "verdict")
     return Table("Differences", columns, tuple(rows))
 
 
@@ -93,7 +93,7 @@ def _worst_rows(assessment: Assessment) -> list[tuple[str, ...]]:
     return [
         ("worst over the suite", *map(_named, worst), ""),
         ("worst in the ball", *map(_named, in_ball), ""),
-        ("won whatever the attack", *(f"{share:.1%}" for share in each), ""),
+        ("won under every attack", *(f"{share:.1%}" for share in each), ""),
     ]
 
 

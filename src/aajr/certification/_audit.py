@@ -189,9 +189,10 @@ def _keep_the_order(verdict: Mapping[str, bool]) -> None:
     broken = sorted(name for name, kept in verdict.items() if not kept)
     if broken:
         raise ContractError(
-            f"the audit contradicts itself, {', '.join(broken)} are false: a measured value "
-            "exceeds a certified one, so that neither may be used. Check that the policy's rows "
-            "are independent; if they are, report the policy and the ball as a bug"
+            f"a measured value exceeds its certified bound, so this audit is wrong (failed "
+            f"checks: {', '.join(broken)}); do not use its numbers. Check that each output row of "
+            "the policy depends on its own input row alone; if it does, report the policy and the "
+            "ball as a bug"
         )
 
 

@@ -40,9 +40,9 @@ class GradientStatus:
 def cut_off() -> GradientStatus:
     """The status of a policy through which autograd cannot differentiate."""
     text = (
-        "Autograd sees no path from the input to the output (.detach(), torch.no_grad() or a step "
-        "without gradient), so no attack by gradients was possible. Remove the cut, or judge by "
-        "the black-box numbers."
+        "Autograd finds no path from the input to the output (.detach(), torch.no_grad() or a step "
+        "without a gradient), so gradient attacks could not run. Remove what stops the gradient, "
+        "or use only the numbers of the black-box attacks."
     )
     return GradientStatus((Finding("gradient_cut_off", text),), None, None, "not available")
 

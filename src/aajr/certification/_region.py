@@ -82,8 +82,8 @@ def check_ball(ball: Ball, x: Tensor) -> None:
     """Raise ValueError unless the threat set is a ball that fits the states."""
     if not isinstance(ball, Ball):
         raise ValueError(
-            f"ball is a {type(ball).__name__}; bounds and audits know aajr.Ball only, and a ball "
-            "that holds the set gives bounds that hold for it"
+            f"ball is a {type(ball).__name__}; bounds and audits need an aajr.Ball. For another "
+            "threat set, pass a ball that contains it: bounds on the ball hold for the set too"
         )
     ball.check(x)
 

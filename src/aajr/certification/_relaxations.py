@@ -40,8 +40,8 @@ class _Ordered:
 def _ordered(bounds: Any) -> Any:
     if bool((bounds.lower > bounds.upper + _TURNED).any()):
         raise ValueError(
-            "rounding in float64 turned CROWN's intermediate bounds around; use method='ibp', or "
-            "rescale the policy's inputs or weights"
+            "CROWN computed an intermediate lower bound above its upper bound, because of rounding "
+            "in float64; use method='ibp', or rescale the policy's inputs or weights"
         )
     lower, upper = (f(bounds.lower, bounds.upper) for f in (torch.minimum, torch.maximum))
     return IntervalBounds(bounds.region, lower, upper)

@@ -33,7 +33,7 @@ def _guarded(name: str, arguments: list[str]) -> None:
     except (ValueError, RuntimeError, ImportError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on from the last checkpoint", status=130)
+        _fail("stopped; run the same command again to continue at the last checkpoint", status=130)
 
 
 def _run(name: str, arguments: list[str]) -> None:

@@ -7,12 +7,11 @@ from importlib import import_module
 from typing import Any
 
 COMMANDS = {
-    "train": "Train one policy, or continue it: the same command goes on from the last checkpoint.",
-    "evaluate": "Attack hiders with every attack of a suite, at every ε; the worst over the suite "
-    "counts.",
-    "crossplay": "Play all against all, so that no method is judged by the opponents it trained "
-    "with alone.",
-    "audit": "Bound and attack a hide-and-seek policy on states of its own; write JSON and a page.",
+    "train": "Train one policy; the same command again continues a stopped training.",
+    "evaluate": "Attack hiders with every attack of a suite at every ε; report the lowest success.",
+    "crossplay": "Play every team of hiders against every team of seekers and compare the methods.",
+    "audit": "Bound and attack a hide-and-seek policy on states of its episodes; write JSON and a "
+    "page.",
     "reproduce": "Train, attack and compare; print the table and write the report.",
     "report": "Write report.html, one file that works offline, and the plots as PNG and SVG.",
     "watch": "Play one episode in the terminal, or write it as a GIF.",

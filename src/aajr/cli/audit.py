@@ -38,7 +38,7 @@ def audit(
     budget: AuditBudget = AuditBudget(),  # noqa: B008 - frozen
     output: Path = Path("audit"),
 ) -> None:
-    """Bound and attack a hide-and-seek policy on states of its own; write JSON and a page.
+    """Bound and attack a hide-and-seek policy on states of its episodes; write JSON and a page.
 
     For example:
 

@@ -24,7 +24,9 @@ def crossplay(
     seed: int = 0,
     output: Path = Path("results/crossplay"),
 ) -> None:
-    """Play all against all, so that no method is judged by the opponents it trained with alone.
+    """Play every team of hiders against every team of seekers and compare the methods.
+
+    A method's success then does not depend on the opponents of its own training alone.
 
     For example:
 

@@ -25,7 +25,7 @@ def evaluate(
     coordination: bool = False,
     output: Path = Path("results/evaluation"),
 ) -> None:
-    """Attack hiders with every attack of a suite, at every ε; the worst over the suite counts.
+    """Attack hiders with every attack of a suite at every ε; report the lowest success.
 
     Every finished trial is saved under the output, so the same command continues a stopped run.
     With several checkpoints the methods are compared over their seeds.

@@ -16,7 +16,7 @@ def train(
     radio: bool = False,
     logger: Literal["tensorboard", "csv", "wandb", "none"] = "tensorboard",
 ) -> None:
-    """Train one policy, or continue it: the same command goes on from the last checkpoint.
+    """Train one policy; the same command again continues a stopped training.
 
     For example:
 

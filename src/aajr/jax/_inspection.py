@@ -110,7 +110,8 @@ def _check_same_program(first: ClosedJaxpr, second: ClosedJaxpr | None) -> None:
     pairs = zip(*numbers, strict=False)
     if len({len(found) for found in numbers}) > 1 or not all(_equal(a, b) for a, b in pairs):
         raise ValueError(
-            f"the policy is another function at every call: it is random or keeps state; {_REMEDY}"
+            "the policy computes another function at the second call, so it is random or keeps "
+            f"state; {_REMEDY}"
         )
 
 

@@ -94,7 +94,7 @@ class Study(Generic[Settings, Found]):
         name = min(changes, key=lambda name: len(changes[name]))
         command = shlex.join(["aajr", "study", self.name, "--preset", name])
         if not all(map(_is_plain, changes[name].values())):
-            return f"settings of no preset, close to those of {command}"
+            return f"settings of no preset; the closest is {command}"
         words = [f"{field}={value}" for field, value in changes[name].items()]
         return shlex.join([*shlex.split(command), *(["--set", *words] if words else [])])
 

@@ -80,7 +80,7 @@ def test_masked_gradients_warn(generator):
         ({"steps": 0}, "steps=0 is not allowed"),
         ({"restarts": 0}, "restarts=0 is not allowed"),
         ({"window": 0}, "window=0 is not allowed"),
-        ({"restarts": 2, "random_start": False}, "restarts=2 would be equal"),
+        ({"restarts": 2, "random_start": False}, "restarts=2 would all give the same"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

@@ -278,7 +278,7 @@ def test_a_tiny_gradient_is_followed_and_is_no_masked_gradient(generator):
         ({"restarts": 2}, "restarts=2 must be compared; use select='best'"),
         (
             {"restarts": 2, "select": "best", "random_start": False},
-            "restarts=2 would be equal; use random_start=True",
+            "restarts=2 would all give the same result; use random_start=True",
         ),
     ],
 )

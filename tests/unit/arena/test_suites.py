@@ -358,7 +358,7 @@ def test_the_tables_hold_what_was_measured():
         "dropped\n0 ε",
         "worst over the suite",
         "worst in the ball",
-        "won whatever the attack",
+        "won under every attack",
     ]
     assert table.rows[1] == ("noise", "75.0%\n0.00", "50.0%\n0.00", "1 / 0\n0.0 s")
     assert table.rows[3][1:3] == ("75.0%\nnoise", "50.0%\nnoise")

@@ -86,7 +86,7 @@ def test_measured_true_and_certified_keep_their_order(norm, constant):
 
 def test_an_unsound_bound_fails_the_audit(monkeypatch):
     monkeypatch.setattr(certificates, "chain_lipschitz", lambda *_: 0.1)
-    with pytest.raises(ContractError, match=r"found_below_certified.* are false: a measured"):
+    with pytest.raises(ContractError, match=r"failed checks: .*found_below_certified.* do not use"):
         audit(orthogonal_chain(2.0), states(features=4), Ball("l2", 0.3), budget=FAST)
 
 
@@ -321,7 +321,7 @@ def test_json_is_plain_and_versioned():
         ({"heads": (3, 3)}, r"heads=\(3, 3\) need logits"),
         ({"heads": ()}, r"heads=\(\)"),
         ({"seed": -1}, "seed=-1"),
-        ({"ball": 0.1}, "ball is a float; bounds and audits know aajr.Ball only"),
+        ({"ball": 0.1}, "ball is a float; bounds and audits need an aajr.Ball"),
     ],
 )
 def test_bad_input_says_what_to_do(changes, message):

@@ -160,7 +160,7 @@ def test_smoke_reproduces_everything(tmp_path):
     command = [AAJR, "reproduce", "--preset", "smoke", "--output", "out"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=280)
     assert result.returncode == 0, result.stderr
-    for word in ("78†", "theirs", "stable rank", "Smoke test"):
+    for word in ("78†", "quoted", "stable rank", "Smoke test"):
         assert word in result.stdout
     results = read_results(tmp_path / "out" / "results.json")
     assert {run.method for run in results.runs} == {

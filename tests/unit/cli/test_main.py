@@ -80,7 +80,7 @@ def test_what_is_no_command_ends_with_one_line(aajr, arguments, message):
     [
         (ValueError("eps=-1"), 2, "aajr: eps=-1\n"),
         (ImportError("it needs the extra 'llm'"), 2, "aajr: it needs the extra 'llm'\n"),
-        (KeyboardInterrupt(), 130, "aajr: stopped; the same command goes on"),
+        (KeyboardInterrupt(), 130, "aajr: stopped; run the same command again"),
     ],
 )
 def test_a_command_that_fails_ends_with_one_line(aajr, monkeypatch, error, status, message):

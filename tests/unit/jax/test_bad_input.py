@@ -37,7 +37,7 @@ SETTINGS = {
     r"steps=0 is not allowed; give a whole": lambda: aj.ProjectedGradientAscent(BALL, steps=0),
     r"step_rule='big' is unknown": lambda: aj.ProjectedGradientAscent(BALL, step_rule="big"),
     r"restarts=2 must be compared": lambda: aj.ProjectedGradientAscent(BALL, restarts=2),
-    r"restarts=2 would be equal": lambda: aj.ProjectedGradientAscent(
+    r"restarts=2 would all give the same": lambda: aj.ProjectedGradientAscent(
         BALL, restarts=2, select="best", random_start=False
     ),
     r"estimator='exact' is unknown": lambda: aj.AAJR(estimator="exact"),

@@ -199,7 +199,7 @@ def test_the_named_command_gives_the_same_settings():
 
 def test_settings_that_no_command_gives_are_said_to_be_so():
     found = STUDY.command(Sizes(seeds=(0, 1)))
-    assert found == "settings of no preset, close to those of aajr study squares --preset small"
+    assert found == "settings of no preset; the closest is aajr study squares --preset small"
 
 
 @pytest.mark.parametrize("change", ["seeds=1", "size=1", "count=1.5", "rate=fast", "fast=maybe"])

@@ -289,23 +289,26 @@ def _warnings_of_size(runs: Sequence[Run], summaries: Sequence[Summary]) -> list
     fewest = min((len(summary.runs) for summary in summaries), default=0)
     if fewest < MINIMUM_SEEDS:
         found.append(
-            f"The fewest seeds of a method: {fewest}. Below {MINIMUM_SEEDS} no interval is "
-            "estimated and nothing is separated."
+            f"The method with the fewest seeds has {fewest}. With fewer than {MINIMUM_SEEDS} no "
+            "interval is estimated, so no two methods are separated."
         )
     if runs and runs[0].split == "validation":
-        found.append("There are no final seeds: the weights were chosen on these very seeds.")
+        found.append("There are no final seeds: the weights were chosen on the seeds shown here.")
     episodes = min((score.episodes for run in runs for score in run.scores), default=0)
     if episodes < MINIMUM_EPISODES:
-        found.append(f"Some figure rests on {episodes} episodes, fewer than {MINIMUM_EPISODES}.")
+        found.append(
+            f"At least one figure is a mean over {episodes} episodes, fewer than "
+            f"{MINIMUM_EPISODES}."
+        )
     return found
 
 
 def _warnings_of_attacks(runs: Sequence[Run], epsilon: float) -> list[str]:
     found = []
     if any(epsilon not in run.worst_case() or 0.0 not in run.worst_case() for run in runs):
-        found.append(f"Some run has no score at ε = 0 or at the reference ε = {epsilon:g}.")
+        found.append(f"At least one run has no score at ε = 0 or at the reference ε = {epsilon:g}.")
     if not _attacked_alike(runs):
-        found.append("The runs were not attacked alike, so their worst cases do not compare.")
+        found.append("The runs were not attacked alike, so their worst cases cannot be compared.")
     attacked = [(run, score) for run in runs for score in run.scores if score.epsilon > 0]
     outside = {r.method for r, s in attacked if s.largest_perturbation > s.epsilon * 1.001}
     if outside:

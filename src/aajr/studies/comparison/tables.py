@@ -101,9 +101,9 @@ def success_table(results: Results, analysis: Analysis) -> Table:
     methods = len(rows)
     floors = [run for run in results.floors if run.threat == analysis.threat] or results.floors
     rows += [_floor_row(name, floors, radii) for name in dict.fromkeys(r.method for r in floors)]
-    theirs = len(rows)
+    quoted = len(rows)
     blank = ("",) * (len(radii) + 1)
-    rows += [(f"theirs†: {name}", "", "", f"{claim}†", *blank) for name, claim in verdicts.CLAIMS]
+    rows += [(f"quoted†: {name}", "", "", f"{claim}†", *blank) for name, claim in verdicts.CLAIMS]
     return Table(
         title="Success of the protected team in %, lowest over the attacks",
         columns=columns,
@@ -111,9 +111,9 @@ def success_table(results: Results, analysis: Analysis) -> Table:
         notes=(
             f"Interquartile mean over {analysis.split} seeds, 95 % bootstrap interval beneath. "
             f"median: the median agent at ε = {analysis.epsilon:g}.",
-            f"† {verdicts.THEIRS}. The digest names no seeds and no definition of success.",
+            f"† {verdicts.QUOTED}. The digest names no seeds and no definition of success.",
         ),
-        rules=tuple(sorted({methods, theirs})),
+        rules=tuple(sorted({methods, quoted})),
     )
 
 
@@ -140,8 +140,8 @@ def reward_table(analysis: Analysis) -> Table:
         rows=rows,
         notes=(
             "Means over seeds. Hidden share: how many hiders no seeker sees while they are sought. "
-            "Return: sum of a hider's rewards. Success in silence, in %: all reports are zero; who "
-            "wins as often with true reports does not listen.",
+            "Return: sum of a hider's rewards. Success in silence, in %: success if all reports "
+            "are set to zero. A method with the same success under true reports ignores them.",
         ),
     )
 
@@ -171,8 +171,9 @@ def differences_table(analysis: Analysis) -> Table:
         rows=rows,
         notes=(
             "Mean over paired seeds, 95 % bootstrap interval beneath; two methods differ only if "
-            "it excludes zero. A dull policy can win here: the frontiers decide. p: exact "
-            "sign-flip test of the worst case, not corrected.",
+            "it excludes zero. A policy that hardly reacts to its input can look best in this "
+            "table; the frontiers decide. p: exact sign-flip test of the worst case, without "
+            "correction.",
         ),
     )
 

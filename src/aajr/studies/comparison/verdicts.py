@@ -11,9 +11,9 @@ from aajr.statistics.intervals import MINIMUM_SEEDS
 from aajr.studies.comparison.analysis import SHARED_METHOD, SUBJECT, Analysis, without_penalty
 from aajr.studies.methods import method_title
 
-THEIRS = (
-    "theirs: reported in a digest of the paper; no experiment in the paper's abstract "
-    "(arXiv 2603.04378); another environment, not reproduced"
+QUOTED = (
+    "quoted: reported in a digest of the paper (arXiv 2603.04378) for another environment, not "
+    "reproduced here; the paper's abstract reports no experiment"
 )
 
 
@@ -76,14 +76,17 @@ def conclusion(analysis: Analysis) -> list[str]:
     found = [_frontier_conclusion(analysis), _attack_conclusion(analysis)]
     found += [_chance_caveat(analysis), _rank_caveat(analysis)]
     if len(analysis.comparisons) > 1:
-        found.append("Each interval has 95 % on its own; of many comparisons only p is corrected.")
+        found.append(
+            "Each 95 % interval is for one comparison alone; only the p-values are corrected for "
+            "the number of comparisons."
+        )
     return [sentence for sentence in found if sentence]
 
 
 def _frontier_conclusion(analysis: Analysis) -> str:
     about = [item for item in analysis.comparisons if item.first == SUBJECT]
     if not about:
-        return "No frontier of AAJR was compared, so nothing is said of it."
+        return "No frontier of AAJR was compared, so there is no verdict on it."
     grouped = {
         verdict: [method_title(item.second) for item in about if item.verdict is verdict]
         for verdict in Verdict
@@ -139,7 +142,10 @@ def _chance_caveat(analysis: Analysis) -> str:
         f"{rate} % of cases, because it is too narrow"
     )
     if fewest < 6:
-        return f"{text}, and no exact test reaches 5 %: read a separation as a hint."
+        return (
+            f"{text}. The exact test cannot reach 5 % with so few seeds, so a difference that is "
+            "reported here is only a hint."
+        )
     return f"{text}: look at the sign-flip p, which is exact."
 
 
@@ -150,5 +156,6 @@ def _rank_caveat(analysis: Analysis) -> str:
         return ""
     return (
         f"The stable rank of the Jacobian is below 2 for {len(low)} of {len(ranks)} methods "
-        f"(lowest {min(low):.1f}): there no directional penalty can differ much from a global one."
+        f"(lowest {min(low):.1f}): there a directional penalty cannot differ much from a global "
+        "one."
     )

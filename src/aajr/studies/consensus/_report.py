@@ -51,8 +51,8 @@ def _verdict(results: Record, case: Record) -> str:
     best = max(rivals, key=lambda name: rivals[name])
     return (
         f"{named(case)}: worst accuracy {sum(own) / len(own):.1f} % with AAJR, "
-        f"{rivals[best]:.1f} % with the best of the others that were not told the structure "
-        f"({METHODS[best].title})."
+        f"{rivals[best]:.1f} % with the best other method that does not know the structure of the "
+        f"task ({METHODS[best].title})."
     )
 
 
@@ -67,10 +67,11 @@ def _accuracies(results: Record, case: Record) -> Table:
     columns = ("method", "λ", "clean", *(f"ε = {e:g}" for e in epsilons), "any lie")
     settings = results["settings"]
     note = (
-        f"Percentage of {settings['examination']['samples']} test samples that no lie of "
-        f"{plural(case['liars'], 'source')} misleads, whichever they are; interquartile mean and "
-        f"bootstrap interval over {plural(len(settings['seeds']), 'seed')}. Trained at "
-        f"ε = {settings['budget']['epsilon']:g}."
+        f"Percentage of {settings['examination']['samples']} test samples with the right "
+        f"answer under every attack, for every choice of {plural(case['liars'], 'lying source')}; "
+        "interquartile mean and bootstrap interval over "
+        f"{plural(len(settings['seeds']), 'seed')}. "
+        f"Trained at ε = {settings['budget']['epsilon']:g}."
     )
     return Table(f"Accuracy: {named(case)}", columns, tuple(rows), (note,))
 
@@ -172,9 +173,9 @@ def _measured(results: Record, case: Record) -> Table:
     )
     note = (
         "Fisher norms over the reports, v the last direction of training's kind of adversary; mean "
-        f"over samples and seeds. Right: on the first "
-        f"{results['settings']['examination']['checked']} samples, what the attacks of the tables "
-        "and an attack of four times the steps and eight times the restarts leave right."
+        "over samples and seeds. The two columns on the right: accuracy on the first "
+        f"{results['settings']['examination']['checked']} samples under the attacks of the tables "
+        "and under an attack with four times the steps and eight times the restarts."
     )
     return Table(f"Sensitivity and strength: {named(case)}", columns, tuple(rows), (note,))
 

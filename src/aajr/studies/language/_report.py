@@ -145,7 +145,10 @@ def _tuning_table(results: Record) -> Table:
                 tried = label(entry["candidate"])
                 rows.append((f"{task}, {method['title']}", tried, *figures, mark))
     seeds = ", ".join(map(str, results["protocol"]["validation_seeds"]))
-    note = f"Validation seed {seeds}, which no figure uses; as many candidates for all methods."
+    note = (
+        f"Validation seed {seeds}, which is not used in the other tables and plots. All methods "
+        "have the same number of candidates."
+    )
     return Table("Tuning", ("method", "candidate", *WAYS, ""), tuple(rows), (note,))
 
 

@@ -41,9 +41,10 @@ def _price_table(results: Record) -> Table:
     note = (
         f"{settings['batch']} rows (DPO: half as many pairs; GRPO: groups of at most "
         f"8, generation counted), a share {defaults['fraction']:g} of them penalised. Time: CPU "
-        "time of optimiser steps of one training, penalised and not by turns; medians, and the "
-        f"range of the ratio over {settings['pairs']} pairs of neighbours. Memory: greatest number "
-        "of bytes of tensors alive in a step, parameters included. 'plain': no checkpointing."
+        "time of the optimiser steps of one training in which every second step is penalised; "
+        f"medians, and the range of the ratio over {settings['pairs']} pairs of consecutive steps. "
+        "Memory: greatest number of bytes of tensors alive in a step, parameters included. "
+        "'plain': no checkpointing."
     )
     columns = (
         "trainer",

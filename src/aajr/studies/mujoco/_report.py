@@ -70,9 +70,10 @@ def _attacks_table(results: Record) -> Table:
     columns = ("method", *(name.replace("_", " ") for name in names))
     shown = tuple((method["title"], *(f"{value:.0f}" for value in row)) for method, row in rows)
     note = (
-        "Interquartile means over the agents. push: the mean action pushed one way at every step; "
-        "steer: the way that a linear function of the state says, the worst of "
-        f"{results['protocol']['director_draws']} random ones and all signed features."
+        "Interquartile means over the agents. push: the attack pushes the mean action in the same "
+        "direction at every step; steer: the sign of a linear function of the state gives the "
+        f"direction, for the worst function of {results['protocol']['director_draws']} random ones "
+        "and of all single features with either sign."
     )
     return Table("Return by attack", columns, shown, (note,))
 
@@ -145,7 +146,8 @@ def _tuning_table(results: Record) -> Table:
     }
     seeds = ", ".join(map(str, results["protocol"]["validation_seeds"]))
     note = (
-        f"Validation seeds {seeds}, which no figure uses; as many candidates for all tuned methods."
+        f"Validation seeds {seeds}, which are not used in the other tables and plots. All tuned "
+        "methods have the same number of candidates."
     )
     return Table.of("Tuning", columns, rows, note)
 

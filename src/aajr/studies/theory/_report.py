@@ -25,10 +25,11 @@ _TASKS = {
 }
 _REMARKS = {
     "separate": (
-        "The wanted map itself, of error 0, lies in Π_AAJR(γ) for every γ ≥ 0.37 and in Π_glob(γ) "
-        "for γ ≥ 8 only. What the first class pays above the policies without constraint is thus "
-        "the optimiser's, not the class's. An error of Π_AAJR below the closed form can be reached "
-        "by no map that obeys the global bound everywhere, up to the sampling of the test points."
+        "The target map, whose error is 0, lies in Π_AAJR(γ) for every γ ≥ 0.37, and in Π_glob(γ) "
+        "only for γ ≥ 8. So where policies in Π_AAJR have a larger error than policies without a "
+        "constraint, the optimiser is the cause and not the class. Where the error of Π_AAJR is "
+        "below the closed form, no map that obeys the global bound everywhere can reach it, up to "
+        "the sampling of the test points."
     ),
     "shared": "Here the adversary wants what the task needs, and the classes pay alike.",
 }
@@ -87,12 +88,12 @@ def _statement_table(results: Record) -> Table:
 def _clipping_note(clipping: Record) -> str:
     example = clipping["example"]
     return (
-        "Sign steps that the ball clips are outside the statement, and rightly: of "
-        f"{clipping['steps']:,} clipped steps within the limit {clipping['falls']:,} lowered the "
-        f"objective. On -½‖δ - (1, 0.01)‖² with the first coordinate at the edge, a step of "
-        f"{example['step_size']:.4g} (limit {example['limit']:.4g}) is promised a gain of "
-        f"{example['promised']:.3g} and gains {example['gain']:.3g}; the bound evaluated for the "
-        f"step made says {example['guaranteed']:.3g}."
+        "The statement does not cover sign steps that the ball clips, because it is false for "
+        f"them: of {clipping['steps']:,} clipped steps within the limit, {clipping['falls']:,} "
+        "lowered the objective. Example: F = -½‖δ - (1, 0.01)‖² with the first coordinate at the "
+        f"edge. For a step of {example['step_size']:.4g} (limit {example['limit']:.4g}) the "
+        f"statement would promise a gain of {example['promised']:.3g}. The gain is "
+        f"{example['gain']:.3g}; the bound for the clipped step is {example['guaranteed']:.3g}."
     )
 
 
@@ -107,8 +108,8 @@ def _step_table(results: Record) -> Table:
     columns = ("η over its limit", "steps", *(f"{rule}\n% falling" for rule in RULES))
     note = (
         "Raw gradient steps with projection. The limit is 2/sup(L‖J d‖² + Gκ) (bound), or "
-        "2/sup|dᵀ∇²F d| (curvature), on the step really made. The safe rules start from the same "
-        "points with the same η."
+        "2/sup|dᵀ∇²F d| (curvature), with the suprema over the step after projection. The safe "
+        "rules start from the same points with the same η."
     )
     return Table("Steps that lower the objective", columns, tuple(rows), (note,), rules=(6,))
 

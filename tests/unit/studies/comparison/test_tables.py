@@ -62,11 +62,12 @@ def test_legible_at_a_hundred_columns(everything):
         assert method_title(name) in text
 
 
-def test_figures_of_the_digest_are_marked_as_theirs(printed):
+def test_figures_of_the_digest_are_marked_as_quoted(printed):
     for figure in ("62†", "68†", "78†"):
         assert figure in printed
     joined = " ".join(printed.split())
-    assert "reported in a digest of the paper; no experiment in the paper's abstract" in joined
+    assert "reported in a digest of the paper (arXiv" in joined
+    assert "the paper's abstract reports no experiment" in joined
     assert "arXiv 2603.04378" in joined
     assert "not reproduced" in joined
 
@@ -172,8 +173,8 @@ def test_five_seeds_give_a_hint_and_no_win():
         "AAJR does not win beyond chance: at matched clean success its frontier lies above" in text
     )
     assert "excludes zero by chance in about 16 % of cases" in text
-    assert "read a separation as a hint" in text
-    assert "read a separation as a hint" not in flat(make_results(seeds=6))
+    assert "is only a hint" in text
+    assert "is only a hint" not in flat(make_results(seeds=6))
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
@@ -198,7 +199,7 @@ def test_single_seed_and_empty_results():
     single = flat(make_results(seeds=1))
     assert "[not estimated]" in single
     assert "AAJR does not win" in single
-    assert "The fewest seeds of a method: 1" in single
+    assert "The method with the fewest seeds has 1" in single
     assert "No run was finished" in flat(Results(preset="smoke"))
 
 
@@ -228,7 +229,7 @@ def edited(score_edit=None, **run_edit):
     [
         (edited(lambda score: {"changed_actions": 0.0}), "No attack changed any action of aajr"),
         (edited(lambda score: {"largest_perturbation": 0.9}), "An attack left its ball: aajr"),
-        (edited(lambda score: {"episodes": 40}), "rests on 40 episodes"),
+        (edited(lambda score: {"episodes": 40}), "a mean over 40 episodes"),
         (edited(lambda score: {"attack": "mad2"} if score.attack == "mad" else {}), "not attacked"),
         (edited(split="validation"), "There are no final seeds"),
         (edited(selected=False), "No weight of aajr is marked as selected"),
