@@ -14,7 +14,7 @@ from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_and_gradient, loss_at, over_rows
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._record import Record
-from aajr.adversaries._restarts import warn_if_masked, worse
+from aajr.adversaries._restarts import higher_loss, warn_if_masked
 from aajr.geometry import Around, Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -79,7 +79,7 @@ class AutoPGD(Adversary):
         """Ascend once per restart and keep, per sample, the restart with the highest loss."""
         result = self._ascend(policy, reference, generator)
         for _ in range(self.restarts - 1):
-            result = worse(result, self._ascend(policy, reference, generator))
+            result = higher_loss(result, self._ascend(policy, reference, generator))
         warn_if_masked(result, self.ball.epsilon)
         return result
 

@@ -76,7 +76,7 @@ class Adversary(ABC):
         with evaluating(policy) as modules:
             clean, watched = _CleanPass(policy, x, modules), Watched(policy, x)
             reference = Reference.deferred(x, clean, data)
-            if clean.may_change_unseen:
+            if clean.must_evaluate_now:
                 _ = reference.outputs
             trajectory = self.run(watched, reference, generator)
         clean.attacking = False
@@ -118,8 +118,9 @@ class _CleanPass:
 
     Attributes:
         attacking: whether the attack still runs; meanwhile the policy is in evaluation mode.
-        may_change_unseen: whether a later evaluation may differ without an error: the modules have
-            no tensors with version counters, or autocast is on.
+        must_evaluate_now: whether π(x) must be evaluated before the attack, because a later
+            evaluation may differ without an error: the modules have no tensors with version
+            counters, or autocast is on.
     """
 
     def __init__(self, policy: Policy, x: Tensor, modules: list[nn.Module]) -> None:
@@ -129,7 +130,7 @@ class _CleanPass:
         if self.known is not None:
             _check_output(self.known, x)
         self.before = versions(modules)
-        self.may_change_unseen = self.before is None or torch.is_autocast_enabled(x.device.type)
+        self.must_evaluate_now = self.before is None or torch.is_autocast_enabled(x.device.type)
 
     def __call__(self) -> Tensor:
         """π(x), ``[batch, *output]``."""

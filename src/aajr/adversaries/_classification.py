@@ -31,7 +31,7 @@ class CrossEntropy(_shared.CrossEntropy):
     def __call__(self, output: Tensor, reference: Reference) -> Tensor:
         """Negative log-probability of the true class, or log-probability of the target."""
         index = classes_of(reference, self._class_read, output)
-        chosen, others = _apart(output, index)
+        chosen, others = _split_logit(output, index)
         loss = softplus(others.logsumexp(1) - chosen)
         return -loss if self.targeted else loss
 
@@ -51,7 +51,7 @@ class Margin(_shared.Margin):
     def __call__(self, output: Tensor, reference: Reference) -> Tensor:
         """The lead of the strongest wrong class, or of the target, ``[batch]``."""
         index = classes_of(reference, self._class_read, output)
-        chosen, others = _apart(output, index)
+        chosen, others = _split_logit(output, index)
         margin = others.amax(1) - chosen
         return -margin if self.targeted else margin
 
@@ -70,11 +70,11 @@ class DLR(_shared.DLR):
 
     def __call__(self, output: Tensor, reference: Reference) -> Tensor:
         """The ratio, ``[batch]``."""
-        right, others = _apart(output, classes_of(reference, "label", output))
+        right, others = _split_logit(output, classes_of(reference, "label", output))
         if not self.targeted:
-            return (others.amax(1) - right) / _range(output, 3)
+            return (others.amax(1) - right) / _logit_range(output, 3)
         target = classes_of(reference, "target_class", output)
-        return (output.gather(1, target[:, None])[:, 0] - right) / _range(output, 4)
+        return (output.gather(1, target[:, None])[:, 0] - right) / _logit_range(output, 4)
 
 
 def classes_of(reference: Reference, name: str, output: Tensor) -> Tensor:
@@ -113,13 +113,13 @@ def check_classes(name: str, index: Tensor, output: Tensor) -> Tensor:
     return index.long()
 
 
-def _apart(output: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+def _split_logit(output: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """The logit of a class, ``[batch]``, and all logits with -inf in its place."""
     place = index[:, None]
     return output.gather(1, place)[:, 0], output.scatter(1, place, -math.inf)
 
 
-def _range(output: Tensor, rank: int) -> Tensor:
+def _logit_range(output: Tensor, rank: int) -> Tensor:
     """u_(1) minus the mean of u_(3) to u_(rank); 1 where there are fewer allowed classes."""
     if output.shape[1] < rank:
         return output.new_ones(len(output))

@@ -11,7 +11,7 @@ from aajr.adversaries._base import Adversary
 from aajr.trajectory import Reference, Trajectory
 
 
-class _Elsewhere(Adversary):
+class _OnAnotherMap(Adversary):
     """Has the ball and the required data of the inner search."""
 
     adversary: Adversary
@@ -22,7 +22,7 @@ class _Elsewhere(Adversary):
 
 
 @dataclass(frozen=True, eq=False)
-class AttackOn(_Elsewhere):
+class AttackOn(_OnAnotherMap):
     """Runs an adversary on another map of the same input; the victim is never queried.
 
     With the map x ↦ V(x) and the objective :class:`aajr.LeastValue` it is the attack on a critic
@@ -58,7 +58,7 @@ class AttackOn(_Elsewhere):
 
 
 @dataclass(frozen=True, eq=False)
-class Transfer(_Elsewhere):
+class Transfer(_OnAnotherMap):
     """A black-box attack: the perturbation is computed on an imitation of the victim.
 
     It does not query the victim; ``imitation.queries`` counts the queries that the imitation took.

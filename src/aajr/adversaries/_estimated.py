@@ -15,7 +15,7 @@ from aajr.adversaries._base import Adversary
 from aajr.adversaries._evaluation import loss_and_gradient, loss_at
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._record import highest
-from aajr.adversaries._restarts import warn_if_masked, worse
+from aajr.adversaries._restarts import higher_loss, warn_if_masked
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -73,7 +73,7 @@ class EstimatedAscent(Adversary):
         result = self._ascend(policy, reference, torch.zeros_like(reference.inputs), generator)
         for _ in range(self.restarts - 1):
             start = self.ball.sample(reference.inputs, generator)
-            result = worse(result, self._ascend(policy, reference, start, generator))
+            result = higher_loss(result, self._ascend(policy, reference, start, generator))
         if result.backward_passes:
             warn_if_masked(result, self.ball.epsilon)
         return result

@@ -15,7 +15,7 @@ from aajr._modes import Policy
 from aajr.adversaries._base import Adversary
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._radius import with_ball
-from aajr.adversaries._restarts import worse
+from aajr.adversaries._restarts import higher_loss
 from aajr.adversaries._structured_sparse import groups_by_gradient
 from aajr.adversaries._temporal import TemporalAdversary, ball_of
 from aajr.geometry import Sparse, check_event
@@ -90,7 +90,7 @@ class LyingSources(Adversary):
         supports = self._supports(policy, reference, generator)
         found = self._search(next(supports), policy, reference, generator)
         for support in supports:
-            found = worse(found, self._search(support, policy, reference, generator))
+            found = higher_loss(found, self._search(support, policy, reference, generator))
         if self.who == "gradient":
             rounds = min(self.liars, len(self.ball.members(reference.inputs)))
             return replace(

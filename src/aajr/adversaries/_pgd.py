@@ -23,7 +23,7 @@ from aajr.adversaries._evaluation import (
 )
 from aajr.adversaries._objectives import Divergence
 from aajr.adversaries._record import Record
-from aajr.adversaries._restarts import warn_if_masked, worse
+from aajr.adversaries._restarts import higher_loss, warn_if_masked
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes
 from aajr.geometry import Around, Ball
 from aajr.theory import along_direction, loss_of
@@ -53,7 +53,7 @@ class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
         """Ascend once per restart and keep, per sample, the restart with the highest loss."""
         result = self._ascend(policy, reference, generator)
         for _ in range(self.restarts - 1):
-            result = worse(result, self._ascend(policy, reference, generator))
+            result = higher_loss(result, self._ascend(policy, reference, generator))
         warn_if_masked(result, self.ball.epsilon)
         return result
 

@@ -12,7 +12,7 @@ from aajr._errors import MaskedGradientWarning
 from aajr.trajectory import Trajectory
 
 
-def worse(first: Trajectory, second: Trajectory) -> Trajectory:
+def higher_loss(first: Trajectory, second: Trajectory) -> Trajectory:
     """Per sample, the trajectory that reached the higher loss; passes add up.
 
     The result overwrites the first trajectory, to save memory, except for kept outputs.

@@ -18,7 +18,7 @@ from aajr.adversaries import (
     RandomSearch,
 )
 from aajr.certification._budget import AuditBudget
-from aajr.certification._radius import bisected, checked_heads, margin_forms
+from aajr.certification._radius import bisect, checked_heads, margin_forms
 from aajr.certification._searches import BlackBoxSearch
 from aajr.geometry import Ball
 from aajr.trajectory import Objective, Reference, Trajectory
@@ -152,7 +152,7 @@ class Attacks:
 
         near = self.x.new_zeros(len(self.x))
         changed = self._differs(action, worst)
-        _, far = bisected(keeps, near, torch.ones_like(near), _BISECTIONS)
+        _, far = bisect(keeps, near, torch.ones_like(near), _BISECTIONS)
         size = self.ball.size(_rows(far, delta) * delta).reshape(len(far), -1).amax(1)
         return torch.where(changed, size, torch.inf)
 

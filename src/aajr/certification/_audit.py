@@ -168,7 +168,7 @@ def audit(
     finding = epsilon_finding(ball, x, epsilon_unit)
     _warn(status, finding)
     verdict = checks(results)
-    _keep_the_order(verdict)
+    _check_order(verdict)
     return Audit(
         subject={**subject, **(description or {})},
         threat=_threat(ball, x, epsilon_unit),
@@ -185,7 +185,7 @@ def audit(
     )
 
 
-def _keep_the_order(verdict: Mapping[str, bool]) -> None:
+def _check_order(verdict: Mapping[str, bool]) -> None:
     broken = sorted(name for name, kept in verdict.items() if not kept)
     if broken:
         raise ContractError(

@@ -136,7 +136,7 @@ def _leaves(module: object, name: str) -> list[tuple[str, nn.Module]]:
             f"{name} ({type(module).__name__}) has hooks or a replaced forward pass, which bounds "
             "would not see; remove them"
         )
-    if isinstance(module, Layered) and _speaks_for_forward(module):
+    if isinstance(module, Layered) and _as_sequential_is_current(module):
         try:
             return _leaves(module.as_sequential(), name)
         except ValueError as error:
@@ -147,7 +147,7 @@ def _leaves(module: object, name: str) -> list[tuple[str, nn.Module]]:
     return [(name, module)]
 
 
-def _speaks_for_forward(module: Layered) -> bool:
+def _as_sequential_is_current(module: Layered) -> bool:
     """Whether ``as_sequential`` belongs to this ``forward``; a subclass may replace one alone."""
     kinds = type(module).__mro__
     places = [

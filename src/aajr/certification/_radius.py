@@ -74,7 +74,7 @@ def radius_within(
 
     largest = x.new_full((len(x),), ball.epsilon, dtype=torch.float64)
     passed = torch.where(certain(largest), largest, 0.0)
-    return bisected(certain, passed, largest, steps)[0]
+    return bisect(certain, passed, largest, steps)[0]
 
 
 def margin_forms(output: Tensor, heads: Sequence[int] | None) -> Tensor:
@@ -106,7 +106,7 @@ def checked_heads(output: Tensor, heads: Sequence[int] | None) -> list[int]:
     return sizes
 
 
-def bisected(
+def bisect(
     holds: Callable[[Tensor], Tensor], passed: Tensor, failed: Tensor, steps: int
 ) -> tuple[Tensor, Tensor]:
     """A number at which a condition holds and one at which it fails, after ``steps`` halvings."""

@@ -17,7 +17,7 @@ from aajr.geometry._projection import (
     project_sphere,
     project_sphere_in_box,
 )
-from aajr.geometry._rounding import inward, room
+from aajr.geometry._rounding import gap_to_face, moved_inward
 
 _Self = TypeVar("_Self", bound="Around")
 
@@ -71,7 +71,7 @@ class Around(ABC):
             size: factor of the step, broadcastable to x.
             scaled: whether nearest is meant in the norm ‖·/s‖₂ instead of ‖·‖₂.
         """
-        delta = added(point - self.x, step, size)
+        delta = stepped(point - self.x, step, size)
         return self.place(self.project_scaled(delta) if scaled else self.project(delta))
 
     def signs(self, gradient: Tensor) -> Tensor:
@@ -108,14 +108,14 @@ class AroundBox(Around):
     def low(self) -> Tensor:
         """Least δ, in x's shape."""
         low = -self.far
-        return low if self.least is None else torch.maximum(low, -room(-self.x, -self.least))
+        return low if self.least is None else torch.maximum(low, -gap_to_face(-self.x, -self.least))
 
     @cached_property
     def high(self) -> Tensor:
         """Greatest δ, in x's shape."""
         if self.greatest is None:
             return self.far
-        return torch.minimum(self.far, room(self.x, self.greatest))
+        return torch.minimum(self.far, gap_to_face(self.x, self.greatest))
 
     @cached_property
     def corners(self) -> tuple[Tensor, Tensor]:
@@ -145,7 +145,7 @@ class AroundBox(Around):
 
     def moved(self, point: Tensor, step: Tensor, size: Tensor | float, scaled: bool) -> Tensor:
         """The point of x + Δ nearest to ``point + size · step``."""
-        return added(point, step, size).to(self.x.dtype).clamp_(*self.corners)
+        return stepped(point, step, size).to(self.x.dtype).clamp_(*self.corners)
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """s·sign(g)."""
@@ -181,8 +181,8 @@ class AroundEllipsoid(Around):
             return None
         end = torch.full_like(self.x, math.inf)
         return (
-            -end if self.least is None else -room(-self.x, -self.least),
-            end if self.greatest is None else room(self.x, self.greatest),
+            -end if self.least is None else -gap_to_face(-self.x, -self.least),
+            end if self.greatest is None else gap_to_face(self.x, self.greatest),
         )
 
     def project(self, delta: Tensor) -> Tensor:
@@ -241,11 +241,11 @@ class AroundEllipsoid(Around):
         if self.scale is not None and self.faces is not None:
             delta = delta.clamp_(*self.faces)  # in float arithmetic s (z/s) may exceed z by an ulp
         if self.lost is not None:
-            delta = torch.where(self.lost > 0, inward(delta, self.lost), delta)
+            delta = torch.where(self.lost > 0, moved_inward(delta, self.lost), delta)
         return delta.to(self.x.dtype)
 
 
-def added(point: Tensor, step: Tensor, size: Tensor | float) -> Tensor:
+def stepped(point: Tensor, step: Tensor, size: Tensor | float) -> Tensor:
     """point + size · step."""
     if isinstance(size, float):
         return torch.add(point, step, alpha=size)

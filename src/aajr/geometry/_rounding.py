@@ -41,7 +41,7 @@ def reach(x: Tensor, radius: Tensor | float) -> Tensor:
     return (radius - lost).clamp_min_(0)
 
 
-def room(x: Tensor, face: Tensor | float) -> Tensor:
+def gap_to_face(x: Tensor, face: Tensor | float) -> Tensor:
     """The greatest d ≥ 0, to an ulp or two, with fl(x + d) ≤ face; 0 where x is beyond the face.
 
     fl(face - x) (1 - u) is below face - x, and rounding is monotone.
@@ -52,12 +52,12 @@ def room(x: Tensor, face: Tensor | float) -> Tensor:
 
 
 def loss_of_rounding(x: Tensor) -> Tensor:
-    """h with |fl(x + δ) - x| ≤ |δ'| for δ = :func:`inward` of δ' and h, in the shape of x."""
+    """h with |fl(x + δ) - x| ≤ |δ'| for δ = :func:`moved_inward` of δ' and h, in the shape of x."""
     finfo = torch.finfo(x.dtype)
     return x.abs() * (_HALF * finfo.eps) + finfo.smallest_normal * finfo.eps
 
 
-def inward(delta: Tensor, lost: Tensor) -> Tensor:
+def moved_inward(delta: Tensor, lost: Tensor) -> Tensor:
     """δ moved towards 0 by u |δ| + h, or as far as 0, in the dtype of h."""
     delta = delta * (1 - torch.finfo(lost.dtype).eps)
     return delta.sub_(delta.clamp(-lost, lost)).to(lost.dtype)
@@ -66,7 +66,7 @@ def inward(delta: Tensor, lost: Tensor) -> Tensor:
 def radius_less_rounding(
     x: Tensor, scale: Tensor | None, budget_dims: int, epsilon: float
 ) -> tuple[Tensor, Tensor | None]:
-    """An l2 radius minus the rounding error of x + δ, and the errors left for :func:`inward`.
+    """An l2 radius minus the rounding error of x + δ, and the errors left for :func:`moved_inward`.
 
     With |fl(x + δ) - (x + δ)| ≤ u |x + δ|/2, the sum moves by at most ‖δ/s‖ + u (‖x/s‖ + ε)/2. A
     budget whose rounding error is more than 3e-5 ε keeps ε; its δ must be moved inward.

@@ -19,13 +19,13 @@ def one_budget(ball: Ball, dims: int) -> Ball:
     return ball if ball.event_dims is not None or dims < 2 else replace(ball, event_dims=dims)
 
 
-def beside(x: Tensor, mask: Tensor) -> Tensor:
+def join_mask(x: Tensor, mask: Tensor) -> Tensor:
     """Observations with the action mask appended as features, so that each row keeps its mask."""
     return torch.cat([x, mask.to(x)], -1)
 
 
-def apart(x: Tensor, actions: int) -> tuple[Tensor, Tensor]:
-    """Observations and the boolean action mask, which :func:`beside` joined."""
+def split_mask(x: Tensor, actions: int) -> tuple[Tensor, Tensor]:
+    """Observations and the boolean action mask, which :func:`join_mask` joined."""
     return x[..., :-actions], x[..., -actions:] > 0.5
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from packaging.specifiers import SpecifierSet
 
 
-def tested_range(distribution: str, lower: str, below: str, *, extra: str) -> None:
+def warn_untested(distribution: str, lower: str, below: str, *, extra: str) -> None:
     """Warn if the installed host is outside ``lower <= version < below``.
 
     Args:
@@ -21,7 +21,7 @@ def tested_range(distribution: str, lower: str, below: str, *, extra: str) -> No
         ImportError: the host is not installed; the message names the command.
 
     Example:
-        >>> tested_range("packaging", "1", "1000", extra="sb3")
+        >>> warn_untested("packaging", "1", "1000", extra="sb3")
     """
     try:
         installed = version(distribution)

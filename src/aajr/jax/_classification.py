@@ -33,7 +33,7 @@ class CrossEntropy(_shared.CrossEntropy):
     def __call__(self, output: Array, reference: Reference) -> Array:
         """Negative log-probability of the true class, or log-probability of the target."""
         index = classes_of(reference, self._class_read, output)
-        chosen, others = _apart(output, index)
+        chosen, others = _split_logit(output, index)
         loss = jax.nn.softplus(jax.nn.logsumexp(others, 1) - chosen)
         return -loss if self.targeted else loss
 
@@ -52,7 +52,7 @@ class Margin(_shared.Margin):
     def __call__(self, output: Array, reference: Reference) -> Array:
         """The lead of the strongest wrong class, or of the target, ``[batch]``."""
         index = classes_of(reference, self._class_read, output)
-        chosen, others = _apart(output, index)
+        chosen, others = _split_logit(output, index)
         margin = others.max(1) - chosen
         return -margin if self.targeted else margin
 
@@ -70,11 +70,11 @@ class DLR(_shared.DLR):
 
     def __call__(self, output: Array, reference: Reference) -> Array:
         """The ratio, ``[batch]``."""
-        right, others = _apart(output, classes_of(reference, "label", output))
+        right, others = _split_logit(output, classes_of(reference, "label", output))
         if not self.targeted:
-            return (others.max(1) - right) / _range(output, 3)
-        target, _ = _apart(output, classes_of(reference, "target_class", output))
-        return (target - right) / _range(output, 4)
+            return (others.max(1) - right) / _logit_range(output, 3)
+        target, _ = _split_logit(output, classes_of(reference, "target_class", output))
+        return (target - right) / _logit_range(output, 4)
 
 
 def classes_of(reference: Reference, name: str, output: Array) -> Array:
@@ -109,13 +109,13 @@ def classes_of(reference: Reference, name: str, output: Array) -> Array:
     return index
 
 
-def _apart(output: Array, index: Array) -> tuple[Array, Array]:
+def _split_logit(output: Array, index: Array) -> tuple[Array, Array]:
     """The logit of a class, ``[batch]``, and all logits with -inf in its place."""
     place = jnp.arange(output.shape[1]) == index[:, None]
     return jnp.where(place, output, 0).sum(1), jnp.where(place, -jnp.inf, output)
 
 
-def _range(output: Array, rank: int) -> Array:
+def _logit_range(output: Array, rank: int) -> Array:
     """u_(1) minus the mean of u_(3) to u_(rank); 1 where there are fewer allowed classes."""
     if output.shape[1] < rank:
         return jnp.ones(len(output), output.dtype)

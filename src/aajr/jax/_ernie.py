@@ -10,8 +10,8 @@ from jax import Array, lax
 
 from aajr import _shared
 from aajr.jax._ball import Ball
-from aajr.jax._functions import Policy, held, limits
-from aajr.jax._penalty import Penalty, given
+from aajr.jax._functions import Policy, limits, with_constant_closure
+from aajr.jax._penalty import Penalty, required_draws
 from aajr.jax._pytree import pytree
 from aajr.jax._trajectory import Trajectory
 
@@ -39,7 +39,9 @@ class ERNIE(_shared.ERNIE, Penalty):
     def per_sample(self, policy: Policy, trajectory: Trajectory, draws: Array | None) -> Array:
         """The largest change found for every sample, ``[batch]``."""
         x, clean = trajectory.origin, trajectory.reference.outputs
-        change = held(lambda point: self.metric.divergence(clean, policy(point)), x)
+        change = with_constant_closure(
+            lambda point: self.metric.divergence(clean, policy(point)), x
+        )
 
         def ascend(_: int, delta: Array) -> Array:
             values, pull = jax.vjp(change, self.ball.perturbed(x, delta))
@@ -47,7 +49,7 @@ class ERNIE(_shared.ERNIE, Penalty):
             step = self.ball.epsilon * self.ball.steepest(gradient)
             return self.ball.project_scaled(delta + step, x)
 
-        delta = lax.fori_loop(0, self.steps, ascend, given(draws))
+        delta = lax.fori_loop(0, self.steps, ascend, required_draws(draws))
         both = jnp.concatenate([x, self.ball.perturbed(x, delta)])
         original, attacked = jnp.split(policy(both), 2)
         squared = 2 * self.metric.divergence(original, attacked)

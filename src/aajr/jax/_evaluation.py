@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from aajr.jax._directional import directional_curvature
-from aajr.jax._functions import Policy, held
+from aajr.jax._functions import Policy, with_constant_closure
 from aajr.jax._objectives import checked_loss
 from aajr.jax._rows import Part, in_parts
 from aajr.jax._trajectory import Objective, Reference
@@ -60,4 +60,4 @@ def _loss_of(
     def loss(point: Array) -> Array:
         return checked_loss(objective, policy(point), reference)
 
-    return held(loss, reference.inputs)
+    return with_constant_closure(loss, reference.inputs)

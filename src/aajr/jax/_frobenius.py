@@ -10,7 +10,7 @@ from jax import Array
 from aajr import _shared
 from aajr.jax._functions import Policy, joined
 from aajr.jax._norms import projected_squared
-from aajr.jax._penalty import JacobianPenalty, given
+from aajr.jax._penalty import JacobianPenalty, required_draws
 from aajr.jax._pytree import pytree
 from aajr.jax._trajectory import Trajectory
 
@@ -40,6 +40,6 @@ class Frobenius(_shared.Frobenius, JacobianPenalty):
         """‖J‖²_F, averaged over the points: ``[batch]``."""
         x = self.evaluation_points(trajectory)
         values = projected_squared(
-            policy, joined(x), given(draws), metric=self.metric, mask=self.mask
+            policy, joined(x), required_draws(draws), metric=self.metric, mask=self.mask
         )
         return values.reshape(x.shape[:2]).mean(0)

@@ -15,7 +15,9 @@ Policy = Callable[[Array], Array]
 Result = TypeVar("Result")
 
 
-def held(function: Callable[[Array], Result], example: Array) -> Callable[[Array], Result]:
+def with_constant_closure(
+    function: Callable[[Array], Result], example: Array
+) -> Callable[[Array], Result]:
     """``function`` with the parameters it closes over held constant.
 
     Stopping the gradient of the result gives the same values, but JAX would first compute
@@ -30,7 +32,7 @@ def held(function: Callable[[Array], Result], example: Array) -> Callable[[Array
 
     Example:
         >>> import jax
-        >>> jax.grad(lambda w: held(lambda x: w * x, 2.0)(2.0) + w)(3.0)
+        >>> jax.grad(lambda w: with_constant_closure(lambda x: w * x, 2.0)(2.0) + w)(3.0)
         Array(1., dtype=float32, weak_type=True)
     """
     converted, constants = jax.closure_convert(function, example)

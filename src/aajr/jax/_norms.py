@@ -7,7 +7,7 @@ from jax import Array, lax
 
 from aajr.jax._checks import check_array, check_count, check_key, check_mask
 from aajr.jax._directional import Estimator, directional_derivative
-from aajr.jax._functions import Policy, held, per_row, row_sum, unit, wide
+from aajr.jax._functions import Policy, per_row, row_sum, unit, wide, with_constant_closure
 from aajr.jax._inspection import inspect
 from aajr.jax._metrics import Euclidean, Metric
 
@@ -145,7 +145,7 @@ def iterated_squared(
         _, pull = jax.vjp(policy, x)
         return _unit(pull(metric.apply(output, product))[0], mask)
 
-    constant = held(advance, start)
+    constant = with_constant_closure(advance, start)
     v = lax.fori_loop(0, iterations, lambda _, v: constant(v), _unit(start, mask))
     output, product = directional_derivative(policy, x, v, estimator)
     return metric.squared_norm(output, product)

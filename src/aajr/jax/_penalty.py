@@ -113,7 +113,7 @@ class JacobianPenalty(_shared.JacobianPenalty, Penalty):
         return jnp.square(gradients).sum(tuple(range(2, gradients.ndim)))
 
 
-def given(draws: Array | None) -> Array:
+def required_draws(draws: Array | None) -> Array:
     """The draws; ContractError if there are none."""
     if draws is None:
         raise ContractError("draw() of this penalty returned None; it must return an array")

@@ -57,7 +57,7 @@ class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
         """Ascend once from every start; keep, per sample, the search with the highest loss."""
 
         def harder(best: Trajectory, start: Array) -> tuple[Trajectory, None]:
-            return _worse(best, self._ascend(policy, reference, start)), None
+            return _higher_loss(best, self._ascend(policy, reference, start)), None
 
         if len(reference.inputs) > row_bound():  # data is known here, but traced in parts
             jax.eval_shape(lambda u: checked_loss(self.objective, u, reference), reference.outputs)
@@ -174,7 +174,7 @@ def fgsm(ball: Ball, objective: Objective) -> ProjectedGradientAscent:
     return ProjectedGradientAscent(ball, objective, steps=1, step_size=size, random_start=False)
 
 
-def _worse(first: Trajectory, second: Trajectory) -> Trajectory:
+def _higher_loss(first: Trajectory, second: Trajectory) -> Trajectory:
     """Per sample, the trajectory that reached the higher loss; passes add up."""
     better = second.losses.max(0) > first.losses.max(0)
 

@@ -11,7 +11,7 @@ from aajr import _shared
 from aajr.jax._checks import check_mask
 from aajr.jax._directional import directional_derivative
 from aajr.jax._functions import Policy, joined
-from aajr.jax._penalty import JacobianPenalty, given
+from aajr.jax._penalty import JacobianPenalty, required_draws
 from aajr.jax._pytree import pytree
 from aajr.jax._running_mean import RunningMean
 from aajr.jax._trajectory import Trajectory
@@ -41,7 +41,7 @@ class RandomDirection(_shared.RandomDirection, JacobianPenalty):
     def per_sample(self, policy: Policy, trajectory: Trajectory, draws: Array | None) -> Array:
         """‖J r‖²_M, weighted, averaged over the points: ``[batch]``."""
         check_mask("mask", self.mask, trajectory.origin)
-        x, noise = self.evaluation_points(trajectory), given(draws)
+        x, noise = self.evaluation_points(trajectory), required_draws(draws)
         r = trajectory.unit(noise if self.mask is None else noise * self.mask)
         output, product = directional_derivative(policy, joined(x), joined(r), self.estimator)
         values = self.metric.squared_norm(output, product).reshape(x.shape[:2])

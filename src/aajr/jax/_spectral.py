@@ -10,7 +10,7 @@ from jax import Array
 from aajr import _shared
 from aajr.jax._functions import Policy, joined
 from aajr.jax._norms import iterated_squared
-from aajr.jax._penalty import JacobianPenalty, given
+from aajr.jax._penalty import JacobianPenalty, required_draws
 from aajr.jax._pytree import pytree
 from aajr.jax._trajectory import Trajectory
 
@@ -40,7 +40,7 @@ class Spectral(_shared.Spectral, JacobianPenalty):
         values = iterated_squared(
             policy,
             joined(x),
-            given(draws),
+            required_draws(draws),
             metric=self.metric,
             iterations=self.iterations,
             mask=self.mask,

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 import aajr
-from aajr.integrations.hosts import tested_range
+from aajr.integrations.hosts import warn_untested
 from aajr.studies._workers import Ended, Job, Pool
 
-tested_range("ray", "2.60", "2.61", extra="ray")
+warn_untested("ray", "2.60", "2.61", extra="ray")
 
 import ray  # noqa: E402
 from ray.exceptions import RayError, RayTaskError  # noqa: E402

@@ -8,7 +8,7 @@ import torch
 from aajr import AutoPGD, Ball, Divergence, ProjectedGradientAscent
 from aajr._inspection import inspect
 from aajr.adversaries._record import Record
-from aajr.adversaries._restarts import worse
+from aajr.adversaries._restarts import higher_loss
 from aajr.testing import dense, doubles
 
 
@@ -73,7 +73,7 @@ def test_the_worse_of_two_searches_takes_the_place_of_the_first():
     first, second = (attack(policy, x, generator) for _ in range(2))
     higher = second.losses.amax(0) > first.losses.amax(0)
     expected = torch.where(higher[:, None], second.worst, first.worst)
-    found = worse(first, second)
+    found = higher_loss(first, second)
     assert torch.equal(found.worst, expected)
     assert not torch.equal(found.worst, second.worst)
     for name in ("points", "gradients", "losses", "worst"):

@@ -25,7 +25,7 @@ from aajr.arena.learned import (
     load_attacker,
     train_attacker,
 )
-from aajr.arena.learned._collection import Commanded, lived
+from aajr.arena.learned._collection import Commanded, play_commanded
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig, make_torchrl_env, observation_layout
 from aajr.hide_and_seek.game.actors import team_actor
@@ -77,9 +77,9 @@ def test_a_command_is_squashed_into_the_ball():
     x = dense.inputs()
     for ball in (Ball("linf", 0.3, scale, mask), Ball("l2", 0.3, scale, mask)):
         found = LearnedAdversary(ball, lambda _: command)(dense.tanh_net(), x, generator())
-        wish = torch.zeros(4, 5).double()
-        wish[:, [0, 2, 3]] = command.tanh()
-        expected = wish * scale * 0.3
+        wanted = torch.zeros(4, 5).double()
+        wanted[:, [0, 2, 3]] = command.tanh()
+        expected = wanted * scale * 0.3
         if ball.norm == "l2":
             expected = ball.project(expected, x)
         torch.testing.assert_close(found.worst - x, expected)
@@ -179,7 +179,7 @@ def attacker_of(ball, features):
 
 def test_the_victim_acts_on_what_it_is_shown_and_the_attacker_earns_what_it_loses():
     commanded, adversary = attacker_of(BALL, len(MASK))
-    data, record = lived(match().resized(4, 0), victim(), commanded, generator())
+    data, record = play_commanded(match().resized(4, 0), victim(), commanded, generator())
     assert torch.equal(data["team", "observation"], record.observation)
     x = record.observation.flatten(0, 2)
     command = data["team", "action"].flatten(0, 2)
@@ -196,7 +196,9 @@ def test_episodes_of_unequal_length_are_valued_to_their_own_end():
     head = CategoricalHead((2,))
     agent = NetworkAgent(torch.nn.Linear(4, 2).requires_grad_(False), head, 4, "raw")
     commanded, _ = attacker_of(Ball("linf", 0.1), 4)
-    data, record = lived(GymnasiumEnvironment("CartPole-v1", 6, 0), agent, commanded, generator())
+    data, record = play_commanded(
+        GymnasiumEnvironment("CartPole-v1", 6, 0), agent, commanded, generator()
+    )
     ppo = PPOConfig(discount=1.0, trace=1.0)
     rows = rows_of(data, "team", lambda state: torch.zeros(*state.shape[:-1], 1), ppo)
     lengths = record.played.sum(1, keepdim=True)
@@ -213,7 +215,7 @@ class Narrow(Signs):
 def test_a_victim_with_a_memory_is_commanded_row_by_row():
     ball = Ball("linf", 0.5)
     commanded, _ = attacker_of(ball, 2)
-    data, record = lived(Narrow(3, 0), Summing(), commanded, generator())
+    data, record = play_commanded(Narrow(3, 0), Summing(), commanded, generator())
     shown = record.observation + 0.5 * data["team", "action"].tanh()
     torch.testing.assert_close(record.action, shown.cumsum(1))
 

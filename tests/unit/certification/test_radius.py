@@ -11,7 +11,7 @@ from torch import Tensor
 from aajr import Ball
 from aajr.arena.heads import greedy_heads
 from aajr.certification import certified_radius
-from aajr.certification._radius import bisected, margin_forms
+from aajr.certification._radius import bisect, margin_forms
 from tests.unit.certification.networks import ACTIVATIONS, dense_points, linear, network
 
 HEADS = (3, 2, 2)
@@ -87,10 +87,10 @@ def test_bisection_needs_no_monotony():
         tested.append(radius.item())
         return ((radius < 0.2) | ((radius > 0.45) & (radius < 0.6))).reshape(1)
 
-    result = bisected(odd, torch.zeros(1), torch.ones(1), 8)[0].item()
+    result = bisect(odd, torch.zeros(1), torch.ones(1), 8)[0].item()
     passed = [value for value in tested if value < 0.2 or 0.45 < value < 0.6]
     assert result == max(passed)
-    never = bisected(lambda r: r > 2, torch.zeros(1), torch.ones(1), 8)
+    never = bisect(lambda r: r > 2, torch.zeros(1), torch.ones(1), 8)
     assert [value.item() for value in never] == [0.0, 2**-8]
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from aajr import Ball, ProjectedGradientAscent, ResolutionWarning
 from aajr.geometry._rounding import (
     float_rounded_down,
-    inward,
+    gap_to_face,
     loss_of_rounding,
+    moved_inward,
     reach,
-    room,
     rounded_down,
 )
 
@@ -62,7 +62,7 @@ def test_what_is_within_reach_moves_by_no_more_than_the_radius(dtype, seed):
 def test_there_is_room_up_to_the_face(dtype, seed):
     x, gap = draws(seed, dtype)
     face = torch.maximum(x + gap, x)
-    furthest = room(x, face)
+    furthest = gap_to_face(x, face)
     assert bool((x + furthest <= face).all())
     assert bool((x + 0.9 * furthest <= face).all())
     left = face.double() - x.double() - furthest.double()
@@ -75,7 +75,7 @@ def test_inward_rounding_moves_by_no_more_than_was_asked(dtype, seed):
     x, radius = draws(seed, dtype)
     asked = radius.to(torch.promote_types(dtype, torch.float32)) * 1.01
     for delta in (asked, -asked):
-        pairs = zip(moves(x, inward(delta, loss_of_rounding(x))), exactly(asked), strict=True)
+        pairs = zip(moves(x, moved_inward(delta, loss_of_rounding(x))), exactly(asked), strict=True)
         assert all(moved <= allowed for moved, allowed in pairs)
 
 

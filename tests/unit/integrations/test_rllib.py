@@ -152,7 +152,7 @@ def test_the_loss_is_rllibs_at_the_worst_point_plus_the_penalty_there(monkeypatc
         rows, policy = batch[Columns.LOSS_MASK], ActionMap(module.unwrapped())
         x, metric = batch[Columns.OBS][rows], aajr.Categorical()
         attack = aajr.ProjectedGradientAscent(BALL, aajr.Divergence(metric))
-        if not totals:  # the first update: the plug's generator is fresh
+        if not totals:  # the first update: the minimax's generator is fresh
             generator = torch.Generator().manual_seed(3)
             trajectory = attack(policy, x, generator)
             penalty = aajr.AAJR(metric=metric, fraction=1.0)(policy, trajectory, generator, 0)
@@ -214,15 +214,15 @@ def test_the_map_with_a_mask_is_the_policy_without_the_forbidden_actions(nested)
     if nested:
         columns = {Columns.OBS: {"observations": x, "action_mask": allowed.expand(6, 5)}}
     policy = ActionMap(full, 5, nested)
-    plug = Robustness(BALL, aajr.AAJR(metric=aajr.Categorical(), fraction=1.0)).minimax(
+    minimax = Robustness(BALL, aajr.AAJR(metric=aajr.Categorical(), fraction=1.0)).minimax(
         aajr.Categorical()
     )
-    plain = Robustness(BALL, plug.penalty).minimax(aajr.Categorical())
+    plain = Robustness(BALL, minimax.penalty).minimax(aajr.Categorical())
     steady = aajr.ProjectedGradientAscent(BALL, lambda u, _: u[:, 0], steps=3)
-    plain.adversary = plug.adversary = steady
-    protect_mask(plug, 3, 5)
+    plain.adversary = minimax.adversary = steady
+    protect_mask(minimax, 3, 5)
     seen = attacked(columns, 5)
-    found, expected = plug.regularise(policy, seen), plain.regularise(part, x)
+    found, expected = minimax.regularise(policy, seen), plain.regularise(part, x)
     torch.testing.assert_close(policy(seen)[:, allowed], part(x))
     assert torch.equal(policy(seen).isneginf(), ~allowed.expand(6, 5))
     torch.testing.assert_close(found.trajectory.worst[:, :3], expected.trajectory.worst)
@@ -233,10 +233,10 @@ def test_the_map_with_a_mask_is_the_policy_without_the_forbidden_actions(nested)
 def test_a_mask_needs_a_ball_and_keeps_all_of_it():
     scale, low = torch.tensor([1.0, 2.0]), torch.tensor([-1.0, 0.0])
     ball = aajr.Ball("l2", 0.1, scale=scale, low=low, high=5.0)
-    plug = aajr.Minimax(aajr.ProjectedGradientAscent(ball), aajr.RandomDirection())
-    protect_mask(plug, 2, 3)
-    kept = plug.adversary.ball
-    assert kept.mask.tolist() == plug.penalty.mask.tolist() == [True, True, False, False, False]
+    minimax = aajr.Minimax(aajr.ProjectedGradientAscent(ball), aajr.RandomDirection())
+    protect_mask(minimax, 2, 3)
+    kept = minimax.adversary.ball
+    assert kept.mask.tolist() == minimax.penalty.mask.tolist() == [True, True, False, False, False]
     assert kept.scale.tolist() == [1.0, 2.0, 1.0, 1.0, 1.0]
     assert kept.low.tolist() == [-1.0, 0.0, -np.inf, -np.inf, -np.inf]
     assert kept.high.tolist() == [5.0, 5.0, np.inf, np.inf, np.inf]
@@ -269,10 +269,10 @@ def test_the_state_of_the_plug_is_kept():
     algorithm.train()
     learner = algorithm.learner_group._learner
     state = learner.get_state()
-    kept = learner._plugs()["default_policy"].state_dict()
-    learner._plugs().clear()
+    kept = learner._minimaxes()["default_policy"].state_dict()
+    learner._minimaxes().clear()
     learner.set_state(state)
-    restored = learner._plugs()["default_policy"].state_dict()
+    restored = learner._minimaxes()["default_policy"].state_dict()
     algorithm.stop()
     assert int(kept["update"]) > 0
     assert equal(kept, restored)

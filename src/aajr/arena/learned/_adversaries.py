@@ -49,10 +49,10 @@ class LearnedAdversary(Adversary):
         x = reference.inputs
         allowed = commanded(self.ball, x)
         command = _command(self.network, reference, int(allowed.sum()))
-        wish = torch.zeros_like(x)
-        wish[:, allowed] = command.to(x).tanh()
+        wanted = torch.zeros_like(x)
+        wanted[:, allowed] = command.to(x).tanh()
         reach = replace(self.ball, norm="linf").steepest(torch.ones_like(x))
-        worst = x + self.ball.project(self.ball.epsilon * reach * wish, x)
+        worst = x + self.ball.project(self.ball.epsilon * reach * wanted, x)
         return Trajectory(
             reference=reference,
             points=torch.stack([x, worst]),

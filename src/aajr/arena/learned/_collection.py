@@ -44,7 +44,7 @@ class Commanded(Adversary):
         return replace(found, reference=reference)
 
 
-def lived(
+def play_commanded(
     environment: Environment[Any], victim: Agent, commanded: Commanded, generator: torch.Generator
 ) -> tuple[TensorDict, Recorded]:
     """Play all episodes under the attacker's commands.

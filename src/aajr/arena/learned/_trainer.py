@@ -19,7 +19,7 @@ from aajr.arena.advantages import critic_input, rows_of
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from aajr.arena.environments import Agent, Environment, Recorded
 from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary, commanded
-from aajr.arena.learned._collection import Commanded, lived
+from aajr.arena.learned._collection import Commanded, play_commanded
 from aajr.arena.learned._learner import AttackLearner
 from aajr.arena.learned._network import Attacker
 from aajr.arena.ppo import PPOConfig
@@ -123,7 +123,7 @@ class AttackerTrainer:
         commanded = Commanded(self.learner.attacker, self.adversary)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            data, record = lived(match, self.victim, commanded, generator)
+            data, record = play_commanded(match, self.victim, commanded, generator)
             rows = rows_of(data, "team", self.learner.critic, self.config.ppo)
             played = record.played.unsqueeze(-1).expand_as(record.reward).flatten()
             self.learner.update(rows[played], generator)

@@ -58,11 +58,11 @@ class _Chase(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         way = self._way(observation)
-        wish = way / way.abs().amax(-1, keepdim=True).clamp_min(1e-6)
-        bins = torch.arange(BINS[0], device=wish.device)
+        wanted = way / way.abs().amax(-1, keepdim=True).clamp_min(1e-6)
+        bins = torch.arange(BINS[0], device=wanted.device)
         speeds = from_bins(torch.stack([bins, bins, bins * 0, bins * 0], -1))[:, 0]
-        move = -_SHARPNESS * (wish.unsqueeze(-1) - speeds).square()
-        idle = wish.new_tensor([0.0, -20.0]).expand(*wish.shape[:-1], 2)
+        move = -_SHARPNESS * (wanted.unsqueeze(-1) - speeds).square()
+        idle = wanted.new_tensor([0.0, -20.0]).expand(*wanted.shape[:-1], 2)
         return torch.cat([move.flatten(-2), idle, idle], -1)
 
     def _way(self, observation: Tensor) -> Tensor:

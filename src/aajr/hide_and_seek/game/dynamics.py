@@ -41,8 +41,8 @@ def advance(
     gaps = _reachable(state, config)
     state = _grab(state, grab & active, gaps, config)
     state = _lock(state, lock & active, gaps, config)
-    wish = _displacement(velocity, config) * active.unsqueeze(-1)
-    moved = _slide(state, wish, walls, wall_half, config)
+    wanted = _displacement(velocity, config) * active.unsqueeze(-1)
+    moved = _slide(state, wanted, walls, wall_half, config)
     boxes, agents = _carry(state, moved, walls, wall_half, config)
     step = agents - state.agents
     length = step.norm(dim=-1, keepdim=True)
@@ -139,18 +139,18 @@ def _lock(state: State, lock: Tensor, gaps: Tensor, config: HideAndSeekConfig) -
 
 
 def _slide(
-    state: State, wish: Tensor, walls: Tensor, wall_half: Tensor, config: HideAndSeekConfig
+    state: State, wanted: Tensor, walls: Tensor, wall_half: Tensor, config: HideAndSeekConfig
 ) -> Tensor:
     centre = torch.cat([walls, state.boxes], 1)
     half = torch.cat([wall_half, state.box_half], 1)
     size = torch.full_like(state.agents, config.agent_radius)
-    agent = torch.arange(config.n_agents, device=wish.device)
+    agent = torch.arange(config.n_agents, device=wanted.device)
     own = state.holder.unsqueeze(1) == agent.view(1, -1, 1)
     own = torch.cat([own.new_zeros(*own.shape[:2], walls.shape[1]), own], 2)
     position = state.agents
     for axis in (0, 1):
         candidate = position.clone()
-        candidate[..., axis] += wish[..., axis]
+        candidate[..., axis] += wanted[..., axis]
         inside = candidate.abs().amax(-1) <= 1 - config.agent_radius
         blocked = (overlaps(candidate, size, centre, half) & ~own).any(-1)
         position = torch.where((inside & ~blocked).unsqueeze(-1), candidate, position)

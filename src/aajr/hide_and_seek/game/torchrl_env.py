@@ -61,8 +61,8 @@ class _TeamwiseVmasEnv(HorizonVmasEnv):
 
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
         actions = torch.cat([tensordict.get((team, "action")) for team in TEAMS], 1)
-        wishes = from_bins if self.scenario.config.discrete else in_range
-        self.scenario.act(wishes(actions))
+        decode = from_bins if self.scenario.config.discrete else in_range
+        self.scenario.act(decode(actions))
         self._env.steps += 1
         return self._teams("observation", "reward")
 

@@ -1,8 +1,8 @@
 """The penalty on every actor-based algorithm of BenchMARL."""
 
-from aajr.integrations.hosts import tested_range
+from aajr.integrations.hosts import warn_untested
 
-tested_range("benchmarl", "1.5.2", "1.6", extra="benchmarl")
+warn_untested("benchmarl", "1.5.2", "1.6", extra="benchmarl")
 
 from aajr.integrations.benchmarl._penalised import Robustness, robustify  # noqa: E402
 

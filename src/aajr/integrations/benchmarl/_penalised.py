@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
 from aajr.geometry import Categorical, DiagonalGaussian, Euclidean, Metric
-from aajr.integrations._adversaries import apart, beside, only_allowed, protect_mask
+from aajr.integrations._adversaries import join_mask, only_allowed, protect_mask, split_mask
 from aajr.integrations._settings import RobustSettings
 
 ACTOR_LOSSES = {
@@ -155,7 +155,7 @@ class PenalisedActor:
             if not self.map.actions:
                 self.map.actions = mask.shape[-1]
                 protect_mask(self.minimax, x.shape[-1], mask.shape[-1])
-            x = beside(x, mask)
+            x = join_mask(x, mask)
         regularised = self.minimax.regularise(self.map, x.flatten(0, -3))
         if regularised.total.requires_grad:
             losses.set(self.key, losses.get(self.key) + regularised.total)
@@ -185,7 +185,7 @@ class ActorMap(nn.Module):
         """(mean, log scale), logits, or the plain action: ``[batch, agents, parameters]``."""
         allowed = None
         if self.mask is not None:
-            x, allowed = apart(x, self.actions)
+            x, allowed = split_mask(x, self.actions)
         entries = (
             {self.observation: x} if allowed is None else {self.observation: x, self.mask: allowed}
         )

@@ -1,8 +1,8 @@
 """Robust PPO in RLlib's own loop, on its new API stack."""
 
-from aajr.integrations.hosts import tested_range
+from aajr.integrations.hosts import warn_untested
 
-tested_range("ray", "2.60", "2.61", extra="rllib")
+warn_untested("ray", "2.60", "2.61", extra="rllib")
 
 from aajr.integrations.rllib._learner import RobustPPOTorchLearner  # noqa: E402
 from aajr.integrations.rllib._settings import Robustness  # noqa: E402

@@ -99,7 +99,9 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
         """RLlib's state, and the state of every adversary and penalty."""
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(_STATE, components, not_components):
-            state[_STATE] = {name: plug.state_dict() for name, plug in self._plugs().items()}
+            state[_STATE] = {
+                name: minimax.state_dict() for name, minimax in self._minimaxes().items()
+            }
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -111,26 +113,26 @@ class RobustPPOTorchLearner(PPOTorchLearner):  # type: ignore[misc]
                 self._minimax(module_id, settings).load_state_dict(kept)
 
     def _minimax(self, module_id: str, settings: Robustness) -> Minimax:
-        plugs = self._plugs()
-        if module_id not in plugs:
+        minimaxes = self._minimaxes()
+        if module_id not in minimaxes:
             module = self.module[module_id].unwrapped()
-            plug = settings.minimax(fisher(module_id, module))
+            minimax = settings.minimax(fisher(module_id, module))
             observed, actions = parts_of(module.observation_space)
             dims = len(observed.shape)
-            plug.adversary = with_ball(plug.adversary, lambda ball: one_budget(ball, dims))
+            minimax.adversary = with_ball(minimax.adversary, lambda ball: one_budget(ball, dims))
             if actions:
-                protect_mask(plug, observed.shape[0], actions)
-            plugs[module_id] = plug
-        return plugs[module_id]
+                protect_mask(minimax, observed.shape[0], actions)
+            minimaxes[module_id] = minimax
+        return minimaxes[module_id]
 
-    def _plugs(self) -> dict[str, Minimax]:
+    def _minimaxes(self) -> dict[str, Minimax]:
         # RLlib builds learners in several steps, so there is no constructor to hook into
-        plugs: dict[str, Minimax] = self.__dict__.setdefault("_aajr_plugs", {})
-        return plugs
+        minimaxes: dict[str, Minimax] = self.__dict__.setdefault("_aajr_minimaxes", {})
+        return minimaxes
 
     def _log(self, module_id: str, diagnostics: dict[str, float], penalty: float) -> None:
         # zero between two penalised updates, so the mean is over one interval
-        interval = getattr(self._plugs()[module_id].penalty, "interval", 1)
+        interval = getattr(self._minimaxes()[module_id].penalty, "interval", 1)
         shown = {"aajr_penalty": penalty}
         self.metrics.log_dict(shown, key=module_id, reduce="mean", window=interval)
         named = {}

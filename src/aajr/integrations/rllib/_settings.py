@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aajr._checks import check_choice
 from aajr.geometry import Categorical, DiagonalGaussian, Metric
-from aajr.integrations._adversaries import apart, beside, only_allowed
+from aajr.integrations._adversaries import join_mask, only_allowed, split_mask
 from aajr.integrations._settings import RobustSettings
 
 OBSERVATIONS, MASK = "observations", "action_mask"
@@ -88,14 +88,14 @@ class ActionMap(nn.Module):
         """The training forward pass at x; -inf for actions that the row's mask forbids."""
         if not self.actions:
             return self.host(x)
-        mask = apart(x, self.actions)[1]
+        mask = split_mask(x, self.actions)[1]
         return only_allowed(self.host(x), mask)
 
     def host(self, x: Tensor) -> Tensor:
         """The module's own output; for forbidden actions a large negative number, not -inf."""
         columns: dict[str, Any] = {Columns.OBS: x}
         if self.actions:
-            observation, mask = apart(x, self.actions)
+            observation, mask = split_mask(x, self.actions)
             parts = {OBSERVATIONS: observation, MASK: mask.to(x)}
             columns = {Columns.OBS: observation, MASK: parts[MASK]}
             columns = {Columns.OBS: parts} if self.nested else columns
@@ -118,8 +118,8 @@ def attacked(batch: Mapping[str, Any], actions: int) -> Tensor:
     if not actions:
         return observation
     if isinstance(observation, Mapping):
-        return beside(observation[OBSERVATIONS], observation[MASK])
-    return beside(observation, batch[MASK])
+        return join_mask(observation[OBSERVATIONS], observation[MASK])
+    return join_mask(observation, batch[MASK])
 
 
 def fisher(module_id: str, module: RLModule) -> Metric:

@@ -1,8 +1,8 @@
 """Robust PPO, SAC and TD3 in Stable-Baselines3's own loop."""
 
-from aajr.integrations.hosts import tested_range
+from aajr.integrations.hosts import warn_untested
 
-tested_range("stable-baselines3", "2.9", "2.10", extra="sb3")
+warn_untested("stable-baselines3", "2.9", "2.10", extra="sb3")
 
 from aajr.integrations.sb3._algorithms import RobustPPO, RobustSAC, RobustTD3  # noqa: E402
 from aajr.integrations.sb3._files import load_agent, save_agent  # noqa: E402

@@ -9,7 +9,7 @@ import torch
 from stable_baselines3 import PPO, SAC, TD3
 from torch import Tensor
 
-from aajr.integrations.sb3._robust import Attack, RobustAlgorithm, Seam, attached
+from aajr.integrations.sb3._robust import Attack, Replacement, RobustAlgorithm, attached
 
 
 class RobustPPO(RobustAlgorithm, PPO):  # type: ignore[misc]
@@ -50,7 +50,7 @@ class RobustPPO(RobustAlgorithm, PPO):  # type: ignore[misc]
     https://arxiv.org/abs/1707.06347; Zhang et al., 2020, https://arxiv.org/abs/2003.08938.
     """
 
-    def _seams(self, attack: Attack) -> list[Seam]:
+    def _replacements(self, attack: Attack) -> list[Replacement]:
         evaluate, minibatches = self.policy.evaluate_actions, self.rollout_buffer.get
         data: dict[str, Tensor] = {}
 
@@ -100,7 +100,7 @@ class RobustSAC(RobustAlgorithm, SAC):  # type: ignore[misc]
     Source: Haarnoja et al., Soft actor-critic, 2018, https://arxiv.org/abs/1801.01290.
     """
 
-    def _seams(self, attack: Attack) -> list[Seam]:
+    def _replacements(self, attack: Attack) -> list[Replacement]:
         host = self.actor.action_log_prob
 
         def action_log_prob(observations: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,7 +134,7 @@ class RobustTD3(RobustAlgorithm, TD3):  # type: ignore[misc]
     2018, https://arxiv.org/abs/1802.09477.
     """
 
-    def _seams(self, attack: Attack) -> list[Seam]:
+    def _replacements(self, attack: Attack) -> list[Replacement]:
         host = self.actor.forward
 
         def forward(observations: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from aajr.penalties import Penalty
 from aajr.schedules import Schedule, value_at
 
 Placement = Literal["adversarial", "clean"]
-Seam = tuple[Any, str, Callable[..., Any]]
+Replacement = tuple[Any, str, Callable[..., Any]]
 """An object, the name of its method, and the method's replacement while SB3 trains."""
 
 
@@ -78,7 +78,7 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         }
 
     @abstractmethod
-    def _seams(self, attack: Attack) -> list[Seam]:
+    def _replacements(self, attack: Attack) -> list[Replacement]:
         """The methods that the attack replaces during SB3's update."""
 
     @property
@@ -136,13 +136,13 @@ class RobustAlgorithm(BaseAlgorithm):  # type: ignore[misc]
         minimax, mapped = self._prepared()
         self.trained_normalised = normalises(self)
         attack = Attack(minimax, mapped, self.placement)
-        seams = self._seams(attack)
-        for owner, method, replacement in seams:
+        replacements = self._replacements(attack)
+        for owner, method, replacement in replacements:
             setattr(owner, method, replacement)
         try:
             yield
         finally:
-            for owner, method, _ in seams:
+            for owner, method, _ in replacements:
                 delattr(owner, method)
         for name, values in attack.record.items():
             reduce = np.max if name.endswith("_max") else np.mean

@@ -48,7 +48,7 @@ def check_spread(trainer: Any, settings: Robustness) -> None:
         )
 
 
-def hold(parts: Parts) -> None:
+def gather_outside_layers(parts: Parts) -> None:
     """Gather the parameters outside the layers, and keep them through backward passes.
 
     A penalty runs decoder and head separately; FSDP would free norm and head between their uses.
@@ -58,8 +58,8 @@ def hold(parts: Parts) -> None:
         module.unshard()
 
 
-def release_after_backward(parts: Parts, penalty: Tensor) -> Tensor:
-    """The penalty; its backward pass frees what :func:`hold` gathered."""
+def free_after_backward(parts: Parts, penalty: Tensor) -> Tensor:
+    """The penalty; its backward pass frees what :func:`gather_outside_layers` gathered."""
     outside = _outside(parts)
     if not outside:
         return penalty

@@ -21,7 +21,7 @@ from aajr.integrations.trl._penalties import PENALTIES, AttackedBatch, HostLoss,
 from aajr.integrations.trl._ranks import Ranks, gathering_unequal_rows
 from aajr.integrations.trl._roles import Template
 from aajr.integrations.trl._settings import Robustness
-from aajr.integrations.trl._sharded import check_spread, hold, release_after_backward
+from aajr.integrations.trl._sharded import check_spread, free_after_backward, gather_outside_layers
 
 ROWS_OF_SAMPLE = {
     "SFTTrainer": 1,
@@ -110,9 +110,9 @@ class RobustTrainer:
             batch = self._attacked_batch(choice, idle, loss, generator, ranks)
             if batch is None:
                 return None
-            hold(batch.parts)
+            gather_outside_layers(batch.parts)
             found = PENALTIES[self.robustness.method](batch)
-        return release_after_backward(batch.parts, self._weighted(found, batch))
+        return free_after_backward(batch.parts, self._weighted(found, batch))
 
     def _choice(
         self, inputs: Inputs, generator: torch.Generator, ranks: Ranks

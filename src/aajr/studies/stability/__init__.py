@@ -1,7 +1,7 @@
 """A study in real training: does the constraint form keep γ, and are the safe step rules safe?"""
 
 from aajr.studies._study import Study
-from aajr.studies.stability._protocol import PROTOCOLS, Protocol, Way
+from aajr.studies.stability._protocol import PROTOCOLS, Method, Protocol
 from aajr.studies.stability._report import REPORT
 from aajr.studies.stability._study import decisive, gather, stages
 
@@ -15,4 +15,4 @@ STUDY = Study(
     decisive=decisive,
 )
 
-__all__ = ["PROTOCOLS", "STUDY", "Protocol", "Way"]
+__all__ = ["PROTOCOLS", "STUDY", "Method", "Protocol"]

@@ -13,8 +13,8 @@ RULES: tuple[StepRule, ...] = ("fixed", "stable", "backtracking")
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to train.
+class Method:
+    """One method of training.
 
     Attributes:
         name: name in runs and results.
@@ -71,11 +71,11 @@ class Protocol:
         """The seeds that are reported."""
         return self.base.final_seeds
 
-    def unconstrained(self) -> Way:
+    def unconstrained(self) -> Method:
         """AAJR with a negligible λ, which measures ‖Jv‖ in the same way as a constraint does."""
-        return Way("unconstrained", self._measured(weight=1e-8, gamma=1.0))
+        return Method("unconstrained", self._measured(weight=1e-8, gamma=1.0))
 
-    def constrained(self, gamma: float) -> Way:
+    def constrained(self, gamma: float) -> Method:
         """AAJR in the constraint form."""
         penalty = PenaltyConfig(
             "aajr",
@@ -84,25 +84,25 @@ class Protocol:
             quantile=self.quantile,
             second_attack=self.base.second_attack,
         )
-        return Way(f"constraint_{gamma:g}", penalty)
+        return Method(f"constraint_{gamma:g}", penalty)
 
-    def fixed(self, gamma: float, weight: float) -> Way:
+    def fixed(self, gamma: float, weight: float) -> Method:
         """AAJR with a fixed λ: the one to which the constraint form settled on validation."""
-        return Way(f"fixed_{gamma:g}", self._measured(weight, gamma))
+        return Method(f"fixed_{gamma:g}", self._measured(weight, gamma))
 
-    def harsh(self) -> tuple[Way, ...]:
+    def harsh(self) -> tuple[Method, ...]:
         """Every step rule in the harsh inner loop, without a penalty and with AAJR."""
         penalties = {"none": PenaltyConfig(), "aajr": PenaltyConfig("aajr", self.harsh_weight)}
         return tuple(
-            Way(f"harsh_{rule}_{name}", penalty, harsh=True, rule=rule)
+            Method(f"harsh_{rule}_{name}", penalty, harsh=True, rule=rule)
             for name, penalty in penalties.items()
             for rule in RULES
         )
 
-    def train_config(self, way: Way, seed: int) -> TrainConfig:
-        """The training run of a way."""
+    def train_config(self, method: Method, seed: int) -> TrainConfig:
+        """The training run of a method."""
         adversary, ppo, iterations = self.base.adversary, self.base.ppo, self.iterations
-        if way.harsh:
+        if method.harsh:
             adversary, iterations = self.harsh_adversary, self.harsh_iterations
             ppo = dataclasses.replace(ppo, learning_rate=self.harsh_learning_rate)
         else:
@@ -112,8 +112,10 @@ class Protocol:
             seed=seed,
             env=self.base.env,
             ppo=ppo,
-            adversary=dataclasses.replace(adversary, threat=self.base.threat, step_rule=way.rule),
-            penalty=way.penalty,
+            adversary=dataclasses.replace(
+                adversary, threat=self.base.threat, step_rule=method.rule
+            ),
+            penalty=method.penalty,
         )
 
     def _measured(self, weight: float, gamma: float) -> PenaltyConfig:

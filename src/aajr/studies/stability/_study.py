@@ -18,7 +18,7 @@ from aajr.studies.comparison import jobs
 from aajr.studies.comparison.attacks import scores_of, suite_of
 from aajr.studies.comparison.jobs import TEST_LEAGUE, TRAIN_LEAGUE, Workspace
 from aajr.studies.comparison.presets import decisive as decisive_of_base
-from aajr.studies.stability._protocol import Protocol, Way
+from aajr.studies.stability._protocol import Method, Protocol
 
 Record = dict[str, Any]
 
@@ -34,12 +34,12 @@ def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
     *_, constraints = _choices(protocol, store)
     yield (
         "constraints, validation seed",
-        [_trained(protocol, store, way, trial) for way in constraints],
+        [_trained(protocol, store, method, trial) for method in constraints],
     )
-    ways = _ways(protocol, store)
+    methods = _methods(protocol, store)
     yield (
         "all runs",
-        [_trained(protocol, store, way, seed) for seed in protocol.seeds for way in ways],
+        [_trained(protocol, store, method, seed) for seed in protocol.seeds for method in methods],
     )
 
 
@@ -48,7 +48,7 @@ def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
 
     Returns:
         Among others: ``gammas``, ``weights`` (the fixed λ of each γ), ``runs`` (one record for
-        every way to train and every seed), the protocol and the facts.
+        every method and every seed), the protocol and the facts.
     """
     level, gammas, _ = _choices(protocol, store)
     return {
@@ -57,8 +57,8 @@ def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
         "weights": _weights(protocol, store),
         "validation_quantile": level,
         "runs": [
-            _trained(protocol, store, way, seed).value()
-            for way in _ways(protocol, store)
+            _trained(protocol, store, method, seed).value()
+            for method in _methods(protocol, store)
             for seed in protocol.seeds
         ],
         "protocol": dataclasses.asdict(protocol, dict_factory=stated),
@@ -77,11 +77,11 @@ def workspace(protocol: Protocol, store: Store) -> Workspace:
     return Workspace(protocol.base, COMPARISON.store(protocol.base, store.directory.parent))
 
 
-def train_cell(protocol: Protocol, store: Store, way: Way, seed: int) -> Record:
+def train_cell(protocol: Protocol, store: Store, method: Method, seed: int) -> Record:
     """Train, attack and measure one run."""
-    space, directory = workspace(protocol, store), _trained(protocol, store, way, seed).directory
+    space, directory = workspace(protocol, store), _trained(protocol, store, method, seed).directory
     trainer = Trainer(
-        protocol.train_config(way, seed),
+        protocol.train_config(method, seed),
         space.seekers(TRAIN_LEAGUE),
         directory,
         initial=jobs.pretrained_weights(space, seed),
@@ -91,10 +91,10 @@ def train_cell(protocol: Protocol, store: Store, way: Way, seed: int) -> Record:
     victim, suite = jobs.victim_of(space, directory, seed), suite_of(space.preset)
     reference = space.preset.reference_epsilon
     return {
-        "cell": way.name,
+        "cell": method.name,
         "seed": seed,
         "history": trainer.history,
-        "fresh_quantile": None if way.harsh else fresh_quantile(space, protocol, trainer),
+        "fresh_quantile": None if method.harsh else fresh_quantile(space, protocol, trainer),
         "scores": [dataclasses.asdict(s) for s in scores_of(victim, suite, [reference])],
     }
 
@@ -130,13 +130,13 @@ def _settled_weight(record: Record, protocol: Protocol) -> float:
     return float(f"{math.exp(sum(logs) / len(logs)):.3g}")
 
 
-def _trained(protocol: Protocol, store: Store, way: Way, seed: int) -> Cell:
+def _trained(protocol: Protocol, store: Store, method: Method, seed: int) -> Cell:
     # the name needs the weight, because the fixed λ is only known after the validation seed
-    name = f"{way.name}_{way.penalty.weight:g}_{seed}"
-    return store.cell(name, train_cell, protocol, store, way, seed)
+    name = f"{method.name}_{method.penalty.weight:g}_{seed}"
+    return store.cell(name, train_cell, protocol, store, method, seed)
 
 
-def _choices(protocol: Protocol, store: Store) -> tuple[float, list[float], list[Way]]:
+def _choices(protocol: Protocol, store: Store) -> tuple[float, list[float], list[Method]]:
     """The unconstrained quantile on the validation seed, the γ derived from it, the constraints."""
     free = _trained(protocol, store, protocol.unconstrained(), protocol.validation_seed)
     level = _settled_quantile(free.value(), protocol)
@@ -147,11 +147,11 @@ def _choices(protocol: Protocol, store: Store) -> tuple[float, list[float], list
 def _weights(protocol: Protocol, store: Store) -> list[float]:
     """The λ to which each constraint settled on the validation seed."""
     *_, constraints = _choices(protocol, store)
-    found = [_trained(protocol, store, way, protocol.validation_seed) for way in constraints]
+    found = [_trained(protocol, store, method, protocol.validation_seed) for method in constraints]
     return [_settled_weight(cell.value(), protocol) for cell in found]
 
 
-def _ways(protocol: Protocol, store: Store) -> list[Way]:
+def _methods(protocol: Protocol, store: Store) -> list[Method]:
     _, gammas, constraints = _choices(protocol, store)
     pairs = zip(gammas, _weights(protocol, store), strict=True)
     fixed = [protocol.fixed(gamma, weight) for gamma, weight in pairs]

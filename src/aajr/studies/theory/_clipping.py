@@ -63,10 +63,10 @@ def clipped_steps(problem: Problem) -> tuple[int, int]:
     draw = Draw(problem.generator)
     trajectory, _ = climb(problem, draw)
     x, g, reference = starts(problem, trajectory)
-    eta, wish, end, weighted, norm = sign_step(problem, reference, x, g, draw)
+    eta, unclipped, end, weighted, norm = sign_step(problem, reference, x, g, draw)
     made = measure(problem, reference, x, end)
     limit = sign_step_limit(weighted, norm, made.bounds["measured"].smoothness)
-    clipped = (end - wish).abs().amax(1) > 1e-9 * problem.ball.epsilon
+    clipped = (end - unclipped).abs().amax(1) > 1e-9 * problem.ball.epsilon
     chosen = clipped & (made.length > 1e-9 * problem.ball.epsilon) & (eta <= limit)
     falls = made.gain < -1e-12 * (1 + made.level)
     return int(chosen.sum()), int((chosen & falls).sum())

@@ -175,13 +175,15 @@ def _sign(problem: Problem, trajectory: Trajectory, draw: Draw) -> list[Verdict]
     start, _, reference = starts(problem, trajectory)
     start = (start + reference.inputs) / 2
     g = _gradient(problem, reference, start)
-    eta, wish, end, weighted, norm = sign_step(problem, reference, start, g, draw)
-    inside = (end - wish).abs().amax(1) < 1e-12
+    eta, unclipped, end, weighted, norm = sign_step(problem, reference, start, g, draw)
+    inside = (end - unclipped).abs().amax(1) < 1e-12
     if not bool(inside.any()):
         return []
     reference = reference.rows(inside.nonzero().squeeze(1))
-    start, wish, eta, weighted, norm = (x[inside] for x in (start, wish, eta, weighted, norm))
-    segments = measure(problem, reference, start, wish)
+    start, unclipped, eta, weighted, norm = (
+        x[inside] for x in (start, unclipped, eta, weighted, norm)
+    )
+    segments = measure(problem, reference, start, unclipped)
 
     def gain(smoothness: Tensor) -> Tensor:
         return guaranteed_gain(weighted / norm.clamp_min(1e-300), eta * norm, smoothness)
@@ -237,9 +239,9 @@ def sign_step(
     """
     scale = torch.ones_like(g) if problem.ball.scale is None else problem.ball.scale.expand_as(g)
     eta = torch.full_like(g[:, 0], problem.ball.epsilon * draw.log_uniform(0.02, 0.5))
-    wish = start + eta[:, None] * scale * g.sign()
-    end = projected(problem, reference.inputs, wish)
-    return eta, wish, end, (scale * g).abs().sum(1), (scale * g.sign()).norm(dim=1)
+    unclipped = start + eta[:, None] * scale * g.sign()
+    end = projected(problem, reference.inputs, unclipped)
+    return eta, unclipped, end, (scale * g).abs().sum(1), (scale * g.sign()).norm(dim=1)
 
 
 def starts(problem: Problem, trajectory: Trajectory) -> tuple[Tensor, Tensor, Reference]:

@@ -141,8 +141,8 @@ def test_action_symbols_follow_the_game(record):
     from aajr.hide_and_seek.game.actions import from_bins
 
     bins = torch.cartesian_prod(*[torch.arange(n) for n in (11, 11, 2, 2)])
-    wish = from_bins(bins)[:, :2].sign().long() + 1
-    expected = ((wish[:, 0] * 3 + wish[:, 1]) * 2 + bins[:, 2]) * 2 + bins[:, 3]
+    wanted = from_bins(bins)[:, :2].sign().long() + 1
+    expected = ((wanted[:, 0] * 3 + wanted[:, 1]) * 2 + bins[:, 2]) * 2 + bins[:, 3]
     assert torch.equal(action_symbols(bins), expected)
     assert expected.unique().numel() == 36
 

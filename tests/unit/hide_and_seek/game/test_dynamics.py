@@ -31,7 +31,7 @@ def walls_of(config: HideAndSeekConfig, envs: int):
 
 
 def random_play(seed: int, steps: int = 64, config: HideAndSeekConfig = CONFIG):
-    """Pairs of states before and after a step, with the wishes."""
+    """Pairs of states before and after a step of random actions."""
     g = torch.Generator().manual_seed(seed)
     state = initial_state(config, ENVS, g, torch.device("cpu"))
     drift = 2 * torch.rand(ENVS, config.n_agents, 2, generator=g) - 1
@@ -174,8 +174,8 @@ def test_wishes_are_shares_of_the_speed():
     empty |= dict.fromkeys(("holder", "lock"), torch.zeros(1, 0, dtype=torch.long))
     state = dataclasses.replace(duel(UNLOCKED), **empty)
     none = torch.zeros(1, 2, dtype=torch.bool)
-    wish = torch.tensor([[[0.3, 0.4], [1.0, -1.0]]])
-    result = advance(state, wish, none, none, *walls_of(config, 1), config)
+    wanted = torch.tensor([[[0.3, 0.4], [1.0, -1.0]]])
+    result = advance(state, wanted, none, none, *walls_of(config, 1), config)
     diagonal = config.seeker_speed / 2**0.5
     share = [0.3 * config.hider_speed, 0.4 * config.hider_speed]
     expected = torch.tensor([[share, [diagonal, -diagonal]]])

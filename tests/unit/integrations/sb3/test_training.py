@@ -136,7 +136,7 @@ def test_adversarial_ppo_takes_the_log_probability_at_the_worst_point_and_the_va
     minimax, mapped = agent._prepared()
     attack = Attack(minimax, mapped, "adversarial")
     evaluate = agent.policy.evaluate_actions
-    (_, _, _), (_, _, ours) = agent._seams(attack)
+    (_, _, _), (_, _, ours) = agent._replacements(attack)
     minibatch = next(agent.rollout_buffer.get(8))
     state = minimax.state_dict()
     values, log_prob, entropy = ours(minibatch.observations, minibatch.actions)
