@@ -89,6 +89,46 @@ class Actor(NetworkAgent):
         return nn.Sequential(*([] if self.front is None else [self.front]), self.network)
 
 
+class MedianReports(nn.Module):
+    """Replace every report by the coordinate-wise median of all reports.
+
+    It is the natural filter for a designer who knows that some sources lie: if fewer than n/2 of
+    the n sources lie, each coordinate of the median stays within the range of the honest reports.
+
+    Args:
+        sources: number of the source that reports each feature, -1 for none, ``[features]``; the
+            sources report the same quantities, one source after the other.
+
+    Raises:
+        ValueError: no feature has a source.
+
+    Example:
+        >>> filter = MedianReports(torch.tensor([-1, 0, 0, 1, 1, 2, 2]))
+        >>> filter(torch.tensor([[7.0, 1.0, 2.0, 1.5, -9.0, 9.0, 3.0]]))
+        tensor([[7.0000, 1.5000, 2.0000, 1.5000, 2.0000, 1.5000, 2.0000]])
+
+    Source: Yin et al., Byzantine-robust distributed learning, 2018,
+    https://arxiv.org/abs/1803.01498.
+    """
+
+    def __init__(self, sources: Tensor) -> None:
+        super().__init__()
+        if not bool((sources >= 0).any()):
+            raise ValueError("sources names no source, so there are no reports to filter")
+        self.count = int(sources.max()) + 1
+        self.reports = (sources >= 0).nonzero().flatten()
+        # where each feature of the result stands in the observation and the medians behind it
+        self.places = torch.arange(len(sources))
+        self.places[self.reports] = len(sources) + torch.arange(len(self.reports))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return the observations with every report replaced, ``[..., features]``."""
+        told = observation[..., self.reports]
+        told = told.reshape(*told.shape[:-1], self.count, -1)
+        agreed = told.median(-2, keepdim=True).values.expand_as(told).flatten(-2)
+        return torch.cat([observation, agreed], -1)[..., self.places]
+
+
 class TanhNetwork(nn.Sequential):
     """Linear layers with tanh between them.
 

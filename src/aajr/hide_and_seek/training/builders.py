@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from aajr.adversaries import (
@@ -17,9 +16,10 @@ from aajr.adversaries import (
     Surrogate,
     UniformNoise,
 )
+from aajr.arena.agents import MedianReports
 from aajr.arena.distributions import CategoricalHeads
 from aajr.geometry import Ball, Categorical
-from aajr.hide_and_seek.game import HideAndSeekConfig, observation_layout
+from aajr.hide_and_seek.game.items import reporting_sources
 from aajr.hide_and_seek.game.threats import threat_ball, under_threat
 from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig, TrainConfig
 from aajr.penalties import (
@@ -60,64 +60,31 @@ def build_adversary(
     )
 
 
+def build_search(config: AdversaryConfig, objective: Objective, ball: Ball) -> Adversary:
+    """Build the search in the ball: gradient ascent, or random noise if ``search`` is ``noise``."""
+    if config.search == "noise":
+        return UniformNoise(ball)
+    return build_adversary(config, objective, ball)
+
+
 def build_observation_adversary(
     config: TrainConfig, objective: Objective, mask: Tensor, epsilon: float
 ) -> Adversary:
     """Build the adversary on the masked features, in an L∞ ball.
 
-    It is projected gradient ascent, or random noise if ``search`` is ``noise``. Under the threat
-    ``reports`` only k sources at a time may lie.
+    Under the threat ``reports`` only k sources at a time may lie.
     """
     adversary, who = config.adversary, config.adversary.liars or "random"
     ball = replace(threat_ball(config.env, adversary.threat, epsilon), mask=mask)
-    noise = adversary.search == "noise"
-    search = UniformNoise(ball) if noise else build_adversary(adversary, objective, ball)
+    search = build_search(adversary, objective, ball)
     return under_threat(search, config.env, adversary.threat, who)
-
-
-class MedianReports(nn.Module):
-    """Replace every report by the coordinate-wise median of all reports.
-
-    It is the natural filter for a designer who knows that some sources lie: if fewer than n/2 of
-    the n sources lie, each coordinate of the median stays within the range of the honest reports.
-
-    Args:
-        config: the game, with a radio.
-
-    Raises:
-        ValueError: the game has no radio.
-
-    Example:
-        >>> import torch
-        >>> from aajr.hide_and_seek.game import HideAndSeekConfig, Radio
-        >>> filter = MedianReports(HideAndSeekConfig(radio=Radio(sources=3, liars=1)))
-        >>> x = torch.zeros(1, 66)
-        >>> x[0, -6:] = torch.tensor([1.0, 2.0, 1.5, -9.0, 9.0, 3.0])
-        >>> filter(x)[0, -6:]
-        tensor([1.5000, 2.0000, 1.5000, 2.0000, 1.5000, 2.0000])
-
-    Source: Yin et al., Byzantine-robust distributed learning, 2018,
-    https://arxiv.org/abs/1803.01498.
-    """
-
-    def __init__(self, config: HideAndSeekConfig) -> None:
-        super().__init__()
-        if config.radio is None:
-            raise ValueError("radio=None has no reports to filter; give the game a Radio")
-        self.reports = observation_layout(config, "hider")["reports"]
-        self.sources = config.radio.sources
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """Return the observations with every report replaced, ``[..., features]``."""
-        told = observation[..., self.reports]
-        told = told.reshape(*told.shape[:-1], self.sources, -1)
-        agreed = told.median(-2, keepdim=True).values.expand_as(told).flatten(-2)
-        return torch.cat([observation[..., : self.reports.start], agreed], -1)
 
 
 def build_front(config: TrainConfig) -> nn.Module | None:
     """Build the report filter in front of the hiders' network, or None."""
-    return MedianReports(config.env) if config.report_filter == "median" else None
+    return (
+        MedianReports(reporting_sources(config.env)) if config.report_filter == "median" else None
+    )
 
 
 def build_penalty(

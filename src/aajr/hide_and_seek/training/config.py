@@ -149,34 +149,46 @@ class PenaltyConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """One training run.
+class LearnerConfig:
+    """How one team learns, in any game.
 
     Attributes:
         iterations: number of iterations; each collects ``ppo.environments`` whole episodes.
         seed: seed of all random numbers of the run.
-        learners: teams that learn; frozen opponents play the other team.
-        env: the game.
         ppo: settings of PPO, the outer minimisation.
         adversary: settings of the adversary, the inner maximisation.
         penalty: settings of the penalty on the Jacobian.
+    """
+
+    iterations: int = 50
+    seed: int = 0
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
+
+    def __post_init__(self) -> None:
+        check_count("iterations", self.iterations)
+
+
+@dataclass(frozen=True)
+class TrainConfig(LearnerConfig):
+    """One training run of hide-and-seek.
+
+    Attributes:
+        learners: teams that learn; frozen opponents play the other team.
+        env: the game.
         checkpoint_interval: iterations between checkpoints.
         report_filter: ``median`` replaces every report by the median before the hiders' network, in
             training and afterwards; None leaves the reports unchanged.
     """
 
-    iterations: int = 50
-    seed: int = 0
     learners: tuple[Literal["hider", "seeker"], ...] = ("hider",)
     env: HideAndSeekConfig = field(default_factory=HideAndSeekConfig)
-    ppo: PPOConfig = field(default_factory=PPOConfig)
-    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
-    penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     checkpoint_interval: int = 10
     report_filter: Literal["median"] | None = None
 
     def __post_init__(self) -> None:
-        check_count("iterations", self.iterations)
+        super().__post_init__()
         check_count("checkpoint_interval", self.checkpoint_interval)
         if not self.learners or set(self.learners) - {"hider", "seeker"}:
             raise ValueError(f"learners={self.learners} is not allowed; name 'hider' or 'seeker'")

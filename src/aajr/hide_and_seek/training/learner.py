@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -15,10 +15,11 @@ from torchrl.objectives import ClipPPOLoss
 from aajr._seeds import derive
 from aajr._shared import placed_loss
 from aajr.adversaries import Adversary, Critic, Replayed, with_epsilon
-from aajr.arena.agents import TanhNetwork, mlp
+from aajr.arena.agents import Actor, TanhNetwork, mlp
 from aajr.arena.collection import LearningTeam
 from aajr.arena.critics import OnlineValue
 from aajr.arena.distributions import CategoricalHeads
+from aajr.arena.ppo import PPOConfig
 from aajr.arena.ppo_update import (
     clipped_gradients,
     clipped_loss,
@@ -27,19 +28,16 @@ from aajr.arena.ppo_update import (
     training_state,
 )
 from aajr.geometry import Ball, Categorical
-from aajr.hide_and_seek.game.actions import BINS
-from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.training.builders import (
     build_adversary,
     build_objective,
-    build_observation_adversary,
     build_penalty,
 )
-from aajr.hide_and_seek.training.config import PenaltyConfig, TrainConfig
+from aajr.hide_and_seek.training.config import LearnerConfig, PenaltyConfig
 from aajr.minimax import Minimax, Placement, RobustLoss
 from aajr.schedules import DualAscent, Linear
 from aajr.theory import measure_ascent
-from aajr.trajectory import Trajectory
+from aajr.trajectory import Objective, Trajectory
 
 _PENALISED_SHARE = 1 / 8
 _MEASURED_ROWS = 64
@@ -81,37 +79,36 @@ class Learner:
 
     Args:
         config: the run.
-        features: size of an agent's observation.
+        actor: function from the source of the initial weights to the untrained actor.
         critic_features: size of the critic's input.
         mask: mask of the attackable features; its device is the device of all networks.
+        attack: function from an objective and ε to the adversary on the observations.
         seed: seed of the initial weights and of the robust loss.
-        front: module in front of the actor's network, or None.
     """
 
     def __init__(
         self,
-        config: TrainConfig,
-        features: int,
+        config: LearnerConfig,
+        actor: Callable[[torch.Generator], Actor],
         critic_features: int,
         mask: Tensor,
+        attack: Callable[[Objective, float], Adversary],
         seed: int,
-        front: nn.Module | None = None,
     ) -> None:
         self.config = config
         self.mask = mask
         self.seed = seed
         self._updates = config.ppo.epochs * config.ppo.minibatches
         generator = torch.Generator().manual_seed(seed)
-        self.actor = team_actor(features, config.ppo.hidden, generator, front)
+        self.actor = actor(generator)
         self.critic = TanhNetwork(*mlp(critic_features, 1, config.ppo.hidden, generator))
-        self.value = OnlineValue(features, sum(self.actor.heads), generator)
+        self.value = OnlineValue(self.actor.features, sum(self.actor.heads), generator)
         self.modules().to(mask.device)
-        self.ppo_loss = _ppo_loss(self.critic, config)
+        self.ppo_loss = _ppo_loss(self.critic, self.actor.heads, config.ppo)
         self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=config.ppo.learning_rate)
         self.objective = build_objective(config.adversary, self.actor.heads, self.value)
-        self.attack = build_observation_adversary(
-            config, self.objective, mask, config.adversary.epsilon
-        )
+        self._build_attack = attack
+        self.attack = attack(self.objective, config.adversary.epsilon)
         self.minimax = self._build_minimax()
 
     def modules(self) -> nn.ModuleDict:
@@ -162,7 +159,7 @@ class Learner:
         if self.config.adversary.threat == "actions":
             return None
         objective = Critic(self.value, Categorical(self.actor.heads).probabilities)
-        return build_observation_adversary(self.config, objective, self.mask, epsilon)
+        return self._build_attack(objective, epsilon)
 
     def _action_attack(self, epsilon: float) -> Adversary | None:
         adversary = self.config.adversary
@@ -309,7 +306,7 @@ def _weight(penalty: PenaltyConfig) -> float | DualAscent:
     )
 
 
-def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:
+def _ppo_loss(critic: nn.Module, heads: tuple[int, ...], ppo: PPOConfig) -> ClipPPOLoss:
     # The loss does not run the actor: the robust loss computes the logits under attack.
     scores = TensorDictModule(nn.Identity(), ["scores"], ["logits"])
     actor = ProbabilisticActor(
@@ -317,7 +314,7 @@ def _ppo_loss(critic: nn.Module, config: TrainConfig) -> ClipPPOLoss:
         in_keys=["logits"],
         out_keys=["action"],
         distribution_class=CategoricalHeads,
-        distribution_kwargs={"heads": BINS},
+        distribution_kwargs={"heads": heads},
         return_log_prob=True,
     )
-    return clipped_loss(actor, critic, config.ppo)
+    return clipped_loss(actor, critic, ppo)

@@ -16,17 +16,20 @@ from torchrl.envs import EnvBase
 
 from aajr._seeds import derive
 from aajr._settings import stated
+from aajr.adversaries import Adversary
 from aajr.arena.advantages import critic_input, rows_of
-from aajr.arena.agents import Actor
+from aajr.arena.agents import Actor, MedianReports
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from aajr.arena.collection import FrozenTeam, Player, collect
 from aajr.hide_and_seek.game import Team, hiders_success, make_torchrl_env
 from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.game.config import game_of
+from aajr.hide_and_seek.game.items import reporting_sources
 from aajr.hide_and_seek.game.threats import attackable_features
-from aajr.hide_and_seek.training.builders import MedianReports, build_front
+from aajr.hide_and_seek.training.builders import build_front, build_observation_adversary
 from aajr.hide_and_seek.training.config import TrainConfig
 from aajr.hide_and_seek.training.learner import Learner
+from aajr.trajectory import Objective
 
 Metrics = dict[str, float]
 TEAMS: tuple[Team, ...] = ("hider", "seeker")
@@ -159,7 +162,14 @@ class Trainer:
         critic_features = critic_input(example, config.ppo.critic).shape[-1]
         mask = attackable_features(config.env, team, config.adversary.threat).to(self.device)
         front = build_front(config) if team == "hider" else None
-        return Learner(config, features, critic_features, mask, derive(config.seed, team), front)
+
+        def actor(generator: torch.Generator) -> Actor:
+            return team_actor(features, config.ppo.hidden, generator, front)
+
+        def attack(objective: Objective, epsilon: float) -> Adversary:
+            return build_observation_adversary(config, objective, mask, epsilon)
+
+        return Learner(config, actor, critic_features, mask, attack, derive(config.seed, team))
 
     def _players(self, generator: torch.Generator) -> dict[str, Player]:
         players: dict[str, Player] = {}
@@ -203,7 +213,7 @@ def load_actor(path: Path, team: Team) -> Actor:
     first = weights["network.0.weight"]
     config = meta["config"]
     filtered = team == "hider" and config.get("report_filter") == "median"
-    front = MedianReports(game_of(config["env"])) if filtered else None
+    front = MedianReports(reporting_sources(game_of(config["env"]))) if filtered else None
     actor = team_actor(first.shape[1], config["ppo"]["hidden"], front=front)
     actor.load_state_dict(weights)
     return actor.requires_grad_(False).eval()

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from aajr.arena.agents import MedianReports
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import RADIO_GAME, observation_layout
 from aajr.hide_and_seek.game.actors import team_actor
@@ -20,7 +21,6 @@ from aajr.hide_and_seek.training import (
     load_actor,
 )
 from aajr.hide_and_seek.training.builders import (
-    MedianReports,
     build_objective,
     build_observation_adversary,
 )
@@ -143,7 +143,7 @@ def test_the_adversary_of_training_has_k_liars_who_stay_in_the_arena(generator):
 
 def test_the_median_ignores_liars_and_follows_the_honest(generator):
     """It lies among the honest reports whatever two of five say, and moves with all of them."""
-    filter = MedianReports(GAME)
+    filter = MedianReports(reporting_sources(GAME))
     x = torch.randn(200, reporting_sources(GAME).numel(), generator=generator)
     lied = x.clone()
     lied[:, PART.start : PART.start + 4] = 1e3 * torch.randn(200, 4, generator=generator)
@@ -182,8 +182,8 @@ def test_reports_need_a_radio():
     for change in ({"adversary": LIES}, {"report_filter": "median"}):
         with pytest.raises(ValueError, match=r"need reports; give env\.radio"):
             dataclasses.replace(BASE, env=game, **change)
-    with pytest.raises(ValueError, match="radio=None has no reports to filter"):
-        MedianReports(game)
+    with pytest.raises(ValueError, match="names no source, so there are no reports to filter"):
+        MedianReports(torch.full((3,), -1))
 
 
 @pytest.mark.parametrize("agents", [20, 50])
