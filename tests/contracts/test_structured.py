@@ -20,7 +20,7 @@ from aajr.adversaries import (
     SubsetSearch,
     TemporallyCoupled,
 )
-from aajr.arena.learned import DirectedAdversary, LearnedAdversary
+from aajr.arena.learned import DirectedAdversary, LearnedAdversary, LearnedLiars
 from aajr.geometry import Dropped, Quantised, Sparse
 from aajr.testing import dense
 from aajr.testing.adversaries import (
@@ -177,3 +177,27 @@ class TestDirectedAdversary(AdversaryContract):
             return torch.cat([first * (index + 1) for index in range(outputs)], 1).cos()
 
         return DirectedAdversary(ball, network, steps=2)
+
+
+def learned_liars(inner, ball: Ball) -> LearnedLiars:
+    """Two of the sources lie, as waves of the first feature say."""
+    sources = two_liars(ball, "random").sources
+
+    def network(x):
+        told = sources[replace(ball, coalition=None).attackable(x[:1])[0].bool()]
+        outputs = 4 if x.ndim == 3 else 6
+        lies = len(told) if inner is LearnedAdversary else outputs
+        count = lies + len(told.unique())
+        return 3 * (x.flatten(1)[:, :1] + 0.5 + torch.arange(count)).sin()
+
+    return LearnedLiars(inner(cube(ball), network), sources, liars=2)
+
+
+class TestLearnedLiars(StructuredContract):
+    def make(self, ball: Ball):
+        return learned_liars(LearnedAdversary, ball)
+
+
+class TestDirectedLiars(StructuredContract):
+    def make(self, ball: Ball):
+        return learned_liars(DirectedAdversary, ball)

@@ -159,6 +159,19 @@ def learned(kind: Kind) -> Builder:
     return lambda ball, victim: victim.attacker(kind, ball)
 
 
+def learned_liars(kind: Kind, *, stay: bool = False) -> Builder:
+    """An attacker trained on the victim at this ε, which also chooses the k sources that lie.
+
+    It chooses them at every step, or with ``stay`` at an episode's first step.
+    """
+
+    def build(ball: Ball, victim: Victim) -> Adversary:
+        threat = Sparse(ball, victim.match.liars, victim.match.sources)
+        return victim.attacker(kind, threat, keep_liars=stay)
+
+    return build
+
+
 def sparse(ball: Ball, victim: Victim) -> Adversary:
     """Changes of a few features, each by at most ε."""
     effort, few = victim.effort, Sparse(ball, SPARSE_FEATURES)

@@ -16,6 +16,7 @@ from aajr.adversaries import Adversary, LyingSources
 from aajr.arena.critics import Experience
 from aajr.arena.environments import Agent, Environment, Played, Recurrent
 from aajr.arena.records import Score
+from aajr.geometry import Sparse
 from aajr.trajectory import Trajectory
 
 Act = Callable[[Tensor, Tensor], Tensor]
@@ -65,8 +66,8 @@ class AttackedTeam:
     ``previous`` δ_{t-1} (zero at first), ``spent`` Σ‖δ‖ of earlier steps, and ``history`` the
     clean inputs of the last ``memory`` steps, most recent last; before the episode's start the
     first input is repeated. If the adversary needs ``liars``, the sources that lie to each agent
-    are drawn once for the whole episode. A recurrent agent's memory follows the perturbed inputs;
-    it is attacked row by row, each with its own memory.
+    are drawn once for the whole episode, or named by the adversary at the first step. A recurrent
+    agent's memory follows the perturbed inputs; it is attacked row by row, with its own memory.
 
     Args:
         actor: the victim.
@@ -161,6 +162,8 @@ class AttackedTeam:
             for policy, part in zip(policies, parts, strict=True)
         ]
         delta = torch.cat([one.worst - one.origin for one in found])
+        if "liars" in past:
+            past["liars"] = torch.cat([one.reference.data["liars"] for one in found])
         self._note(x, delta, adversary.ball.size(delta), past, rows)
         return found
 
@@ -170,6 +173,8 @@ class AttackedTeam:
         """Keep the data that the adversary reads at the next step."""
         self.largest = max(self.largest, float(size.max()))
         kept = {"time": past["time"] + 1, "previous": delta, "spent": past["spent"] + size}
+        if "liars" in past:
+            kept["liars"] = past["liars"]
         if "history" in past:
             kept["history"] = torch.cat([past["history"][:, 1:], x.unsqueeze(1)], 1)
         self._rows.put(rows, **kept)
@@ -196,14 +201,18 @@ class AttackedTeam:
             history = self._rows.get("history", rows, lambda n: x.new_zeros(n, memory, *event))
             first = time.reshape(-1, *[1] * x.ndim) == 0
             data["history"] = torch.where(first, x.unsqueeze(1), history)
-        if isinstance(adversary, LyingSources) and "liars" in adversary.needs:
+        if "liars" in adversary.needs:
             draw = partial(_liars, adversary, x[:1], self.generator)
             data["liars"] = self._rows.get("liars", rows, draw)
         return data
 
 
-def _liars(adversary: LyingSources, x: Tensor, generator: torch.Generator, rows: int) -> Tensor:
-    return adversary.drawn(x.expand(rows, *x.shape[1:]), generator)
+def _liars(adversary: Adversary, x: Tensor, generator: torch.Generator, rows: int) -> Tensor:
+    """Liars at an episode's start; none for an adversary that names them itself."""
+    if isinstance(adversary, LyingSources):
+        return adversary.drawn(x.expand(rows, *x.shape[1:]), generator)
+    sources = len(adversary.ball.members(x)) if isinstance(adversary.ball, Sparse) else 0
+    return torch.zeros(rows, sources, dtype=torch.bool)
 
 
 @dataclass(frozen=True, eq=False)

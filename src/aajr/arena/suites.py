@@ -114,7 +114,7 @@ QUICK = Suite(
 
 STANDARD = Suite(
     "standard",
-    version=2,  # since 2 Square's block sizes depend on the number of queries
+    version=3,  # since 3 an attacker learns to lie; since 2 Square's blocks depend on the queries
     effort=Effort(),
     attacks=(
         *QUICK.attacks,
@@ -132,13 +132,14 @@ STANDARD = Suite(
         AttackSpec("liars_ranked", "gradient", build.liars("gradient", build.critic(0)), _REPORTS),
         AttackSpec("liars_fixed", "structured", build.liars("given", build.critic(0)), _REPORTS),
         AttackSpec("drift", "structured", build.drift, _REPORTS),
+        AttackSpec("liars_pa_ad", "learned", build.learned_liars("pa_ad"), _REPORTS),
         AttackSpec("any_lie", "structured", build.any_lie, _REPORTS, unit=build.CLAIMS),
     ),
 )
 
 THOROUGH = Suite(
     "thorough",
-    version=2,  # since 2 Square's block sizes depend on the number of queries
+    version=3,  # since 3 attackers learn to lie; since 2 Square's blocks depend on the queries
     effort=Effort(
         steps=20,
         restarts=5,
@@ -173,6 +174,10 @@ THOROUGH = Suite(
         _lying_critic(2),
         AttackSpec(
             "liars_sarsa", "gradient", build.liars("all", build.robust_sarsa(0.1)), _REPORTS
+        ),
+        AttackSpec("liars_sa_rl", "learned", build.learned_liars("sa_rl"), _REPORTS),
+        AttackSpec(
+            "liars_pa_ad_fixed", "learned", build.learned_liars("pa_ad", stay=True), _REPORTS
         ),
         AttackSpec("actions", "gradient", build.actions, _OBSERVED, build.LOGITS, on_logits=True),
     ),

@@ -28,7 +28,7 @@ from aajr.arena.learned import AttackerConfig, Kind, train_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.arena.threats import FARTHEST, THREATS, Threat
-from aajr.geometry import Ball, Metric
+from aajr.geometry import Ball, Metric, Sparse
 from aajr.trajectory import Objective
 
 _Fitted = TypeVar("_Fitted")
@@ -189,13 +189,18 @@ class Victim:
 
         return self._once("imitation", fit)
 
-    def attacker(self, kind: Kind, ball: Ball) -> Adversary:
-        """A learned attacker, trained on this victim at the ball's ε in this environment."""
+    def attacker(self, kind: Kind, ball: Ball | Sparse, *, keep_liars: bool = False) -> Adversary:
+        """A learned attacker, trained on this victim at the ball's ε in this environment.
+
+        In a :class:`~aajr.geometry.Sparse` set it also chooses the groups that change, at every
+        step or with ``keep_liars`` for a whole episode.
+        """
         effort = self.effort
         environments = effort.attacker_environments
         ppo = PPOConfig(environments=environments, epochs=4, learning_rate=3e-3, entropy=0.0)
-        config = AttackerConfig(iterations=effort.attacker_iterations, ppo=ppo)
-        place = None if self.directory is None else self.directory / f"{kind}_{ball.epsilon:g}"
+        config = AttackerConfig(effort.attacker_iterations, ppo, keep_liars=keep_liars)
+        name = f"{kind}_{ball.epsilon:g}{'_fixed' if keep_liars else ''}"
+        place = None if self.directory is None else self.directory / name
         seed = derive(self.match.seed, "attacker")
         return train_attacker(self.actor, self.match, ball, kind, config, place, seed)
 

@@ -51,10 +51,14 @@ def touched(delta: Tensor, members: Tensor) -> Tensor:
 
 def keep_best(gain: Tensor, budget: int) -> Tensor:
     """True for the k groups of largest positive gain, first of equals first, ``[..., groups]``."""
-    order = gain.argsort(dim=-1, descending=True, stable=True)
-    chosen = torch.zeros_like(gain, dtype=torch.bool)
-    chosen.scatter_(-1, order[..., :budget], True)
-    return chosen & (gain > 0)
+    return largest(gain, budget) & (gain > 0)
+
+
+def largest(value: Tensor, budget: int) -> Tensor:
+    """True for the k largest entries of the last dimension, first of equals first."""
+    order = value.argsort(dim=-1, descending=True, stable=True)
+    chosen = torch.zeros_like(value, dtype=torch.bool)
+    return chosen.scatter_(-1, order[..., :budget], True)
 
 
 def on_features(chosen: Tensor, members: Tensor) -> Tensor:

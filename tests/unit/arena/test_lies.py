@@ -17,7 +17,14 @@ from aajr.hide_and_seek.game.items import reporting_sources
 from aajr.hide_and_seek.game.matches import Match
 
 GAME = dataclasses.replace(RADIO_GAME, max_steps=6)
-TINY = Effort(steps=2, restarts=1, queries=8, critic_episodes=12)
+TINY = Effort(
+    steps=2,
+    restarts=1,
+    queries=8,
+    critic_episodes=12,
+    attacker_iterations=1,
+    attacker_environments=8,
+)
 SOURCES = reporting_sources(GAME)
 
 
@@ -78,6 +85,7 @@ def test_who_lies_changes_from_step_to_step_or_stays(victim):
 
     assert stays("liars_fixed")
     assert stays("drift")
+    assert stays("liars_pa_ad_fixed")
     assert not stays("liars_random")
     assert not stays("liars_critic_0")
 

@@ -1,6 +1,6 @@
-"""Learned adversaries, which are trained agents: SA-RL and PA-AD."""
+"""Learned adversaries, which are trained agents: SA-RL and PA-AD, on a ball or with liars."""
 
-from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary
+from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary, LearnedLiars
 from aajr.arena.learned._learner import AttackLearner
 from aajr.arena.learned._network import Attacker
 from aajr.arena.learned._trainer import (
@@ -19,6 +19,7 @@ __all__ = [
     "DirectedAdversary",
     "Kind",
     "LearnedAdversary",
+    "LearnedLiars",
     "load_attacker",
     "train_attacker",
 ]

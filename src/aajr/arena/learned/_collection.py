@@ -25,23 +25,25 @@ class Commanded(Adversary):
     Attributes:
         attacker: policy from which commands are sampled.
         adversary: adversary that carries out a command.
-        drawn: sampled commands ``[rows, commands]`` and their log-probabilities ``[rows]``.
+        sampled: drawn commands ``[rows, commands]`` and their log-probabilities ``[rows]``.
     """
 
     attacker: Attacker
     adversary: Adversary
-    drawn: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    sampled: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     ball: ThreatSet = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ball", self.adversary.ball)
+        object.__setattr__(self, "needs", self.adversary.needs)
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Sample one command for every row and carry it out."""
-        self.drawn.append(self.attacker.sample(reference.inputs, generator))
-        data = {**reference.data, "command": self.drawn[-1][0]}
-        found = self.adversary.run(policy, replace(reference, data=data), generator)
-        return replace(found, reference=reference)
+        before = reference.data.get("liars")
+        kept = None if before is None else before.any(-1)
+        self.sampled.append(self.attacker.sample(reference.inputs, generator, kept))
+        data = {**reference.data, "command": self.sampled[-1][0]}
+        return self.adversary.run(policy, replace(reference, data=data), generator)
 
 
 def play_commanded(
@@ -56,10 +58,10 @@ def play_commanded(
     team, steps = AttackedTeam(victim, commanded, generator), []
 
     def act(observation: Tensor, episodes: Tensor) -> Tensor:
-        commanded.drawn.clear()
+        commanded.sampled.clear()
         action = team(observation, episodes)
         lead = observation.shape[:2]
-        parts = zip(*commanded.drawn, strict=True)
+        parts = zip(*commanded.sampled, strict=True)
         steps.append((episodes, *(torch.cat(part).reshape(*lead, -1) for part in parts)))
         return action
 

@@ -8,10 +8,11 @@ import torch
 from tensordict import TensorDict
 from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
-from torchrl.modules import IndependentNormal, ProbabilisticActor
+from torchrl.modules import ProbabilisticActor
 from torchrl.objectives import ClipPPOLoss
 
 from aajr.arena.agents import mlp
+from aajr.arena.learned._coalitions import Commands
 from aajr.arena.learned._network import Attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.ppo_update import (
@@ -33,6 +34,8 @@ class AttackLearner:
         critic_features: size of the critic's input.
         deviation: initial standard deviation of the commands.
         seed: seed of the initial weights.
+        sources: number of sources that it scores.
+        liars: number of them that it draws.
     """
 
     def __init__(
@@ -43,10 +46,13 @@ class AttackLearner:
         critic_features: int,
         deviation: float,
         seed: int,
+        sources: int = 0,
+        liars: int = 0,
     ) -> None:
         self.ppo = ppo
         generator = torch.Generator().manual_seed(seed)
-        self.attacker = Attacker(features, commands, ppo.hidden, deviation, generator)
+        sizes = features, commands, ppo.hidden
+        self.attacker = Attacker(*sizes, deviation, generator, sources, liars)
         self.critic = mlp(critic_features, 1, ppo.hidden, generator)
         self.loss = _ppo_loss(self.attacker, self.critic, ppo)
         self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=ppo.learning_rate)
@@ -85,24 +91,27 @@ class AttackLearner:
         self.optimizer.step()
 
 
+_KEYS = ["loc", "scale", "scores"]
+
+
 def _ppo_loss(attacker: Attacker, critic: nn.Module, ppo: PPOConfig) -> ClipPPOLoss:
-    parameters = TensorDictModule(_Parameters(attacker), ["observation"], ["loc", "scale"])
+    parameters = TensorDictModule(_Parameters(attacker), ["observation"], _KEYS)
     actor = ProbabilisticActor(
         parameters,
-        in_keys=["loc", "scale"],
+        in_keys=_KEYS,
         out_keys=["action"],
-        distribution_class=IndependentNormal,
+        distribution_class=Commands,
         return_log_prob=True,
     )
     return clipped_loss(actor, critic, ppo)
 
 
 class _Parameters(nn.Module):
-    """A module that outputs an attacker's mean and standard deviation."""
+    """A module that outputs the parameters of :class:`Commands`."""
 
     def __init__(self, attacker: Attacker) -> None:
         super().__init__()
         self.attacker = attacker
 
-    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.attacker.parameters_of(observation)

@@ -18,12 +18,18 @@ from aajr.adversaries import Adversary
 from aajr.arena.advantages import critic_input, rows_of
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from aajr.arena.environments import Agent, Environment, Recorded
-from aajr.arena.learned._adversaries import DirectedAdversary, LearnedAdversary, commanded
+from aajr.arena.learned._adversaries import (
+    DirectedAdversary,
+    LearnedAdversary,
+    LearnedLiars,
+    attackable_sources,
+    commanded,
+)
 from aajr.arena.learned._collection import Commanded, play_commanded
 from aajr.arena.learned._learner import AttackLearner
 from aajr.arena.learned._network import Attacker
 from aajr.arena.ppo import PPOConfig
-from aajr.geometry import Ball
+from aajr.geometry import Ball, Sparse
 
 Kind = Literal["sa_rl", "pa_ad"]
 """Kind of the commands: perturbations (SA-RL) or directions of the output (PA-AD)."""
@@ -42,6 +48,8 @@ class AttackerConfig:
             so 1 explores most of the ball.
         steps: steps of projected gradient ascent towards a direction (``pa_ad`` only).
         checkpoint_interval: iterations between checkpoints.
+        keep_liars: whether the liars named at an episode's first step stay to its end, in a threat
+            set of sources.
     """
 
     iterations: int = 100
@@ -51,6 +59,7 @@ class AttackerConfig:
     deviation: float = 1.0
     steps: int = 1
     checkpoint_interval: int = 10
+    keep_liars: bool = False
 
     def __post_init__(self) -> None:
         for name in ("iterations", "steps", "checkpoint_interval"):
@@ -67,7 +76,8 @@ class AttackerTrainer:
     Args:
         victim: agent of the protected team; its parameters do not change.
         match: the environment with its opponents; ``config`` sets the number of episodes.
-        ball: the threat set; its mask is the same for every agent.
+        ball: the threat set; its mask is the same for every agent. In a
+            :class:`~aajr.geometry.Sparse` set the attacker also chooses the groups that change.
         kind: ``sa_rl``: a command is a perturbation in the ball; ``pa_ad``: it is a direction in
             the victim's outputs, which projected gradient ascent follows.
         config: settings of the training.
@@ -75,7 +85,7 @@ class AttackerTrainer:
         seed: seed of all randomness.
 
     Raises:
-        ValueError: unknown kind, or a victim of another environment.
+        ValueError: unknown kind, a victim of another environment, or ``keep_liars`` in a ball.
         CheckpointError: the directory holds the checkpoint of another run.
     """
 
@@ -83,13 +93,15 @@ class AttackerTrainer:
         self,
         victim: Agent,
         match: Environment[Any],
-        ball: Ball,
+        ball: Ball | Sparse,
         kind: Kind,
         config: AttackerConfig,
         directory: Path | None = None,
         seed: int = 0,
     ) -> None:
         check_choice("kind", kind, ("sa_rl", "pa_ad"))
+        if config.keep_liars and not isinstance(ball, Sparse):
+            raise ValueError("keep_liars=True but a Ball has no liars; give Sparse with groups")
         self.victim, self.match, self.ball = victim, match, ball
         self.kind, self.config, self.seed = kind, config, seed
         with torch.random.fork_rng(devices=[]):
@@ -103,7 +115,7 @@ class AttackerTrainer:
     @property
     def adversary(self) -> Adversary:
         """The adversary of the current attacker, which acts by its mean command."""
-        return build_attack(self.kind, self.ball, self.learner.attacker, self.config.steps)
+        return build_attack(self.kind, self.ball, self.learner.attacker, self.config)
 
     def run(self) -> None:
         """Train to the end and write checkpoints at the configured interval."""
@@ -134,7 +146,12 @@ class AttackerTrainer:
 
     def save(self, path: Path) -> None:
         """Write everything that is needed to continue exactly."""
-        meta = {"run": self._identity(), "iteration": self.iteration, "history": self.history}
+        meta = {
+            "run": self._identity(),
+            "iteration": self.iteration,
+            "history": self.history,
+            "sources": self.learner.attacker.sources,
+        }
         save_checkpoint(path, self.learner.state(), meta)
 
     def _learner(self) -> AttackLearner:
@@ -146,10 +163,16 @@ class AttackerTrainer:
                 f"{example.shape[-1]}; "
                 "give the configuration that the victim was trained with"
             )
-        commands = commands_of(self.kind, self.ball, victim, example.flatten(0, 1))
-        state = critic_input(example, ppo.critic).shape[-1]
-        deviation = self.config.deviation
-        return AttackLearner(ppo, victim.features, commands, state, deviation, self.seed)
+        x = example.flatten(0, 1)
+        return AttackLearner(
+            ppo,
+            victim.features,
+            commands_of(self.kind, self.ball, victim, x),
+            critic_input(example, ppo.critic).shape[-1],
+            self.config.deviation,
+            self.seed,
+            **_coalition(self.ball, x),
+        )
 
     def _restore(self, path: Path) -> None:
         tensors, meta = load_checkpoint(path)
@@ -165,14 +188,8 @@ class AttackerTrainer:
         """All settings that a checkpoint must share with the run, so all except its length."""
         settings = asdict(self.config)
         del settings["iterations"], settings["checkpoint_interval"]
-        ball = (self.ball.norm, self.ball.epsilon, self.ball.budget_dims)
-        parts = (
-            self.ball.scale,
-            self.ball.mask,
-            self.ball.coalition,
-            self.ball.low,
-            self.ball.high,
-        )
+        if not isinstance(self.ball, Sparse):
+            del settings["keep_liars"]  # so that older checkpoints still continue
         plain: dict[str, Any] = json.loads(
             json.dumps(
                 {
@@ -180,7 +197,7 @@ class AttackerTrainer:
                     "seed": self.seed,
                     "config": settings,
                     "game": self.match.facts,
-                    "ball": [*ball, _digest([torch.as_tensor(p) for p in parts if p is not None])],
+                    "ball": _facts(self.ball),
                     "victim": _digest(list(self.victim.state_dict().values())),
                     "opponents": [
                         _digest(list(o.state_dict().values())) for o in self.match.opponents
@@ -194,7 +211,7 @@ class AttackerTrainer:
 def train_attacker(
     victim: Agent,
     match: Environment[Any],
-    ball: Ball,
+    ball: Ball | Sparse,
     kind: Kind,
     config: AttackerConfig,
     directory: Path | None = None,
@@ -216,7 +233,7 @@ def train_attacker(
     return trainer.adversary
 
 
-def load_attacker(path: Path, ball: Ball) -> Adversary:
+def load_attacker(path: Path, ball: Ball | Sparse) -> Adversary:
     """Load the adversary of a checkpoint that :class:`AttackerTrainer` wrote.
 
     Args:
@@ -224,6 +241,7 @@ def load_attacker(path: Path, ball: Ball) -> Adversary:
         ball: the threat set with the same attackable features as in training; ε may differ.
 
     Raises:
+        ValueError: a threat set with sources for an attacker without, or without for one with.
         CheckpointError: an unreadable file, or one of another kind.
     """
     tensors, meta = load_checkpoint(path)
@@ -231,30 +249,65 @@ def load_attacker(path: Path, ball: Ball) -> Adversary:
         raise CheckpointError(f"checkpoint {path} holds no attacker; give one of train_attacker")
     prefix = "attacker."
     weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    config = meta["run"]["config"]
+    sources = meta.get("sources", 0)
+    if bool(sources) != isinstance(ball, Sparse):
+        raise ValueError(
+            f"the attacker of {path} scores {sources} sources but ball is {type(ball).__name__}; "
+            "give Sparse to one with sources, and Ball to one without"
+        )
+    settings = meta["run"]["config"]
+    ppo = PPOConfig(**settings.pop("ppo"))
+    config = AttackerConfig(ppo=ppo, **settings)
     attacker = Attacker(
         weights["network.0.weight"].shape[1],
         len(weights["log_deviation"]),
-        config["ppo"]["hidden"],
-        config["deviation"],
+        ppo.hidden,
+        config.deviation,
         torch.Generator().manual_seed(0),
+        sources,
+        ball.budget if isinstance(ball, Sparse) else 0,
     )
     attacker.load_state_dict(weights)
     attacker.requires_grad_(False).eval()
-    return build_attack(meta["run"]["kind"], ball, attacker, config["steps"])
+    return build_attack(meta["run"]["kind"], ball, attacker, config)
 
 
-def build_attack(kind: Kind, ball: Ball, attacker: Attacker, steps: int) -> Adversary:
+def build_attack(
+    kind: Kind, ball: Ball | Sparse, attacker: Attacker, config: AttackerConfig
+) -> Adversary:
     """The adversary that carries out an attacker's commands."""
-    if kind == "sa_rl":
-        return LearnedAdversary(ball, attacker)
-    return DirectedAdversary(ball, attacker, steps)
+    features = ball.ball if isinstance(ball, Sparse) else ball
+    adversary: LearnedAdversary | DirectedAdversary = (
+        LearnedAdversary(features, attacker)
+        if kind == "sa_rl"
+        else DirectedAdversary(features, attacker, config.steps)
+    )
+    if isinstance(ball, Sparse):
+        return LearnedLiars(adversary, ball.groups, ball.budget, config.keep_liars)
+    return adversary
 
 
-def commands_of(kind: Kind, ball: Ball, victim: Agent, example: Tensor) -> int:
+def commands_of(kind: Kind, ball: Ball | Sparse, victim: Agent, example: Tensor) -> int:
     """Size of a command: attackable features for ``sa_rl``, the victim's outputs for ``pa_ad``."""
     ball.check(example)
     return int(commanded(ball, example).sum()) if kind == "sa_rl" else victim.head.outputs
+
+
+def _coalition(ball: Ball | Sparse, example: Tensor) -> dict[str, int]:
+    """How many sources the attacker scores, and how many of them lie."""
+    if not isinstance(ball, Sparse):
+        return {}
+    return {"sources": int(attackable_sources(ball, example).sum()), "liars": ball.budget}
+
+
+def _facts(ball: Ball | Sparse) -> list[Any]:
+    """All settings of a threat set, as JSON values."""
+    if isinstance(ball, Sparse):
+        groups = [] if ball.groups is None else [ball.groups]
+        return [*_facts(ball.ball), ball.budget, _digest(groups)]
+    parts = (ball.scale, ball.mask, ball.coalition, ball.low, ball.high)
+    digest = _digest([torch.as_tensor(part) for part in parts if part is not None])
+    return [ball.norm, ball.epsilon, ball.budget_dims, digest]
 
 
 def _metrics(record: Recorded) -> Metrics:
