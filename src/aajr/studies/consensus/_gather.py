@@ -16,10 +16,11 @@ def method_of(case: Record, name: str) -> Record:
     return found
 
 
-def worst_at(results: Record, method: Record) -> list[float]:
-    """Worst accuracy of every seed at the ε of training."""
-    epsilons = results["settings"]["examination"]["epsilons"]
-    values: list[float] = method["worst"][epsilons.index(results["settings"]["budget"]["epsilon"])]
+def worst_at(results: Record, method: Record, times: float = 1.0) -> list[float]:
+    """Worst accuracy of every seed at ``times`` the ε of training."""
+    settings = results["settings"]
+    epsilons = settings["examination"]["epsilons"]
+    values: list[float] = method["worst"][epsilons.index(times * settings["budget"]["epsilon"])]
     return values
 
 

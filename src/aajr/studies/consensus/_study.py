@@ -67,8 +67,8 @@ PRESETS = {
     ),
     "far": Settings(
         methods=CORE,
-        validation=(100, 101),
-        budget=Budget(epsilon=3.0),
+        validation=(100, 101, 102),
+        budget=Budget(updates=16000, batch=128, hidden=128, epsilon=3.0),
         examination=Examination(samples=200, checked=50, epsilons=(1.0, 3.0, 6.0)),
     ),
     "standard": Settings(),
