@@ -27,6 +27,10 @@ PresetName = Literal[
 ]
 
 
+LEARNED_ATTACKS = ("liars_pa_ad", "liars_sa_rl", "liars_pa_ad_fixed")
+"""Attacks of the comparison that are trained on each policy at each ε."""
+
+
 @dataclass(frozen=True)
 class Preset:
     """A whole comparison.
@@ -49,7 +53,8 @@ class Preset:
         epsilons: radii of the curves.
         reference_epsilon: radius of the frontiers.
         episodes: per score.
-        effort: of the attacks; steps, restarts and critic_episodes are all they use.
+        effort: of the attacks; they use steps, restarts and critic_episodes, and learned ones the
+            iterations and environments of attackers.
         critics: freshly fitted critics, each attacked on its own.
         attacks: names of attacks in :data:`~.attacks.ATTACKS`; None for noise, MAD and the critics.
         kept: share of a family's best clean success that its chosen weight must keep.
@@ -100,7 +105,9 @@ class Preset:
         """Every choice that changes the results, as JSON values."""
         facts = dataclasses.asdict(self, dict_factory=stated)
         effort = facts.pop("effort") | {"critics": facts.pop("critics")}
-        used = ("steps", "restarts", "critics", "critic_episodes")
+        used = ["steps", "restarts", "critics", "critic_episodes"]
+        if set(LEARNED_ATTACKS) & set(self.attacks or ()):
+            used += ["attacker_iterations", "attacker_environments"]
         return facts | {"budget": {name: effort[name] for name in used}}
 
     def train_config(self, method: Method, weight: float | None, seed: int) -> TrainConfig:
@@ -234,8 +241,8 @@ _STANDARD = replace(
     name="standard",
     scope=(
         "Standard preset of the game of reports: ten final seeds, two validation seeds, every "
-        "control, three weights for each family. No attacker that learns is among the attacks; "
-        "attacks can only show weakness, never prove its absence."
+        "control, three weights for each family. One attacker learns, for 82,000 steps of the "
+        "game; attacks can only show weakness, never prove its absence."
     ),
     methods=middle(ALL_OF_REPORTS, 3),
     final_seeds=tuple(range(10)),
@@ -246,7 +253,15 @@ _STANDARD = replace(
     epsilons=(0.25, 0.5, 1.0, ANY_LIE),
     episodes=512,
     effort=Effort(steps=5, restarts=1, critic_episodes=256),
-    attacks=("hand_lie", "liars_mad", "liars_ranked", "sarsa_ranked", "liars_fixed", "drift"),
+    attacks=(
+        "hand_lie",
+        "liars_mad",
+        "liars_ranked",
+        "sarsa_ranked",
+        "liars_fixed",
+        "drift",
+        "liars_pa_ad",
+    ),
 )
 
 _VALIDATION = replace(
@@ -267,12 +282,12 @@ _FULL = replace(
     scope=(
         "Full preset of the game of reports: ten final seeds, two validation seeds, every control, "
         "five weights for each family, 300 iterations, every coalition searched by all objectives. "
-        "No attacker that learns is among the attacks; attacks can only show weakness, never prove "
-        "its absence."
+        "Attackers learn for 164,000 steps of the game; attacks can only show weakness, never "
+        "prove its absence."
     ),
     methods=ALL_OF_REPORTS,
     iterations=300,
-    effort=Effort(steps=10, restarts=2, critic_episodes=1024),
+    effort=Effort(steps=10, restarts=2, critic_episodes=1024, attacker_iterations=40),
     attacks=(
         "hand_lie",
         "liars_noise",
@@ -285,6 +300,7 @@ _FULL = replace(
         "liars_ranked",
         "liars_fixed",
         "drift",
+        *LEARNED_ATTACKS,
     ),
 )
 

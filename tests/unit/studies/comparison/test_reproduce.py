@@ -16,10 +16,10 @@ from aajr.hide_and_seek.game.threats import threat_ball
 from aajr.hide_and_seek.training.builders import build_observation_adversary
 from aajr.studies import InProcess, Workers
 from aajr.studies.comparison import STUDY, jobs
-from aajr.studies.comparison.attacks import AgreedLie, suite_of
+from aajr.studies.comparison.attacks import ATTACKS, AgreedLie, suite_of
 from aajr.studies.comparison.grids import PRIMARY, Method
 from aajr.studies.comparison.page import write_report
-from aajr.studies.comparison.presets import PRESETS
+from aajr.studies.comparison.presets import LEARNED_ATTACKS, PRESETS
 from aajr.studies.comparison.records import read_results
 
 TINY = dataclasses.replace(
@@ -58,8 +58,10 @@ REPORTS = dataclasses.replace(
     episodes=10,
     env=dataclasses.replace(RADIO_GAME, max_steps=6),
     ppo=PPOConfig(environments=10, hidden=(8,), minibatches=2),
-    effort=Effort(steps=1, restarts=1, critic_episodes=10),
-    attacks=("hand_lie", "liars_ranked", "sarsa_ranked", "drift"),
+    effort=Effort(
+        steps=1, restarts=1, critic_episodes=10, attacker_iterations=1, attacker_environments=8
+    ),
+    attacks=("hand_lie", "liars_ranked", "sarsa_ranked", "drift", "liars_pa_ad"),
 )
 
 
@@ -180,14 +182,26 @@ def test_presets_are_fair():
         assert len(PRESETS[name].final_seeds) >= 10
 
 
+def test_presets_say_how_long_attackers_learn():
+    assert set(LEARNED_ATTACKS) == {
+        name
+        for name, spec in ATTACKS.items()
+        if spec.kind == "learned" and "reports" in spec.threats
+    }
+    for chosen in PRESETS.values():
+        learns = any(spec.kind == "learned" for spec in suite_of(chosen).attacks)
+        assert ("attacker_iterations" in chosen.facts["budget"]) is learns
+        assert learns is (chosen.name in ("validation", "standard", "full"))
+
+
 def test_the_presets_keep_their_directories(tmp_path):
     found = {name: STUDY.store(preset, tmp_path).directory.name for name, preset in PRESETS.items()}
     assert found == {
         "smoke": "comparison-edebb29d",
         "quick": "comparison-65af2821",
-        "validation": "comparison-ffe680d7",
-        "standard": "comparison-c6136230",
-        "full": "comparison-63acc7ac",
+        "validation": "comparison-dfeab769",
+        "standard": "comparison-8a0980f7",
+        "full": "comparison-549563a9",
         "others-smoke": "comparison-2e38174b",
         "others": "comparison-47d10190",
         "others-full": "comparison-dd670d76",
