@@ -13,7 +13,14 @@ from aajr.cli._running import Changes, Ray, run_study
 def study(
     name: Annotated[
         Literal[
-            "comparison", "theory", "stability", "mujoco", "language", "language-cost", "consensus"
+            "comparison",
+            "theory",
+            "stability",
+            "mujoco",
+            "language",
+            "language-cost",
+            "consensus",
+            "fleet",
         ],
         tyro.conf.Positional,
     ],
@@ -46,6 +53,10 @@ def study(
     seconds), quick (two of five lie, eight methods, ten minutes), far (the same with lies three
     times as large, ten minutes), standard (all methods, half an hour), sources (three, five and
     nine reports, half an hour).
+
+    fleet: ten vehicles cross one place and know the nearest one by five reports, two of which may
+    lie; all methods of the comparison again. Presets smoke (half a minute), quick (two seeds, one
+    weight, a quarter of an hour), standard (five seeds, three weights, a few hours).
 
     language: tiny language models that negotiate and call tools, and attacks on the words; it needs
     the extra 'language'. Presets smoke (two minutes), standard (an hour on two cores).
