@@ -87,7 +87,11 @@ def check_generator(generator: torch.Generator, x: Tensor) -> None:
 
 
 def check_mask(name: str, mask: Tensor | None, x: Tensor) -> None:
-    """Raise ValueError unless ``mask`` is None or boolean, fits x or a sample, and allows some."""
+    """Raise ValueError unless ``mask`` is None or boolean, fits x or a sample, and allows some.
+
+    A mask of x's own shape may be False everywhere: it comes from data, such as the features that
+    an adversary moved.
+    """
     if mask is None:
         return
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
@@ -101,5 +105,5 @@ def check_mask(name: str, mask: Tensor | None, x: Tensor) -> None:
             f"{name} of shape {tuple(mask.shape)} does not fit x of shape {tuple(x.shape)}; "
             f"give a shape that broadcasts to one sample, {tuple(event)}"
         )
-    if not bool(mask.any()):
+    if mask.shape != x.shape and not bool(mask.any()):
         raise ValueError(f"{name} is False everywhere; allow at least one feature")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aajr import AAJR, Ball, Frobenius
+from aajr import AAJR, Ball, Frobenius, RandomDirection
 from aajr.adversaries import Replayed
 from aajr.geometry import Euclidean
 from aajr.testing import dense
@@ -36,10 +36,20 @@ def test_other_points_and_the_moved_features_are_those_of_the_perturbation():
     assert torch.equal(Frobenius(points="origin").evaluation_points(trajectory)[0], x)
 
 
-def test_a_row_without_a_perturbation_has_no_price():
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        AAJR(fraction=1.0),
+        Frobenius(fraction=1.0, mask="moved"),
+        RandomDirection(fraction=1.0, mask="moved"),
+    ],
+)
+def test_rows_without_a_perturbation_have_no_price(penalty):
     policy, x = dense.tanh_net(), dense.inputs()
     trajectory = Replayed(BALL)(policy, x, torch.Generator(), {"perceived": x})
-    assert float(AAJR(fraction=1.0)(policy, trajectory, torch.Generator()).detach()) == 0
+    value = penalty(policy, trajectory, torch.Generator())
+    assert float(value.detach()) == 0
+    assert bool((dense.parameter_gradient(value, policy) == 0).all())
 
 
 def test_a_perturbation_outside_the_ball_is_refused():

@@ -172,7 +172,8 @@ def measure_overheads(space: Workspace, rounds: int = 7) -> dict[str, float]:
     """
     preset = space.preset
     learners = {m.name: _learner(space, m) for m in preset.methods if m.placement != "none"}
-    rows = sample_rows(space, next(iter(learners.values())), TRAIN_LEAGUE, seed=0)
+    first = learners["adversarial"]
+    rows = sample_rows(space, first, TRAIN_LEAGUE, seed=0, attacked=True)
     seconds: dict[str, list[float]] = {name: [] for name in learners}
     for turn in range(rounds):
         for name, learner in learners.items():

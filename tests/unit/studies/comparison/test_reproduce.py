@@ -46,9 +46,11 @@ REPORTS = dataclasses.replace(
     PRESETS["smoke"],
     methods=(
         Method("plain", placement="none"),
-        Method("plain_lies", placement="update", search="noise"),
-        Method("adversarial", placement="update"),
-        Method("aajr", "aajr", (0.1,), placement="update", points="origin"),
+        Method("plain_lies", search="noise"),
+        Method("adversarial"),
+        Method("adversarial_update", placement="update"),
+        Method("aajr", "aajr", (0.1,), points="origin"),
+        Method("random_direction", "random_direction", (0.1,), within="moved"),
         Method("median", placement="none", front="median"),
     ),
     final_seeds=(),
@@ -129,7 +131,7 @@ def test_the_game_of_reports_needs_no_league(tmp_path):
     assert results.protocol["opponents"] == 0
     assert results.primary == PRIMARY
     runs = {run.method: run for run in results.runs}
-    assert list(runs) == ["plain", "plain_lies", "adversarial", "aajr", "median"]
+    assert list(runs) == [method.name for method in REPORTS.methods]
     assert {run.split for run in results.runs} == {"validation"}
     for run in runs.values():
         assert [score.attack for score in run.scores] == ["none", *REPORTS.attacks]
