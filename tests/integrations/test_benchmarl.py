@@ -30,7 +30,7 @@ from torchrl.modules import MaskedCategorical, ProbabilisticActor
 
 import aajr
 from aajr.hide_and_seek.game.benchmarl_task import HideAndSeekTask
-from aajr.integrations._adversaries import beside
+from aajr.integrations._adversaries import join_mask
 from aajr.integrations.benchmarl import Robustness, robustify
 from aajr.integrations.benchmarl._penalised import PenalisedActor, observation_key
 
@@ -169,7 +169,7 @@ def test_a_mask_of_actions_is_the_policy_without_the_forbidden_ones(penalty):
     settings = Robustness(BALL, penalty, weight=0.5, seed=7)
     hook = PenalisedActor(masked_actor(full, 5), "agents", "loss_objective", settings)
     hook(None, (batch,), losses := _Losses("loss_objective"))
-    shown = hook.map(beside(x, batch["agents", "action_mask"]).flatten(0, 1))
+    shown = hook.map(join_mask(x, batch["agents", "action_mask"]).flatten(0, 1))
     assert torch.equal(shown.isneginf(), ~allowed.expand(4, 2, 5))
     torch.testing.assert_close(shown[..., allowed], part(x[0]))
     assert float(losses["loss_objective"]) > 1
