@@ -32,8 +32,8 @@ def reproduce(
 
     Args:
         preset: for the game of reports, in which any k of n sources lie: smoke (about a minute),
-            quick (ten minutes), validation (two hours on two cores, no final seed), standard (ten
-            to twelve hours) or full (on Ray). For the game in which the adversary perturbs all
+            quick (ten minutes), validation (some hours on two cores, no final seed), standard
+            (about 15 hours) or full (on Ray). For the game in which the adversary perturbs all
             features about other agents: others, others-smoke or others-full.
         changes: settings of the preset to replace.
         output: directory of results.json, replay.json, plots and report.html; by default

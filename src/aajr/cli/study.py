@@ -51,8 +51,8 @@ def study(
 
     consensus: several sources report one position, and any k of them may lie. Presets smoke (20
     seconds), quick (two of five lie, eight methods, ten minutes), far (the same with lies three
-    times as large, ten minutes), standard (all methods, half an hour), sources (three, five and
-    nine reports, half an hour).
+    times as large and longer training, half an hour), standard (all methods, half an hour), sources
+    (three, five and nine reports, half an hour).
 
     fleet: ten vehicles cross one place and know the nearest one by five reports, two of which may
     lie; all methods of the comparison again. Presets smoke (half a minute), quick (two seeds, one

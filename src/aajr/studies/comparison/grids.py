@@ -42,6 +42,11 @@ class Method:
         """The frontier that its weights trace."""
         return self.name if self.weights else None
 
+    def label(self, weight: float | None, seed: int) -> str:
+        """Name of one of its runs, such as ``aajr_0.01_100``."""
+        name = self.name if weight is None else f"{self.name}_{weight:g}"
+        return f"{name}_{seed}"
+
 
 def middle(methods: Iterable[Method], count: int) -> tuple[Method, ...]:
     """The methods with the middle ``count`` weights of their grids.

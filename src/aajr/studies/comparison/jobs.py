@@ -69,12 +69,12 @@ class Workspace:
 
     def trained(self, method: Method, weight: float | None, seed: int) -> Cell:
         """A training run and its scores at the reference radius."""
-        name = _label(method, weight, seed)
+        name = method.label(weight, seed)
         return self.store.cell(name, train_method, self, method, weight, seed)
 
     def curve(self, method: Method, weight: float | None, seed: int) -> Cell:
         """The scores of a training run at all radii except the reference."""
-        name = f"curves/{_label(method, weight, seed)}"
+        name = f"curves/{method.label(weight, seed)}"
         return self.store.cell(name, score_curve, self, method, weight, seed)
 
     def floors(self, seed: int) -> Cell:
@@ -290,11 +290,6 @@ def _scores(
         }
         for outcome in outcomes_of(victim, suite_of(preset), epsilons, clean=clean)
     ]
-
-
-def _label(method: Method, weight: float | None, seed: int) -> str:
-    name = method.name if weight is None else f"{method.name}_{weight:g}"
-    return f"{name}_{seed}"
 
 
 def _history(directory: Path) -> dict[str, tuple[float, ...]]:

@@ -308,16 +308,12 @@ def _plain(settings: Settings, store: Store, seed: int) -> Cell:
 def _trained(
     settings: Settings, store: Store, method: Method, weight: float | None, seed: int
 ) -> Cell:
-    name = f"methods/{_label(method, weight, seed)}"
+    name = f"methods/{method.label(weight, seed)}"
     return store.cell(name, train_method, settings, store, method, weight, seed)
 
 
 def _curve(
     settings: Settings, store: Store, method: Method, weight: float | None, seed: int
 ) -> Cell:
-    name = f"curves/{_label(method, weight, seed)}"
+    name = f"curves/{method.label(weight, seed)}"
     return store.cell(name, score_curve, settings, store, method, weight, seed)
-
-
-def _label(method: Method, weight: float | None, seed: int) -> str:
-    return f"{method.name if weight is None else f'{method.name}_{weight:g}'}_{seed}"
