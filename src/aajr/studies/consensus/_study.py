@@ -69,7 +69,9 @@ PRESETS = {
         methods=CORE,
         validation=(100, 101, 102),
         budget=Budget(updates=16000, batch=128, hidden=128, epsilon=3.0),
-        examination=Examination(samples=200, checked=50, epsilons=(1.0, 3.0, 6.0)),
+        examination=Examination(
+            samples=200, checked=25, epsilons=(1.0, 3.0, 6.0), steps=32, restarts=8
+        ),
     ),
     "standard": Settings(),
     "sources": Settings(
