@@ -11,7 +11,13 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ("aajr", "aajr.certification", "aajr.hide_and_seek.training", "aajr.hide_and_seek.game")
+PACKAGES = (
+    "aajr",
+    "aajr.arena",
+    "aajr.certification",
+    "aajr.hide_and_seek.game",
+    "aajr.hide_and_seek.training",
+)
 ONE_BALL = """
 import sys, aajr
 assert not {name for name in sys.modules if name.startswith("aajr.")} - {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +14,8 @@ from aajr.arena.heads import CategoricalHead, Head
 from aajr.geometry import Metric
 
 
-class NetworkAgent(nn.Module):
-    """A torch policy as an :class:`aajr.arena.environments.Agent`.
+class Agent(nn.Module):
+    """A torch policy as an :class:`aajr.arena.environments.AgentLike`.
 
     Args:
         network: map from observations ``[..., features]`` to the head's outputs.
@@ -22,10 +23,15 @@ class NetworkAgent(nn.Module):
         features: size of an observation.
         unit: unit of the observations and of ε, for instance raw or normalised.
         value: the agent's own V, from observations ``[rows, features]`` to ``[rows]``.
+        sight: function from raw observations ``[rows, *observation]`` to the agent's input
+            ``[rows, features]``, for instance a normalisation; ε has the unit of the result. None
+            for the observations themselves, flat and in float32.
+        differentiable: whether gradients pass through the network; False for a black box.
+        source: what it was loaded from, for reports.
 
     Example:
         >>> head = CategoricalHead((2,))
-        >>> agent = NetworkAgent(nn.Linear(4, 2), head, 4, "observation units")
+        >>> agent = Agent(nn.Linear(4, 2), head, 4, "observation units")
         >>> agent.head.act(agent(torch.zeros(3, 4))).shape
         torch.Size([3, 1])
     """
@@ -37,10 +43,15 @@ class NetworkAgent(nn.Module):
         features: int,
         unit: str,
         value: Callable[[Tensor], Tensor] | None = None,
+        *,
+        sight: Callable[[np.ndarray], Tensor] | None = None,
+        differentiable: bool = True,
+        source: str = "",
     ) -> None:
         super().__init__()
         self.network, self.head, self.features, self.unit = network, head, features, unit
-        self.value = value
+        self.value, self.sight = value, sight
+        self.differentiable, self.source = differentiable, source
 
     def forward(self, observation: Tensor) -> Tensor:
         """Outputs of the network."""
@@ -53,7 +64,7 @@ class NetworkAgent(nn.Module):
         return self.head.metric
 
 
-class Actor(NetworkAgent):
+class Actor(Agent):
     """A tanh network from observations ``[..., features]`` to logits of independent heads.
 
     Args:
@@ -61,7 +72,7 @@ class Actor(NetworkAgent):
         heads: sizes of the action's heads.
         hidden: sizes of the hidden layers.
         generator: source of the initial weights.
-        unit: see :class:`NetworkAgent`.
+        unit: see :class:`Agent`.
         front: module applied to the observation first, which keeps its shape; None for none.
     """
 

@@ -11,10 +11,10 @@ from aajr.arena.heads import Head
 from aajr.arena.threats import Threat
 
 
-class Agent(Protocol):
+class AgentLike(Protocol):
     """A policy: a map from observations to the parameters of an action distribution.
 
-    :class:`aajr.arena.agents.NetworkAgent` turns any torch network into an agent.
+    :class:`aajr.arena.agents.Agent` turns any torch network into an agent.
     """
 
     @property

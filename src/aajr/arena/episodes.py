@@ -14,7 +14,7 @@ from aajr._modes import Policy
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, LyingSources
 from aajr.arena.critics import Experience
-from aajr.arena.environments import Agent, Environment, Played, Recurrent
+from aajr.arena.environments import AgentLike, Environment, Played, Recurrent
 from aajr.arena.records import Score
 from aajr.geometry import Sparse
 from aajr.trajectory import Trajectory
@@ -85,7 +85,7 @@ class AttackedTeam:
 
     def __init__(
         self,
-        actor: Agent,
+        actor: AgentLike,
         adversary: Adversary | None,
         generator: torch.Generator,
         on_logits: bool = False,
@@ -269,7 +269,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def explore(match: Environment[Any], actor: Agent, share: float = 0.2) -> Experience:
+def explore(match: Environment[Any], actor: AgentLike, share: float = 0.2) -> Experience:
     """Rollouts of the victim in which a share of the actions is uniformly random.
 
     Args:

@@ -20,7 +20,7 @@ from torch import Tensor
 from aajr._checks import check_choice, check_count, check_number
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, MaskedGradientWarning
-from aajr.arena.environments import Agent, Environment, Played
+from aajr.arena.environments import AgentLike, Environment, Played
 from aajr.arena.episodes import AttackedTeam, Outcome, contest
 from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
 from aajr.arena.suites import AttackSpec, Suite
@@ -108,7 +108,7 @@ class Examinee:
     def __init__(
         self,
         entry: Entry,
-        actor: Agent,
+        actor: AgentLike,
         match: Environment[Played],
         examination: Examination,
         directory: Path,
@@ -247,7 +247,7 @@ def _read(path: Path) -> _Finished:
     return read_record(_Finished, path, "remove it")
 
 
-def _fingerprint(actor: Agent, match: Environment[Any], examination: Examination) -> str:
+def _fingerprint(actor: AgentLike, match: Environment[Any], examination: Examination) -> str:
     """A digest of everything that decides a trial, except its attack and ε."""
     suite = examination.suite
     facts = {

@@ -22,7 +22,7 @@ from aajr.adversaries import (
     objective_scale,
 )
 from aajr.arena.critics import Experience, OnlineValue, fit_critic, fit_robust_sarsa
-from aajr.arena.environments import Agent, Environment
+from aajr.arena.environments import AgentLike, Environment
 from aajr.arena.episodes import explore
 from aajr.arena.learned import AttackerConfig, Kind, train_attacker
 from aajr.arena.ppo import PPOConfig
@@ -51,7 +51,7 @@ class Victim:
         ValueError: an unknown threat, an agent that does not read this environment's observations.
     """
 
-    actor: Agent
+    actor: AgentLike
     match: Environment[Any]
     threat: Threat
     effort: Effort

@@ -11,7 +11,7 @@ from torch import nn
 
 from aajr import Ball, UniformNoise
 from aajr._seeds import derive
-from aajr.arena.agents import NetworkAgent
+from aajr.arena.agents import Agent
 from aajr.arena.episodes import AttackedTeam, contest, explore, play
 from aajr.arena.gymnasium import GymnasiumEnvironment, head_of, native_action
 from aajr.arena.heads import CategoricalHead, SquashedGaussianHead
@@ -24,18 +24,18 @@ def cartpole(episodes: int = 5, seed: int = 3, **settings) -> GymnasiumEnvironme
     return GymnasiumEnvironment("CartPole-v1", episodes, seed, **settings)
 
 
-def balancer(unit: str = "raw") -> NetworkAgent:
+def balancer(unit: str = "raw") -> Agent:
     """Pushes towards where the pole falls: some episodes last long, none for ever."""
     network = nn.Linear(4, 2, bias=False).requires_grad_(False)
     network.weight.copy_(torch.tensor([[0.0, 0.0, -1.0, 0.0], [0.0, 0.0, 1.0, 0.0]]))
-    return NetworkAgent(network, CategoricalHead((2,)), 4, unit)
+    return Agent(network, CategoricalHead((2,)), 4, unit)
 
 
-def clean(agent: NetworkAgent) -> AttackedTeam:
+def clean(agent: Agent) -> AttackedTeam:
     return AttackedTeam(agent, None, torch.Generator())
 
 
-def by_hand(agent: NetworkAgent, index: int, seed: int) -> list[tuple[np.ndarray, int, float]]:
+def by_hand(agent: Agent, index: int, seed: int) -> list[tuple[np.ndarray, int, float]]:
     single = gymnasium.make("CartPole-v1")
     raw, over, steps = single.reset(seed=derive(seed, "start", index))[0], False, []
     while not over:
@@ -122,7 +122,7 @@ class Room(gymnasium.Env):
 def test_a_dict_of_discrete_actions_is_one_categorical_head():
     head = head_of(Room.action_space)
     assert head == CategoricalHead((3, 2, 2))
-    agent = NetworkAgent(nn.Linear(2, 7).requires_grad_(False), head, 2, "raw")
+    agent = Agent(nn.Linear(2, 7).requires_grad_(False), head, 2, "raw")
     environment = GymnasiumEnvironment(Room, 10, 0, limit=4)
     record = play(environment, clean(agent))
     assert torch.equal(record.reward[..., 0], record.action[..., 0, 0] + 1.0)

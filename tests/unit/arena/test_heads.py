@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from aajr.arena.agents import NetworkAgent
+from aajr.arena.agents import Agent
 from aajr.arena.examination import attacked_match
 from aajr.arena.heads import (
     CategoricalHead,
@@ -86,7 +86,7 @@ def test_the_least_action_is_the_bound_that_the_value_says(head):
 @pytest.mark.parametrize("head", HEADS, ids=name)
 def test_the_suite_attacks_an_agent_of_any_head(head):
     network = nn.Linear(6, head.outputs).requires_grad_(False)
-    agent = NetworkAgent(network, head, 6, "raw").requires_grad_(False)
+    agent = Agent(network, head, 6, "raw").requires_grad_(False)
     victim = Victim(agent, Signs(16, 5), "others", EFFORT)
     specs = {spec.name: spec for spec in (*STANDARD.attacks, *THOROUGH.attacks)}
     names = ("noise", "pgd_mad", "critic_0", "square", "transfer", "rs_mad", "targeted", "value")
@@ -99,7 +99,7 @@ def test_the_suite_attacks_an_agent_of_any_head(head):
 
 def test_an_agents_own_value_is_what_the_attack_on_value_reads():
     head = CategoricalHead((2,))
-    agent = NetworkAgent(nn.Linear(6, 2), head, 6, "raw", value=lambda x: 3 * x[:, 0])
+    agent = Agent(nn.Linear(6, 2), head, 6, "raw", value=lambda x: 3 * x[:, 0])
     victim = Victim(agent.requires_grad_(False), Signs(16, 5), "others", EFFORT)
     x = torch.randn(4, 6, generator=generator())
     assert torch.equal(victim.state_value(x), 3 * x[:, :1])

@@ -10,7 +10,7 @@ from tensordict import TensorDict
 
 from aajr import Ball, UniformNoise
 from aajr.arena.advantages import rows_of
-from aajr.arena.agents import NetworkAgent
+from aajr.arena.agents import Agent
 from aajr.arena.checkpoints import CheckpointError, save_checkpoint
 from aajr.arena.episodes import AttackedTeam, score
 from aajr.arena.gymnasium import GymnasiumEnvironment
@@ -194,7 +194,7 @@ def test_the_victim_acts_on_what_it_is_shown_and_the_attacker_earns_what_it_lose
 
 def test_episodes_of_unequal_length_are_valued_to_their_own_end():
     head = CategoricalHead((2,))
-    agent = NetworkAgent(torch.nn.Linear(4, 2).requires_grad_(False), head, 4, "raw")
+    agent = Agent(torch.nn.Linear(4, 2).requires_grad_(False), head, 4, "raw")
     commanded, _ = attacker_of(Ball("linf", 0.1), 4)
     data, record = play_commanded(
         GymnasiumEnvironment("CartPole-v1", 6, 0), agent, commanded, generator()

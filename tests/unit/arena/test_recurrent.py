@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from aajr import Ball, ProjectedGradientAscent
-from aajr.arena.agents import NetworkAgent
+from aajr.arena.agents import Agent
 from aajr.arena.environments import Recurrent
 from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.heads import DeterministicHead
 
 
-class Summing(NetworkAgent):
+class Summing(Agent):
     """Its action is its weight times the sum of all that it was shown in the episode."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aajr._modes import Policy
 from aajr.adversaries import Adversary
-from aajr.arena.environments import Agent, Environment, Recorded
+from aajr.arena.environments import AgentLike, Environment, Recorded
 from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.learned._network import Attacker
 from aajr.geometry import ThreatSet
@@ -47,7 +47,10 @@ class Commanded(Adversary):
 
 
 def play_commanded(
-    environment: Environment[Any], victim: Agent, commanded: Commanded, generator: torch.Generator
+    environment: Environment[Any],
+    victim: AgentLike,
+    commanded: Commanded,
+    generator: torch.Generator,
 ) -> tuple[TensorDict, Recorded]:
     """Play all episodes under the attacker's commands.
 

@@ -17,7 +17,7 @@ from aajr._seeds import derive
 from aajr.adversaries import Adversary
 from aajr.arena.advantages import critic_input, rows_of
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from aajr.arena.environments import Agent, Environment, Recorded
+from aajr.arena.environments import AgentLike, Environment, Recorded
 from aajr.arena.learned._adversaries import (
     DirectedAdversary,
     LearnedAdversary,
@@ -91,7 +91,7 @@ class AttackerTrainer:
 
     def __init__(
         self,
-        victim: Agent,
+        victim: AgentLike,
         match: Environment[Any],
         ball: Ball | Sparse,
         kind: Kind,
@@ -209,7 +209,7 @@ class AttackerTrainer:
 
 
 def train_attacker(
-    victim: Agent,
+    victim: AgentLike,
     match: Environment[Any],
     ball: Ball | Sparse,
     kind: Kind,
@@ -287,7 +287,7 @@ def build_attack(
     return adversary
 
 
-def commands_of(kind: Kind, ball: Ball | Sparse, victim: Agent, example: Tensor) -> int:
+def commands_of(kind: Kind, ball: Ball | Sparse, victim: AgentLike, example: Tensor) -> int:
     """Size of a command: attackable features for ``sa_rl``, the victim's outputs for ``pa_ad``."""
     ball.check(example)
     return int(commanded(ball, example).sum()) if kind == "sa_rl" else victim.head.outputs

@@ -21,7 +21,7 @@ from aajr.adversaries import (
     VertexSearch,
 )
 from aajr.arena import attacks
-from aajr.arena.agents import NetworkAgent
+from aajr.arena.agents import Agent
 from aajr.arena.critics import OnlineValue, fit_robust_sarsa
 from aajr.arena.episodes import AttackedTeam, Outcome, contest, explore
 from aajr.arena.gymnasium import GymnasiumEnvironment, Record, head_of
@@ -63,7 +63,7 @@ def victim_of(agent: SavedAgent, protocol: Protocol, episodes: int, seed: int) -
         protocol.environment, episodes, seed, agent.normalise, solved=protocol.solved
     )
     head, features = head_of(agent.action_space), match.features
-    policy = NetworkAgent(agent.policy, head, features, UNIT, agent.value)
+    policy = Agent(agent.policy, head, features, UNIT, agent.value)
     return Victim(policy, match, "full", Effort(critic_episodes=10))
 
 
