@@ -28,6 +28,9 @@ def reproduce(
 
     $ aajr reproduce --preset standard --workers 8
 
+    $ aajr reproduce --set iterations=150 adversary.epsilon=2 ppo.hidden=256,256
+    --output /tmp/changed
+
     $ aajr reproduce --preset full --ray auto --work /shared/runs
 
     Args:
@@ -35,7 +38,7 @@ def reproduce(
             quick (ten minutes), validation (some hours on two cores, no final seed), standard
             (about 15 hours) or full (on Ray). For the game in which the adversary perturbs all
             features about other agents: others, others-smoke or others-full.
-        changes: settings of the preset to replace.
+        changes: settings of the preset to replace, also those inside others (adversary.epsilon).
         output: directory of results.json, replay.json, plots and report.html; by default
             results/PRESET.
         work: directory of checkpoints and partial results.

@@ -77,7 +77,7 @@ def study(
     Args:
         name: name of the study.
         preset: by default the first of quick, standard and full that the study has.
-        changes: settings of the preset to replace.
+        changes: settings of the preset to replace, also those inside others (budget.updates).
         output: directory of results.json, table.md and plots; by default below results/.
         work: directory of models and partial results.
         workers: number of processes, by default the number of cores; none where time is measured.

@@ -73,14 +73,17 @@ class Study(Generic[Settings, Found]):
 
         Args:
             name: name of the preset.
-            changes: strings ``NAME=VALUE``; each changes a number, string or bool in the settings.
+            changes: strings ``NAME=VALUE``. Each changes a number, string, bool or numbers with
+                commas between them; ``adversary.epsilon`` names a setting inside another one.
 
         Raises:
             ValueError: the preset or a name is unknown, or a value does not fit.
         """
         check_choice("preset", name, tuple(self.presets))
         settings = self.presets[name]
-        return dataclasses.replace(settings, **_parsed(settings, changes))  # type: ignore[type-var]
+        for change in changes:
+            settings = _changed(settings, change)
+        return settings
 
     def store(self, settings: Settings, work: Path) -> Store:
         """The store of the cells of these settings."""
@@ -95,7 +98,7 @@ class Study(Generic[Settings, Found]):
         command = shlex.join(["aajr", "study", self.name, "--preset", name])
         if not all(map(_is_plain, changes[name].values())):
             return f"settings of no preset; the closest is {command}"
-        words = [f"{field}={value}" for field, value in changes[name].items()]
+        words = [f"{field}={_written(value)}" for field, value in changes[name].items()]
         return shlex.join([*shlex.split(command), *(["--set", *words] if words else [])])
 
     def run(self, settings: Settings, work: Path, pool: Pool | None = None) -> Found:
@@ -159,27 +162,56 @@ def tuned(
     return best, tried
 
 
-def _parsed(settings: Any, changes: Sequence[str]) -> Record:
-    found: Record = {}
-    plain = [f.name for f in dataclasses.fields(settings) if _is_plain(getattr(settings, f.name))]
-    for change in changes:
-        name, _, text = change.partition("=")
-        check_choice("set", name, plain)
-        kind = type(getattr(settings, name))
-        try:
-            found[name] = kind(json.loads(text)) if kind is bool else kind(text)
-        except ValueError as error:
-            raise ValueError(
-                f"set={change!r} is not allowed; {name} takes a value like "
-                f"{getattr(settings, name)!r}"
-            ) from error
+def _changed(settings: Any, change: str) -> Any:
+    name, _, text = change.partition("=")
+    plain = {name: value for name, value in _leaves(settings) if _is_plain(value)}
+    check_choice("set", name, tuple(plain))
+    try:
+        value = _parsed(text, plain[name])
+    except ValueError as error:
+        raise ValueError(
+            f"set={change!r} is not allowed; {name} takes a value like {_written(plain[name])}"
+        ) from error
+    return _replaced(settings, name.split("."), value)
+
+
+def _parsed(text: str, present: Any) -> Any:
+    """The value that a text stands for, of the present value's type."""
+    if isinstance(present, tuple):
+        return tuple(type(present[0])(part) for part in text.split(","))
+    return bool(json.loads(text)) if isinstance(present, bool) else type(present)(text)
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _replaced(settings: Any, path: Sequence[str], value: Any) -> Any:
+    name, *rest = path
+    new = _replaced(getattr(settings, name), rest, value) if rest else value
+    return dataclasses.replace(settings, **{name: new})
+
+
+def _leaves(settings: Any) -> list[tuple[str, Any]]:
+    """All settings by name, also those inside others."""
+    found: list[tuple[str, Any]] = []
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        if dataclasses.is_dataclass(value):
+            found += [(f"{f.name}.{name}", inner) for name, inner in _leaves(value)]
+        else:
+            found.append((f.name, value))
     return found
 
 
 def _changes(preset: Any, settings: Any) -> Record:
-    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    return {name: value for name, value in values.items() if value != getattr(preset, name)}
+    """The settings that differ by name; None where no change of the preset can give them."""
+    before, after = dict(_leaves(preset)), dict(_leaves(settings))
+    changed = {name: value for name, value in after.items() if value != before.get(name)}
+    return {name: value if _is_plain(before.get(name)) else None for name, value in changed.items()}
 
 
 def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return bool(value) and all(isinstance(one, int | float) for one in value)
     return isinstance(value, bool | int | float | str)

@@ -18,12 +18,21 @@ from aajr.studies._study import run_stages
 
 
 @dataclasses.dataclass(frozen=True)
+class Inner:
+    width: int = 2
+    ends: tuple[float, ...] = (0.5, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Sizes:
     name: str = "small"
     count: int = 3
     rate: float = 0.5
     seeds: tuple[int, ...] = (0,)
     fast: bool = False
+    inner: Inner = Inner()
+    words: tuple[str, ...] = ("a",)
+    other: Inner | None = None
 
 
 def count(place: Path, goal: int) -> int:
@@ -192,17 +201,31 @@ def test_a_study_runs_and_names_its_command(tmp_path):
 
 
 def test_the_named_command_gives_the_same_settings():
-    settings = STUDY.preset("small", ["rate=0.25", "count=4"])
+    settings = STUDY.preset("small", ["rate=0.25", "seeds=1,2", "inner.width=4", "inner.ends=3"])
+    assert settings == Sizes(rate=0.25, seeds=(1, 2), inner=Inner(4, (3.0,)))
     words = STUDY.command(settings).split()
     assert STUDY.preset(words[4], words[6:]) == settings
 
 
-def test_settings_that_no_command_gives_are_said_to_be_so():
-    found = STUDY.command(Sizes(seeds=(0, 1)))
+@pytest.mark.parametrize("settings", [Sizes(words=("b",)), Sizes(other=Inner())])
+def test_settings_that_no_command_gives_are_said_to_be_so(settings):
+    found = STUDY.command(settings)
     assert found == "settings of no preset; the closest is aajr study squares --preset small"
 
 
-@pytest.mark.parametrize("change", ["seeds=1", "size=1", "count=1.5", "rate=fast", "fast=maybe"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "words=b",
+        "size=1",
+        "count=1.5",
+        "rate=fast",
+        "fast=maybe",
+        "seeds=1.5",
+        "inner=1",
+        "inner.x=1",
+    ],
+)
 def test_a_bad_change_is_named(change):
     with pytest.raises(ValueError, match=r"set='"):
         STUDY.preset("small", [change])
