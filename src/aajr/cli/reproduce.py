@@ -36,7 +36,7 @@ def reproduce(
     Args:
         preset: for the game of reports, in which any k of n sources lie: smoke (about a minute),
             quick (ten minutes), validation (some hours on two cores, no final seed), standard
-            (about 15 hours) or full (on Ray). For the game in which the adversary perturbs all
+            (ten seeds, about two and a half hours) or full (on Ray). For the game in which the adversary perturbs all
             features about other agents: others, others-smoke or others-full.
         changes: settings of the preset to replace, also those inside others (adversary.epsilon).
         output: directory of results.json, replay.json, plots and report.html; by default

@@ -103,9 +103,12 @@ MAIN_OF_REPORTS = (
 )
 """Baselines, AAJR and its main rivals where any k of n reports lie, and the median filter."""
 
+RANDOM_LIES = Method("plain_lies", search="noise")
+"""Training on random lies: augmentation, the cheapest rival."""
+
 ALL_OF_REPORTS = (
     *MAIN_OF_REPORTS,
-    Method("plain_lies", search="noise"),
+    RANDOM_LIES,
     Method("global_moved", "global_attackable", _OVER_REPORTS, within="moved"),
     Method("aajr_clean", "aajr", _ALONG, points="origin"),
     Method("adversarial_update", placement="update"),

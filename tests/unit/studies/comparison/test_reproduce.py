@@ -179,8 +179,8 @@ def test_presets_are_fair():
         assert len({len(grid) for grid in grids}) == 1, "every family gets the same grid size"
         assert not set(chosen.final_seeds) & set(chosen.validation_seeds)
         assert chosen.reference_epsilon in chosen.epsilons
+    assert PRESETS["standard"].episodes >= 256
     for name in ("standard", "full", "others-full"):
-        assert PRESETS[name].episodes >= 500
         assert len(PRESETS[name].final_seeds) >= 10
 
 
@@ -201,9 +201,9 @@ def test_the_presets_keep_their_directories(tmp_path):
     assert found == {
         "smoke": "comparison-edebb29d",
         "quick": "comparison-65af2821",
-        "validation": "comparison-dfeab769",
-        "standard": "comparison-8a0980f7",
-        "full": "comparison-549563a9",
+        "validation": "comparison-37ec7ad1",
+        "standard": "comparison-ded43f3c",
+        "full": "comparison-10cfd495",
         "others-smoke": "comparison-2e38174b",
         "others": "comparison-47d10190",
         "others-full": "comparison-dd670d76",
