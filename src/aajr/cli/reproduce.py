@@ -36,8 +36,8 @@ def reproduce(
     Args:
         preset: for the game of reports, in which any k of n sources lie: smoke (about a minute),
             quick (ten minutes), validation (some hours on two cores, no final seed), standard
-            (ten seeds, about two and a half hours) or full (on Ray). For the game in which the adversary perturbs all
-            features about other agents: others, others-smoke or others-full.
+            (ten seeds, a few hours) or full (on Ray). For the game in which the adversary perturbs
+            all features about other agents: others, others-smoke or others-full.
         changes: settings of the preset to replace, also those inside others (adversary.epsilon).
         output: directory of results.json, replay.json, plots and report.html; by default
             results/PRESET.
