@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from aajr._checks import check_count
 from aajr._seeds import derive
-from aajr.arena.heads import CategoricalHead, GaussianHead, Head
+from aajr.arena._makers import Source, describe, maker
+from aajr.arena.features import Entry, Features
+from aajr.arena.spaces import features_of, flattened, native_action
+from aajr.arena.spaces import head_of as head_of
 from aajr.arena.threats import Threat
 
 try:
-    import gymnasium
     from gymnasium import spaces
 except ImportError as error:
     raise ImportError("aajr.arena.gymnasium needs Gymnasium: pip install 'aajr[sb3]'") from error
@@ -28,38 +30,56 @@ def flat(observation: np.ndarray) -> Tensor:
     return torch.as_tensor(observation, dtype=torch.float32).flatten(1)
 
 
+def pixels(observation: np.ndarray) -> Tensor:
+    """Flatten images of bytes and divide them by 255, so that ε is a share of the full range.
+
+    Example:
+        >>> pixels(np.array([[[0, 255]]], np.uint8))
+        tensor([[0., 1.]])
+    """
+    return flat(observation) / 255
+
+
 @dataclass(frozen=True, eq=False)
 class GymnasiumEnvironment:
     """Episodes of one Gymnasium environment, each from its own initial state.
 
     It is an :class:`aajr.arena.environments.Environment` of one agent. At each step the running
-    episodes are attacked in one batch.
+    episodes are attacked in one batch. Observations may be arrays of any shape, choices, and Dict
+    and Tuple of these, which are flattened as Gymnasium's ``flatten`` does: choices are one-hot.
+    A ball around a one-hot vector holds hardly any other choice, so choices are trusted.
 
     Attributes:
-        source: a name that Gymnasium knows, or a function that makes the environment.
+        source: a registered name, ``package.module:factory``, a factory that takes no argument, or
+            an environment made by ``gymnasium.make``, from whose specification copies are made.
         episodes: number of episodes.
         seed: seed of the initial states.
-        sight: function from raw observations ``[rows, *observation]`` to the agent's input
-            ``[rows, features]``, for instance a normalisation. ε has the unit of the result.
+        sight: function from raw observations to the agent's input ``[rows, features]``, for
+            instance a normalisation, or :func:`pixels`. ε has the unit of the result. Raw are
+            arrays ``[rows, *observation]``; of other spaces they are flat, ``[rows, features]``.
         limit: steps after which every episode is cut; None for the environment's own limit.
         solved: return from which an episode counts as won; by default Gymnasium's threshold, or
             infinity if there is none.
+        attack_choices: whether the adversary may also change one-hot features.
 
     Raises:
-        ValueError: the environment's observations are not arrays.
+        ValueError: observations without a fixed size, an object that cannot be copied.
 
     Example:
         >>> environment = GymnasiumEnvironment("CartPole-v1", episodes=2, seed=0)
         >>> environment.features, environment.steps, environment.solved_at
         (4, 500, 475.0)
+        >>> environment.features_named(["[2:]", 0])
+        tensor([ True, False,  True,  True])
     """
 
-    source: str | Callable[[], Any]
+    source: Source
     episodes: int
     seed: int
     sight: Callable[[np.ndarray], Tensor] = flat
     limit: int | None = None
     solved: float | None = None
+    attack_choices: bool = False
 
     agents = 1
     liars = 0
@@ -70,15 +90,11 @@ class GymnasiumEnvironment:
         check_count("seed", self.seed, minimum=0)
         if self.limit is not None:
             check_count("limit", self.limit)
-        space = self.example.observation_space
-        if not isinstance(space, spaces.Box):
-            raise ValueError(
-                f"source={self.source!r} shows observations of {space}; wrap it to show arrays"
-            )
+        _ = self._shown
 
-    def make(self) -> Any:
-        """Make one environment."""
-        return gymnasium.make(self.source) if isinstance(self.source, str) else self.source()
+    def make(self, **settings: Any) -> Any:
+        """Make one environment; ``render_mode`` may be given."""
+        return maker(self.source)(**settings)
 
     @cached_property
     def example(self) -> Any:
@@ -91,7 +107,30 @@ class GymnasiumEnvironment:
     def features(self) -> int:
         """Size of the agent's input."""
         space = self.example.observation_space
-        return self.sight(np.zeros((1, *space.shape), space.dtype)).shape[1]
+        array = isinstance(space, spaces.Box)
+        shape, kind = (space.shape, space.dtype) if array else ((self._shown.size,), np.float32)
+        return self.sight(np.zeros((1, *shape), kind)).shape[1]
+
+    @cached_property
+    def _shown(self) -> Features:
+        """The features of the raw observations."""
+        return features_of(self.example.observation_space)
+
+    @cached_property
+    def _read(self) -> Features:
+        """The features that the agent reads; unnamed if ``sight`` changes their number."""
+        if self.features == self._shown.size:
+            return self._shown
+        return Features((Entry("observation", (self.features,)),))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """One name for each feature, such as ``position[0]`` or ``camera[3,4,0]``."""
+        return self._read.names
+
+    def features_named(self, patterns: str | int | Iterable[str | int]) -> Tensor:
+        """Mask of named or numbered features, see :meth:`aajr.arena.features.Features.selected`."""
+        return self._read.selected(patterns)
 
     @property
     def steps(self) -> int:
@@ -111,15 +150,15 @@ class GymnasiumEnvironment:
     @property
     def facts(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        source = self.source
-        if not isinstance(source, str):
-            source = f"{source.__module__}:{getattr(source, '__qualname__', source)}"
-        return {"environment": source, "limit": self.limit, "solved": self.solved}
+        facts: dict[str, Any] = {"environment": describe(self.source), "limit": self.limit}
+        facts["solved"] = self.solved
+        return facts | ({"attack_choices": True} if self.attack_choices else {})
 
     @property
     def items(self) -> Tensor:
-        """Group of each feature: every feature is its own group."""
-        return torch.arange(self.features)
+        """Group of each feature: its part of a Dict or Tuple, or every feature its own."""
+        parts = self._read.groups
+        return parts if int(parts.max()) else torch.arange(self.features)
 
     @property
     def sources(self) -> Tensor:
@@ -127,14 +166,20 @@ class GymnasiumEnvironment:
         return torch.full((self.features,), -1)
 
     def attackable(self, threat: Threat) -> Tensor:
-        """Mask of the attackable features: all.
+        """Mask of the attackable features: all, without choices unless ``attack_choices``.
 
         Raises:
-            ValueError: a threat that concerns other agents.
+            ValueError: a threat that concerns other agents, or choices alone.
         """
         if threat != "full":
             raise ValueError(f"threat={threat!r} needs other agents to perceive; choose 'full'")
-        return torch.ones(self.features, dtype=torch.bool)
+        mask = ~self._read.one_hot | self.attack_choices
+        if not bool(mask.any()):
+            raise ValueError(
+                f"all {self.features} features of {describe(self.source)} are choices, which are "
+                "trusted; give attack_choices=True to attack their one-hot vectors"
+            )
+        return mask
 
     def told(self, liars: Sequence[int]) -> Tensor:
         """Raise ValueError, since there are no teammates that could lie."""
@@ -148,6 +193,15 @@ class GymnasiumEnvironment:
         """Start all episodes."""
         return _Running(self)
 
+    def raw(self, observations: Sequence[Any]) -> np.ndarray:
+        """Observations of Gymnasium as an array with one row for each, which ``sight`` reads."""
+        space = self.example.observation_space
+        return (
+            np.stack(observations)
+            if isinstance(space, spaces.Box)
+            else flattened(space, observations)
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -160,6 +214,8 @@ class Record:
         action: ``[episodes, steps, 1, actions]``.
         reward: ``[episodes, steps, 1]``.
         played: steps that were played, boolean ``[episodes, steps]``.
+        terminated: whether the episode came to its own end, boolean ``[episodes]``.
+        truncated: whether a limit of time cut it instead, boolean ``[episodes]``.
     """
 
     returns: Tensor
@@ -168,6 +224,8 @@ class Record:
     action: Tensor
     reward: Tensor
     played: Tensor
+    terminated: Tensor
+    truncated: Tensor
 
 
 class _Running:
@@ -178,26 +236,28 @@ class _Running:
         self._single = [environment.make() for _ in range(episodes)]
         seeds = (derive(environment.seed, "start", i) for i in range(episodes))
         starts = [one.reset(seed=s)[0] for one, s in zip(self._single, seeds, strict=True)]
-        self._raw = np.stack(starts)
+        self._raw = environment.raw(starts)
         self._returns = torch.zeros(episodes, dtype=torch.float64)
+        self._terminated = torch.zeros(episodes, dtype=torch.bool)
         self._frames: list[tuple[Tensor, ...]] = []
         self.running = torch.arange(episodes)
         self.observation = self._seen()
 
     def step(self, action: Tensor) -> None:
         """Play one step of every running episode with actions ``[running, 1, actions]``."""
-        rewards, going = torch.zeros(len(self.running), dtype=torch.float64), []
-        for row, (index, chosen) in enumerate(
-            zip(self.running.tolist(), action[:, 0].numpy(), strict=True)
-        ):
-            one = self._single[index]
-            raw, reward, ended, cut, _ = one.step(native_action(one.action_space, chosen))
-            self._raw[index], rewards[row] = raw, float(reward)
-            going.append(not (ended or cut))
+        played = [
+            one.step(native_action(one.action_space, chosen))
+            for one, chosen in zip(self._active(), action[:, 0].numpy(), strict=True)
+        ]
+        raw, gained, terminated, truncated, _ = zip(*played, strict=True)
+        self._raw[self.running.numpy()] = self._environment.raw(raw)
+        rewards = torch.tensor([float(reward) for reward in gained], dtype=torch.float64)
+        ended, cut = (torch.tensor(flags, dtype=torch.bool) for flags in (terminated, truncated))
         self._returns[self.running] += rewards
+        self._terminated[self.running] = ended
         self._frames.append((self.running, self.observation, action, rewards[:, None].float()))
         last = len(self._frames) == self._environment.limit
-        self.running = self.running[torch.tensor(going) & (not last)]
+        self.running = self.running[~(ended | cut) & (not last)]
         self.observation = self._seen()
 
     def record(self) -> Record:
@@ -211,70 +271,12 @@ class _Running:
             played[rows, step] = True
             for whole, part in zip(kept, parts, strict=True):
                 whole[rows, step] = part
-        won = self._returns >= self._environment.solved_at
+        won, ended = self._returns >= self._environment.solved_at, self._terminated
         observation, action, reward = kept
-        return Record(self._returns, won, observation, action, reward, played)
+        return Record(self._returns, won, observation, action, reward, played, ended, ~ended)
+
+    def _active(self) -> list[Any]:
+        return [self._single[index] for index in self.running.tolist()]
 
     def _seen(self) -> Tensor:
         return self._environment.sight(self._raw[self.running.numpy()]).unsqueeze(1)
-
-
-def head_of(space: spaces.Space[Any], continuous: type[GaussianHead] = GaussianHead) -> Head:
-    """The head of a policy for an action space.
-
-    Args:
-        space: Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of discrete spaces,
-            whose logits are concatenated.
-        continuous: class of the head for a Box.
-
-    Raises:
-        ValueError: another space.
-
-    Example:
-        >>> head_of(spaces.Dict({"go": spaces.Discrete(3), "say": spaces.MultiBinary(2)}))
-        CategoricalHead(sizes=(3, 2, 2))
-    """
-    if isinstance(space, spaces.Box):
-        return continuous(*(torch.as_tensor(end).flatten() for end in (space.low, space.high)))
-    return CategoricalHead(tuple(_sizes(space)))
-
-
-def native_action(space: spaces.Space[Any], numbers: np.ndarray) -> Any:
-    """Convert numbers ``[actions]`` to a member of the action space.
-
-    Example:
-        >>> space = spaces.Dict({"go": spaces.Discrete(3, start=1), "say": spaces.MultiBinary(2)})
-        >>> native_action(space, np.array([2, 0, 1]))
-        {'go': 3, 'say': array([0, 1], dtype=int8)}
-    """
-    if isinstance(space, spaces.Dict):
-        return dict(zip(space, _parts(space.values(), numbers), strict=True))
-    if isinstance(space, spaces.Tuple):
-        return tuple(_parts(space, numbers))
-    if isinstance(space, spaces.Discrete):
-        return int(numbers[0] + space.start)
-    start = space.start if isinstance(space, spaces.MultiDiscrete) else 0
-    return (numbers.reshape(space.shape) + start).astype(space.dtype)
-
-
-def _parts(members: Any, numbers: np.ndarray) -> list[Any]:
-    found, first = [], 0
-    for space in members:
-        count = len(_sizes(space))
-        found.append(native_action(space, numbers[first : first + count]))
-        first += count
-    return found
-
-
-def _sizes(space: spaces.Space[Any]) -> list[int]:
-    """Numbers of choices of a discrete space."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        members = space.values() if isinstance(space, spaces.Dict) else space
-        return [size for member in members for size in _sizes(member)]
-    if isinstance(space, spaces.Discrete):
-        return [int(space.n)]
-    if isinstance(space, spaces.MultiDiscrete):
-        return [int(size) for size in space.nvec.flatten()]
-    if isinstance(space, spaces.MultiBinary):
-        return [2] * int(np.prod(space.shape))
-    raise ValueError(f"actions of {space} have no head; give discrete ones, or a Box by itself")

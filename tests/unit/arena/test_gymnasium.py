@@ -155,7 +155,6 @@ def test_every_action_of_a_head_is_a_member_of_the_space(space):
         (lambda: cartpole(limit=0), "limit=0"),
         (lambda: cartpole().attackable("others"), "threat='others'"),
         (lambda: cartpole().told([0]), "no teammates"),
-        (lambda: GymnasiumEnvironment("Blackjack-v1", 1, 0), "observations of Tuple"),
         (lambda: GymnasiumEnvironment(Room, 1, 0).steps, "no limit of time"),
         (lambda: head_of(spaces.Dict({"a": spaces.Box(0, 1, (2,))})), "have no head"),
     ],
