@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,6 +61,7 @@ def fit_critic(
     epochs: int = 4,
     batch: int = 1024,
     learning_rate: float = 3e-3,
+    updates: int = 0,
 ) -> tuple[OnlineValue, float]:
     """Fit Q(o, a) by regression on the discounted return that followed.
 
@@ -72,6 +74,7 @@ def fit_critic(
         epochs: passes over the data.
         batch: rows per gradient step.
         learning_rate: learning rate of Adam.
+        updates: least number of gradient steps; further passes are added to reach it.
 
     Returns:
         Q, frozen, and its R² on held-out episodes.
@@ -82,7 +85,7 @@ def fit_critic(
         predicted = critic(data.observation[rows], data.action[rows])
         return (predicted - data.target[rows]).square().mean()
 
-    return _fit(data, loss, generator, epochs, batch, learning_rate)
+    return _fit(data, loss, generator, _passes(data, epochs, batch, updates), batch, learning_rate)
 
 
 def fit_robust_sarsa(
@@ -96,6 +99,7 @@ def fit_robust_sarsa(
     batch: int = 1024,
     learning_rate: float = 3e-3,
     limits: tuple[float, float] = (0.0, 1.0),
+    updates: int = 0,
 ) -> tuple[OnlineValue, float]:
     r"""Robust Sarsa: fit a Q of the victim that changes little under small changes of the action.
 
@@ -118,6 +122,7 @@ def fit_robust_sarsa(
         batch: rows per gradient step.
         learning_rate: learning rate of Adam.
         limits: least and greatest action; by default those of relaxed one-hot actions.
+        updates: least number of gradient steps; further passes are added to reach it.
 
     Returns:
         Q, frozen, and its R² against the returns of held-out episodes.
@@ -153,7 +158,7 @@ def fit_robust_sarsa(
         bound = action_bound(critic, observation, action, radius, limits)
         return error + weight * bound.square().mean()
 
-    return _fit(data, loss, generator, epochs, batch, learning_rate)
+    return _fit(data, loss, generator, _passes(data, epochs, batch, updates), batch, learning_rate)
 
 
 def action_bound(
@@ -265,6 +270,11 @@ def _standardised(experience: Experience, discount: float, epochs: int) -> Trans
         spread=spread,
         held_out=(test(experience.observation), test(experience.action), test(target)),
     )
+
+
+def _passes(data: Transitions, epochs: int, batch: int, updates: int) -> int:
+    """Passes over the data: ``epochs``, or as many as ``updates`` gradient steps need."""
+    return max(epochs, math.ceil(updates / math.ceil(len(data.target) / batch)))
 
 
 def _fit(

@@ -232,8 +232,23 @@ class Outcome(Generic[Played]):
     backward_passes: float
 
 
-def contest(match: Environment[Played], team: Act, attack: str, epsilon: float) -> Outcome[Played]:
+def contest(
+    match: Environment[Played],
+    team: Act,
+    attack: str,
+    epsilon: float,
+    *,
+    may_find_none: bool = False,
+) -> Outcome[Played]:
     """Play a match and summarise it; check that perturbations are positive and in the ball.
+
+    Args:
+        match: the environment.
+        team: the protected team.
+        attack: name of the attack.
+        epsilon: radius of its ball.
+        may_find_none: whether all perturbations may be zero, as against a policy that ignores its
+            input.
 
     Raises:
         RuntimeError: a perturbation left its ball, or all perturbations are zero.
@@ -243,7 +258,8 @@ def contest(match: Environment[Played], team: Act, attack: str, epsilon: float) 
     if isinstance(team, AttackedTeam) and team.adversary is not None:
         changed, largest = _mean(team.changed), team.largest
         forward, backward = _mean(team.forward_passes), _mean(team.backward_passes)
-        if not 0 < largest <= epsilon * 1.001 + 1e-5:
+        found = largest > 0 or may_find_none
+        if not (found and largest <= epsilon * 1.001 + 1e-5):
             raise RuntimeError(
                 f"attack {attack!r} at ε={epsilon} perturbed by {largest}; the perturbation must "
                 "reach the policy and stay in its ball"

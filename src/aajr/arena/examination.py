@@ -20,12 +20,15 @@ from torch import Tensor
 from aajr._checks import check_choice, check_count, check_number
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, MaskedGradientWarning
+from aajr.arena.balls import ball_facts
 from aajr.arena.environments import AgentLike, Environment, Played
 from aajr.arena.episodes import AttackedTeam, Outcome, contest
-from aajr.arena.records import CLEAN, Assessment, Evaluation, Facts, Trial, read_record
+from aajr.arena.fields import Facts, read_record
+from aajr.arena.records import CLEAN, Assessment, Evaluation, Trial
 from aajr.arena.suites import AttackSpec, Suite
 from aajr.arena.threats import THREATS, Threat
 from aajr.arena.victim import Victim
+from aajr.geometry import Ball
 from aajr.report.files import write_json
 from aajr.report.provenance import machine_facts, version_facts
 
@@ -40,6 +43,8 @@ class Examination:
         epsilons: radii; the clean trial at 0 is always played.
         episodes: number of episodes of each trial.
         seed: seed of the initial states, the same for all policies, attacks and radii.
+        ball: norm, mask, scale and valid box of the threat set; by default the threat's own.
+        may_find_none: whether an attack that finds no perturbation is a trial, not an error.
 
     Raises:
         ValueError: a radius that is negative, NaN or given twice; numbers out of range.
@@ -50,6 +55,8 @@ class Examination:
     epsilons: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3)
     episodes: int = 256
     seed: int = 0
+    ball: Ball | None = None
+    may_find_none: bool = False
 
     def __post_init__(self) -> None:
         check_choice("threat", self.threat, tuple(THREATS))
@@ -118,25 +125,32 @@ class Examinee:
         self.directory = directory / f"{entry.name}-{_fingerprint(actor, match, examination)}"
         effort = examination.suite.effort
         place = self.directory / "attackers"
-        self.victim = Victim(actor, match, examination.threat, effort, place)
+        self.victim = Victim(actor, match, examination.threat, effort, place, examination.ball)
 
     def trials(self) -> Iterator[Trial]:
         """Yield every trial; a finished one is read from its file."""
-        self.directory.mkdir(parents=True, exist_ok=True)
         for spec, epsilon in self.examination.cells:
-            path = self._path(spec, epsilon)
-            if not path.exists():
-                trial = self._run(spec, epsilon)
-                finished = _Finished(trial, self.victim.preparation)
-                write_json(path, dataclasses.asdict(finished))
-            yield _read(path).trial
+            yield self.trial(spec, epsilon)
+
+    def trial(self, spec: AttackSpec | None, epsilon: float) -> Trial:
+        """One trial, run or read from its file; without ``spec`` the clean one."""
+        path = self._path(spec, epsilon)
+        if not path.exists():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            finished = _Finished(self._run(spec, epsilon), self.victim.preparation)
+            write_json(path, dataclasses.asdict(finished))
+        return _read(path).trial
 
     def assessment(self) -> Assessment:
         """All trials of the policy; unfinished ones are run."""
-        trials = tuple(self.trials())
+        return self.assessment_of(tuple(self.trials()))
+
+    def assessment_of(self, trials: tuple[Trial, ...]) -> Assessment:
+        """An assessment of finished trials, with what was fitted for them."""
         preparation: dict[str, float] = {}
         for cell in self.examination.cells:
-            preparation |= _read(self._path(*cell)).fits
+            if (path := self._path(*cell)).exists():
+                preparation |= _read(path).fits
         return Assessment(
             checkpoint=str(self.entry.path),
             method=self.entry.method,
@@ -150,7 +164,9 @@ class Examinee:
         with _masked_gradients_noted() as masked:
             adversary = None if spec is None else spec.build(victim.ball(epsilon), victim)
             ready = time.perf_counter()
-            outcome = attacked_match(victim, spec, adversary)
+            outcome = attacked_match(
+                victim, spec, adversary, may_find_none=self.examination.may_find_none
+            )
         fixed = spec is not None and spec.fixed
         return Trial(
             score=outcome.score,
@@ -164,6 +180,7 @@ class Examinee:
             preparation_seconds=ready - begin,
             zero_gradients=bool(masked),
             coordination=self.measure(outcome.record),
+            returns=tuple(outcome.record.reward.double().sum(1).mean(1).tolist()),
         )
 
     def _path(self, spec: AttackSpec | None, epsilon: float) -> Path:
@@ -173,14 +190,22 @@ class Examinee:
 
 
 def attacked_match(
-    victim: Victim, spec: AttackSpec | None = None, adversary: Adversary | None = None
+    victim: Victim,
+    spec: AttackSpec | None = None,
+    adversary: Adversary | None = None,
+    *,
+    may_find_none: bool = False,
 ) -> Outcome[Any]:
-    """Play the victim's match under an attack that ``spec`` built, or without attack."""
+    """Play the victim's match under an attack that ``spec`` built, or without attack.
+
+    With ``may_find_none`` all perturbations may be zero.
+    """
     size = 0.0 if adversary is None else float(adversary.ball.epsilon)
     on_logits = victim.on_logits or (spec is not None and spec.on_logits)
     source = torch.Generator().manual_seed(derive(victim.match.seed, "attack"))
     team = AttackedTeam(victim.actor, adversary, source, on_logits)
-    return contest(victim.match, team, CLEAN if spec is None else spec.name, size)
+    name = CLEAN if spec is None else spec.name
+    return contest(victim.match, team, name, size, may_find_none=may_find_none)
 
 
 def evaluation_of(
@@ -259,6 +284,8 @@ def _fingerprint(actor: AgentLike, match: Environment[Any], examination: Examina
         "episodes": examination.episodes,
         "seed": examination.seed,
     }
+    if examination.ball is not None:
+        facts["ball"] = ball_facts(examination.ball)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

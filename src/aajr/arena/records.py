@@ -3,88 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 from pydantic.dataclasses import dataclass
-from pydantic_core import from_json
 
+from aajr.arena.fields import CLOSED, Amount, Count, Facts, Real, Share, Text, read_record
 from aajr.report.files import write_json
 from aajr.statistics.intervals import area_under_curve, mean_difference
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _json_value(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return tuple(map(_json_value, value))
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    raise ValueError(f"{value!r} is not allowed; give text, finite numbers, lists or mappings")
-
-
-Text = Annotated[str, Field(strict=True, pattern=r"\S")]  # not empty
-Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Amount = Annotated[Real, Field(ge=0)]
-Share = Annotated[Amount, Field(le=1)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-
-Facts = Annotated[Mapping[str, Any], AfterValidator(_json_value)]
-"""JSON values by name. Lists become tuples, so that reading returns exactly what was written."""
-
-CLOSED = ConfigDict(extra="forbid")
-"""Configuration of every record: an unknown field is an error."""
-
-_Record = TypeVar("_Record")
-
-
-def read_record(
-    record: type[_Record], path: Path, remedy: str, ignored: Collection[str] = ()
-) -> _Record:
-    """Read a record from a JSON file.
-
-    Args:
-        record: class of the record.
-        path: the file.
-        remedy: end of the error message, which says what to do about an unreadable file.
-        ignored: fields of the file that are computed from the others.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file is truncated, of another version or holds a value out of range;
-            the message names the file, the field, its value and the remedy.
-    """
-    try:
-        facts = from_json(path.read_bytes())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not whole JSON ({error}); {remedy}") from None
-    if isinstance(facts, dict):
-        facts = {name: value for name, value in facts.items() if name not in ignored}
-        if hasattr(record, "schema_version"):
-            facts.setdefault("schema_version", None)
-    try:
-        return TypeAdapter(record).validate_python(facts)
-    except ValidationError as error:
-        raise ValueError(f"{path}: {_first(error)}; {remedy}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """Path, value and error of the first wrong field."""
-    fault = error.errors(include_url=False)[0]
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]]
-    place = "".join(parts).lstrip(".") or "the top level"
-    spoken = fault["type"] in ("missing", "value_error")  # the message has the value already
-    value = "" if spoken else f"={reprlib.repr(fault['input'])}"
-    return f"{place}{value}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 @dataclass(frozen=True, config=CLOSED)
@@ -139,9 +68,10 @@ class Trial:
         preparation_seconds: time of fitting and training for this attack.
         zero_gradients: whether a search found only zero gradients.
         coordination: measures of the team's behaviour under this attack.
+        returns: return of every episode; empty in older files.
 
     Raises:
-        ValueError: ``won`` has characters other than 0 and 1, or not one for each episode.
+        ValueError: ``won`` or ``returns`` has not one entry, 0 or 1 in ``won``, for each episode.
     """
 
     score: Score
@@ -155,12 +85,16 @@ class Trial:
     preparation_seconds: Amount = 0.0
     zero_gradients: bool = False
     coordination: Facts = field(default_factory=dict)
+    returns: tuple[Real, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.won) != self.score.episodes or set(self.won) - {"0", "1"}:
+        episodes, returns = self.score.episodes, len(self.returns)
+        if returns not in (0, episodes):
+            raise ValueError(f"returns has {returns} entries; give one for each of {episodes}")
+        if len(self.won) != episodes or set(self.won) - {"0", "1"}:
             raise ValueError(
                 f"won has {len(self.won)} letters {sorted(set(self.won))}; give 0 or 1 for each of "
-                f"the {self.score.episodes} episodes"
+                f"the {episodes} episodes"
             )
 
 
@@ -308,7 +242,7 @@ def write_evaluation(evaluation: Evaluation, path: Path, standings: Any = None) 
         standings: JSON values computed from it, for readers of the file; never read again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = dataclasses.asdict(evaluation)
+    facts = dataclasses.asdict(evaluation, dict_factory=_without_empty_returns)
     worst = [_worst_facts(assessment) for assessment in evaluation.assessments]
     write_json(path, facts | {"worst": worst, "standings": standings})
 
@@ -316,6 +250,11 @@ def write_evaluation(evaluation: Evaluation, path: Path, standings: Any = None) 
 def read_evaluation(path: Path) -> Evaluation:
     """Read what :func:`write_evaluation` wrote; see :func:`read_record`."""
     return read_record(Evaluation, path, "evaluate again", ignored=("worst", "standings"))
+
+
+def _without_empty_returns(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a record; older files hold no returns, and are written again without them."""
+    return {name: value for name, value in fields if name != "returns" or value}
 
 
 def _beats(rival: Trial, other: Trial) -> bool:

@@ -21,6 +21,8 @@ class Effort:
         generations: generations of CMA-ES; each costs half a millisecond per decision.
         sweeps: sweeps over all features, for the search on a grid of perturbations.
         critic_episodes: episodes for fitting each critic, and the imitation.
+        critic_updates: least number of gradient steps of a critic's fit, for few or short episodes;
+            0 for a fixed number of passes over the data.
         attacker_iterations: training iterations of a learned attacker, for each ε.
         attacker_environments: episodes collected per iteration.
     """
@@ -33,9 +35,10 @@ class Effort:
     critic_episodes: int = 256
     attacker_iterations: int = 20
     attacker_environments: int = 64
+    critic_updates: int = 0
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            check_count(name, getattr(self, name))
+            check_count(name, getattr(self, name), minimum=int(name != "critic_updates"))
         check_count("queries", self.queries, minimum=4)
         check_count("critic_episodes", self.critic_episodes, minimum=10)

@@ -18,6 +18,7 @@ from aajr.arena.threats import Threat
 from aajr.arena.victim import Victim
 from aajr.geometry import Ball
 
+Norm = Literal["linf", "l2"]
 Kind = Literal["noise", "gradient", "black_box", "structured", "learned"]
 
 _OBSERVED: tuple[Threat, ...] = ("full", "others")
@@ -37,6 +38,10 @@ class AttackSpec:
         threats: threat models for which it is used.
         unit: unit of its own budget; empty if its budget is ε.
         on_logits: whether it always shifts the action's logits instead of the observation.
+        norms: norms of the balls in which it is defined.
+        by_gradients: whether it needs gradients of the policy; None for those of kind ``gradient``.
+        teammates: whether it needs teammates.
+        package: package that it needs and that may be missing; empty for none.
     """
 
     name: str
@@ -45,6 +50,15 @@ class AttackSpec:
     threats: tuple[Threat, ...] = _ALL
     unit: str = ""
     on_logits: bool = False
+    norms: tuple[Norm, ...] = ("linf", "l2")
+    by_gradients: bool | None = None
+    teammates: bool = False
+    package: str = ""
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it needs gradients of the policy."""
+        return self.kind == "gradient" if self.by_gradients is None else self.by_gradients
 
     @property
     def fixed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,9 +46,12 @@ class Victim:
         threat: name of the threat model.
         effort: effort of the attacks.
         directory: directory of the learned attackers' checkpoints; None to keep none.
+        template: the threat set whose norm, mask, scale and valid box every radius shares; by
+            default the L∞ ball of all features that the threat may change.
 
     Raises:
-        ValueError: an unknown threat, an agent that does not read this environment's observations.
+        ValueError: an unknown threat, an agent that does not read this environment's observations,
+            a mask of another shape, or a template for the threats ``actions`` and ``reports``.
     """
 
     actor: AgentLike
@@ -56,6 +59,7 @@ class Victim:
     threat: Threat
     effort: Effort
     directory: Path | None = None
+    template: Ball | None = None
     _fitted: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +70,10 @@ class Victim:
                 f"the agent reads {self.actor.features} features, the environment shows "
                 f"{features}; give the configuration that the agent was trained with"
             )
+        if self.template is not None:
+            if self.threat in ("actions", "reports"):
+                raise ValueError(f"threat={self.threat!r} has a ball of its own; give no template")
+            self.ball(self.template.epsilon).check(torch.zeros(1, features))
 
     @property
     def on_logits(self) -> bool:
@@ -77,7 +85,15 @@ class Victim:
         """Mask of the attackable features, ``[features]``; None for logits."""
         if self.on_logits:
             return None
-        return self.match.attackable(self.threat)
+        attackable, template = self.match.attackable(self.threat), self.template
+        if template is None or template.mask is None:
+            return attackable
+        if template.mask.shape not in ((), attackable.shape):
+            raise ValueError(
+                f"mask has shape {tuple(template.mask.shape)}; give one entry for each of the "
+                f"{len(attackable)} features"
+            )
+        return attackable & template.mask
 
     @property
     def metric(self) -> Metric:
@@ -87,7 +103,9 @@ class Victim:
     @property
     def unit(self) -> str:
         """Norm and unit of ε."""
-        return "L∞, logits" if self.on_logits else f"L∞, {self.actor.unit}"
+        if self.on_logits:
+            return "L∞, logits"
+        return f"{'L2' if self._norm == 'l2' else 'L∞'}, {self.actor.unit}"
 
     @property
     def divergence(self) -> Objective:
@@ -95,7 +113,9 @@ class Victim:
         return Divergence(self.metric)
 
     def ball(self, epsilon: float) -> Ball:
-        """The L∞ ball of the threat; reports are also limited to the arena."""
+        """The ball of the threat with radius ε; reports are also limited to the arena."""
+        if self.template is not None:
+            return replace(self.template, epsilon=epsilon, mask=self.mask)
         bound = FARTHEST if self.threat == "reports" else None
         low = None if bound is None else -bound
         return Ball("linf", epsilon, mask=self.mask, low=low, high=bound)
@@ -104,7 +124,10 @@ class Victim:
         """A Q fitted to its own rollouts; the index chooses its seed."""
         seed = derive(self.match.seed, "critic", index)
         return self.fitted(
-            f"critic_{index}", lambda: fit_critic(self._rollouts(seed), _source(seed))
+            f"critic_{index}",
+            lambda: fit_critic(
+                self._rollouts(seed), _source(seed), updates=self.effort.critic_updates
+            ),
         )
 
     def robust_sarsa(self, weight: float) -> OnlineValue:
@@ -119,6 +142,7 @@ class Victim:
                 weight=weight,
                 radius=0.1 * (high - low),
                 limits=limits,
+                updates=self.effort.critic_updates,
             ),
         )
 
@@ -203,6 +227,10 @@ class Victim:
         place = None if self.directory is None else self.directory / name
         seed = derive(self.match.seed, "attacker")
         return train_attacker(self.actor, self.match, ball, kind, config, place, seed)
+
+    @property
+    def _norm(self) -> str:
+        return "linf" if self.template is None else self.template.norm
 
     def _rollouts(self, seed: int) -> Experience:
         return explore(self.match.resized(self.effort.critic_episodes, seed), self.actor)

@@ -22,7 +22,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from aajr.arena.episodes import AttackedTeam, contest
-from aajr.arena.records import CLOSED, Count, Facts, Real, Share
+from aajr.arena.fields import CLOSED, Count, Facts, Real, Share
 from aajr.hide_and_seek.game.coordination import role_rates
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import TrainedTeam, common_game
