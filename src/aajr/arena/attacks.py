@@ -6,9 +6,10 @@ gradients can be compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -39,8 +40,8 @@ from aajr.adversaries import (
     Who,
     fgsm,
 )
+from aajr.arena.environments import Environment
 from aajr.arena.learned import Kind
-from aajr.arena.threats import FARTHEST
 from aajr.arena.victim import Victim
 from aajr.geometry import Ball, Delayed, Dropped, Frozen, Quantised, Sparse, ThreatSet
 from aajr.trajectory import Objective, Reference, Trajectory
@@ -220,7 +221,8 @@ def lies(ball: Ball, victim: Victim) -> Adversary:
     match = victim.match
     liars = range(match.agents - max(1, 2 * match.agents // 5), match.agents)
     told = match.told(liars).repeat(match.episodes, 1)
-    claims = Ball("linf", 2 * FARTHEST, mask=told, low=-FARTHEST, high=FARTHEST)
+    low, high = match.claims
+    claims = Ball("linf", _widest(match, told.any(0)), mask=told, low=low, high=high)
     return _ascent(claims, victim, _task(victim))
 
 
@@ -235,8 +237,10 @@ def liars(who: Who, search: Builder) -> Builder:
 
 
 def any_lie(ball: Ball, victim: Victim) -> Adversary:
-    """The worst coalition of k sources reports any position in the arena."""
-    return liars("all", critic(0))(replace(ball, epsilon=2 * FARTHEST), victim)
+    """The worst coalition of k sources reports anything that a source can claim."""
+    match = victim.match
+    everything = replace(ball, epsilon=_widest(match, match.sources >= 0))
+    return liars("all", critic(0))(everything, victim)
 
 
 def drift(ball: Ball, victim: Victim) -> Adversary:
@@ -246,12 +250,17 @@ def drift(ball: Ball, victim: Victim) -> Adversary:
 
 
 def other_side(ball: Ball, victim: Victim) -> Adversary:
-    """The worst coalition of k sources; the target is the victim's output at mirrored reports."""
-    mirrored = 1 - 2 * ball.attackable(torch.zeros(1, victim.match.features))
+    """The worst coalition of k sources; the target is the victim's output at mirrored reports.
+
+    Reports are mirrored about the middle of what a source can claim, or about 0 without limits.
+    """
+    told = ball.attackable(torch.zeros(1, victim.match.features))
+    low, high = (torch.as_tensor(torch.inf if e is None else e) for e in victim.match.claims)
+    around = told * (low + high).nan_to_num(0.0, 0.0, 0.0)
 
     @torch.no_grad()
     def target(x: Tensor) -> Tensor:
-        return victim.actor(x * mirrored)
+        return victim.actor(x * (1 - 2 * told) + around)
 
     search = liars("all", lambda ball, victim: _ascent(ball, victim, Targeted(victim.metric)))
     return TowardsTarget(search(ball, victim), target)
@@ -299,6 +308,24 @@ def _ascent(ball: Ball, victim: Victim, objective: Objective) -> ProjectedGradie
     return ProjectedGradientAscent(
         ball, objective, steps=effort.steps, restarts=effort.restarts, select="best"
     )
+
+
+def _widest(match: Environment[Any], told: Tensor) -> float:
+    """The greatest distance between two values that can be reported of the features ``told``.
+
+    Raises:
+        ValueError: reports without limits.
+    """
+    low, high = match.claims
+    width = math.inf
+    if low is not None and high is not None:
+        width = float((torch.as_tensor(high) - torch.as_tensor(low)).expand(len(told))[told].max())
+    if not math.isfinite(width):
+        raise ValueError(
+            f"claims={match.claims} leave reports without limits, so no lie is the greatest; give "
+            "the least and greatest value of a report"
+        )
+    return width
 
 
 def _pairs(victim: Victim) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from torch import Tensor, nn
 
 from aajr.arena.heads import Head
-from aajr.arena.threats import Threat
+from aajr.arena.threats import Claims, Threat
 
 
 class AgentLike(Protocol):
@@ -148,6 +148,10 @@ class Environment(Protocol[Played_co]):
     @property
     def liars(self) -> int:
         """Number of sources that may lie to an agent at a time; used by ``reports``."""
+
+    @property
+    def claims(self) -> Claims:
+        """Least and greatest value that a source can report; used by ``reports``."""
 
     def attackable(self, threat: Threat) -> Tensor:
         """Features that the adversary may change, boolean ``[features]``."""

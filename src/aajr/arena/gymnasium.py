@@ -17,7 +17,7 @@ from aajr.arena._makers import Source, describe, maker
 from aajr.arena.features import Entry, Features
 from aajr.arena.spaces import features_of, flattened, native_action
 from aajr.arena.spaces import head_of as head_of
-from aajr.arena.threats import Threat
+from aajr.arena.threats import Claims, Threat
 
 try:
     from gymnasium import spaces
@@ -83,6 +83,7 @@ class GymnasiumEnvironment:
 
     agents = 1
     liars = 0
+    claims: Claims = (None, None)
     opponents: Sequence[nn.Module] = ()
 
     def __post_init__(self) -> None:

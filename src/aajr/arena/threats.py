@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Threat = Literal["full", "others", "reports", "actions"]
+
+Claims: TypeAlias = "tuple[Tensor | float | None, Tensor | float | None]"
+"""Least and greatest value that a source can report, for all features or each; None: no limit."""
 
 
 @dataclass(frozen=True)

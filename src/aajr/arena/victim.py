@@ -27,7 +27,7 @@ from aajr.arena.episodes import explore
 from aajr.arena.learned import AttackerConfig, Kind, train_attacker
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
-from aajr.arena.threats import FARTHEST, THREATS, Threat
+from aajr.arena.threats import THREATS, Threat
 from aajr.geometry import Ball, Metric, Sparse
 from aajr.trajectory import Objective
 
@@ -113,12 +113,11 @@ class Victim:
         return Divergence(self.metric)
 
     def ball(self, epsilon: float) -> Ball:
-        """The ball of the threat with radius ε; reports are also limited to the arena."""
+        """The ball of the threat with radius ε; reports also keep to what a source can claim."""
         if self.template is not None:
             return replace(self.template, epsilon=epsilon, mask=self.mask)
-        bound = FARTHEST if self.threat == "reports" else None
-        low = None if bound is None else -bound
-        return Ball("linf", epsilon, mask=self.mask, low=low, high=bound)
+        low, high = self.match.claims if self.threat == "reports" else (None, None)
+        return Ball("linf", epsilon, mask=self.mask, low=low, high=high)
 
     def critic(self, index: int) -> OnlineValue:
         """A Q fitted to its own rollouts; the index chooses its seed."""

@@ -15,7 +15,7 @@ from aajr.arena.agents import Actor
 from aajr.arena.episodes import score
 from aajr.arena.heads import sample_heads
 from aajr.arena.records import Score
-from aajr.arena.threats import Threat
+from aajr.arena.threats import FARTHEST, Claims, Threat
 from aajr.hide_and_seek.game import (
     HideAndSeek,
     HideAndSeekConfig,
@@ -85,6 +85,11 @@ class Match:
     def liars(self) -> int:
         """How many sources may lie to a hider at one step; 0 without a radio."""
         return 0 if self.config.radio is None else self.config.radio.liars
+
+    @property
+    def claims(self) -> Claims:
+        """Least and greatest value that a source can report: positions in the arena."""
+        return -FARTHEST, FARTHEST
 
     def attackable(self, threat: Threat) -> Tensor:
         """Features of a hider's observation that the adversary may change."""

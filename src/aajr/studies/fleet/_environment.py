@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr.arena.agents import Actor
-from aajr.arena.threats import Threat
+from aajr.arena.threats import FARTHEST, Claims, Threat
 from aajr.studies.fleet._world import Fleet, FleetConfig, velocity
 
 WON = 0.8
@@ -70,6 +70,11 @@ class Crossing:
     def liars(self) -> int:
         """How many sources may lie to a vehicle in one step."""
         return self.config.liars
+
+    @property
+    def claims(self) -> Claims:
+        """Least and greatest value that a source can report: positions in the arena."""
+        return -FARTHEST, FARTHEST
 
     def attackable(self, threat: Threat) -> Tensor:
         """Features that the adversary may change: the reports, or all under ``full``."""
