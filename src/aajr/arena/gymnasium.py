@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from aajr._checks import check_count
 from aajr._seeds import derive
+from aajr.arena._camera import Camera
 from aajr.arena._makers import Source, describe, maker
 from aajr.arena.features import Entry, Features
 from aajr.arena.spaces import features_of, flattened, native_action
@@ -61,6 +62,7 @@ class GymnasiumEnvironment:
         solved: return from which an episode counts as won; by default Gymnasium's threshold, or
             infinity if there is none.
         attack_choices: whether the adversary may also change one-hot features.
+        record_frames: number of an episode of which rendered frames are kept; None for none.
 
     Raises:
         ValueError: observations without a fixed size, an object that cannot be copied.
@@ -80,6 +82,7 @@ class GymnasiumEnvironment:
     limit: int | None = None
     solved: float | None = None
     attack_choices: bool = False
+    record_frames: int | None = None
 
     agents = 1
     liars = 0
@@ -217,6 +220,7 @@ class Record:
         played: steps that were played, boolean ``[episodes, steps]``.
         terminated: whether the episode came to its own end, boolean ``[episodes]``.
         truncated: whether a limit of time cut it instead, boolean ``[episodes]``.
+        frames: the camera of the episode ``record_frames``; None without one.
     """
 
     returns: Tensor
@@ -227,6 +231,7 @@ class Record:
     played: Tensor
     terminated: Tensor
     truncated: Tensor
+    frames: Camera | None = None
 
 
 class _Running:
@@ -234,7 +239,8 @@ class _Running:
 
     def __init__(self, environment: GymnasiumEnvironment) -> None:
         self._environment, episodes = environment, environment.episodes
-        self._single = [environment.make() for _ in range(episodes)]
+        self._camera = None if environment.record_frames is None else Camera()
+        self._single = [self._made(index) for index in range(episodes)]
         seeds = (derive(environment.seed, "start", i) for i in range(episodes))
         starts = [one.reset(seed=s)[0] for one, s in zip(self._single, seeds, strict=True)]
         self._raw = environment.raw(starts)
@@ -242,6 +248,7 @@ class _Running:
         self._terminated = torch.zeros(episodes, dtype=torch.bool)
         self._frames: list[tuple[Tensor, ...]] = []
         self.running = torch.arange(episodes)
+        self._film()
         self.observation = self._seen()
 
     def step(self, action: Tensor) -> None:
@@ -250,6 +257,7 @@ class _Running:
             one.step(native_action(one.action_space, chosen))
             for one, chosen in zip(self._active(), action[:, 0].numpy(), strict=True)
         ]
+        self._film()
         raw, gained, terminated, truncated, _ = zip(*played, strict=True)
         self._raw[self.running.numpy()] = self._environment.raw(raw)
         rewards = torch.tensor([float(reward) for reward in gained], dtype=torch.float64)
@@ -274,7 +282,19 @@ class _Running:
                 whole[rows, step] = part
         won, ended = self._returns >= self._environment.solved_at, self._terminated
         observation, action, reward = kept
-        return Record(self._returns, won, observation, action, reward, played, ended, ~ended)
+        ends = ended, ~ended
+        return Record(self._returns, won, observation, action, reward, played, *ends, self._camera)
+
+    def _made(self, index: int) -> Any:
+        make = self._environment.make
+        if self._camera is None or index != self._environment.record_frames:
+            return make()
+        return self._camera.made(make)
+
+    def _film(self) -> None:
+        index = self._environment.record_frames
+        if self._camera is not None and index is not None and index in self.running:
+            self._camera.look(self._single[index])
 
     def _active(self) -> list[Any]:
         return [self._single[index] for index in self.running.tolist()]
