@@ -18,7 +18,7 @@ from aajr.adversaries import Adversary
 from aajr.arena.environments import AgentLike, Environment
 from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.gymnasium import GymnasiumEnvironment
-from aajr.arena.reports import WithSources
+from aajr.arena.sources import WithSources
 from aajr.report.figures import Plot, blank_figure
 from aajr.trajectory import Trajectory
 

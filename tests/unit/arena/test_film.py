@@ -21,7 +21,7 @@ from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.film import film
 from aajr.arena.gymnasium import GymnasiumEnvironment
 from aajr.arena.heads import CategoricalHead
-from aajr.arena.reports import WithSources
+from aajr.arena.sources import WithSources
 from tests.unit.arena.test_gymnasium import balancer, cartpole
 
 

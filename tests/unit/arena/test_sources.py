@@ -16,8 +16,8 @@ from aajr.arena.episodes import contest
 from aajr.arena.examination import attacked_match
 from aajr.arena.gymnasium import GymnasiumEnvironment
 from aajr.arena.heads import CategoricalHead
-from aajr.arena.reports import WithSources
 from aajr.arena.settings import Effort
+from aajr.arena.sources import WithSources
 from aajr.arena.suites import QUICK, STANDARD, THOROUGH
 from aajr.arena.victim import Victim
 from tests.unit.arena.test_lies import Watched
