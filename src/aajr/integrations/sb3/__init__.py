@@ -4,6 +4,7 @@ from aajr.integrations.hosts import warn_untested
 
 warn_untested("stable-baselines3", "2.9", "2.10", extra="sb3")
 
+from aajr.integrations.sb3._agents import agent_from, agent_of  # noqa: E402
 from aajr.integrations.sb3._algorithms import RobustPPO, RobustSAC, RobustTD3  # noqa: E402
 from aajr.integrations.sb3._files import load_agent, save_agent  # noqa: E402
 from aajr.integrations.sb3._preprocessing import (  # noqa: E402
@@ -25,6 +26,8 @@ __all__ = [
     "RobustTD3",
     "SavedAgent",
     "Transposition",
+    "agent_from",
+    "agent_of",
     "load_agent",
     "save_agent",
 ]

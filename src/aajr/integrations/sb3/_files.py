@@ -33,7 +33,7 @@ _STEPS: dict[str, Callable[..., Step]] = {
     kind.__name__: kind for kind in (FrameStacking, Normalisation, Transposition)
 }
 _WEIGHTS = "agent.safetensors"
-_ACTIVATIONS = (
+ACTIVATIONS = (
     nn.Tanh,
     nn.ReLU,
     nn.ELU,
@@ -149,7 +149,7 @@ def _rebuilt(
     plain = HOSTS[meta["algorithm"]].policy_aliases["MlpPolicy"]
     build = plain if own is None else _class("policy", own, (), custom)
     extractor, activation = architecture.pop("features_extractor"), architecture["activation_fn"]
-    architecture["activation_fn"] = _class("activation_fn", activation, _ACTIVATIONS, custom)
+    architecture["activation_fn"] = _class("activation_fn", activation, ACTIVATIONS, custom)
     architecture["features_extractor_class"] = _class(
         "features_extractor", extractor, (FlattenExtractor, NatureCNN), custom
     )

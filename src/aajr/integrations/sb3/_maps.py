@@ -8,13 +8,11 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.dqn.policies import QNetwork
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
-from stable_baselines3.sac.policies import Actor as SACActor
-from stable_baselines3.td3.policies import Actor as TD3Actor
 from torch import Tensor, nn
 
 from aajr._layers import Clamp
+from aajr.arena.heads import DeterministicHead, GaussianHead, SquashedGaussianHead
 from aajr.geometry import Categorical, DiagonalGaussian, Euclidean, Metric
 from aajr.integrations.sb3._layers import feature_layers, joined, widened
 
@@ -28,18 +26,30 @@ class ActorCriticMap(nn.Module):
         policy: SB3's policy, shared and not copied.
     """
 
+    head: type[GaussianHead]
+
     def __init__(self, policy: ActorCriticPolicy) -> None:
         super().__init__()
         self.policy = policy
         self.metric = _fisher(policy.action_space)
+        self.scaled = bool(policy.squash_output)
+        self.head = SquashedGaussianHead if self.scaled else GaussianHead
 
     def forward(self, x: Tensor) -> Tensor:
         """Distribution parameters, ``[batch, parameters]``."""
+        return self.parameters_at(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the extractor finds in the policy's input, ``[batch, features]``."""
+        return BasePolicy.extract_features(self.policy, x, self.policy.pi_features_extractor)
+
+    def parameters_at(self, features: Tensor) -> Tensor:
+        """Distribution parameters at the extractor's features, or at the output of an LSTM."""
         policy = self.policy
-        features = BasePolicy.extract_features(policy, x, policy.pi_features_extractor)
-        output = policy.action_net(policy.mlp_extractor.forward_actor(features))
+        latent = policy.mlp_extractor.forward_actor(features)
+        output = policy.action_net(latent)
         if isinstance(policy.action_space, spaces.Box):
-            return torch.cat([output, policy.log_std.expand_as(output)], -1)
+            return torch.cat([output, self._log_std(latent).expand_as(output)], -1)
         if isinstance(policy.action_space, spaces.MultiBinary):
             return torch.stack([torch.zeros_like(output), output], -1).flatten(1)
         return output
@@ -47,8 +57,13 @@ class ActorCriticMap(nn.Module):
     def as_sequential(self) -> nn.Sequential:
         """The same map as a chain of layers, for bounds; see :func:`aajr.certification.audit`."""
         policy = self.policy
+        _check_layers(policy)
         features = feature_layers(policy, policy.pi_features_extractor)
         return joined(features, policy.mlp_extractor.policy_net, self._head())
+
+    def _log_std(self, latent: Tensor) -> Tensor:
+        policy = self.policy
+        return noise_log_std(policy, latent) if policy.use_sde else policy.log_std
 
     def _head(self) -> nn.Module:
         policy, head = self.policy, self.policy.action_net
@@ -69,19 +84,24 @@ class SquashedGaussianMap(nn.Module):
     """
 
     metric: Metric = DiagonalGaussian()
+    head = SquashedGaussianHead
+    scaled = True
 
-    def __init__(self, actor: SACActor) -> None:
+    def __init__(self, actor: BasePolicy) -> None:
         super().__init__()
         self.actor = actor
 
     def forward(self, x: Tensor) -> Tensor:
         """Distribution parameters, ``[batch, 2 · actions]``."""
-        mean, log_std, _ = self.actor.get_action_dist_params(x)
+        mean, log_std, more = self.actor.get_action_dist_params(x)
+        if self.actor.use_sde:
+            log_std = noise_log_std(self.actor, more["latent_sde"])
         return torch.cat([mean, log_std], -1)
 
     def as_sequential(self) -> nn.Sequential:
         """The same map as a chain of layers, for bounds."""
         actor = self.actor
+        _check_layers(actor)
         count, weight = actor.mu.out_features, actor.mu.weight
         rows = torch.arange(count)
         head = widened(actor.mu, rows, weight.new_zeros(2 * count))
@@ -98,55 +118,105 @@ class PlainMap(nn.Module):
     """A network without a distribution: a features extractor and the layers after it.
 
     Args:
-        network: SB3's actor or Q network, shared and not copied.
+        network: SB3's actor, policy or Q network, shared and not copied.
 
     Attributes:
-        head: name of the layers after the features.
+        layers: name of the layers after the features.
     """
 
     metric: Metric = Euclidean()
-    head: str
+    head = DeterministicHead
+    scaled: bool
+    layers: str
 
-    def __init__(self, network: TD3Actor | QNetwork) -> None:
+    def __init__(self, network: BasePolicy) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
         """Actions, or values of the actions, ``[batch, actions]``."""
         features = self.network.extract_features(x, self.network.features_extractor)
-        return getattr(self.network, self.head)(features)
+        return getattr(self.network, self.layers)(features)
 
     def as_sequential(self) -> nn.Sequential:
         """The same map as a chain of layers, for bounds."""
         features = feature_layers(self.network, self.network.features_extractor)
-        return joined(features, getattr(self.network, self.head))
+        return joined(features, getattr(self.network, self.layers))
 
 
 class DeterministicMap(PlainMap):
     """TD3, DDPG: x to the action in [-1, 1]."""
 
-    head = "mu"
+    layers, scaled = "mu", True
 
 
 class ActionValueMap(PlainMap):
     """DQN: x to Q(x, a) for every action a; the action of the greatest value is played."""
 
-    head = "q_net"
+    layers, scaled = "q_net", False
 
 
-PolicyMap = ActorCriticMap | SquashedGaussianMap | DeterministicMap | ActionValueMap
-"""A differentiable map of a policy; ``metric`` is the geometry of its output."""
+class QuantileMap(ActionValueMap):
+    """QR-DQN: x to the mean of the quantiles of Q(x, a) for every action a."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of the actions, ``[batch, actions]``."""
+        return self.network(x).mean(1)
+
+    def as_sequential(self) -> nn.Sequential:
+        """Raise ValueError: the mean over quantiles is no layer."""
+        raise ValueError("the values of QR-DQN are no chain of layers; attack it instead")
+
+
+class DirectMap(PlainMap):
+    """ARS: x to the action, in [-1, 1] if it is squashed, or to the scores of discrete actions."""
+
+    layers = "action_net"
+
+    def __init__(self, policy: BasePolicy) -> None:
+        super().__init__(policy)
+        self.scaled = bool(policy.squash_output)
+
+
+PolicyMap = ActorCriticMap | SquashedGaussianMap | PlainMap
+"""A differentiable map of a policy.
+
+``metric`` is the geometry of its output. For continuous actions ``head`` is the class of their
+head, and ``scaled`` whether their mode lies in [-1, 1] and is scaled to the bounds.
+"""
 
 
 def policy_map(policy: BasePolicy) -> PolicyMap:
-    """The map of one of SB3's policies for PPO, A2C, SAC, TD3, DDPG or DQN."""
-    if isinstance(policy, ActorCriticPolicy):
+    """The map of a policy of PPO, A2C, SAC, TD3, DDPG, DQN, and of sb3-contrib's algorithms."""
+    if hasattr(policy, "mlp_extractor"):
         return ActorCriticMap(policy)
-    if isinstance(getattr(policy, "q_net", None), QNetwork):
+    if hasattr(policy, "q_net"):
         return ActionValueMap(policy.q_net)
-    if isinstance(policy.actor, SACActor):
+    if hasattr(policy, "quantile_net"):
+        return QuantileMap(policy.quantile_net)
+    if hasattr(policy, "action_net"):
+        return DirectMap(policy)
+    if hasattr(policy.actor, "get_action_dist_params"):
         return SquashedGaussianMap(policy.actor)
     return DeterministicMap(policy.actor)
+
+
+def noise_log_std(policy: BasePolicy, latent: Tensor) -> Tensor:
+    """log σ of a policy with gSDE, whose noise is a random linear map of the last hidden layer.
+
+    σ² = (hidden layer)² · exp(log std)² for a noise that is drawn anew at every step.
+
+    Source: Raffin et al., Smooth exploration for robotic reinforcement learning, 2021,
+    https://arxiv.org/abs/2005.05719.
+    """
+    noise = policy.action_dist
+    variance = latent.square() @ noise.get_std(policy.log_std).square()
+    return 0.5 * (variance + noise.epsilon).log()
+
+
+def _check_layers(policy: BasePolicy) -> None:
+    if getattr(policy, "use_sde", False):
+        raise ValueError("use_sde=True has a state-dependent deviation that no chain of layers has")
 
 
 def _fisher(space: spaces.Space) -> Metric:
@@ -161,13 +231,24 @@ def _fisher(space: spaces.Space) -> Metric:
 
 def check_supported(agent: BaseAlgorithm) -> None:
     """Raise ValueError for recurrent policies, gSDE, or observations not of floats or images."""
-    if any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in agent.policy.modules()):
+    check_feedforward(agent.policy)
+    check_observations(agent.observation_space)
+    if getattr(agent, "use_sde", False):
+        raise ValueError("use_sde=True draws the noise from the features; use use_sde=False")
+
+
+def check_feedforward(policy: BasePolicy) -> None:
+    """Raise ValueError for a recurrent policy."""
+    if any(isinstance(m, nn.RNNBase | nn.RNNCellBase) for m in policy.modules()):
         raise ValueError(
-            f"policy={type(agent.policy).__name__} is recurrent; one observation does not "
+            f"policy={type(policy).__name__} is recurrent; one observation does not "
             "determine its output. Use 'MlpPolicy' with "
             "stable_baselines3.common.vec_env.VecFrameStack"
         )
-    space = agent.observation_space
+
+
+def check_observations(space: spaces.Space) -> None:
+    """Raise ValueError for observations that are neither floats nor images."""
     if not isinstance(space, spaces.Box):
         raise ValueError(
             f"observation_space={space} is a {type(space).__name__}; a ball needs one vector of "
@@ -179,5 +260,3 @@ def check_supported(agent: BaseAlgorithm) -> None:
             "and images of uint8 are attacked: wrap the environment in "
             "gymnasium.wrappers.DtypeObservation(env, np.float32)"
         )
-    if getattr(agent, "use_sde", False):
-        raise ValueError("use_sde=True draws the noise from the features; use use_sde=False")

@@ -279,10 +279,17 @@ def _check_hidden(inside: list[VecEnv]) -> None:
         )
 
 
+def statistics_of(wrapper: VecNormalize) -> Normalisation | None:
+    """The statistics of VecNormalize; None if it does not normalise observations."""
+    if not wrapper.norm_obs:
+        return None
+    mean, variance = (torch.as_tensor(v) for v in (wrapper.obs_rms.mean, wrapper.obs_rms.var))
+    return Normalisation(mean, variance, wrapper.epsilon, wrapper.clip_obs)
+
+
 def _step(wrapper: VecEnv) -> Step | None:
-    if isinstance(wrapper, VecNormalize) and wrapper.norm_obs:
-        mean, variance = (torch.as_tensor(v) for v in (wrapper.obs_rms.mean, wrapper.obs_rms.var))
-        return Normalisation(mean, variance, wrapper.epsilon, wrapper.clip_obs)
+    if isinstance(wrapper, VecNormalize):
+        return statistics_of(wrapper)
     if isinstance(wrapper, VecFrameStack):
         stacked = wrapper.stacked_obs
         return FrameStacking(stacked.n_stack, 0 if stacked.channels_first else -1)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from torch import Tensor, nn
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
 
+from aajr.arena.heads import SquashedGaussianHead
 from aajr.geometry import Metric
 from aajr.integrations.sb3._maps import (
     ActionValueMap,
     ActorCriticMap,
-    SquashedGaussianMap,
+    DirectMap,
+    PolicyMap,
     policy_map,
 )
 from aajr.integrations.sb3._preprocessing import Normalisation, Observer, Preprocessing
-
-Algorithm = Literal["PPO", "A2C", "SAC", "TD3", "DQN"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,22 +32,25 @@ class SavedAgent:
         policy: module from the policy's input x ``[batch, features]`` to the parameters of the
             action: (mean, log std), logits, TD3's action, or DQN's values.
         value: map from x to values ``[batch]``: V(x) of PPO and A2C, min_i Q_i(x, π(x)) of SAC and
-            TD3, max_a Q(x, a) of DQN.
+            TD3, max_a Q(x, a) of DQN; None for ARS, which has none.
         critic: map from (x, action in [-1, 1]) to min_i Q_i ``[batch]``; None except for
             SAC and TD3.
         metric: geometry of the policy's output.
-        algorithm: ``"PPO"``, ``"A2C"``, ``"SAC"``, ``"TD3"`` (DDPG too) or ``"DQN"``.
+        algorithm: ``"PPO"``, ``"A2C"``, ``"SAC"``, ``"TD3"`` (DDPG too), ``"DQN"``, or one of
+            sb3-contrib's.
+        observation_space: space of the policy's input.
         action_space: action space of the environment.
         preprocessing: the wrappers between the environment and the policy.
         robustness: adversary, ε and its unit, penalty and weight of the training.
         versions: versions of the libraries that saved the agent.
     """
 
-    policy: nn.Module
-    value: Callable[[Tensor], Tensor]
+    policy: PolicyMap
+    value: Callable[[Tensor], Tensor] | None
     critic: Callable[[Tensor, Tensor], Tensor] | None
     metric: Metric
-    algorithm: Algorithm
+    algorithm: str
+    observation_space: spaces.Space
     action_space: spaces.Space
     preprocessing: Preprocessing
     robustness: Mapping[str, Any] | None
@@ -106,10 +109,11 @@ class SavedAgent:
             return _modes(output, space)
         low = torch.as_tensor(space.low, device=output.device).flatten()
         high = torch.as_tensor(space.high, device=output.device).flatten()
-        if isinstance(self.policy, ActorCriticMap):
-            action = torch.minimum(torch.maximum(output.chunk(2, -1)[0], low), high)
-        else:
+        if self.policy.scaled:
             action = low + 0.5 * (self.squashed(output) + 1) * (high - low)
+        else:
+            mean = output[..., : len(low)]
+            action = torch.minimum(torch.maximum(mean, low), high)
         return action.reshape(-1, *space.shape)
 
     def squashed(self, output: Tensor) -> Tensor:
@@ -118,7 +122,7 @@ class SavedAgent:
 
 
 def saved_agent(
-    algorithm: Algorithm,
+    algorithm: str,
     policy: BasePolicy,
     preprocessing: Preprocessing,
     robustness: Mapping[str, Any] | None,
@@ -133,7 +137,10 @@ def saved_agent(
         return policy.predict_values(x).flatten()
 
     def critic(x: Tensor, action: Tensor) -> Tensor:
-        return torch.cat(policy.critic(x, action), 1).amin(1)
+        found = policy.critic(x, action)
+        if isinstance(found, Tensor):  # TQC's quantiles
+            return found.mean((1, 2))
+        return torch.cat(found, 1).amin(1)
 
     def action_value(x: Tensor) -> Tensor:
         return critic(x, _squashed(mapped, mapped(x)))
@@ -141,14 +148,20 @@ def saved_agent(
     def greatest_value(x: Tensor) -> Tensor:
         return mapped(x).amax(1)
 
-    plain = isinstance(policy, ActorCriticPolicy)
-    scores = isinstance(mapped, ActionValueMap)
+    value: Callable[[Tensor], Tensor] | None = action_value
+    scores, plain = isinstance(mapped, ActionValueMap), isinstance(mapped, ActorCriticMap)
+    if plain or scores:
+        value = state_value if plain else greatest_value
+    elif isinstance(mapped, DirectMap):
+        value = None
+    has_critic = value is action_value
     return SavedAgent(
         policy=mapped,
-        value=state_value if plain else greatest_value if scores else action_value,
-        critic=None if plain or scores else critic,
+        value=value,
+        critic=critic if has_critic else None,
         metric=mapped.metric,
         algorithm=algorithm,
+        observation_space=policy.observation_space,
         action_space=policy.action_space,
         preprocessing=preprocessing,
         robustness=robustness,
@@ -156,10 +169,10 @@ def saved_agent(
     )
 
 
-def _squashed(module: nn.Module, output: Tensor) -> Tensor:
-    if isinstance(module, ActorCriticMap | ActionValueMap):
+def _squashed(mapped: PolicyMap, output: Tensor) -> Tensor:
+    if not mapped.scaled:
         raise ValueError("the action is squashed for SAC and TD3 only; use action(output)")
-    return output.chunk(2, -1)[0].tanh() if isinstance(module, SquashedGaussianMap) else output
+    return output.chunk(2, -1)[0].tanh() if mapped.head is SquashedGaussianHead else output
 
 
 def _modes(output: Tensor, space: spaces.Space) -> Tensor:

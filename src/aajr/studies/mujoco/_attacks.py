@@ -21,15 +21,14 @@ from aajr.adversaries import (
     VertexSearch,
 )
 from aajr.arena import attacks
-from aajr.arena.agents import Agent
 from aajr.arena.critics import OnlineValue, fit_robust_sarsa
 from aajr.arena.episodes import AttackedTeam, Outcome, contest, explore
-from aajr.arena.gymnasium import GymnasiumEnvironment, Record, head_of
+from aajr.arena.gymnasium import GymnasiumEnvironment, Record, flat
 from aajr.arena.settings import Effort
 from aajr.arena.suites import AttackSpec, Suite
 from aajr.arena.victim import Victim
 from aajr.geometry import Ball
-from aajr.integrations.sb3 import SavedAgent
+from aajr.integrations.sb3 import SavedAgent, agent_of
 from aajr.studies.mujoco._protocol import Protocol
 from aajr.studies.mujoco._steered import Steered, best_director
 from aajr.trajectory import Objective, Reference
@@ -59,11 +58,10 @@ class Push:
 
 def victim_of(agent: SavedAgent, protocol: Protocol, episodes: int, seed: int) -> Victim:
     """A trained agent as a victim; its own statistics normalise its observations."""
+    policy = agent_of(agent, UNIT)
     match = GymnasiumEnvironment(
-        protocol.environment, episodes, seed, agent.normalise, solved=protocol.solved
+        protocol.environment, episodes, seed, policy.sight or flat, solved=protocol.solved
     )
-    head, features = head_of(agent.action_space), match.features
-    policy = Agent(agent.policy, head, features, UNIT, agent.value)
     return Victim(policy, match, "full", Effort(critic_episodes=10))
 
 
