@@ -19,7 +19,8 @@ def maker(source: Source) -> Callable[..., Any]:
     """A function that makes one environment; it takes ``render_mode``.
 
     Raises:
-        ValueError: an object that cannot be copied, or one that is no environment.
+        ValueError: an object that cannot be copied, or one that is no environment; a name that
+            Gymnasium does not know.
     """
     if isinstance(source, str) and not _names_object(source):
         return _making(source)
@@ -57,7 +58,13 @@ def _names_object(name: str) -> bool:
 
 
 def _making(spec: str | EnvSpec) -> Callable[..., Any]:
-    return lambda **settings: gymnasium.make(spec, **settings)
+    def make(**settings: Any) -> Any:
+        try:
+            return gymnasium.make(spec, **settings)
+        except gymnasium.error.UnregisteredEnv as error:
+            raise ValueError(f"source={spec!r} is not registered with Gymnasium: {error}") from None
+
+    return make
 
 
 def _calling(factory: Callable[..., Any]) -> Callable[..., Any]:

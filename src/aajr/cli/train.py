@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from aajr.hide_and_seek.training.config import TrainConfig
+from aajr.integrations.recipes import MethodName, Recipe
+
+Logger: TypeAlias = Literal["tensorboard", "csv", "wandb", "none"]
 
 
 def train(
@@ -14,11 +17,23 @@ def train(
     config: TrainConfig,
     opponents: tuple[Path, ...] = (),
     radio: bool = False,
-    logger: Literal["tensorboard", "csv", "wandb", "none"] = "tensorboard",
+    logger: Logger = "tensorboard",
+    env: str | None = None,
+    method: MethodName = "aajr",
+    eps: float = 0.1,
+    norm: Literal["linf", "l2"] = "linf",
+    weight: float | None = None,
+    steps: int = 1_000_000,
+    seed: int = 0,
 ) -> None:
     """Train one policy; the same command again continues a stopped training.
 
+    With ``--env`` it trains an agent for any Gymnasium environment, by Stable-Baselines3's PPO.
+    Without it, it trains a team of hide-and-seek.
+
     For example:
+
+    $ aajr train --output runs/hopper --env Hopper-v5 --method aajr --eps 0.075
 
     $ aajr train --output runs/league --config.learners hider seeker --config.iterations 100
 
@@ -31,12 +46,44 @@ def train(
 
     Args:
         output: directory of the checkpoint and the logs.
-        config: settings of the training.
-        opponents: checkpoints of the team that does not learn. Without any, in a game with a
-            radio scripted seekers play.
-        radio: play the calibrated game of reports instead of ``config.env``.
-        logger: where metrics are written, in addition to the progress bar.
+        config: hide-and-seek: settings of the training.
+        opponents: hide-and-seek: checkpoints of the team that does not learn. Without any, in a
+            game with a radio scripted seekers play.
+        radio: hide-and-seek: play the calibrated game of reports instead of ``config.env``.
+        logger: hide-and-seek: where metrics are written, in addition to the progress bar.
+        env: name of a Gymnasium environment, or package.module:factory; it takes the options below.
+        method: plain PPO; adversarial, the loss of the policy under attack; or a penalty.
+        eps: ε, in running standard deviations of the observation (images: pixel levels).
+        norm: norm of the perturbation.
+        weight: λ of the penalty; by default the middle of the MuJoCo study's grid.
+        steps: environment steps of the run.
+        seed: seed of the run.
     """
+    if env is None:
+        _hide_and_seek(output, config, opponents, radio, logger)
+    elif opponents or radio or config != TrainConfig():
+        raise ValueError(
+            f"env={env!r} takes none of hide-and-seek's options (opponents, radio, config); leave "
+            "them, or leave --env"
+        )
+    else:
+        _host(output, Recipe(env, method, eps, norm, weight, steps, seed))
+
+
+def _host(output: Path, recipe: Recipe) -> None:
+    from aajr.cli._bar import progress_bar
+    from aajr.integrations.sb3 import train_recipe
+
+    with progress_bar() as progress:
+        task = progress.add_task(f"{recipe.method} on {recipe.env}", total=recipe.parts)
+        for done in train_recipe(recipe, output):
+            progress.update(task, completed=done)
+    print(f"Agent: {output}. Attack it: aajr attack {output} --env {recipe.env} --eps {recipe.eps}")
+
+
+def _hide_and_seek(
+    output: Path, config: TrainConfig, opponents: tuple[Path, ...], radio: bool, logger: Logger
+) -> None:
     from aajr.cli._bar import progress_bar
     from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig
     from aajr.hide_and_seek.game.chasers import Chasers

@@ -14,7 +14,9 @@ from aajr.integrations.sb3._preprocessing import (  # noqa: E402
     Preprocessing,
     Transposition,
 )
+from aajr.integrations.sb3._recipes import train_recipe  # noqa: E402
 from aajr.integrations.sb3._saved import SavedAgent  # noqa: E402
+from aajr.integrations.sb3._segments import epsilon_ramp, learn_in_segments  # noqa: E402
 
 __all__ = [
     "FrameStacking",
@@ -28,6 +30,9 @@ __all__ = [
     "Transposition",
     "agent_from",
     "agent_of",
+    "epsilon_ramp",
+    "learn_in_segments",
     "load_agent",
     "save_agent",
+    "train_recipe",
 ]

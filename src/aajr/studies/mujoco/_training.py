@@ -9,16 +9,18 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from torch import Tensor
 
-from aajr._seeds import derive
 from aajr.adversaries import Divergence, ProjectedGradientAscent
-from aajr.arena.checkpoints import load_checkpoint, save_checkpoint
 from aajr.geometry import Ball, DiagonalGaussian
-from aajr.integrations.sb3 import Normalisation, RobustPPO, save_agent
+from aajr.integrations.sb3 import (
+    Normalisation,
+    RobustPPO,
+    epsilon_ramp,
+    learn_in_segments,
+    save_agent,
+)
 from aajr.penalties import AAJR, Frobenius, Penalty, RandomDirection, StateAdversarial
 from aajr.schedules import Schedule
 from aajr.studies.mujoco._protocol import Method, Protocol
@@ -47,14 +49,8 @@ def train(
     """
     agent = _agent(protocol, method, value, seed, normalisation)
     checkpoint = directory / "checkpoint.safetensors"
-    done = _restore(agent, checkpoint) if checkpoint.exists() else 0
-    length = protocol.steps // protocol.segments
-    for segment in range(done, protocol.segments):
-        agent.set_random_seed(derive(seed, "segment", segment))
-        agent._last_obs = None
-        agent.num_timesteps = segment * length
-        agent.learn(length, reset_num_timesteps=False)
-        _store(agent, checkpoint, segment + 1)
+    for _ in learn_in_segments(agent, protocol.steps, protocol.segments, seed, checkpoint):
+        pass
     save_agent(directory, agent)
     checkpoint.unlink()
 
@@ -66,13 +62,7 @@ def ramp(protocol: Protocol, radius: float) -> Schedule:
     """
     rows = protocol.rollout * protocol.environments
     updates = protocol.epochs * math.ceil(rows / protocol.batch)
-    start, end = protocol.ramp
-
-    def epsilon(update: int) -> float:
-        share = (update // updates * rows / protocol.steps - start) / (end - start)
-        return radius * min(1.0, max(0.0, share))
-
-    return epsilon
+    return epsilon_ramp(radius, protocol.steps, rows, updates, protocol.ramp)
 
 
 def _penalty(protocol: Protocol, name: str | None) -> Penalty | None:
@@ -141,45 +131,6 @@ class _Fixed(RunningMeanStd):  # type: ignore[misc]
 
     def update(self, arr: np.ndarray) -> None:
         """Do nothing."""
-
-
-def _store(agent: RobustPPO, path: Path, segments: int) -> None:
-    env = agent.get_vec_normalize_env()
-    tensors = {f"policy.{name}": value for name, value in agent.policy.state_dict().items()}
-    for index, entries in agent.policy.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in entries.items()}
-    for name, statistics in (("observation", env.obs_rms), ("reward", env.ret_rms)):
-        tensors[f"{name}.mean"] = torch.as_tensor(statistics.mean, dtype=torch.float64)
-        tensors[f"{name}.variance"] = torch.as_tensor(statistics.var, dtype=torch.float64)
-        tensors[f"{name}.count"] = torch.tensor(statistics.count, dtype=torch.float64)
-    if agent._minimax is not None:
-        state = agent._minimax.state_dict()
-        tensors |= {f"minimax.{name}": value for name, value in state.items()}
-    save_checkpoint(path, tensors, {"segments": segments, "updates": agent._n_updates})
-
-
-def _restore(agent: RobustPPO, path: Path) -> int:
-    tensors, meta = load_checkpoint(path)
-    env = agent.get_vec_normalize_env()
-    agent.policy.load_state_dict(_under(tensors, "policy."))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under(tensors, "optimizer.").items():
-        index, _, entry = name.partition(".")
-        state.setdefault(int(index), {})[entry] = value
-    packed = agent.policy.optimizer.state_dict()
-    agent.policy.optimizer.load_state_dict({**packed, "state": state})
-    for name, statistics in (("observation", env.obs_rms), ("reward", env.ret_rms)):
-        statistics.mean = tensors[f"{name}.mean"].numpy()
-        statistics.var = tensors[f"{name}.variance"].numpy()
-        statistics.count = float(tensors[f"{name}.count"])
-    if agent._minimax is not None:
-        agent._minimax.load_state_dict(_under(tensors, "minimax."))
-    agent._n_updates = meta["updates"]
-    return int(meta["segments"])
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def reference_method(protocol: Protocol) -> Method:

@@ -101,18 +101,20 @@ def test_a_killed_training_goes_on_to_the_same_agent(protocol, tmp_path, monkeyp
     statistics = load_agent(tmp_path / "reference").normalisation
     arguments = (protocol, method, 0.1, 0)
     training.train(*arguments, whole, statistics)
-    store, calls = training._store, []
+    segments, calls = training.learn_in_segments, []
 
-    def stop(agent, path, segments):
-        store(agent, path, segments)
-        calls.append(segments)
-        raise KeyboardInterrupt
+    def stop(*run):
+        for done in segments(*run):
+            calls.append(done)
+            if done:
+                raise KeyboardInterrupt
+            yield done
 
-    monkeypatch.setattr(training, "_store", stop)
+    monkeypatch.setattr(training, "learn_in_segments", stop)
     with pytest.raises(KeyboardInterrupt):
         training.train(*arguments, killed, statistics)
-    monkeypatch.setattr(training, "_store", store)
-    assert calls == [1]
+    monkeypatch.setattr(training, "learn_in_segments", segments)
+    assert calls == [0, 1]
     training.train(*arguments, killed, statistics)
     first, second = (load_agent(path) for path in (whole, killed))
     for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
