@@ -12,7 +12,7 @@ from torch import Tensor
 from torchrl.envs import EnvBase
 
 from aajr.adversaries import Adversary
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.distributions import CategoricalHeads
 from aajr.arena.heads import sample_heads
 

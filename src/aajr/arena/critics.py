@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_count, check_number
-from aajr.arena.agents import mlp
+from aajr.arena.actors import mlp
 
 
 class OnlineValue(nn.Module):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aajr.adversaries import Adversary
-    from aajr.arena.agents import Actor
+    from aajr.arena.actors import Actor
     from aajr.hide_and_seek.game import HideAndSeekConfig
     from aajr.hide_and_seek.replay import Episode
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.checkpoints import save_checkpoint
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.actors import team_actor

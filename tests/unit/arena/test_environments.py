@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.examination import attacked_match
 from aajr.arena.settings import Effort

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aajr import Adversary, Ball, Divergence, ProjectedGradientAscent, Trajectory, UniformNoise
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.critics import Experience, fit_critic, r_squared, returns_to_go
 from aajr.arena.episodes import AttackedTeam, contest, play, score
 from aajr.arena.heads import one_hot

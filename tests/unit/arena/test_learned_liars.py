@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from aajr import Ball, UniformNoise
 from aajr.adversaries import LyingSources
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.checkpoints import load_checkpoint, save_checkpoint
 from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.learned import (

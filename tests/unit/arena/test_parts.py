@@ -6,8 +6,8 @@ from tensordict import TensorDict
 from torch import nn
 from torch.distributions import Categorical
 
+from aajr.arena.actors import TanhNetwork, mlp
 from aajr.arena.advantages import critic_input, rows_of
-from aajr.arena.agents import TanhNetwork, mlp
 from aajr.arena.collection import FrozenTeam, LearningTeam, collect
 from aajr.arena.distributions import CategoricalHeads
 from aajr.arena.heads import greedy_heads, sample_heads

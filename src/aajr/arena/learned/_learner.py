@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchrl.modules import ProbabilisticActor
 from torchrl.objectives import ClipPPOLoss
 
-from aajr.arena.agents import mlp
+from aajr.arena.actors import mlp
 from aajr.arena.learned._coalitions import Commands
 from aajr.arena.learned._network import Attacker
 from aajr.arena.ppo import PPOConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_number
-from aajr.arena.agents import mlp
+from aajr.arena.actors import mlp
 from aajr.arena.learned._coalitions import Commands, draw_coalition
 
 

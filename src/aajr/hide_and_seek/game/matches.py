@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr._seeds import derive
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.episodes import score
 from aajr.arena.heads import sample_heads
 from aajr.arena.records import Score

@@ -16,7 +16,7 @@ from aajr.adversaries import (
     Surrogate,
     UniformNoise,
 )
-from aajr.arena.agents import MedianReports
+from aajr.arena.actors import MedianReports
 from aajr.arena.distributions import CategoricalHeads
 from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game.items import reporting_sources

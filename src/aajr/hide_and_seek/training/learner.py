@@ -15,7 +15,7 @@ from torchrl.objectives import ClipPPOLoss
 from aajr._seeds import derive
 from aajr._shared import placed_loss
 from aajr.adversaries import Adversary, Critic, Replayed, with_epsilon
-from aajr.arena.agents import Actor, TanhNetwork, mlp
+from aajr.arena.actors import Actor, TanhNetwork, mlp
 from aajr.arena.collection import LearningTeam
 from aajr.arena.critics import OnlineValue
 from aajr.arena.distributions import CategoricalHeads

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint
 from aajr.arena.examination import Examination, Examinee
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team

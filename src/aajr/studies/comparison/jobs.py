@@ -14,8 +14,8 @@ import torch
 from tensordict import TensorDict
 
 from aajr._seeds import derive
+from aajr.arena.actors import Actor
 from aajr.arena.advantages import rows_of
-from aajr.arena.agents import Actor
 from aajr.arena.checkpoints import load_checkpoint
 from aajr.arena.collection import FrozenTeam, LearningTeam, Player, collect
 from aajr.arena.records import Score

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_count
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.threats import FARTHEST, Claims, Threat
 from aajr.studies.fleet._world import Fleet, FleetConfig, velocity
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, LyingSources
+from aajr.arena.actors import Actor, MedianReports
 from aajr.arena.advantages import critic_input, rows_of
-from aajr.arena.agents import Actor, MedianReports
 from aajr.arena.collection import LearningTeam
 from aajr.arena.threats import FARTHEST
 from aajr.geometry import Ball

@@ -9,8 +9,8 @@ import torch
 from torchrl.envs.libs.vmas import VmasEnv
 from torchrl.envs.utils import check_env_specs
 
+from aajr.arena.actors import mlp
 from aajr.arena.advantages import rows_of
-from aajr.arena.agents import mlp
 from aajr.arena.collection import collect
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, make_torchrl_env, parallel_env

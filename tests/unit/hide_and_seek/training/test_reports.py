@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from aajr.arena.agents import MedianReports
+from aajr.arena.actors import MedianReports
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import RADIO_GAME, observation_layout
 from aajr.hide_and_seek.game.actors import team_actor

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from aajr.arena.agents import Actor
+from aajr.arena.actors import Actor
 from aajr.arena.checkpoints import CheckpointError, load_checkpoint
 from aajr.arena.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig
