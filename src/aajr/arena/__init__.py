@@ -8,8 +8,11 @@ from aajr._lazy import lazy_names
 
 if TYPE_CHECKING:
     from aajr.arena.agents import Agent
+    from aajr.arena.examining import examine
+    from aajr.arena.gymnasium import GymnasiumEnvironment
+    from aajr.arena.reports import Report
 
-__all__ = ["Agent"]
+__all__ = ["Agent", "GymnasiumEnvironment", "Report", "examine"]
 
 if not TYPE_CHECKING:  # otherwise every attribute would seem to exist for the type checker
     __getattr__, __dir__ = lazy_names(__name__)

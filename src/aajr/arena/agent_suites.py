@@ -131,7 +131,7 @@ def fitting(
 def _reason(spec: AttackSpec, agent: AgentLike, environment: Environment[Any], ball: Ball) -> str:
     """Why an attack cannot run; empty if it can."""
     if spec.needs_gradients and not getattr(agent, "differentiable", True):
-        return "needs gradients of the policy, and this agent is a black box"
+        return "needs gradients of the policy, and this agent gives none"
     if ball.norm not in spec.norms:
         return f"is defined in balls of the norm {' or '.join(spec.norms)} only"
     if spec.teammates and environment.agents < 2:

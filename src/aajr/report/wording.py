@@ -60,6 +60,17 @@ def number(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
+def amount(value: float | None) -> str:
+    """A figure with three significant digits, or whole from 100 on: ``9.41``, ``3246``.
+
+    Example:
+        >>> amount(3245.7), amount(-0.5), amount(2.5e7)
+        ('3246', '-0.500', '2.50e7')
+    """
+    whole = value is not None and 99.95 <= abs(value) < 1e6
+    return f"{value:.0f}" if whole else number(value)
+
+
 def weight(value: float | None) -> str:
     """A weight λ as it was given."""
     return MISSING if value is None else f"{value:g}"

@@ -10,7 +10,7 @@ from torch import nn
 from aajr import Ball
 from aajr.arena.agent_suites import AGENT_STANDARD, AGENT_SUITES, agent_suite, fitting
 from aajr.arena.agents import Agent
-from aajr.arena.balls import ball_facts, features_mask
+from aajr.arena.balls import ball_facts
 from aajr.arena.examination import attacked_match
 from aajr.arena.gymnasium import GymnasiumEnvironment
 from aajr.arena.heads import CategoricalHead
@@ -83,7 +83,7 @@ def test_attacks_that_do_not_fit_are_left_out_by_name():
     assert "linf" in round_ball["sparse"]
     box = balancer(differentiable=False)
     black, reasons = fitting(suite, [balancer(), box], cartpole(), Ball("linf", 0.1))
-    assert "black box" in reasons["pgd_mad"]
+    assert "gives none" in reasons["pgd_mad"]
     assert {spec.name for spec in seen.attacks} == {spec.name for spec in black.attacks} | (
         set(reasons) - set(plain)
     )
@@ -118,12 +118,6 @@ def test_suites_are_nested():
     assert standard == thorough[: len(standard)]
 
 
-def test_features_by_index_range_and_name():
-    names = {"pole": (2, 3), "cart": (0, 1)}
-    assert features_mask(["pole", 0], 4, names).tolist() == [True, False, True, True]
-    assert features_mask(["1-2"], 4).tolist() == [False, True, True, False]
-
-
 def test_the_facts_of_a_ball_are_json():
     ball = Ball("l2", 0.3, mask=MASK, scale=torch.tensor(2.0), low=torch.tensor([0.0, -math.inf]))
     facts = json.loads(json.dumps(ball_facts(ball), allow_nan=False))
@@ -147,11 +141,6 @@ def test_the_facts_of_a_ball_are_json():
             lambda: Victim(balancer(), cartpole(), "actions", TINY, template=Ball("l2", 1)),
             "threat=",
         ),
-        (lambda: features_mask(["4"], 4), "out of range"),
-        (lambda: features_mask(["angle"], 4), "names none"),
-        (lambda: features_mask(["angle"], 4, {"pole": (2,)}), "its names are pole"),
-        (lambda: features_mask(["3-2"], 4), "features is empty"),
-        (lambda: features_mask([], 4), "features is empty"),
         (lambda: agent_suite("huge"), "suite='huge'"),
         (lambda: Effort(critic_updates=-1), "critic_updates=-1"),
     ],

@@ -1,0 +1,355 @@
+"""The examination of any agent: known answers, reports and their files, bad input."""
+
+import dataclasses
+import itertools
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from aajr import Ball
+from aajr.arena import Agent, GymnasiumEnvironment, Report, examine
+from aajr.arena import attacks as build
+from aajr.arena.agent_suites import AGENT_QUICK, AGENT_STANDARD
+from aajr.arena.heads import CategoricalHead, DeterministicHead
+from aajr.arena.settings import Effort
+from aajr.arena.suites import AttackSpec, Suite
+
+TINY = Effort(
+    steps=3,
+    restarts=1,
+    queries=20,
+    generations=1,
+    critic_episodes=10,
+    critic_updates=50,
+    attacker_iterations=1,
+    attacker_environments=4,
+)
+SUITE = dataclasses.replace(AGENT_QUICK, effort=TINY)
+WHOLE = dataclasses.replace(AGENT_STANDARD, effort=TINY)
+
+
+class Constant(nn.Module):
+    """Always the same outputs, with a gradient of zero."""
+
+    def forward(self, x):
+        return 0.0 * x[..., :2] + torch.tensor([0.0, 1.0])
+
+
+def balancer(**settings) -> Agent:
+    network = nn.Linear(4, 2, bias=False).requires_grad_(False)
+    network.weight.copy_(torch.tensor([[0.0, 0.0, -1.0, -1.0], [0.0, 0.0, 1.0, 1.0]]))
+    return Agent(network, CategoricalHead((2,)), 4, "raw", source="balancer", **settings)
+
+
+def constant() -> Agent:
+    return Agent(Constant(), CategoricalHead((2,)), 4, "raw")
+
+
+def cartpole(limit: int = 80) -> GymnasiumEnvironment:
+    return GymnasiumEnvironment("CartPole-v1", 1, 0, limit=limit)
+
+
+def examined(agent, ball=None, suite=SUITE, episodes=4, **settings) -> Report:
+    return examine(
+        agent, cartpole(), ball or Ball("linf", 0.6), suite, episodes=episodes, **settings
+    )
+
+
+@pytest.fixture(scope="module")
+def report():
+    return examined(balancer())
+
+
+class Line(gymnasium.Env):
+    """A point on a line that is pushed by the action; the reward is minus its distance from 0."""
+
+    observation_space = spaces.Box(-10, 10, (2,), np.float32)
+    action_space = spaces.Box(-3, 3, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = self.np_random.uniform(-0.1, 0.1, 2).astype(np.float32)
+        return self.place, {}
+
+    def step(self, action):
+        return self.place, -abs(float(action[0])), False, False, {}
+
+
+WEIGHTS = torch.tensor([[1.0, -0.5]])
+MAD = Suite(
+    "mad",
+    1,
+    dataclasses.replace(TINY, steps=10),
+    (AttackSpec("pgd_mad", "gradient", build.pgd_mad),),
+)
+
+
+def linear() -> Agent:
+    network = nn.Linear(2, 1, bias=False).requires_grad_(False)
+    network.weight.copy_(WEIGHTS)
+    head = DeterministicHead(torch.tensor([-3.0]), torch.tensor([3.0]))
+    return Agent(network, head, 2, "raw")
+
+
+@pytest.mark.parametrize(
+    ("ball", "reach"),
+    [
+        (Ball("linf", 0.4), 0.4 * 1.5),
+        (Ball("l2", 0.4), 0.4 * 1.25**0.5),
+        (Ball("linf", 0.4, mask=torch.tensor([True, False])), 0.4),
+        (Ball("linf", 0.4, scale=torch.tensor([1.0, 3.0])), 0.4 * 2.5),
+    ],
+    ids=["linf", "l2", "mask", "scale"],
+)
+def test_against_a_linear_policy_mad_has_a_closed_form(ball, reach):
+    """It moves a = w·x by ±ε‖w‖ in the dual norm, here at every step of a place that stays."""
+    environment = GymnasiumEnvironment(Line, 8, 1, limit=3)
+    report = examine(linear(), environment, ball, MAD, episodes=8, epsilons=())
+    (trial,) = report.trials("pgd_mad", 0.4)
+    starts = environment.resized(8, 0).reset().observation[:, 0]
+    clean = (starts @ WEIGHTS.T)[:, 0]
+    for found, a in zip(trial.returns, clean.tolist(), strict=True):
+        moves = [-(abs(a + reach)), -(abs(a - reach))]
+        sums = [sum(c) for c in itertools.combinations_with_replacement(moves, 3)]
+        assert min(abs(found - total) for total in sums) < 5e-3
+        assert found > min(sums) - 1e-5
+    assert report.worst.attack == "pgd_mad"
+
+
+def test_a_policy_that_ignores_its_input_is_untouched():
+    report = examined(constant(), suite=WHOLE)
+    clean = report.trials("none", 0.0)[0].returns
+    for trial in report.agents[0].assessment.trials:
+        assert trial.returns == clean, trial.score.attack
+        assert trial.score.changed_actions == 0
+    assert report.worst.attack == "none"
+    assert report.worst.mean_return == report.clean
+    assert report.findings[0].startswith("No attack of this suite lowered the return")
+    assert any("rs_mad" in name for name in report.agents[0].failures)
+    assert any("rs_mad" in sentence for sentence in report.findings)
+    assert not next(c for c in report.agents[0].checks if c.name == "reach").held
+
+
+def test_without_a_path_for_gradients_their_attacks_are_left_out():
+    class Detached(Constant):
+        def forward(self, x):
+            return super().forward(x.detach())
+
+    agent = Agent(Detached(), CategoricalHead((2,)), 4, "raw")
+    report = examined(agent)
+    assert report.attacks == ("noise", "square")
+    assert set(report.left_out) == {"pgd_mad", "critic_0", "value"}
+    assert not report.agents[0].failures
+    assert "more queries" in {check.name for check in report.agents[0].checks}
+
+
+def test_a_policy_at_random_earns_what_random_actions_earn():
+    """Its actions are a hash of the observation, so that no attack makes them worse than chance."""
+
+    class Hash(nn.Module):
+        def forward(self, x):
+            noise = (x.sum(-1, keepdim=True) * 1e4).sin()
+            return torch.cat([noise, -noise], -1)
+
+    report = examined(Agent(Hash(), CategoricalHead((2,)), 4, "raw"), episodes=40, epsilons=())
+    floor = report.random_return
+    assert floor is not None
+    for trial in report.agents[0].assessment.trials:
+        if trial.kind in ("none", "noise"):
+            assert abs(np.mean(trial.returns) - floor) < 0.35 * floor
+
+
+def test_the_report_holds_the_figures_of_its_trials(report):
+    assert report.epsilons == (0.15, 0.3, 0.6)
+    assert report.attacks == tuple(spec.name for spec in SUITE.attacks)
+    worst = min((np.mean(t.returns), t.score.attack) for t in report.agents[0].assessment.trials)
+    assert (report.worst.mean_return.estimate, report.worst.attack) == worst
+    assert report.clean.estimate == np.mean(report.trials("none", 0.0)[0].returns)
+    low, high = report.clean.low, report.clean.high
+    assert low <= report.clean.estimate <= high
+    assert report.success("none", 0.0) == 0.0
+    assert report.threshold == 475.0
+    assert report.unit == "L∞, raw"
+    assert all(len(t.returns) == 4 for t in report.agents[0].assessment.trials)
+
+
+def test_a_smaller_radius_stays_in_the_larger_ball(report):
+    within = [report.worst_within(epsilon).mean_return.estimate for epsilon in report.epsilons]
+    assert within == sorted(within, reverse=True)
+
+
+def test_every_check_is_in_the_report(report):
+    checks = {check.name: check.held for check in report.agents[0].checks}
+    assert list(checks) == [
+        "the ball",
+        "reach",
+        "noise",
+        "the size of ε",
+        "more steps",
+        "gradients",
+        "the seed",
+    ]
+    assert checks["the ball"]
+    assert checks["reach"]
+    assert checks["the seed"]
+    assert len(report.agents[0].random_returns) == 4
+
+
+def test_the_table_has_a_row_for_every_attack(report):
+    table = report.table()
+    names = ["none", *report.attacks, "worst within ε"]
+    assert [row[0] for row in table.rows] == names
+    assert "agent-quick version 1" in table.notes[0]
+    text = str(report)
+    assert all(name in text for name in names)
+    assert report.findings[0].split()[0] in text
+
+
+def test_a_report_survives_its_file(report, tmp_path):
+    path = report.save(tmp_path / "deep" / "report.json")
+    assert Report.read(path) == report
+    facts = json.loads(path.read_text())
+    assert facts["worst"]["attack"] == report.worst.attack
+    assert facts["findings"] == list(report.findings)
+
+
+def test_the_same_seed_gives_the_same_report(report):
+    again = examined(balancer())
+    for one, other in zip(
+        report.agents[0].assessment.trials, again.agents[0].assessment.trials, strict=True
+    ):
+        assert one.score == other.score
+        assert one.returns == other.returns
+    assert report.agents[0].checks == again.agents[0].checks
+    other = examined(balancer(), seed=1)
+    assert other.trials("noise", 0.6)[0].returns != report.trials("noise", 0.6)[0].returns
+
+
+def test_a_stopped_examination_continues_with_its_files(report, tmp_path):
+    class StopError(Exception):
+        pass
+
+    def stop(done, parts, words):
+        assert parts == len(report.agents[0].assessment.trials) + 1
+        if done == 3:
+            raise StopError
+
+    with pytest.raises(StopError):
+        examined(balancer(), directory=tmp_path, progress=stop)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    assert len(times) == 3
+    whole = examined(balancer(), directory=tmp_path)
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    assert [t.returns for t in whole.agents[0].assessment.trials] == [
+        t.returns for t in report.agents[0].assessment.trials
+    ]
+
+
+def test_another_agent_or_sight_has_other_files(tmp_path):
+    noise = dataclasses.replace(SUITE, attacks=SUITE.attacks[:1])
+
+    class Box(nn.Module):
+        """Weights that no state dict shows."""
+
+        def __init__(self, weight):
+            super().__init__()
+            self.weight = [weight]
+
+        def forward(self, x):
+            return self.weight[0] * x[..., 2:4] * torch.tensor([-1.0, 1.0])
+
+    for weight in (1.0, 2.0):
+        examined(
+            Agent(Box(weight), CategoricalHead((2,)), 4, "raw"), suite=noise, directory=tmp_path
+        )
+    assert len([*tmp_path.iterdir()]) == 2
+    agent = Agent(
+        Box(1.0), CategoricalHead((2,)), 4, "raw", sight=lambda raw: 2 * torch.tensor(raw)
+    )
+    examine(agent, "CartPole-v1", Ball("linf", 0.3), noise, episodes=4, directory=tmp_path)
+    assert len([*tmp_path.iterdir()]) == 3
+
+
+def test_several_agents_have_intervals_over_agents():
+    agents = [balancer(), balancer(), constant()]
+    report = examined(agents, episodes=3, epsilons=())
+    means = [np.mean(t.returns) for t in report.trials("none", 0.0)]
+    assert report.clean.seeds == 3
+    assert report.clean.estimate == pytest.approx(np.mean(means))
+    assert min(means) <= report.clean.low <= report.clean.high <= max(means)
+    assert "3 agents, 3 episodes each" in report.table().notes[0]
+
+
+def test_an_attack_that_stops_is_named_and_the_others_are_kept():
+    class Fragile(nn.Module):
+        """Refuses any input that noise has touched."""
+
+        def forward(self, x):
+            if x.abs().max() > 5:
+                raise OSError("the sensor is broken")
+            return balancer().network(x)
+
+    agent = Agent(Fragile(), CategoricalHead((2,)), 4, "raw")
+    report = examined(agent, Ball("linf", 20.0), epsilons=[0.01])
+    failures = report.agents[0].failures
+    assert failures["noise at ε = 20"] == "OSError: the sensor is broken"
+    assert "noise at ε = 0.01" not in failures
+    assert report.trials("noise", 0.01)
+    with pytest.raises(ValueError, match="was not run"):
+        report.trials("noise", 20.0)
+    assert "–" in next(row for row in report.table().rows if row[0] == "noise")
+
+
+def test_a_large_radius_is_noticed():
+    report = examined(balancer(), Ball("linf", 50.0), suite=MAD, epsilons=())
+    check = next(c for c in report.agents[0].checks if c.name == "the size of ε")
+    assert not check.held
+    assert "ε = 50 exceeds the standard deviation of 4 of 4" in check.words
+    assert any(check.words in sentence for sentence in report.findings)
+
+
+class Outputs(nn.Module):
+    def __init__(self, value, count=2):
+        super().__init__()
+        self.value, self.count = value, count
+
+    def forward(self, x):
+        return torch.full((len(x), self.count), self.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: examined([]), "agent is empty"),
+        (lambda: examined(balancer(), episodes=0), "episodes=0"),
+        (lambda: examined(balancer(), Ball("linf", 0.0)), "epsilon=0"),
+        (lambda: examined(balancer(), suite="huge"), "suite='huge'"),
+        (lambda: examined(balancer(), epsilons=[-1.0]), "epsilon=-1"),
+        (lambda: examined(linear()), "reads 2 features, the environment shows 4"),
+        (
+            lambda: examined(Agent(nn.Linear(4, 3), CategoricalHead((3,)), 4, "raw")),
+            "the environment's actions are Discrete",
+        ),
+        (
+            lambda: examined(Agent(Outputs(0.0, 5), CategoricalHead((2,)), 4, "raw")),
+            r"outputs of shape \(2, 5\)",
+        ),
+        (
+            lambda: examined(Agent(Outputs(float("nan")), CategoricalHead((2,)), 4, "raw")),
+            "NaN or infinity",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_path_needs_an_ending_that_is_known(report, tmp_path):
+    with pytest.raises(ValueError, match=r"report\.txt"):
+        report.save(tmp_path / "report.txt")
