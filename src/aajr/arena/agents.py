@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -109,6 +109,110 @@ class Agent(nn.Module):
             trust=trust,
         )
         return agent
+
+    @staticmethod
+    def from_module(
+        module: nn.Module,
+        action_space: Any,
+        *,
+        observation_space: Any = None,
+        outputs: Callable[[Any, Tensor], Any] | None = None,
+        head: Head | None = None,
+        value: Callable[[Any, Tensor], Tensor] | None = None,
+        unit: str = RAW,
+        sight: Callable[[np.ndarray], Tensor] | None = None,
+        source: str = "",
+    ) -> Agent:
+        """An agent of any torch module, for instance CleanRL's; the module is copied.
+
+        Discrete actions need logits or values, MultiBinary ones one logit per bit. For a Box, one
+        number per action is the action, two are the mean and log standard deviation. The module
+        may also return a pair (mean, log std) or a distribution. CleanRL's agents are known by
+        their parts ``actor_mean``, ``actor_logstd``, ``actor``, ``action_scale``, ``get_value``.
+
+        Args:
+            module: the module, which reads observations ``[rows, *observation]``.
+            action_space: Gymnasium's space of the actions.
+            observation_space: the space that it reads; by default told by its first linear layer.
+            outputs: function of the module and observations to one of the above, if the module
+                itself returns something else.
+            head: the distribution, if it is another.
+            value: function of the module and observations to V, ``[rows]``.
+            unit: unit of the observations and of ε.
+            sight: see :class:`Agent`.
+            source: where it is from, for reports.
+
+        Raises:
+            ValueError: outputs that do not fit the actions, a module that fails on zeros.
+
+        Example:
+            >>> from gymnasium import spaces
+            >>> agent = Agent.from_module(nn.Linear(4, 2), spaces.Discrete(2))
+            >>> agent.features, agent.head
+            (4, CategoricalHead(sizes=(2,)))
+        """
+        made: Agent = import_module("aajr.arena._modules").agent_of_module(
+            module,
+            action_space,
+            observation_space=observation_space,
+            outputs=outputs,
+            head=head,
+            value=value,
+            unit=unit,
+            sight=sight,
+            source=source,
+        )
+        return made
+
+    @staticmethod
+    def from_callable(
+        function: Callable[[Any], Any],
+        observation_space: Any,
+        action_space: Any,
+        *,
+        returns: Literal["actions", "logits"] = "actions",
+        batched: bool = True,
+        unit: str = RAW,
+        sight: Callable[[np.ndarray], Tensor] | None = None,
+        source: str = "",
+    ) -> Agent:
+        """An agent of any function that always answers alike; only black-box attacks apply.
+
+        Args:
+            function: from observations ``[rows, *observation]``, a numpy array, to actions
+                ``[rows, *action]`` or a list of actions. Whole numbers are rounded for it, other
+                spaces than Box are shown flat.
+            observation_space: Gymnasium's space of the observations.
+            action_space: Gymnasium's space of the actions.
+            returns: whether it returns actions, or logits ``[rows, logits]`` of discrete actions,
+                which tell the adversary more.
+            batched: False if it takes one observation and returns one action.
+            unit: unit of the observations and of ε.
+            sight: see :class:`Agent`.
+            source: where it is from, for reports.
+
+        Raises:
+            ValueError: answers that do not fit the actions, or that change from call to call.
+
+        Example:
+            >>> from gymnasium import spaces
+            >>> left_or_right = lambda seen: (seen[:, 0] > 0).astype(int)
+            >>> shown = spaces.Box(-1, 1, (3,))
+            >>> agent = Agent.from_callable(left_or_right, shown, spaces.Discrete(2))
+            >>> agent.head.act(agent(torch.tensor([[0.5, 0.0, 0.0]]))), agent.differentiable
+            (tensor([[1]]), False)
+        """
+        made: Agent = import_module("aajr.arena._callables").agent_of_callable(
+            function,
+            observation_space,
+            action_space,
+            returns=returns,
+            batched=batched,
+            unit=unit,
+            sight=sight,
+            source=source,
+        )
+        return made
 
     def forward(self, observation: Tensor) -> Tensor:
         """Outputs of the network."""

@@ -13,7 +13,7 @@ from aajr.arena.features import Entry, Features
 from aajr.arena.heads import CategoricalHead, GaussianHead, Head
 
 try:
-    from gymnasium import spaces
+    from gymnasium import spaces as spaces
 except ImportError as error:
     raise ImportError("aajr.arena.spaces needs Gymnasium: pip install 'aajr[sb3]'") from error
 
