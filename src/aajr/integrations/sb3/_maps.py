@@ -50,7 +50,8 @@ class ActorCriticMap(nn.Module):
         output = policy.action_net(latent)
         if isinstance(policy.action_space, spaces.Box):
             return torch.cat([output, self._log_std(latent).expand_as(output)], -1)
-        if isinstance(policy.action_space, spaces.MultiBinary):
+        binary = isinstance(policy.action_space, spaces.MultiBinary)
+        if binary and output.shape[-1] == policy.action_space.n:  # MaskablePPO has two per bit
             return torch.stack([torch.zeros_like(output), output], -1).flatten(1)
         return output
 

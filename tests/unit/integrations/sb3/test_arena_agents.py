@@ -54,8 +54,8 @@ AGENTS = {
 SILENT = pytest.mark.filterwarnings("ignore:.*does not say whether.*", "ignore:.*mini-batch size.*")
 
 
-def model_of(algorithm, shown, action, settings):
-    policy = "CnnPolicy" if shown is IMAGE else "MlpPolicy"
+def model_of(algorithm, shown, action, settings, policy=None):
+    policy = policy or ("CnnPolicy" if shown is IMAGE else "MlpPolicy")
     model = algorithm(policy, Game(shown, action), seed=0, device="cpu", **settings)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
