@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
@@ -101,6 +102,43 @@ class Running(Protocol[Played_co]):
 
     def record(self) -> Played_co:
         """The record of the episodes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Latest:
+    """What the latest step brought to the episodes that were played in it.
+
+    Attributes:
+        observation: observations after it, also of episodes that it ended, ``[stepped, agents,
+            features]``.
+        reward: ``[stepped, agents]``.
+        terminated: whether it brought an episode to its own end, boolean ``[stepped]``.
+        truncated: whether a limit of time cut the episode after it, boolean ``[stepped]``.
+    """
+
+    observation: Tensor
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+
+
+class Stepping(Protocol):
+    """Running episodes that tell what every step brought, as training in them needs."""
+
+    @property
+    def running(self) -> Tensor:
+        """Numbers of the running episodes, ``[running]``."""
+
+    @property
+    def observation(self) -> Tensor:
+        """Observations of the protected team in these, ``[running, agents, features]``."""
+
+    @property
+    def latest(self) -> Latest:
+        """What the latest step brought."""
+
+    def step(self, action: Tensor) -> None:
+        """Play one step of the running episodes."""
 
 
 class Environment(Protocol[Played_co]):

@@ -15,6 +15,7 @@ from aajr._checks import check_count
 from aajr._seeds import derive
 from aajr.arena._camera import Camera
 from aajr.arena._makers import Source, describe, maker
+from aajr.arena.environments import Latest
 from aajr.arena.features import Entry, Features
 from aajr.arena.spaces import features_of, flattened, native_action
 from aajr.arena.spaces import head_of as head_of
@@ -246,6 +247,7 @@ class _Running:
         self._raw = environment.raw(starts)
         self._returns = torch.zeros(episodes, dtype=torch.float64)
         self._terminated = torch.zeros(episodes, dtype=torch.bool)
+        self._latest: Latest | None = None
         self._frames: list[tuple[Tensor, ...]] = []
         self.running = torch.arange(episodes)
         self._film()
@@ -265,9 +267,18 @@ class _Running:
         self._returns[self.running] += rewards
         self._terminated[self.running] = ended
         self._frames.append((self.running, self.observation, action, rewards[:, None].float()))
-        last = len(self._frames) == self._environment.limit
-        self.running = self.running[~(ended | cut) & (not last)]
-        self.observation = self._seen()
+        cut |= len(self._frames) == self._environment.limit
+        seen = self._seen()
+        self._latest = Latest(seen, rewards[:, None].float(), ended, cut & ~ended)
+        going = ~(ended | cut)
+        self.running, self.observation = self.running[going], seen[going]
+
+    @property
+    def latest(self) -> Latest:
+        """What the latest step brought."""
+        if self._latest is None:
+            raise ValueError("no step has been played; call step first")
+        return self._latest
 
     def record(self) -> Record:
         """Close the environments and return the record of the episodes."""

@@ -7,7 +7,10 @@ from aajr.arena.learned._trainer import (
     AttackerConfig,
     AttackerTrainer,
     Kind,
+    build_attack,
+    commands_of,
     load_attacker,
+    scored_sources,
     train_attacker,
 )
 
@@ -20,6 +23,9 @@ __all__ = [
     "Kind",
     "LearnedAdversary",
     "LearnedLiars",
+    "build_attack",
+    "commands_of",
     "load_attacker",
+    "scored_sources",
     "train_attacker",
 ]

@@ -23,6 +23,8 @@ from aajr.trajectory import Reference, Trajectory
 class LearnedAdversary(Adversary):
     """SA-RL: δ = P_Δ(ε s ⊙ tanh(u)) with the command u = ν(x) of a network.
 
+    With ``squash=False`` the command is already a share of the radius, and δ = P_Δ(ε s ⊙ u).
+
     It takes no gradient and does not query the victim. If ``data["command"]`` is given, it replaces
     the network's command; training passes sampled commands in this way.
 
@@ -32,6 +34,7 @@ class LearnedAdversary(Adversary):
             number for every attackable feature.
         features: mask ``[*event]`` of the features that a command covers; by default those
             attackable in the ball.
+        squash: whether commands are squashed by tanh.
 
     Example:
         >>> import torch
@@ -47,6 +50,7 @@ class LearnedAdversary(Adversary):
     ball: Ball
     network: Callable[[Tensor], Tensor]
     features: Tensor | None = None
+    squash: bool = True
 
     def run(self, policy: Policy, reference: Reference, generator: torch.Generator) -> Trajectory:
         """Carry out one command."""
@@ -54,7 +58,7 @@ class LearnedAdversary(Adversary):
         allowed = commanded(self.ball, x) if self.features is None else self.features
         command = _command(self.network, reference, int(allowed.sum()))
         wanted = torch.zeros_like(x)
-        wanted[:, allowed] = command.to(x).tanh()
+        wanted[:, allowed] = command.to(x).tanh() if self.squash else command.to(x)
         reach = replace(self.ball, norm="linf").steepest(torch.ones_like(x))
         worst = x + self.ball.project(self.ball.epsilon * reach * wanted, x)
         return Trajectory(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -273,12 +273,25 @@ def load_attacker(path: Path, ball: Ball | Sparse) -> Adversary:
 
 
 def build_attack(
-    kind: Kind, ball: Ball | Sparse, attacker: Attacker, config: AttackerConfig
+    kind: Kind,
+    ball: Ball | Sparse,
+    attacker: Callable[[Tensor], Tensor],
+    config: AttackerConfig,
+    *,
+    squash: bool = True,
 ) -> Adversary:
-    """The adversary that carries out an attacker's commands."""
+    """The adversary that carries out an attacker's commands.
+
+    Args:
+        kind: what a command is.
+        ball: the threat set.
+        attacker: map from observations ``[batch, features]`` to commands ``[batch, commands]``.
+        config: gives the steps towards a direction, and whether liars stay.
+        squash: whether perturbations are squashed by tanh (``sa_rl`` only).
+    """
     features = ball.ball if isinstance(ball, Sparse) else ball
     adversary: LearnedAdversary | DirectedAdversary = (
-        LearnedAdversary(features, attacker)
+        LearnedAdversary(features, attacker, squash=squash)
         if kind == "sa_rl"
         else DirectedAdversary(features, attacker, config.steps)
     )
@@ -297,7 +310,12 @@ def _coalition(ball: Ball | Sparse, example: Tensor) -> dict[str, int]:
     """How many sources the attacker scores, and how many of them lie."""
     if not isinstance(ball, Sparse):
         return {}
-    return {"sources": int(attackable_sources(ball, example).sum()), "liars": ball.budget}
+    return {"sources": scored_sources(ball, example), "liars": ball.budget}
+
+
+def scored_sources(ball: Ball | Sparse, example: Tensor) -> int:
+    """Number of sources of which an attacker gives a score: none in a ball."""
+    return int(attackable_sources(ball, example).sum()) if isinstance(ball, Sparse) else 0
 
 
 def _facts(ball: Ball | Sparse) -> list[Any]:
