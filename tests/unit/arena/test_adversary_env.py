@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from torch import nn
 
 from aajr import Ball
-from aajr.arena.adversary_env import adversary_env, trained_attack
+from aajr.arena.adversary_envs import adversary_env, trained_attack
 from aajr.arena.agents import Agent
 from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.examination import attacked_match

@@ -141,7 +141,7 @@ def adversary_env(
         ValueError: an agent that does not fit the environment, several agents, an unknown kind.
 
     Example:
-        >>> from aajr.arena.agents import Actor
+        >>> from aajr.arena.actors import Actor
         >>> env = adversary_env(Actor(4, (2,)), "CartPole-v1", Ball("linf", 0.1))
         >>> env.action_space.shape, env.observation_space.shape
         ((4,), (4,))
