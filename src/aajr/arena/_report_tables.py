@@ -27,7 +27,7 @@ def attack_table(report: Report) -> Table:
     rules = (1, len(rows), len(rows) + 1) if own else (1, len(rows))
     rows += [("worst within ε", *cells, ""), *own]
     columns = ("attack", *(f"ε = {epsilon:g}" for epsilon in radii), "passes")
-    return Table(_title(report), columns, tuple(rows), (_note(report),), rules)
+    return Table(title(report), columns, tuple(rows), (_note(report),), rules)
 
 
 def left_out_table(report: Report) -> Table | None:
@@ -47,7 +47,8 @@ def check_table(report: Report) -> Table:
     return Table("Checks of the attacks", ("check", "result", "measured"), tuple(rows))
 
 
-def _title(report: Report) -> str:
+def title(report: Report) -> str:
+    """The agent and the environment."""
     agents = [one.assessment.checkpoint for one in report.agents]
     name = agents[0] if len(agents) == 1 else f"{agents[0]} and {len(agents) - 1} more"
     return f"{name} in {report.environment.get('environment', 'its environment')}"

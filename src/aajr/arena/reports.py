@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import field
 from functools import cached_property
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from aajr.arena.fields import CLOSED, Amount, Count, Facts, Real, Text, read_record
 from aajr.arena.records import CLEAN, Assessment, Trial
-from aajr.report.files import write_json
+from aajr.report.files import write_json, write_whole
 from aajr.report.tables import Table
 from aajr.statistics.intervals import Interval, bootstrap
 
@@ -136,13 +137,14 @@ class Report:
         """The trial of least mean return among all radii up to ε, the clean one included.
 
         An attack of a smaller radius stays in the larger ball too. Attacks with a budget of their
-        own do not count.
+        own do not count, nor those that stopped against some of the agents.
         """
-        cells = {
-            (t.score.attack, t.score.epsilon): None
+        run = Counter(
+            (t.score.attack, t.score.epsilon)
             for t in self._trials()
             if t.score.attack == CLEAN or (self._in_ball(t) and t.score.epsilon <= epsilon)
-        }
+        )
+        cells = [cell for cell, count in run.items() if count == len(self.agents)]
         attack, radius = min(cells, key=lambda cell: self.estimate(*cell))
         return Worst(attack, radius, self.mean_return(attack, radius), self.success(attack, radius))
 
@@ -206,15 +208,20 @@ class Report:
         return text.get()
 
     def save(self, path: str | Path) -> Path:
-        """Write the report as ``.json``, which :meth:`read` reads.
+        """Write the report as ``.json``, which :meth:`read` reads, or as one ``.html`` page.
 
         Raises:
             ValueError: another ending.
         """
         path = Path(path)
-        if path.suffix != ".json":
-            raise ValueError(f"path={str(path)!r} does not end in .json")
+        if path.suffix not in (".json", ".html"):
+            raise ValueError(f"path={str(path)!r} ends neither in .json nor in .html")
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".html":
+            from aajr.arena._report_page import html_page
+
+            write_whole(path, html_page(self))
+            return path
         computed = {"worst": dataclasses.asdict(self.worst), "findings": list(self.findings)}
         write_json(path, dataclasses.asdict(self) | computed)
         return path
