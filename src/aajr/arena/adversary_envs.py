@@ -17,8 +17,8 @@ from aajr._seeds import derive
 from aajr.adversaries import Adversary, MaskedGradientWarning
 from aajr.arena.environments import AgentLike, Environment, Stepping
 from aajr.arena.episodes import AttackedTeam
-from aajr.arena.gymnasium import GymnasiumEnvironment, flat
 from aajr.arena.learned import AttackerConfig, Kind, build_attack, commands_of, scored_sources
+from aajr.arena.seeing import seen_by
 from aajr.arena.settings import Effort
 from aajr.arena.suites import AttackSpec
 from aajr.arena.threats import Threat
@@ -26,7 +26,7 @@ from aajr.arena.victim import Victim
 from aajr.geometry import Ball, Sparse
 from aajr.trajectory import Reference, Trajectory
 
-import gymnasium  # isort: skip - after the module that says how to install it
+import gymnasium  # isort: skip - after the modules that say how to install it
 
 
 class AdversaryEnv(gymnasium.Env[np.ndarray, np.ndarray]):  # type: ignore[misc]
@@ -149,9 +149,7 @@ def adversary_env(
     Source: Zhang et al., 2021, https://arxiv.org/abs/2101.08452 (SA-RL); Sun et al., 2022,
     https://arxiv.org/abs/2106.05087 (PA-AD).
     """
-    match = environment
-    if not hasattr(match, "resized"):
-        match = GymnasiumEnvironment(match, 1, 0, getattr(agent, "sight", None) or flat)
+    match = seen_by(agent, environment, 1, 0)
     template = None if threat == "reports" else ball
     victim = Victim(agent, match, threat, Effort(), template=template)
     return AdversaryEnv(victim, _threat_set(victim.ball(ball.epsilon), victim), kind, steps)

@@ -25,10 +25,11 @@ from aajr.arena.balls import ball_facts
 from aajr.arena.environments import Environment
 from aajr.arena.examination import Examination, Examinee
 from aajr.arena.fields import Real, read_record
-from aajr.arena.gymnasium import GymnasiumEnvironment, flat, head_of
+from aajr.arena.gymnasium import GymnasiumEnvironment, head_of
 from aajr.arena.heads import CategoricalHead, Head
 from aajr.arena.records import Trial
 from aajr.arena.reports import Check, Examined, Report
+from aajr.arena.seeing import seen_by
 from aajr.arena.suites import AttackSpec, Suite
 from aajr.geometry import Ball
 from aajr.report.files import write_json
@@ -224,15 +225,7 @@ def _radii(ball: Ball, epsilons: Sequence[float] | None) -> tuple[float, ...]:
 
 def _environment(source: Any, agent: Agent, episodes: int, seed: int) -> Environment[Any]:
     """The environment with the episodes and the seed, and what the agent sees of it."""
-    if hasattr(source, "resized"):
-        match: Environment[Any] = source.resized(episodes, seed)
-    else:
-        match = GymnasiumEnvironment(source, episodes, seed, agent.sight or flat)
-    if agent.features != match.features:
-        raise ValueError(
-            f"the agent reads {agent.features} features, the environment shows {match.features}; "
-            "give the environment that it was trained in, with its wrappers"
-        )
+    match = seen_by(agent, source, episodes, seed)
     if isinstance(match, GymnasiumEnvironment):
         _check_actions(agent.head, match.example.action_space)
     return match
