@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Literal
@@ -211,6 +212,36 @@ class Agent(nn.Module):
             unit=unit,
             sight=sight,
             source=source,
+        )
+        return made
+
+    @staticmethod
+    def from_onnx(
+        path: str | os.PathLike[str],
+        observation_space: Any,
+        action_space: Any,
+        *,
+        output: str | None = None,
+        unit: str = RAW,
+        sight: Callable[[np.ndarray], Tensor] | None = None,
+    ) -> Agent:
+        """An agent of an ONNX graph; only black-box attacks apply.
+
+        Floats for discrete actions are logits or values, whole numbers the actions themselves.
+
+        Args:
+            path: the file; ONNX Runtime runs no code of its author's.
+            observation_space: Gymnasium's space of the observations.
+            action_space: Gymnasium's space of the actions.
+            output: name of the graph's output; by default the first.
+            unit: unit of the observations and of ε.
+            sight: see :class:`Agent`.
+
+        Raises:
+            ValueError: another file, a graph that does not fit the spaces.
+        """
+        made: Agent = import_module("aajr.arena._onnx").agent_of_onnx(
+            path, observation_space, action_space, output=output, unit=unit, sight=sight
         )
         return made
 
