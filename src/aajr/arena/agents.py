@@ -17,7 +17,7 @@ from aajr.geometry import Metric
 RAW = "the environment's own units"
 """The unit of observations that are not normalised."""
 
-ADAPTERS = {"sb3": "aajr.integrations.sb3"}
+ADAPTERS = {"jax": "aajr.integrations.jax", "sb3": "aajr.integrations.sb3"}
 """Packages of other libraries; they lie above the arena and are imported when first used."""
 
 
@@ -242,6 +242,51 @@ class Agent(nn.Module):
         """
         made: Agent = import_module("aajr.arena._onnx").agent_of_onnx(
             path, observation_space, action_space, output=output, unit=unit, sight=sight
+        )
+        return made
+
+    @staticmethod
+    def from_jax(
+        apply: Callable[[Any, Any], Any],
+        params: Any,
+        observation_space: Any,
+        action_space: Any,
+        *,
+        head: Head | None = None,
+        value: Callable[[Any, Any], Any] | None = None,
+        unit: str = RAW,
+        sight: Callable[[np.ndarray], Tensor] | None = None,
+        source: str = "",
+    ) -> Agent:
+        """An agent of a function in JAX, with Flax, Equinox or by itself.
+
+        Gradients are JAX's own: the backward pass is a compiled ``jax.vjp``, once differentiable.
+
+        Args:
+            apply: function of the parameters and observations ``[rows, *observation]`` to what
+                :meth:`from_module` understands: an array, (mean, log std), or several logits.
+            params: its parameters, a pytree.
+            observation_space: Gymnasium's space of the observations.
+            action_space: Gymnasium's space of the actions.
+            head: the distribution, if it is another than :meth:`from_module` tells.
+            value: function of the parameters and observations to V.
+            unit: unit of the observations and of ε.
+            sight: see :class:`Agent`.
+            source: where it is from, for reports.
+
+        Raises:
+            ValueError: outputs that do not fit the actions, a function that fails on zeros.
+        """
+        made: Agent = import_module(ADAPTERS["jax"]).agent_from(
+            apply,
+            params,
+            observation_space,
+            action_space,
+            head=head,
+            value=value,
+            unit=unit,
+            sight=sight,
+            source=source,
         )
         return made
 
