@@ -118,12 +118,18 @@ def agent_suite(name: str) -> Suite:
 def fitting(
     suite: Suite, agents: Sequence[AgentLike], environment: Environment[Any], ball: Ball
 ) -> tuple[Suite, dict[str, str]]:
-    """The part of a suite that can run, and the other attacks with the reason of each."""
+    """The part of a suite that can run, and the other attacks with the reason of each.
+
+    Raises:
+        ValueError: no attack can run.
+    """
     left_out = {}
     for spec in suite.attacks:
         reasons = (_reason(spec, agent, environment, ball) for agent in agents)
         if reason := next(filter(None, reasons), ""):
             left_out[spec.name] = reason
+    if len(left_out) == len(suite.attacks):
+        raise ValueError(f"no attack of the suite {suite.name!r} can run: {left_out}")
     kept = tuple(spec for spec in suite.attacks if spec.name not in left_out)
     return replace(suite, attacks=kept), left_out
 

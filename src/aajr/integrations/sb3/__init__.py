@@ -15,6 +15,7 @@ from aajr.integrations.sb3._preprocessing import (  # noqa: E402
     Transposition,
 )
 from aajr.integrations.sb3._recipes import train_recipe  # noqa: E402
+from aajr.integrations.sb3._robustness import RobustnessCallback  # noqa: E402
 from aajr.integrations.sb3._saved import SavedAgent  # noqa: E402
 from aajr.integrations.sb3._segments import epsilon_ramp, learn_in_segments  # noqa: E402
 
@@ -26,6 +27,7 @@ __all__ = [
     "RobustPPO",
     "RobustSAC",
     "RobustTD3",
+    "RobustnessCallback",
     "SavedAgent",
     "Transposition",
     "agent_from",
