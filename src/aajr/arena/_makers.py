@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from aajr.arena._named import resolve
+from aajr.arena.named import resolve
 
 Source: TypeAlias = str | EnvSpec | gymnasium.Env[Any, Any] | Callable[[], Any]
 """A registered name, ``package.module:factory``, a specification, an environment or a factory."""

@@ -64,7 +64,8 @@ def examine(
         agent: the agent, or several agents of different training seeds, over which the intervals
             are then taken.
         environment: a name that Gymnasium knows, ``package.module:factory``, a factory, or an
-            :class:`aajr.arena.environments.Environment`, which is resized.
+            :class:`aajr.arena.environments.Environment`, which is resized. The agent's own sight
+            replaces that of an environment of Gymnasium.
         ball: norm, ε, mask, scale and valid box of the perturbations, in the agent's unit.
         suite: ``quick``, ``standard`` or ``thorough``, or a suite of your own.
         epsilons: further radii; by default ε/4 and ε/2.

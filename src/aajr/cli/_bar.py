@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,3 +26,17 @@ def progress_bar(console: Console | None = None) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
+
+
+@contextmanager
+def parts_bar(console: Console) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar as a function of the finished parts, all parts and words about the next."""
+    with progress_bar(console) as progress:
+        task = progress.add_task("loading", total=None)
+
+        def show(done: int, parts: int, words: str) -> None:
+            progress.update(task, completed=done, total=parts, description=words)
+
+        yield show
+        (shown,) = progress.tasks
+        progress.update(task, completed=shown.total, description="done")

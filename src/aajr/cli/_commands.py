@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 COMMANDS = {
+    "attack": "Attack your own agent with every attack of a suite; report the lowest return.",
     "train": "Train one policy; the same command again continues a stopped training.",
     "evaluate": "Attack hiders with every attack of a suite at every ε; report the lowest success.",
     "crossplay": "Play every team of hiders against every team of seekers and compare the methods.",

@@ -14,6 +14,7 @@ Adversarially-aligned Jacobian regularisation: train, attack, compare.
 """
 _EXAMPLES = """
 examples:
+  aajr attack agent.zip --env Hopper-v5 --eps 0.075
   aajr reproduce --preset smoke
   aajr train --output runs/league --config.learners hider seeker
   aajr audit runs/league/checkpoint.safetensors

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from aajr.arena._named import resolve
+from aajr.arena.named import resolve
 
 
 @pytest.fixture

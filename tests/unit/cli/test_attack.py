@@ -1,0 +1,143 @@
+"""``aajr attack`` with agents and environments of a user's own module."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+import torch
+
+from aajr.arena import GymnasiumEnvironment, Report
+from aajr.cli._targets import agents_of, ball_of, environment_of
+
+MODULE = """
+import gymnasium
+import torch
+from torch import nn
+from aajr.arena import Agent, GymnasiumEnvironment
+from aajr.arena.heads import CategoricalHead
+
+WEIGHT = torch.tensor([[0.0, 0.0, -1.0, -1.0], [0.0, 0.0, 1.0, 1.0]])
+
+def module():
+    network = nn.Linear(4, 2, bias=False).requires_grad_(False)
+    network.weight.copy_(WEIGHT)
+    return network
+
+def agent():
+    return Agent(module(), CategoricalHead((2,)), 4, "raw")
+
+def policy(seen):
+    return (seen[:, 2] + seen[:, 3] > 0).astype(int)
+
+def maker():
+    return policy
+
+def make_env():
+    return gymnasium.make("CartPole-v1", max_episode_steps=15)
+
+def arena_env():
+    return GymnasiumEnvironment(make_env, 1, 0)
+
+instance = module()
+nothing = 3
+"""
+QUICK = ("--suite", "quick", "--episodes", "3", "--eps", "0.4")
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A module in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mine.py").write_text(MODULE)
+    importlib.invalidate_caches()
+    yield tmp_path
+    sys.modules.pop("mine", None)
+
+
+def test_the_command_writes_a_report_and_continues(aajr, mine):
+    command = ("attack", "mine:agent", "--env", "mine:make_env", *QUICK, "--output", "out")
+    status, output, errors = aajr(*command, "--report", "page.html", "--features", "2", "3")
+    assert status == 0, errors
+    assert "worst within ε" in output
+    assert "Finding: " in output
+    report = Report.read(mine / "out/report.json")
+    assert report.ball["features"] == (2, 3)
+    assert report.agents[0].assessment.checkpoint == "mine:agent"
+    assert report.environment["environment"] == "mine:make_env"
+    assert (mine / "page.html").exists()
+    times = {p: p.stat().st_mtime_ns for p in (mine / "out/trials").rglob("*.json")}
+    assert len(times) == 1 + 5 * 3 + 1
+    status, _, errors = aajr(*command, "--features", "2:4")
+    assert status == 0, errors
+    assert all(p.stat().st_mtime_ns == time for p, time in times.items())
+    assert (mine / "out/report.html").exists()
+
+
+def test_a_function_is_a_black_box_whose_gradient_attacks_are_named(aajr, mine):
+    command = ("attack", "mine:policy", "--env", "CartPole-v1", "--limit", "15", *QUICK)
+    status, output, errors = aajr(*command, "--norm", "l2", "--radii")
+    assert status == 0, errors
+    assert "Left out: pgd_mad needs gradients" in output
+    report = Report.read(mine / "results/attack/report.json")
+    assert report.attacks == ("noise", "square")
+    assert report.epsilons == (0.4,)
+    assert report.unit.startswith("L2")
+
+
+@pytest.mark.parametrize("name", ["agent", "module", "instance", "policy", "maker"])
+def test_everything_that_decides_is_an_agent(mine, name):
+    (agent,) = agents_of([f"mine:{name}"], environment_of("CartPole-v1", None), **NO_FILES)
+    x = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, -0.5, -0.5]])
+    assert agent.head.act(agent(x)).flatten().tolist() == [1, 0]
+    assert agent.differentiable is (name not in ("policy", "maker"))
+    assert "mine:" in agent.source
+
+
+NO_FILES = {"normalise": None, "frames": None, "trust": False}
+
+
+def test_a_zip_of_sb3_and_its_pixels(mine):
+    from stable_baselines3 import PPO
+
+    model = PPO("MlpPolicy", "CartPole-v1", device="cpu", n_steps=8, batch_size=8)
+    model.save("agent.zip")
+    for name in ("agent.zip", "agent"):
+        (agent,) = agents_of([name], environment_of("CartPole-v1", 5), **NO_FILES)
+        assert agent.features == 4
+    ball = ball_of([agent], environment_of("CartPole-v1", 5), "linf", 0.1, (), None, None)
+    assert (ball.low, ball.high, ball.mask) == (None, None, None)
+    agent.unit = "pixel levels, 0 to 255"
+    ball = ball_of([agent], environment_of("CartPole-v1", 5), "linf", 0.1, (), None, 200.0)
+    assert (ball.low, ball.high) == (0.0, 200.0)
+
+
+def test_an_environment_of_the_arena_is_taken_as_it_is(mine):
+    assert isinstance(environment_of("mine:arena_env", None), GymnasiumEnvironment)
+    assert environment_of("mine:arena_env", None).steps == 15
+    assert environment_of("mine:make_env", 7).steps == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.zip"], "agent 'nowhere.zip' does not exist"),
+        (["mine:nothing"], "agent 'mine:nothing' is a int"),
+        (["mine:absent"], "has no attribute 'absent'"),
+        ([], "agents is empty"),
+        (["mine:agent", "--features", "angle"], "'angle' names no feature"),
+        (["mine:agent", "--eps", "-1"], "epsilon=-1"),
+        (["mine:agent", "--env", "mine:arena_env", "--limit", "5"], "limit=5"),
+        (["mine:agent", "--env", "Pendulum-v1"], "reads 4 features, the environment shows 3"),
+    ],
+)
+def test_bad_input_ends_with_one_line(aajr, mine, arguments, message):
+    command = ["attack", *arguments]
+    for name, value in (("--env", "CartPole-v1"), ("--eps", "0.1")):
+        command += [] if name in command else [name, value]
+    status, _, errors = aajr(*command)
+    assert status == 2
+    assert errors.startswith("aajr: ")
+    assert message in errors
