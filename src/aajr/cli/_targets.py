@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from aajr.arena.named import resolve
 from aajr.arena.agents import Agent
 from aajr.arena.gymnasium import GymnasiumEnvironment
+from aajr.arena.named import resolve
 from aajr.arena.suites import Norm
 from aajr.geometry import Ball
 
