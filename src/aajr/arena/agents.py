@@ -17,7 +17,7 @@ from aajr.geometry import Metric
 RAW = "the environment's own units"
 """The unit of observations that are not normalised."""
 
-ADAPTERS = {"jax": "aajr.integrations.jax", "sb3": "aajr.integrations.sb3"}
+ADAPTERS = {host: f"aajr.integrations.{host}" for host in ("jax", "rllib", "sb3", "torchrl")}
 """Packages of other libraries; they lie above the arena and are imported when first used."""
 
 
@@ -242,6 +242,44 @@ class Agent(nn.Module):
         """
         made: Agent = import_module("aajr.arena._onnx").agent_of_onnx(
             path, observation_space, action_space, output=output, unit=unit, sight=sight
+        )
+        return made
+
+    @staticmethod
+    def from_rllib(
+        path_or_module: Any,
+        *,
+        module_id: str = "default_policy",
+        normalize_actions: bool | None = None,
+        sight: Callable[[np.ndarray], Tensor] | None = None,
+        custom: Iterable[type] = (),
+        trust: bool = False,
+    ) -> Agent:
+        """An agent of RLlib's new API stack.
+
+        A checkpoint is a pickle, which could run code. It is read as plain data, and the module is
+        built from RLlib's own classes, so that nothing in it is run.
+
+        Args:
+            path_or_module: a checkpoint of an algorithm, of its modules or of one module, or a live
+                module of feed-forward networks, which is copied.
+            module_id: the module's id.
+            normalize_actions: whether RLlib scales actions of [-1, 1] to the bounds; by default
+                what the algorithm's checkpoint says, else True as in RLlib.
+            sight: see :class:`Agent`; it does what the checkpoint's connectors do.
+            custom: classes of the module or its catalog that are not RLlib's defaults.
+            trust: whether to unpickle the checkpoint, which runs whatever code it holds.
+
+        Raises:
+            ValueError: a foreign checkpoint, unknown classes, connectors that change observations.
+        """
+        made: Agent = import_module(ADAPTERS["rllib"]).agent_from(
+            path_or_module,
+            module_id=module_id,
+            normalize_actions=normalize_actions,
+            sight=sight,
+            custom=custom,
+            trust=trust,
         )
         return made
 

@@ -22,6 +22,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from torch import Tensor
 
 from aajr.integrations._inert import Inert, array_of, name_of, read_inert
+from aajr.integrations._spaces import space_of
 from aajr.integrations.sb3._files import ACTIVATIONS
 from aajr.integrations.sb3._preprocessing import Normalisation
 
@@ -113,46 +114,6 @@ def read_normalisation(path: Path) -> Normalisation | None:
     except (AttributeError, KeyError) as error:
         raise ValueError(f"{path} holds no statistics of observations ({error})") from error
     return Normalisation(mean, variance, epsilon, clip)
-
-
-def space_of(value: Any) -> spaces.Space:
-    """The space that a pickle describes, of Gymnasium or of the older Gym.
-
-    Raises:
-        ValueError: anything else.
-    """
-    if isinstance(value, spaces.Space):
-        return value
-    name = value.name.rpartition(".")[2] if isinstance(value, Inert) else type(value).__name__
-    if not isinstance(value, Inert) or name not in _SPACES:
-        raise ValueError(f"the space is a {name}; give one of {', '.join(_SPACES)}")
-    return _SPACES[name](value.state)
-
-
-def _box(state: dict[str, Any]) -> spaces.Box:
-    low, high = (array_of(state[end]) for end in ("low", "high"))
-    return spaces.Box(low.copy(), high.copy(), dtype=low.dtype)
-
-
-def _whole(value: Any) -> int:
-    return int(array_of(value))
-
-
-_SPACES: dict[str, Callable[[dict[str, Any]], spaces.Space]] = {
-    "Box": _box,
-    "Discrete": lambda state: spaces.Discrete(
-        _whole(state["n"]), start=_whole(state.get("start", 0))
-    ),
-    "MultiDiscrete": lambda state: spaces.MultiDiscrete(array_of(state["nvec"]).tolist()),
-    "MultiBinary": lambda state: spaces.MultiBinary(array_of(state["n"]).tolist()),
-    "Dict": lambda state: spaces.Dict(
-        {name: space_of(part) for name, part in _entries(state["spaces"])}
-    ),
-}
-
-
-def _entries(value: Any) -> Iterable[tuple[str, Any]]:
-    return (value.state if isinstance(value, Inert) else value).items()
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -269,7 +230,7 @@ def _mapping(name: str, value: Any) -> dict[str, Any]:
 def _space(name: str, value: Any) -> spaces.Space:
     try:
         return space_of(value)
-    except (AttributeError, KeyError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{name} cannot be read ({error}); save the agent again") from error
 
 

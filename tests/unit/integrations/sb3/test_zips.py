@@ -24,7 +24,8 @@ from torch import nn
 
 from aajr.arena import Agent
 from aajr.integrations._inert import array_of, read_inert
-from aajr.integrations.sb3._zip import read_normalisation, space_of
+from aajr.integrations._spaces import space_of
+from aajr.integrations.sb3._zip import read_normalisation
 from tests.unit.integrations.sb3.test_training import VECTOR, Game
 from tests.unit.integrations.sb3.test_wrappers import games
 
