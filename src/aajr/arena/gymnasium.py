@@ -16,30 +16,12 @@ from aajr._seeds import derive
 from aajr.arena._camera import Camera
 from aajr.arena._makers import Source, describe, maker
 from aajr.arena.environments import Latest
-from aajr.arena.features import Entry, Features
-from aajr.arena.spaces import features_of, flattened, native_action
 from aajr.arena.spaces import head_of as head_of
+from aajr.arena.spaces import native_action
 from aajr.arena.threats import Claims, Threat
-
-try:
-    from gymnasium import spaces
-except ImportError as error:
-    raise ImportError("aajr.arena.gymnasium needs Gymnasium: pip install 'aajr[sb3]'") from error
-
-
-def flat(observation: np.ndarray) -> Tensor:
-    """Flatten observations ``[rows, *observation]`` to float32 ``[rows, features]``."""
-    return torch.as_tensor(observation, dtype=torch.float32).flatten(1)
-
-
-def pixels(observation: np.ndarray) -> Tensor:
-    """Flatten images of bytes and divide them by 255, so that ε is a share of the full range.
-
-    Example:
-        >>> pixels(np.array([[[0, 255]]], np.uint8))
-        tensor([[0., 1.]])
-    """
-    return flat(observation) / 255
+from aajr.arena.views import View
+from aajr.arena.views import flat as flat
+from aajr.arena.views import pixels as pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +77,7 @@ class GymnasiumEnvironment:
         check_count("seed", self.seed, minimum=0)
         if self.limit is not None:
             check_count("limit", self.limit)
-        _ = self._shown
+        _ = self.view
 
     def make(self, **settings: Any) -> Any:
         """Make one environment; ``render_mode`` may be given."""
@@ -109,33 +91,23 @@ class GymnasiumEnvironment:
         return environment
 
     @cached_property
+    def view(self) -> View:
+        """What the agent reads of the observations."""
+        return View(self.example.observation_space, self.sight, self.attack_choices)
+
+    @property
     def features(self) -> int:
         """Size of the agent's input."""
-        space = self.example.observation_space
-        array = isinstance(space, spaces.Box)
-        shape, kind = (space.shape, space.dtype) if array else ((self._shown.size,), np.float32)
-        return self.sight(np.zeros((1, *shape), kind)).shape[1]
-
-    @cached_property
-    def _shown(self) -> Features:
-        """The features of the raw observations."""
-        return features_of(self.example.observation_space)
-
-    @cached_property
-    def _read(self) -> Features:
-        """The features that the agent reads; unnamed if ``sight`` changes their number."""
-        if self.features == self._shown.size:
-            return self._shown
-        return Features((Entry("observation", (self.features,)),))
+        return self.view.features
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """One name for each feature, such as ``position[0]`` or ``camera[3,4,0]``."""
-        return self._read.names
+        return self.view.read.names
 
     def features_named(self, patterns: str | int | Iterable[str | int]) -> Tensor:
         """Mask of named or numbered features, see :meth:`aajr.arena.features.Features.selected`."""
-        return self._read.selected(patterns)
+        return self.view.named(patterns)
 
     @property
     def steps(self) -> int:
@@ -162,8 +134,7 @@ class GymnasiumEnvironment:
     @property
     def items(self) -> Tensor:
         """Group of each feature: its part of a Dict or Tuple, or every feature its own."""
-        parts = self._read.groups
-        return parts if int(parts.max()) else torch.arange(self.features)
+        return self.view.items
 
     @property
     def sources(self) -> Tensor:
@@ -178,13 +149,7 @@ class GymnasiumEnvironment:
         """
         if threat != "full":
             raise ValueError(f"threat={threat!r} needs other agents to perceive; choose 'full'")
-        mask = ~self._read.one_hot | self.attack_choices
-        if not bool(mask.any()):
-            raise ValueError(
-                f"all {self.features} features of {describe(self.source)} are choices, which are "
-                "trusted; give attack_choices=True to attack their one-hot vectors"
-            )
-        return mask
+        return self.view.attackable()
 
     def told(self, liars: Sequence[int]) -> Tensor:
         """Raise ValueError, since there are no teammates that could lie."""
@@ -197,15 +162,6 @@ class GymnasiumEnvironment:
     def reset(self) -> _Running:
         """Start all episodes."""
         return _Running(self)
-
-    def raw(self, observations: Sequence[Any]) -> np.ndarray:
-        """Observations of Gymnasium as an array with one row for each, which ``sight`` reads."""
-        space = self.example.observation_space
-        return (
-            np.stack(observations)
-            if isinstance(space, spaces.Box)
-            else flattened(space, observations)
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +200,7 @@ class _Running:
         self._single = [self._made(index) for index in range(episodes)]
         seeds = (derive(environment.seed, "start", i) for i in range(episodes))
         starts = [one.reset(seed=s)[0] for one, s in zip(self._single, seeds, strict=True)]
-        self._raw = environment.raw(starts)
+        self._raw = environment.view.raw(starts)
         self._returns = torch.zeros(episodes, dtype=torch.float64)
         self._terminated = torch.zeros(episodes, dtype=torch.bool)
         self._latest: Latest | None = None
@@ -261,7 +217,7 @@ class _Running:
         ]
         self._film()
         raw, gained, terminated, truncated, _ = zip(*played, strict=True)
-        self._raw[self.running.numpy()] = self._environment.raw(raw)
+        self._raw[self.running.numpy()] = self._environment.view.raw(raw)
         rewards = torch.tensor([float(reward) for reward in gained], dtype=torch.float64)
         ended, cut = (torch.tensor(flags, dtype=torch.bool) for flags in (terminated, truncated))
         self._returns[self.running] += rewards
