@@ -139,13 +139,13 @@ class Report:
         An attack of a smaller radius stays in the larger ball too. Attacks with a budget of their
         own do not count, nor those that stopped against some of the agents.
         """
-        run = Counter(
-            (t.score.attack, t.score.epsilon)
+        cells = {
+            (t.score.attack, t.score.epsilon): None
             for t in self._trials()
             if t.score.attack == CLEAN or (self._in_ball(t) and t.score.epsilon <= epsilon)
-        )
-        cells = [cell for cell, count in run.items() if count == len(self.agents)]
-        attack, radius = min(cells, key=lambda cell: self.estimate(*cell))
+        }
+        whole = [cell for cell in cells if self.ran(*cell)]
+        attack, radius = min(whole, key=lambda cell: self.estimate(*cell))
         return Worst(attack, radius, self.mean_return(attack, radius), self.success(attack, radius))
 
     def trials(self, attack: str, epsilon: float) -> tuple[Trial, ...]:
@@ -162,6 +162,11 @@ class Report:
                 f"{', '.join(self.attacks)} at {self.epsilons}"
             )
         return found
+
+    def ran(self, attack: str, epsilon: float) -> bool:
+        """Whether an attack was run to its end at a radius, against all agents."""
+        run = Counter((t.score.attack, t.score.epsilon) for t in self._trials())
+        return run[attack, epsilon] == len(self.agents)
 
     def estimate(self, attack: str, epsilon: float) -> float:
         """Mean return of one attack at one radius, over the agents and their episodes."""

@@ -15,6 +15,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_FILE_WIDTH = 160
+"""Width in characters of output to a file or a pipe."""
+
+
+def wide_console() -> Console:
+    """A console for tables: as wide as the terminal, and wide for a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)
+
 
 def progress_bar(console: Console | None = None) -> Progress:
     """A progress bar with the current task, its progress, and the elapsed and remaining time."""

@@ -9,6 +9,8 @@ from typing import Any
 COMMANDS = {
     "attack": "Attack your own agent with every attack of a suite; report the lowest return.",
     "train": "Train one policy; the same command again continues a stopped training.",
+    "compare": "Compare two reports of attacked agents: paired differences and a verdict for each "
+    "attack.",
     "evaluate": "Attack hiders with every attack of a suite at every ε; report the lowest success.",
     "crossplay": "Play every team of hiders against every team of seekers and compare the methods.",
     "audit": "Bound and attack a hide-and-seek policy on states of its episodes; write JSON and a "

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 Changes = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="NAME=VALUE")]
 Ray = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[ADDRESS]")]
-_FILE_WIDTH = 160
-"""Width in characters of output to a file or a pipe."""
 
 
 def run_study(
@@ -27,8 +25,7 @@ def run_study(
     ray: tuple[str, ...] | None,
 ) -> None:
     """Run a study, print its tables and write its results; exit with status 1 if it failed."""
-    from rich.console import Console
-
+    from aajr.cli._bar import wide_console
     from aajr.studies import find_study
 
     found = find_study(name)
@@ -38,9 +35,7 @@ def run_study(
     work = work if ray is None else work.resolve()
     results = found.run(settings, work, None if found.timed else pool_of(workers, ray, work))
     found.report.write(results, directory)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_FILE_WIDTH)
+    console = wide_console()
     console.print(found.report.render(results))
     console.print(f"Results, tables and plots: {directory}", soft_wrap=True)
     if found.failed(results):

@@ -68,16 +68,14 @@ def attack(
         report: the page; by default report.html in the output.
         output: directory of report.json, of the page and of the trials.
     """
-    from rich.console import Console
-
     from aajr.arena.examining import examine
-    from aajr.cli._bar import parts_bar
+    from aajr.cli._bar import parts_bar, wide_console
     from aajr.cli._targets import agents_of, ball_of, environment_of
 
     world = environment_of(env, limit)
     found = agents_of(agents, world, normalise=normalise, frames=frames, trust=trust_pickle)
     ball = ball_of(found, world, norm, eps, features, low, high)
-    console = Console()
+    console = wide_console()
     with parts_bar(console) as progress:
         result = examine(
             found,

@@ -10,6 +10,7 @@ import torch
 
 from aajr.arena import GymnasiumEnvironment, Report
 from aajr.cli._targets import agents_of, ball_of, environment_of
+from tests.unit.arena.made_reports import made
 
 MODULE = """
 import gymnasium
@@ -141,3 +142,18 @@ def test_bad_input_ends_with_one_line(aajr, mine, arguments, message):
     assert status == 2
     assert errors.startswith("aajr: ")
     assert message in errors
+
+
+def test_two_reports_are_compared(aajr, tmp_path):
+    returns = {("none", 0.0): range(90, 98), ("pgd_mad", 0.1): range(40, 48)}
+    better = {cell: [r + 20 for r in values] for cell, values in returns.items()}
+    first, second, third = (str(tmp_path / name) for name in ("a.json", "b.json", "c.json"))
+    made(returns).save(first)
+    made(better, source="robust.zip").save(second)
+    status, output, errors = aajr("compare", first, second)
+    assert status == 0, errors
+    assert output.count("second is better") == 3
+    assert "robust.zip" in output
+    status, _, errors = aajr("compare", first, third)
+    assert status == 2
+    assert "c.json does not exist" in errors
