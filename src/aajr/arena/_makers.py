@@ -6,10 +6,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import gymnasium
-from gymnasium.envs.registration import EnvSpec
-
 from aajr.arena.named import resolve
+
+try:
+    import gymnasium
+    from gymnasium.envs.registration import EnvSpec
+except ImportError as error:
+    raise ImportError("aajr.arena.gymnasium needs Gymnasium: pip install 'aajr[sb3]'") from error
 
 Source: TypeAlias = str | EnvSpec | gymnasium.Env[Any, Any] | Callable[[], Any]
 """A registered name, ``package.module:factory``, a specification, an environment or a factory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ class GymnasiumEnvironment:
 
     agents = 1
     liars = 0
-    claims: Claims = (None, None)
+    claims: ClassVar[Claims] = (None, None)
     opponents: Sequence[nn.Module] = ()
 
     def __post_init__(self) -> None:

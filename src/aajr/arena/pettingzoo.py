@@ -1,0 +1,239 @@
+"""PettingZoo's parallel environments in the arena: one or more of their agents under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aajr._checks import check_count
+from aajr.arena._games import Record as Record
+from aajr.arena._games import RunningGames, sight_of
+from aajr.arena.environments import AgentLike
+from aajr.arena.named import resolve
+from aajr.arena.threats import Claims, Threat
+from aajr.arena.views import View, flat
+
+try:
+    from pettingzoo import ParallelEnv
+except ImportError as error:
+    raise ImportError(
+        "aajr.arena.pettingzoo needs PettingZoo: pip install 'aajr[pettingzoo]'"
+    ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class PettingZooEnvironment:
+    """Episodes of one parallel environment of PettingZoo, in which named agents are attacked.
+
+    It is an :class:`aajr.arena.environments.Environment` whose team are the attacked agents, which
+    all act by the agent under examination. The others act by their own policies, see the truth,
+    and choose their most likely actions. An episode ends when none of the attacked is left. An
+    attacked agent that is out of the game earlier sees zeros and earns nothing; ``alive`` of the
+    record says when it was there.
+
+    Attributes:
+        source: function that makes one parallel environment, or ``package.module:function``.
+        episodes: number of episodes.
+        seed: seed of the initial states.
+        attacked: names of the attacked agents; all by default.
+        others: policy of every other agent, by its name.
+        sight: function from raw observations of the attacked to the agent's input
+            ``[rows, features]``, as in :class:`aajr.arena.gymnasium.GymnasiumEnvironment`.
+        limit: steps after which every episode is cut; None for the environment's own limit, which
+            is then read from its attribute ``max_cycles`` or ``max_steps``.
+        solved: mean return of the attacked from which an episode counts as won.
+        attack_choices: whether the adversary may also change one-hot features.
+
+    Raises:
+        ValueError: unknown names, agents without a policy, attacked agents with different spaces,
+            an environment that is not parallel or has no limit of time.
+
+    Example:
+        >>> from aajr.hide_and_seek.game import parallel_env
+        >>> from aajr.arena.actors import Actor
+        >>> seekers = {f"seeker_{i}": Actor(60, (11, 11, 2, 2)) for i in range(5)}
+        >>> hiders = [f"hider_{i}" for i in range(5)]
+        >>> environment = PettingZooEnvironment(parallel_env, 2, 0, hiders, seekers, limit=64)
+        >>> environment.agents, environment.features
+        (5, 60)
+    """
+
+    source: str | Callable[[], Any]
+    episodes: int
+    seed: int
+    attacked: Sequence[str] = ()
+    others: Mapping[str, AgentLike] = field(default_factory=dict)
+    sight: Callable[[np.ndarray], Tensor] = flat
+    limit: int | None = None
+    solved: float | None = None
+    attack_choices: bool = False
+
+    liars = 0
+    claims: ClassVar[Claims] = (None, None)
+
+    def __post_init__(self) -> None:
+        check_count("episodes", self.episodes)
+        check_count("seed", self.seed, minimum=0)
+        if self.limit is not None:
+            check_count("limit", self.limit)
+        known = list(self.example.possible_agents)
+        if isinstance(self.attacked, str):
+            raise ValueError(f"attacked={self.attacked!r} is a word; give a list of names")
+        if not self.attacked:
+            object.__setattr__(self, "attacked", [n for n in known if n not in self.others])
+        _check_names(known, self.attacked, self.others)
+        _check_alike(self.example, self.attacked)
+        for name, agent in self.others.items():
+            own = View(self.example.observation_space(name), sight_of(agent)).features
+            if own != agent.features:
+                raise ValueError(
+                    f"others[{name!r}] reads {agent.features} features, the environment shows it "
+                    f"{own}; give the policy that was trained for it"
+                )
+
+    def make(self) -> Any:
+        """Make one environment."""
+        source = resolve(self.source) if isinstance(self.source, str) else self.source
+        made = source()
+        if not isinstance(made, ParallelEnv):
+            raise ValueError(
+                f"source={self.source!r} made a {type(made).__name__}; it must make a ParallelEnv, "
+                "for instance by pettingzoo.utils.aec_to_parallel"
+            )
+        return made
+
+    @cached_property
+    def example(self) -> Any:
+        """A closed environment, used for its spaces and facts."""
+        made = self.make()
+        made.close()
+        return made
+
+    @cached_property
+    def view(self) -> View:
+        """What each attacked agent reads of its observations."""
+        space = self.example.observation_space(self.attacked[0])
+        return View(space, self.sight, self.attack_choices)
+
+    @property
+    def agents(self) -> int:
+        """Number of attacked agents."""
+        return len(self.attacked)
+
+    @property
+    def features(self) -> int:
+        """Size of an attacked agent's input."""
+        return self.view.features
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """One name for each feature, such as ``position[0]``."""
+        return self.view.read.names
+
+    def features_named(self, patterns: str | int | Iterable[str | int]) -> Tensor:
+        """Mask of named or numbered features, see :meth:`aajr.arena.features.Features.selected`."""
+        return self.view.named(patterns)
+
+    @property
+    def steps(self) -> int:
+        """Greatest length of an episode."""
+        inner = getattr(self.example, "unwrapped", self.example)
+        own = (getattr(inner, name, None) for name in ("max_cycles", "max_steps"))
+        known = [limit for limit in (self.limit, *own) if isinstance(limit, int)]
+        if not known:
+            raise ValueError(f"source={self.source!r} tells no limit of time; give limit=")
+        return min(known)
+
+    @property
+    def solved_at(self) -> float:
+        """Mean return of the attacked from which an episode counts as won."""
+        return float("inf") if self.solved is None else self.solved
+
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """The policies of the others that are networks."""
+        return [agent for agent in self.others.values() if isinstance(agent, nn.Module)]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        source: Any = self.source
+        if not isinstance(source, str):
+            function = getattr(source, "func", source)
+            source = f"{function.__module__}:{getattr(function, '__qualname__', '')}"
+        return {
+            "environment": source,
+            "attacked": list(self.attacked),
+            "others": sorted(self.others),
+            "limit": self.limit,
+            "solved": self.solved,
+            "attack_choices": self.attack_choices,
+        }
+
+    @property
+    def items(self) -> Tensor:
+        """Group of each feature: its part of a Dict or Tuple, or every feature its own."""
+        return self.view.items
+
+    @property
+    def sources(self) -> Tensor:
+        """Source of each feature: -1, see :class:`aajr.arena.sources.WithSources`."""
+        return torch.full((self.features,), -1)
+
+    def attackable(self, threat: Threat) -> Tensor:
+        """Mask of the attackable features: all, without choices unless ``attack_choices``.
+
+        Raises:
+            ValueError: another threat than ``full``.
+        """
+        if threat != "full":
+            raise ValueError(f"threat={threat!r} is not known here; choose 'full' and a mask")
+        return self.view.attackable()
+
+    def told(self, liars: Sequence[int]) -> Tensor:
+        """Raise ValueError, since it is not known which features teammates report."""
+        raise ValueError(f"liars={liars} are not known here; give sources with WithSources")
+
+    def resized(self, episodes: int, seed: int) -> PettingZooEnvironment:
+        """A copy with another number of episodes and another seed."""
+        return replace(self, episodes=episodes, seed=seed)
+
+    def reset(self) -> RunningGames:
+        """Start all episodes."""
+        return RunningGames(self)
+
+
+def _check_names(
+    known: Sequence[str], attacked: Sequence[str], others: Mapping[str, AgentLike]
+) -> None:
+    """Raise ValueError unless every agent is either attacked or has a policy."""
+    if unknown := [name for name in (*attacked, *others) if name not in known]:
+        raise ValueError(f"{unknown} are not in the environment; its agents are {list(known)}")
+    if len(set(attacked) | set(others)) < len(attacked) + len(others):
+        raise ValueError(
+            f"attacked={list(attacked)} and others={list(others)} name an agent twice; name each "
+            "once"
+        )
+    if idle := [name for name in known if name not in attacked and name not in others]:
+        raise ValueError(f"{idle} have no policy; give others={{{idle[0]!r}: policy, ...}}")
+    if not attacked:
+        raise ValueError("attacked is empty; name at least one agent")
+
+
+def _check_alike(example: Any, attacked: Sequence[str]) -> None:
+    """Raise ValueError unless the attacked agents have the same spaces."""
+    for kind, of in (("observe", example.observation_space), ("act in", example.action_space)):
+        first = of(attacked[0])
+        for name in attacked[1:]:
+            if of(name) != first:
+                raise ValueError(
+                    f"{attacked[0]!r} and {name!r} {kind} different spaces, {first} and {of(name)};"
+                    " attack them one at a time, with the others in others=, or pad the spaces "
+                    "with SuperSuit's pad_observations_v0 and pad_action_space_v0"
+                )
