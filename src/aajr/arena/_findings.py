@@ -25,6 +25,10 @@ LIMITS = (
 """What the figures of every report do not say."""
 
 
+WEAK = 0.05
+"""Share of the return that a weakness costs at least."""
+
+
 def findings_of(report: Report) -> tuple[str, ...]:
     """The findings of a report: its worst case, noise, masked gradients, failed checks."""
     return (
@@ -46,7 +50,8 @@ def _worst(report: Report) -> str:
         )
     fall = ""
     if clean.estimate > 0:
-        fall = f", by {1 - worst.mean_return.estimate / clean.estimate:.0%}"
+        share = 1 - worst.mean_return.estimate / clean.estimate
+        fall = f", by {share:.0%}" if share >= 0.01 else ", by less than 1%"
     place = "" if worst.epsilon == report.epsilon else f" at ε = {worst.epsilon:g}"
     return (
         f"Within {ball} the mean return falls from {amount(clean.estimate)} to "
@@ -60,7 +65,7 @@ def _noise(report: Report) -> Iterator[str]:
         return
     noise = report.estimate("noise", report.epsilon)
     harm, most = clean - noise, clean - worst.mean_return.estimate
-    if harm < most / 2:
+    if harm < most / 2 and most > WEAK * abs(clean):
         yield (
             f"Uniform noise of the same size leaves {amount(noise)}: a test with noise would not "
             "have shown this weakness."
