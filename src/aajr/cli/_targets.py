@@ -96,8 +96,6 @@ def _from_file(
             f"agent {name!r} does not exist; give a zip, a directory or package.module:function"
         )
     if Path(name).suffix == ".onnx":
-        if not hasattr(Agent, "from_onnx"):
-            raise ValueError(f"agent {name!r}: ONNX files are not read yet; wrap it in a function")
         seen, acted = _spaces(environment, name)
         return Agent.from_onnx(name, seen, acted)
     return Agent.from_sb3(name, normalise=normalise, frames=frames, trust=trust)
