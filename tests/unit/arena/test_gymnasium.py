@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from aajr import Ball, UniformNoise
+from aajr import Ball, ProjectedGradientAscent, UniformNoise
 from aajr._seeds import derive
 from aajr.arena.agents import Agent
 from aajr.arena.episodes import AttackedTeam, contest, explore, play
@@ -162,3 +162,28 @@ def test_every_action_of_a_head_is_a_member_of_the_space(space):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@torch.no_grad()
+def test_an_attacked_row_alone_equals_that_row_in_the_batch():
+    agent, ball = balancer(), Ball("linf", 0.05)
+    attack = ProjectedGradientAscent(ball, Targets(), steps=3, random_start=False)
+    record = play(cartpole(), AttackedTeam(agent, attack, torch.Generator()))
+    single, source = gymnasium.make("CartPole-v1"), torch.Generator()
+    for index in range(5):
+        shown, _ = single.reset(seed=derive(3, "start", index))
+        for step in range(int(record.played[index].sum())):
+            x = torch.as_tensor(shown)[None]
+            assert torch.equal(record.observation[index, step], x)
+            action = int(agent(attack(agent, x, source).worst).argmax())
+            assert int(record.action[index, step, 0, 0]) == action
+            shown, _, ended, cut, _ = single.step(action)
+        assert ended or cut
+
+
+class Targets:
+    """The loss of the action that the agent would choose."""
+
+    def __call__(self, output, reference):
+        chosen = reference.outputs.argmax(-1, keepdim=True)
+        return -output.gather(-1, chosen).squeeze(-1)
