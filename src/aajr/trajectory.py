@@ -56,6 +56,24 @@ class Reference:
         return Reference.deferred(self.inputs[index], lambda: self.outputs[index], data)
 
 
+MEMORY = "memory"
+"""Name of the data that a policy with ``remembers = True`` reads beside its input, row by row."""
+
+
+def output_at(policy: Callable[..., Tensor], point: Tensor, reference: Reference) -> Tensor:
+    """π(point) of the reference's samples; a policy that remembers reads their memory too.
+
+    Args:
+        policy: map from ``[batch, *event]``; if its ``remembers`` is True, from inputs and
+            ``data["memory"]`` of the same rows.
+        point: ``[batch, *event]``.
+        reference: the samples.
+    """
+    if getattr(policy, "remembers", False):
+        return policy(point, reference.data[MEMORY])
+    return policy(point)
+
+
 Objective = Callable[[Tensor, Reference], Tensor]
 """What the adversary maximises: (output ``[batch, *output]``, reference) to losses ``[batch]``."""
 

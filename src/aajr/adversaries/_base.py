@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar, final
 
@@ -17,7 +17,7 @@ from aajr._modules import versions
 from aajr.adversaries._evaluation import in_parts, row_bound
 from aajr.adversaries._reach import Watched, reached
 from aajr.geometry import ThreatSet
-from aajr.trajectory import Objective, Reference, Trajectory
+from aajr.trajectory import MEMORY, Objective, Reference, Trajectory
 
 
 class Adversary(ABC):
@@ -54,6 +54,7 @@ class Adversary(ABC):
 
         Args:
             policy: map from ``[batch, *event]`` to ``[batch, *output]``, independent between rows.
+                If its ``remembers`` is True it also takes ``data["memory"]`` of these rows.
             x: clean inputs, ``[batch, *event]``.
             generator: source of all randomness, on x's device.
             data: tensors with one row per sample that the objective reads.
@@ -74,7 +75,7 @@ class Adversary(ABC):
         x, data = x.detach(), dict(data or {})
         _check_data(data, x, self.needs)
         with evaluating(policy) as modules:
-            clean, watched = _CleanPass(policy, x, modules), Watched(policy, x)
+            clean, watched = _CleanPass(policy, x, data, modules), Watched(policy, x)
             reference = Reference.deferred(x, clean, data)
             if clean.must_evaluate_now:
                 _ = reference.outputs
@@ -114,6 +115,7 @@ class _CleanPass:
     Args:
         policy: the victim, in evaluation mode.
         x: clean inputs, ``[batch, *event]``.
+        data: may hold the memory of a policy that remembers.
         modules: all modules of the policy.
 
     Attributes:
@@ -123,9 +125,12 @@ class _CleanPass:
             counters, or autocast is on.
     """
 
-    def __init__(self, policy: Policy, x: Tensor, modules: list[nn.Module]) -> None:
+    def __init__(
+        self, policy: Policy, x: Tensor, data: Mapping[str, Tensor], modules: list[nn.Module]
+    ) -> None:
         self.policy, self.x, self.modules, self.attacking = policy, x, modules, True
-        _, known = inspected(policy, x[: row_bound()])
+        self.memory = data[MEMORY] if getattr(policy, "remembers", False) else None
+        _, known = inspected(self._bound(slice(row_bound())), x[: row_bound()])
         self.known = None if len(x) > row_bound() else known  # only some rows were evaluated
         if self.known is not None:
             _check_output(self.known, x)
@@ -146,9 +151,17 @@ class _CleanPass:
         with evaluating(self.policy):
             return self._evaluate()
 
+    def _bound(self, rows: slice) -> Policy:
+        """The policy, with the memory of some rows if it has one."""
+        if self.memory is None:
+            return self.policy
+        with_memory: Callable[..., Tensor] = self.policy
+        memory = self.memory[rows]
+        return lambda x: with_memory(x, memory)
+
     @torch.no_grad()
     def _evaluate(self) -> Tensor:
-        outputs = in_parts(lambda rows: evaluated(self.policy, self.x[rows]), len(self.x))
+        outputs = in_parts(lambda rows: evaluated(self._bound(rows), self.x[rows]), len(self.x))
         _check_output(outputs, self.x)
         return outputs
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from aajr._checks import all_finite, check_count
 from aajr._modes import Policy
 from aajr.jacobian import input_gradient
-from aajr.trajectory import Objective, Reference
+from aajr.trajectory import Objective, Reference, output_at
 
 _ROWS: ContextVar[int] = ContextVar("rows", default=65536)
 
@@ -102,7 +102,8 @@ def loss_at(policy: Policy, objective: Objective, point: Tensor, reference: Refe
     """ℓ(π(point)) without a graph, ``[batch]``."""
 
     def losses(rows: slice) -> Tensor:
-        return checked_loss(objective, policy(point[rows]), part_of(reference, rows))
+        part = part_of(reference, rows)
+        return checked_loss(objective, output_at(policy, point[rows], part), part)
 
     with torch.no_grad():
         return in_parts(losses, len(point))
@@ -128,8 +129,9 @@ def loss_and_gradient(
         place = point[rows].detach()
         if kept is not None:
             place = place.clone()  # the graph outlives the search, which may write to its points
-        output = policy(place.requires_grad_())
-        loss = checked_loss(objective, output, part_of(reference, rows))
+        part = part_of(reference, rows)
+        output = output_at(policy, place.requires_grad_(), part)
+        loss = checked_loss(objective, output, part)
         losses.append(loss.detach())
         if kept is not None:
             kept.append(output)

@@ -27,7 +27,7 @@ from aajr.adversaries._restarts import higher_loss, warn_if_masked
 from aajr.adversaries._step_rules import STEP_RULES, Arc, Passes
 from aajr.geometry import Around, Ball
 from aajr.theory import along_direction, loss_of
-from aajr.trajectory import Objective, Reference, Trajectory
+from aajr.trajectory import Objective, Reference, Trajectory, output_at
 
 
 @_shared.documented
@@ -72,7 +72,12 @@ class ProjectedGradientAscent(_shared.ProjectedGradientAscent, Adversary):
             point = record.place(moved)
             outputs += output
         if self.keep_outputs:
-            outputs.append(in_parts(lambda rows: policy(point[rows]), len(point)))
+            outputs.append(
+                in_parts(
+                    lambda rows: output_at(policy, point[rows], part_of(reference, rows)),
+                    len(point),
+                )
+            )
             last = self._loss(outputs[-1], reference).detach()
         elif self.select == "best":
             last = loss_at(policy, self.objective, point, reference)

@@ -23,11 +23,16 @@ class Watched:
         self.called = False
         self.perturbed = False
 
-    def __call__(self, point: Tensor) -> Tensor:
+    @property
+    def remembers(self) -> bool:
+        """Whether the policy reads a memory beside its input."""
+        return bool(getattr(self.policy, "remembers", False))
+
+    def __call__(self, point: Tensor, *memory: Tensor) -> Tensor:
         """π(point)."""
         self.called = True
         self.perturbed = self.perturbed or not self._clean(point.detach())
-        return self.policy(point)
+        return self.policy(point, *memory)
 
     def _clean(self, point: Tensor) -> bool:
         rows = len(self.x)

@@ -10,14 +10,13 @@ from typing import Any, Generic
 import torch
 from torch import Tensor
 
-from aajr._modes import Policy
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, LyingSources
 from aajr.arena.critics import Experience
 from aajr.arena.environments import AgentLike, Environment, Played, Recurrent
 from aajr.arena.records import Score
 from aajr.geometry import Sparse
-from aajr.trajectory import Trajectory
+from aajr.trajectory import MEMORY, Reference, Trajectory, output_at
 
 Act = Callable[[Tensor, Tensor], Tensor]
 """Function from a team's observations in the running episodes, ``[running, agents, features]``, and
@@ -67,7 +66,7 @@ class AttackedTeam:
     clean inputs of the last ``memory`` steps, most recent last; before the episode's start the
     first input is repeated. If the adversary needs ``liars``, the sources that lie to each agent
     are drawn once for the whole episode, or named by the adversary at the first step. A recurrent
-    agent's memory follows the perturbed inputs; it is attacked row by row, with its own memory.
+    agent's memory follows the perturbed inputs, and each row is attacked with its own.
 
     Args:
         actor: the victim.
@@ -126,13 +125,12 @@ class AttackedTeam:
         self, adversary: Adversary, x: Tensor, memory: Tensor | None, rows: Tensor
     ) -> Tensor:
         found = self._attack(adversary, x, memory, rows)
-        worst = torch.cat([one.worst for one in found])
-        outputs = self._decide(x if self.on_logits else worst, memory, rows)
-        action = self.choose(worst if self.on_logits else outputs)
-        clean = self.choose(torch.cat([one.reference.outputs for one in found]))
+        outputs = self._decide(x if self.on_logits else found.worst, memory, rows)
+        action = self.choose(found.worst if self.on_logits else outputs)
+        clean = self.choose(found.reference.outputs)
         self.changed.append(float((action != clean).any(-1).float().mean()))
-        self.forward_passes.append(_mean([float(one.forward_passes) for one in found]))
-        self.backward_passes.append(_mean([float(one.backward_passes) for one in found]))
+        self.forward_passes.append(float(found.forward_passes))
+        self.backward_passes.append(float(found.backward_passes))
         return action
 
     def _decide(self, shown: Tensor, memory: Tensor | None, rows: Tensor) -> Tensor:
@@ -145,25 +143,20 @@ class AttackedTeam:
 
     def _attack(
         self, adversary: Adversary, x: Tensor, memory: Tensor | None, rows: Tensor
-    ) -> list[Trajectory]:
-        """Attack all rows at once, or one by one if each has its own memory."""
-        policies, parts = self._policies(memory), [slice(None)]
-        if memory is not None:
-            parts = [slice(k, k + 1) for k in range(len(x))]
+    ) -> Trajectory:
+        """Attack all rows at once."""
+        policy: Any = self.actor
         data: dict[str, Tensor] = {}
+        if memory is not None and isinstance(self.actor, Recurrent):
+            policy, data = _Remembering(self.actor), {MEMORY: memory}
         if self.on_logits:
-            data = {"observation": x}
-            x = torch.cat([policy(x[part]) for policy, part in zip(policies, parts, strict=True)])
-            policies, parts = [torch.clone], [slice(None)]
+            shown = Reference(x, x, data)
+            x, policy, data = output_at(policy, x, shown), torch.clone, {"observation": x}
         past = self._past(adversary, x, rows)
-        data |= past
-        found = [
-            adversary(policy, x[part], self.generator, {k: v[part] for k, v in data.items()})
-            for policy, part in zip(policies, parts, strict=True)
-        ]
-        delta = torch.cat([one.worst - one.origin for one in found])
+        found = adversary(policy, x, self.generator, data | past)
+        delta = found.worst - found.origin
         if "liars" in past:
-            past["liars"] = torch.cat([one.reference.data["liars"] for one in found])
+            past["liars"] = found.reference.data["liars"]
         self._note(x, delta, adversary.ball.size(delta), past, rows)
         return found
 
@@ -178,17 +171,6 @@ class AttackedTeam:
         if "history" in past:
             kept["history"] = torch.cat([past["history"][:, 1:], x.unsqueeze(1)], 1)
         self._rows.put(rows, **kept)
-
-    def _policies(self, memory: Tensor | None) -> list[Policy]:
-        """The agent as maps from observations to outputs: one map, or one per row of a memory."""
-        agent = self.actor
-        if memory is None or not isinstance(agent, Recurrent):
-            return [agent]
-
-        def of(row: Tensor) -> Policy:
-            return lambda x: agent.recall(x, row.expand(len(x), *row.shape[1:]))[0]
-
-        return [of(row) for row in torch.split(memory, 1)]
 
     def _past(self, adversary: Adversary, x: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """The data about earlier steps that the adversary reads."""
@@ -205,6 +187,18 @@ class AttackedTeam:
             draw = partial(_liars, adversary, x[:1], self.generator)
             data["liars"] = self._rows.get("liars", rows, draw)
         return data
+
+
+class _Remembering:
+    """A recurrent agent as a map from observations and memories to outputs, row by row."""
+
+    remembers = True
+
+    def __init__(self, agent: Recurrent) -> None:
+        self.agent = agent
+
+    def __call__(self, x: Tensor, memory: Tensor) -> Tensor:
+        return self.agent.recall(x, memory)[0]
 
 
 def _liars(adversary: Adversary, x: Tensor, generator: torch.Generator, rows: int) -> Tensor:

@@ -188,9 +188,9 @@ class _Watched(AttackedTeam):
 
     def _attack(
         self, adversary: Adversary, x: Tensor, memory: Tensor | None, rows: Tensor
-    ) -> list[Trajectory]:
+    ) -> Trajectory:
         found = super()._attack(adversary, x, memory, rows)
-        seen = x if self.on_logits else torch.cat([one.worst for one in found])
+        seen = x if self.on_logits else found.worst
         self.shown += list(seen[rows == self.row])
         return found
 

@@ -12,7 +12,7 @@ from aajr._modes import Policy, evaluating
 from aajr._vectors import length, per_row, unit
 from aajr.jacobian import input_gradient
 from aajr.theory._numbers import ratio
-from aajr.trajectory import Objective, Reference, Trajectory
+from aajr.trajectory import Objective, Reference, Trajectory, output_at
 
 _SUMMARY = (
     "effective_smoothness",
@@ -126,7 +126,7 @@ def loss_of(
     policy: Policy, objective: Objective, reference: Reference
 ) -> Callable[[Tensor], Tensor]:
     """x + δ ↦ ℓ(π(x + δ)), ``[batch, *event]`` to ``[batch]``."""
-    return lambda points: objective(policy(points), reference)
+    return lambda points: objective(output_at(policy, points, reference), reference)
 
 
 def along_direction(

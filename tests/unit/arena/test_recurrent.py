@@ -8,11 +8,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aajr import Ball, ProjectedGradientAscent
+from aajr import Ball, Divergence, ProjectedGradientAscent, VertexSearch
+from aajr.adversaries import (
+    EpisodeBudget,
+    SparseAscent,
+    SubsetSearch,
+    TemporallyCoupled,
+    rows_at_once,
+)
 from aajr.arena.agents import Agent
 from aajr.arena.environments import Recurrent
 from aajr.arena.episodes import AttackedTeam, play
 from aajr.arena.heads import DeterministicHead
+from aajr.geometry import Frozen, Sparse
 
 
 class Summing(Agent):
@@ -89,7 +97,7 @@ def test_the_attack_moves_the_outputs_that_the_memory_gives():
     clean = []
 
     def total(output, reference):
-        clean.append(reference.outputs[0, 0].item())
+        clean.extend(reference.outputs[:, 0].tolist())
         return output.sum(1)
 
     attack = ProjectedGradientAscent(Ball("linf", 0.5), total, steps=1, random_start=False)
@@ -114,6 +122,89 @@ def test_a_row_alone_equals_that_row_among_others():
     for view in views:
         among = together(view)[2:3]
         assert torch.equal(among, alone(view[2:3]))
+
+
+class Gated(Agent):
+    """A GRU of three features, which counts how often it is asked."""
+
+    def __init__(self) -> None:
+        limit = torch.ones(2)
+        super().__init__(nn.Linear(5, 2), DeterministicHead(-limit, limit), 3, "raw")
+        self.cell, self.asked = nn.GRUCell(3, 5), 0
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in self.parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator))
+        self.requires_grad_(False)
+
+    def forward(self, observation):
+        return self.recall(observation, self.begin(len(observation)))[0]
+
+    def begin(self, rows):
+        return torch.zeros(rows, 5)
+
+    def recall(self, observation, memory):
+        self.asked += 1
+        memory = self.cell(observation, memory)
+        return self.network(memory), memory
+
+
+def total(output, reference):
+    return (output * torch.tensor([1.0, -0.5])).sum(1)
+
+
+BALL = Ball("linf", 0.3)
+ASCENT = ProjectedGradientAscent(BALL, total, steps=3, random_start=False, select="best")
+ATTACKS = {
+    "pgd": ASCENT,
+    "stable": dataclasses.replace(ASCENT, step_rule="stable"),
+    "backtracking": dataclasses.replace(ASCENT, step_rule="backtracking"),
+    "divergence": VertexSearch(BALL, Divergence()),
+    "sparse": SparseAscent(Sparse(BALL, 1), total, steps=3, restarts=1),
+    "frozen": SubsetSearch(Frozen(torch.arange(3), 1), total),
+    "coupled": TemporallyCoupled(ASCENT, reach=0.1),
+    "budget": EpisodeBudget(ASCENT, 0.7),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_one_batch_finds_what_the_rows_find_one_by_one(name):
+    generator = torch.Generator().manual_seed(1)
+    views = torch.randn(4, 6, 1, 3, generator=generator)
+    agent = Gated()
+    together = AttackedTeam(agent, ATTACKS[name], torch.Generator())
+    alone = [AttackedTeam(Gated(), ATTACKS[name], torch.Generator()) for _ in range(6)]
+    found, expected = [], []
+    for view in views:
+        found.append(together(view))
+        expected.append(torch.cat([one(view[k : k + 1]) for k, one in enumerate(alone)]))
+    torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=1e-5, atol=1e-6)
+    assert together.largest == pytest.approx(max(one.largest for one in alone))
+    assert agent.asked < 2 * max(one.actor.asked for one in alone), "rows go one by one"
+
+
+def test_the_memory_of_a_row_stays_with_it_where_rows_are_split():
+    views = torch.randn(3, 6, 1, 3, generator=torch.Generator().manual_seed(1))
+    whole, split = (AttackedTeam(Gated(), ASCENT, torch.Generator()) for _ in range(2))
+    for view in views:
+        expected = whole(view)
+        with rows_at_once(4):
+            found = split(view)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_attack_on_the_logits_reads_the_memory():
+    views = torch.randn(3, 4, 1, 3, generator=torch.Generator().manual_seed(1))
+    agent, memory = Gated(), torch.zeros(4, 5)
+    met = []
+    team = AttackedTeam(
+        agent, ASCENT, torch.Generator(), on_logits=True, choose=lambda x: met.append(x) or x
+    )
+    for view in views:
+        team(view)
+        outputs, memory = agent.recall(view[:, 0], memory)
+        torch.testing.assert_close(met[-1], outputs)  # the clean ones
+        torch.testing.assert_close(met[-2], outputs + torch.tensor([0.3, -0.3]))
 
 
 def test_an_agent_that_explores_remembers_too():
