@@ -34,7 +34,17 @@ def html_page(report: Report) -> str:
         subject=subject(report),
         cost=_cost(report),
         limits=LIMITS,
+        film_words=film_words(report),
     )
+
+
+def film_words(report: Report) -> str:
+    """The caption of the film or of the traces."""
+    attack = f"{report.worst.attack.replace('_', ' ')} at ε = {report.worst.epsilon:g}"
+    one = "The episode whose return falls most"
+    if report.film.startswith("data:image/gif"):
+        return f"{one}: without an attack on the left, under {attack} on the right."
+    return f"{one}, under {attack}: what the environment showed, and what the agent saw."
 
 
 def subject(report: Report) -> dict[str, Any]:

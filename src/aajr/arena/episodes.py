@@ -136,10 +136,22 @@ class AttackedTeam:
     def _decide(self, shown: Tensor, memory: Tensor | None, rows: Tensor) -> Tensor:
         """Outputs at the shown input; a recurrent agent updates its memory with it."""
         if memory is None or not isinstance(self.actor, Recurrent):
-            return self.actor(shown)
-        outputs, memory = self.actor.recall(shown, memory)
-        self._rows.put(rows, memory=memory)
+            outputs = self.actor(shown)
+        else:
+            outputs, memory = self.actor.recall(shown, memory)
+            self._rows.put(rows, memory=memory)
+        self._check(outputs, shown, rows)
         return outputs
+
+    def _check(self, outputs: Tensor, shown: Tensor, rows: Tensor) -> None:
+        """Raise ValueError if the agent answers NaN, which stands for no action."""
+        broken = outputs.isnan().flatten(1).any(1)
+        if bool(broken.any()):
+            first = int(broken.nonzero()[0])
+            raise ValueError(
+                f"the agent returned NaN in {int(broken.sum())} of {len(broken)} running episodes, "
+                f"first in row {int(rows[first])}, where it saw {shown[first].tolist()[:8]}"
+            )
 
     def _attack(
         self, adversary: Adversary, x: Tensor, memory: Tensor | None, rows: Tensor

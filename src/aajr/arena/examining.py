@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import hashlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pydantic.dataclasses
 import torch
 
 from aajr._checks import check_count, check_number
-from aajr.arena._strength import Strength
+from aajr.arena._runs import Progress, Run, Told
 from aajr.arena.agent_suites import agent_suite, fitting
 from aajr.arena.agents import Agent
 from aajr.arena.balls import ball_facts
 from aajr.arena.environments import Environment
-from aajr.arena.examination import Examination, Examinee
-from aajr.arena.fields import Real, read_record
+from aajr.arena.examination import Examination
 from aajr.arena.gymnasium import GymnasiumEnvironment, head_of
 from aajr.arena.heads import CategoricalHead, Head
-from aajr.arena.records import Trial
-from aajr.arena.reports import Check, Examined, Report
+from aajr.arena.records import CLEAN
+from aajr.arena.reports import Examined, Report
 from aajr.arena.seeing import seen_by
-from aajr.arena.suites import AttackSpec, Suite
+from aajr.arena.suites import Suite
 from aajr.geometry import Ball
-from aajr.report.files import write_json
 from aajr.report.provenance import PACKAGES, machine_facts, version_facts
-
-Progress = Callable[[int, int, str], None]
-"""Function that is called with the finished parts, all parts, and words about the next one."""
 
 EPSILONS = (0.25, 0.5, 1.0)
 """Default radii of the curve, as shares of ε."""
@@ -53,6 +46,7 @@ def examine(
     seed: int = 0,
     directory: str | Path | None = None,
     progress: Progress | None = None,
+    film: bool = False,
 ) -> Report:
     """Attack an agent with every attack of a suite at every radius; report the worst case.
 
@@ -72,7 +66,9 @@ def examine(
         episodes: number of episodes of each trial.
         seed: seed of the initial states, the same for all trials.
         directory: where trials and learned attackers are kept; None for a temporary directory.
-        progress: called before every part.
+        progress: called before every part with the finished parts, all parts and words about it.
+        film: whether to add a film of one episode without and under the worst attack, or traces of
+            its observations where nothing is rendered.
 
     Returns:
         The report.
@@ -104,119 +100,49 @@ def examine(
     place = tempfile.TemporaryDirectory() if directory is None else nullcontext(str(directory))
     with place as kept:
         runs = [
-            _Run(one, match, plan, Path(kept), index, digest)
+            Run(one, match, plan, Path(kept), index, digest)
             for index, (one, match, digest) in enumerate(zip(agents, matches, seen, strict=True))
         ]
-        told = _Told(progress, sum(run.parts for run in runs))
+        told = Told(progress, sum(run.parts for run in runs) + film)
         examined = tuple(run.examined(told) for run in runs)
-    match = matches[0]
+        report = replace(_report(plan, matches[0], ball, examined), left_out=left_out)
+        if film:
+            told.next(f"{runs[0].source}: film of the worst case")
+            report = _with_film(report, runs[0])
+    return replace(report, seconds=time.perf_counter() - begin)
+
+
+def _with_film(report: Report, run: Run) -> Report:
+    """The report with a film of its worst case, or with the reason why there is none."""
+    if report.worst.attack == CLEAN:
+        reason = "shows the worst attack, and none was worse than no attack"
+    else:
+        try:
+            return replace(report, film=run.film(report.worst))
+        except Exception as error:  # a renderer may raise anything
+            reason = f"stopped: {type(error).__name__}: {error}"
+    return replace(report, left_out={**report.left_out, "the film": reason})
+
+
+def _report(
+    plan: Examination, match: Environment[Any], ball: Ball, examined: tuple[Examined, ...]
+) -> Report:
+    """The report of examined agents, without left-out attacks, film and time."""
     threshold = getattr(match, "solved_at", None)
     return Report(
         agents=examined,
         unit=examined[0].assessment.clean.unit,
         environment=match.facts,
         ball=ball_facts(ball),
-        suite=chosen.facts(),
-        left_out=left_out,
+        suite=plan.suite.facts(),
         epsilons=plan.epsilons,
-        episodes=episodes,
-        seed=seed,
+        episodes=plan.episodes,
+        seed=plan.seed,
         threshold=threshold if threshold is not None and math.isfinite(threshold) else None,
         wins=threshold is None or math.isfinite(threshold),
-        seconds=time.perf_counter() - begin,
         machine=machine_facts() | {"threads": torch.get_num_threads()},
         versions=version_facts((*PACKAGES, "gymnasium", "stable_baselines3", "mujoco")),
     )
-
-
-@dataclass
-class _Told:
-    """Progress over all parts."""
-
-    progress: Progress | None
-    parts: int
-    done: int = 0
-
-    def next(self, words: str) -> None:
-        if self.progress is not None:
-            self.progress(self.done, self.parts, words)
-        self.done += 1
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """Name, source, method and seed of an agent, as an examinee needs them."""
-
-    name: str
-    path: Path
-    method: str
-    seed: int
-
-
-@pydantic.dataclasses.dataclass(frozen=True)
-class _Strengths:
-    """The checks of one agent, as its file holds them."""
-
-    checks: tuple[Check, ...]
-    random_returns: tuple[Real, ...]
-
-
-class _Run:
-    """The examination of one agent."""
-
-    def __init__(
-        self,
-        agent: Agent,
-        match: Environment[Any],
-        plan: Examination,
-        directory: Path,
-        index: int,
-        digest: str,
-    ) -> None:
-        source = agent.source or type(agent.network).__name__
-        entry = _Entry(f"agent-{digest}", Path(source), "agent", index)
-        self.examinee = Examinee(entry, agent, match, plan, directory, lambda record: {})
-        self.plan, self.source = plan, source
-        self.failures: dict[str, str] = {}
-
-    @property
-    def parts(self) -> int:
-        """Number of trials, and one for the checks."""
-        return len(self.plan.cells) + 1
-
-    def examined(self, told: _Told) -> Examined:
-        """Run all trials and checks that are not finished yet."""
-        trials = [t for cell in self.plan.cells if (t := self._trial(*cell, told)) is not None]
-        told.next(f"{self.source}: checks of the attacks")
-        strength = self._strength(trials)
-        assessment = self.examinee.assessment_of(tuple(trials))
-        return Examined(
-            assessment=replace(assessment, checkpoint=self.source),
-            checks=strength.checks,
-            random_returns=strength.random_returns,
-            failures=self.failures,
-        )
-
-    def _trial(self, spec: AttackSpec | None, epsilon: float, told: _Told) -> Trial | None:
-        """One trial, or None if the attack stopped with an error, which is noted."""
-        name = "no attack" if spec is None else f"{spec.name} at ε = {epsilon:g}"
-        told.next(f"{self.source}: {name}")
-        try:
-            return self.examinee.trial(spec, epsilon)
-        except Exception as error:  # an agent or a simulator may raise anything
-            if spec is None:
-                raise
-            self.failures[name] = f"{type(error).__name__}: {error}"
-            return None
-
-    def _strength(self, trials: Sequence[Trial]) -> _Strengths:
-        path = self.examinee.directory / "checks.json"
-        if not path.exists():
-            largest = max(self.plan.epsilons)
-            strength = Strength(self.examinee.victim, trials, self.plan.suite.attacks, largest)
-            found = _Strengths(tuple(strength.checks()), strength.random_returns)
-            write_json(path, dataclasses.asdict(found))
-        return read_record(_Strengths, path, "remove it")
 
 
 def _radii(ball: Ball, epsilons: Sequence[float] | None) -> tuple[float, ...]:

@@ -91,6 +91,8 @@ class Report:
         threshold: return from which an episode counts as won; None without one.
         wins: whether episodes can be won.
         seconds: time of the examination; parts read from files count as when they were run.
+        film: one episode of the first agent without and under the worst attack, as a data URI;
+            traces of its observations where nothing is rendered; empty without one.
         machine: facts about the machine.
         versions: versions of the packages.
         schema_version: version of the file's layout.
@@ -108,6 +110,7 @@ class Report:
     threshold: Real | None = None
     wins: bool = False
     seconds: Amount = 0.0
+    film: str = ""
     machine: Facts = field(default_factory=dict)
     versions: Facts = field(default_factory=dict)
     schema_version: Annotated[Count, Field(le=1)] = 1

@@ -31,6 +31,7 @@ def attack(
     normalise: Path | None = None,
     frames: int | None = None,
     trust_pickle: bool = False,
+    film: bool = True,
     report: Path | None = None,
     output: Path = Path("results/attack"),
 ) -> None:
@@ -65,6 +66,7 @@ def attack(
         normalise: file of VecNormalize; by default vecnormalize.pkl beside the zip.
         frames: frames that the agent's wrapper stacked, if the environment does not stack them.
         trust_pickle: run the code inside the files, if they hold anything but plain data.
+        film: add a film of one episode without and under the worst attack.
         report: the page; by default report.html in the output.
         output: directory of report.json, of the page and of the trials.
     """
@@ -87,6 +89,7 @@ def attack(
             seed=seed,
             directory=output / "trials",
             progress=progress,
+            film=film,
         )
     paths = [result.save(output / "report.json"), result.save(report or output / "report.html")]
     _print(result, console)

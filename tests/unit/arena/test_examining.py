@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -30,6 +31,7 @@ TINY = Effort(
     attacker_environments=4,
 )
 SUITE = dataclasses.replace(AGENT_QUICK, effort=TINY)
+NOISE = dataclasses.replace(SUITE, attacks=SUITE.attacks[:1])
 WHOLE = dataclasses.replace(AGENT_STANDARD, effort=TINY)
 
 
@@ -66,10 +68,17 @@ def report():
 
 
 class Line(gymnasium.Env):
-    """A point on a line that is pushed by the action; the reward is minus its distance from 0."""
+    """A place that stays; the reward is minus the size of the action."""
 
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
     observation_space = spaces.Box(-10, 10, (2,), np.float32)
     action_space = spaces.Box(-3, 3, (1,), np.float32)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def render(self):
+        return np.full((8, 8, 3), 100, np.uint8)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -122,7 +131,7 @@ def test_against_a_linear_policy_mad_has_a_closed_form(ball, reach):
 
 
 def test_a_policy_that_ignores_its_input_is_untouched():
-    report = examined(constant(), suite=WHOLE)
+    report = examined(constant(), suite=WHOLE, epsilons=())
     clean = report.trials("none", 0.0)[0].returns
     for trial in report.agents[0].assessment.trials:
         assert trial.returns == clean, trial.score.attack
@@ -218,41 +227,40 @@ def test_a_report_survives_its_file(report, tmp_path):
     assert facts["findings"] == list(report.findings)
 
 
-def test_the_same_seed_gives_the_same_report(report):
-    again = examined(balancer())
-    for one, other in zip(
-        report.agents[0].assessment.trials, again.agents[0].assessment.trials, strict=True
-    ):
-        assert one.score == other.score
-        assert one.returns == other.returns
-    assert report.agents[0].checks == again.agents[0].checks
-    other = examined(balancer(), seed=1)
+def test_the_same_seed_gives_the_same_figures(report):
+    again = examined(balancer(), epsilons=())
+    for trial in again.agents[0].assessment.trials:
+        (one,) = report.trials(trial.score.attack, trial.score.epsilon)
+        assert one.score == trial.score
+        assert one.returns == trial.returns
+    assert report.agents[0].checks[-3:] == again.agents[0].checks[-3:]
+    other = examined(balancer(), suite=NOISE, epsilons=(), seed=1)
     assert other.trials("noise", 0.6)[0].returns != report.trials("noise", 0.6)[0].returns
 
 
-def test_a_stopped_examination_continues_with_its_files(report, tmp_path):
+def test_a_stopped_examination_continues_with_its_files(tmp_path):
     class StopError(Exception):
         pass
 
     def stop(done, parts, words):
-        assert parts == len(report.agents[0].assessment.trials) + 1
-        if done == 3:
+        assert parts == 1 + 3 + 1
+        if done == 2:
             raise StopError
 
     with pytest.raises(StopError):
-        examined(balancer(), directory=tmp_path, progress=stop)
+        examined(balancer(), suite=NOISE, directory=tmp_path, progress=stop)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
-    assert len(times) == 3
-    whole = examined(balancer(), directory=tmp_path)
+    assert len(times) == 2
+    whole = examined(balancer(), suite=NOISE, directory=tmp_path)
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
-    assert [t.returns for t in whole.agents[0].assessment.trials] == [
-        t.returns for t in report.agents[0].assessment.trials
-    ]
+    assert len([*tmp_path.rglob("*.json")]) == 5
+    at_once = examined(balancer(), suite=NOISE)
+    assert whole.agents[0].checks == at_once.agents[0].checks
+    for one, other in zip(*(r.agents[0].assessment.trials for r in (whole, at_once)), strict=True):
+        assert one.returns == other.returns
 
 
 def test_another_agent_or_sight_has_other_files(tmp_path):
-    noise = dataclasses.replace(SUITE, attacks=SUITE.attacks[:1])
-
     class Box(nn.Module):
         """Weights that no state dict shows."""
 
@@ -265,13 +273,13 @@ def test_another_agent_or_sight_has_other_files(tmp_path):
 
     for weight in (1.0, 2.0):
         examined(
-            Agent(Box(weight), CategoricalHead((2,)), 4, "raw"), suite=noise, directory=tmp_path
+            Agent(Box(weight), CategoricalHead((2,)), 4, "raw"), suite=NOISE, directory=tmp_path
         )
     assert len([*tmp_path.iterdir()]) == 2
     agent = Agent(
         Box(1.0), CategoricalHead((2,)), 4, "raw", sight=lambda raw: 2 * torch.tensor(raw)
     )
-    examine(agent, "CartPole-v1", Ball("linf", 0.3), noise, episodes=4, directory=tmp_path)
+    examine(agent, "CartPole-v1", Ball("linf", 0.6), NOISE, episodes=4, directory=tmp_path)
     assert len([*tmp_path.iterdir()]) == 3
 
 
@@ -353,3 +361,60 @@ def test_bad_input_is_named(call, message):
 def test_a_path_needs_an_ending_that_is_known(report, tmp_path):
     with pytest.raises(ValueError, match=r"report\.txt"):
         report.save(tmp_path / "report.txt")
+
+
+def test_an_agent_that_answers_nan_in_mid_episode_is_named():
+    class Broken(nn.Module):
+        def forward(self, x):
+            outputs = balancer().network(x)
+            return torch.where(x.abs().amax(-1, keepdim=True) > 0.3, float("nan"), outputs)
+
+    agent = Agent(Broken(), CategoricalHead((2,)), 4, "raw")
+    with pytest.raises(ValueError, match="returned NaN in"):
+        examined(agent, Ball("linf", 0.3), epsilons=())
+
+
+def test_only_the_trials_in_which_an_agent_answers_nan_are_lost():
+    class Broken(nn.Module):
+        def forward(self, x):
+            outputs = balancer().network(x)
+            return torch.where(x.abs().amax(-1, keepdim=True) > 7, float("nan"), outputs)
+
+    agent = Agent(Broken(), CategoricalHead((2,)), 4, "raw")
+    report = examined(agent, Ball("linf", 9.0), epsilons=[0.1])
+    assert "returned NaN in" in report.agents[0].failures["noise at ε = 9"]
+    assert report.trials("noise", 0.1)
+
+
+def filmed(made, **settings) -> Report:
+    environment = GymnasiumEnvironment(made, 1, 0, limit=3)
+    ball = Ball("linf", 0.4)
+    return examine(linear(), environment, ball, MAD, episodes=4, epsilons=(), film=True, **settings)
+
+
+def test_the_film_shows_the_worst_case_and_is_kept(tmp_path, monkeypatch):
+    said = []
+    report = filmed(Line, directory=tmp_path, progress=lambda *words: said.append(words))
+    assert report.film.startswith("data:image/gif;base64,")
+    assert said[-1] == (3, 4, "Linear: film of the worst case")
+    page = report.save(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert report.film in page
+    assert "without an attack on the left" in page
+    monkeypatch.setattr("aajr.arena._runs.film", None)
+    assert filmed(Line, directory=tmp_path).film == report.film
+
+
+def test_without_images_the_film_is_traces():
+    report = filmed(lambda: Line())
+    assert report.film.startswith("data:image/png;base64,")
+
+
+def test_a_film_that_fails_is_named_and_the_report_is_kept(monkeypatch):
+    def broken(*arguments):
+        raise OSError("no projector")
+
+    monkeypatch.setattr("aajr.arena._runs.film", broken)
+    report = filmed(Line)
+    assert report.film == ""
+    assert report.left_out["the film"] == "stopped: OSError: no projector"
+    assert examined(constant(), suite=NOISE, film=True).left_out["the film"].startswith("shows")
