@@ -13,6 +13,7 @@ from torch import Tensor
 from aajr._seeds import derive
 from aajr.arena.environments import AgentLike, Latest
 from aajr.arena.episodes import AttackedTeam
+from aajr.arena.frames import Frames
 from aajr.arena.spaces import native_action
 from aajr.arena.views import View, flat
 
@@ -60,7 +61,7 @@ class RunningGames:
             for name, agent in environment.others.items()
         }
         self._terminated = torch.zeros(count, dtype=torch.bool)
-        self._frames: list[tuple[Tensor, ...]] = []
+        self._frames = Frames()
         self._latest: Latest | None = None
         space = environment.example.observation_space
         self._views = {
@@ -94,7 +95,7 @@ class RunningGames:
             for place, name in enumerate(self._environment.attacked):
                 reward[row, place] = float(gained.get(name, 0.0))
                 ended[row] |= bool(terminated.get(name, False))
-        self._frames.append((self.running, self.observation, action, reward, alive))
+        self._frames.add(self.running, self.observation, action, reward, alive)
         left = self.alive
         over = ~left.any(1)
         cut = len(self._frames) == self._environment.limit
@@ -109,13 +110,7 @@ class RunningGames:
         """Close the environments and return the record of the episodes."""
         for game in self._games:
             game.close()
-        shape = (self._environment.episodes, len(self._frames))
-        played = torch.zeros(shape, dtype=torch.bool)
-        kept = [part.new_zeros(*shape, *part.shape[1:]) for part in self._frames[0][1:]]
-        for step, (rows, *parts) in enumerate(self._frames):
-            played[rows, step] = True
-            for whole, part in zip(kept, parts, strict=True):
-                whole[rows, step] = part
+        played, kept = self._frames.padded(self._environment.episodes)
         observation, action, reward, alive = kept
         won = reward.double().sum(1).mean(1) >= self._environment.solved_at
         ended = self._terminated

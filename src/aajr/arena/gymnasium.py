@@ -16,6 +16,7 @@ from aajr._seeds import derive
 from aajr.arena._camera import Camera
 from aajr.arena._makers import Source, describe, maker
 from aajr.arena.environments import Latest
+from aajr.arena.frames import Frames
 from aajr.arena.spaces import head_of as head_of
 from aajr.arena.spaces import native_action
 from aajr.arena.threats import Claims, Threat
@@ -204,7 +205,7 @@ class _Running:
         self._returns = torch.zeros(episodes, dtype=torch.float64)
         self._terminated = torch.zeros(episodes, dtype=torch.bool)
         self._latest: Latest | None = None
-        self._frames: list[tuple[Tensor, ...]] = []
+        self._frames = Frames()
         self.running = torch.arange(episodes)
         self._film()
         self.observation = self._seen()
@@ -222,7 +223,7 @@ class _Running:
         ended, cut = (torch.tensor(flags, dtype=torch.bool) for flags in (terminated, truncated))
         self._returns[self.running] += rewards
         self._terminated[self.running] = ended
-        self._frames.append((self.running, self.observation, action, rewards[:, None].float()))
+        self._frames.add(self.running, self.observation, action, rewards[:, None].float())
         cut |= len(self._frames) == self._environment.limit
         seen = self._seen()
         self._latest = Latest(seen, rewards[:, None].float(), ended, cut & ~ended)
@@ -240,13 +241,7 @@ class _Running:
         """Close the environments and return the record of the episodes."""
         for one in self._single:
             one.close()
-        shape = (self._environment.episodes, len(self._frames))
-        played = torch.zeros(shape, dtype=torch.bool)
-        kept = [part.new_zeros(*shape, *part.shape[1:]) for part in self._frames[0][1:]]
-        for step, (rows, *parts) in enumerate(self._frames):
-            played[rows, step] = True
-            for whole, part in zip(kept, parts, strict=True):
-                whole[rows, step] = part
+        played, kept = self._frames.padded(self._environment.episodes)
         won, ended = self._returns >= self._environment.solved_at, self._terminated
         observation, action, reward = kept
         ends = ended, ~ended
