@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -16,16 +16,17 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize, VecTransposeImage
 from torch import Tensor, nn
 
 from aajr._checks import check_count
 from aajr.arena.agents import RAW, Agent
-from aajr.arena.heads import DeterministicHead, GaussianHead
+from aajr.arena.heads import DeterministicHead, GaussianHead, Head
 from aajr.arena.spaces import head_of
 from aajr.integrations.sb3._files import load_agent
 from aajr.integrations.sb3._maps import ActorCriticMap, check_observations
 from aajr.integrations.sb3._memory import Inside, LSTMAgent, Sight, StackedAgent, split
+from aajr.integrations.sb3._parts import Parts, PartsSight
 from aajr.integrations.sb3._preprocessing import (
     FrameStacking,
     Normalisation,
@@ -34,6 +35,7 @@ from aajr.integrations.sb3._preprocessing import (
     Transposition,
     preprocessing_of,
     statistics_of,
+    wrappers_of,
 )
 from aajr.integrations.sb3._saved import SavedAgent, saved_agent
 from aajr.integrations.sb3._zip import Unpacked, read_normalisation, unpack
@@ -87,16 +89,10 @@ def agent_of(saved: SavedAgent, unit: str = "", source: str = "") -> Agent:
     Returns:
         The agent. If SB3 stacked frames, its observation is one frame, and the stack is its memory.
     """
-    preprocessing, mapped = saved.preprocessing, saved.policy
-    device = next(mapped.parameters()).device
-    shown, inside = split(preprocessing)
+    mapped, device = saved.policy, next(saved.policy.parameters()).device
+    shown, inside = split(saved.preprocessing)
     sight, unit = Sight(shown, device), unit or _unit(saved, shown)
-    head = head_of(saved.action_space, mapped.head)
-    if isinstance(head, GaussianHead):
-        head = replace(head, low=head.low.to(device), high=head.high.to(device))
-    network: nn.Module = mapped
-    if mapped.scaled and isinstance(head, DeterministicHead):
-        network = nn.Sequential(mapped, _Scaled(head.low, head.high))
+    network, head = _network(saved, device)
     if isinstance(mapped, ActorCriticMap) and hasattr(mapped.policy, "lstm_actor"):
         return LSTMAgent(mapped, head, sight, inside, unit, source)
     if inside.stacking is not None:
@@ -107,6 +103,36 @@ def agent_of(saved: SavedAgent, unit: str = "", source: str = "") -> Agent:
         value = None if value is None else _inside(value, inside)
     size = math.prod(shape)
     return Agent(network, head, size, unit, value, sight=sight, source=source)
+
+
+def _network(saved: SavedAgent, device: torch.device) -> tuple[nn.Module, Head]:
+    """From the policy's input to the parameters of the head, and the head."""
+    mapped = saved.policy
+    head = head_of(saved.action_space, mapped.head)
+    if isinstance(head, GaussianHead):
+        head = replace(head, low=head.low.to(device), high=head.high.to(device))
+    if mapped.scaled and isinstance(head, DeterministicHead):
+        return nn.Sequential(mapped, _Scaled(head.low, head.high)), head
+    return mapped, head
+
+
+def _of_parts(saved: SavedAgent, parts: Parts, source: str) -> Agent:
+    """An agent that reads several entries, or a choice."""
+    device = next(saved.policy.parameters()).device
+    network, head = _network(saved, device)
+    own = saved.value
+    if isinstance(saved.policy, ActorCriticMap) and hasattr(saved.policy.policy, "lstm_actor"):
+        raise ValueError("a recurrent policy with several entries is not supported; flatten them")
+    normalised = any(part.statistics is not None for part in parts.parts.values())
+    return Agent(
+        nn.Sequential(parts, network),
+        head,
+        parts.features,
+        f"{NORMALISED}; others raw" if normalised else RAW,
+        None if own is None else (lambda x: own(parts(x))),
+        sight=PartsSight(parts, device),
+        source=source,
+    )
 
 
 class _Scaled(nn.Module):
@@ -141,14 +167,17 @@ def _of_model(
     if frames is not None:
         raise ValueError(f"frames={frames} is for zips; a live model has its own wrappers")
     name = type(model).__name__
-    check_observations(model.observation_space)
+    unpacked = Unpacked(name, _copied(model.policy).to(device), None, {})
+    if normalise is None and isinstance(model.observation_space, spaces.Box):
+        check_observations(model.observation_space)
+        return _agent(unpacked, preprocessing_of(model), f"a live {name}")
+    around = wrappers_of(model.get_env())
+    if any(isinstance(one, VecFrameStack) for one in around):
+        raise ValueError(f"frames of {model.observation_space} are stacked, which is not supported")
+    turned = any(isinstance(one, VecTransposeImage) for one in around)
     if normalise is None:
-        preprocessing = preprocessing_of(model)
-    else:
-        statistics = _statistics(normalise)
-        preprocessing = _Wrappers().around(model.observation_space, statistics)
-    policy = _copied(model.policy).to(device)
-    return _agent(name, policy, preprocessing, {}, f"a live {name}")
+        normalise = next((one for one in around if isinstance(one, VecNormalize)), False)
+    return _wrapped(unpacked, normalise, _Wrappers(None, not turned), f"a live {name}")
 
 
 def _copied(policy: BasePolicy) -> BasePolicy:
@@ -162,20 +191,30 @@ def _of_zip(path: Path, unpacked: Unpacked, normalise: Statistics, wrappers: _Wr
         beside = (path.with_name(name) for name in _BESIDE)
         normalise = next((file for file in beside if file.exists()), None)
     _check_known(path, unpacked, normalise)
-    check_observations(unpacked.policy.observation_space)
-    preprocessing = wrappers.around(unpacked.policy.observation_space, _statistics(normalise))
-    return _agent(unpacked.algorithm, unpacked.policy, preprocessing, unpacked.versions, str(path))
+    return _wrapped(unpacked, normalise, wrappers, str(path))
 
 
-def _agent(
-    algorithm: str,
-    policy: BasePolicy,
-    preprocessing: Preprocessing,
-    versions: Mapping[str, str],
-    source: str,
-) -> Agent:
-    saved = saved_agent(algorithm, policy, preprocessing, None, versions)
-    return agent_of(saved, source=source)
+def _wrapped(unpacked: Unpacked, normalise: Statistics, wrappers: _Wrappers, source: str) -> Agent:
+    """The agent of a policy in wrappers that are told."""
+    space, statistics = unpacked.policy.observation_space, _statistics(normalise)
+    if isinstance(space, spaces.Box):
+        check_observations(space)
+        if isinstance(statistics, dict):
+            raise ValueError(f"normalise has statistics of {list(statistics)}, the agent reads one")
+        return _agent(unpacked, wrappers.around(space, statistics), source)
+    if wrappers.frames is not None or isinstance(statistics, Normalisation):
+        raise ValueError(f"the agent reads {space}; frames= and statistics of one array do not fit")
+    parts = Parts(space, statistics or {}, wrappers.channels_first)
+    saved = _saved(unpacked, Preprocessing((parts.features,)))
+    return _of_parts(saved, parts, source)
+
+
+def _agent(unpacked: Unpacked, preprocessing: Preprocessing, source: str) -> Agent:
+    return agent_of(_saved(unpacked, preprocessing), source=source)
+
+
+def _saved(unpacked: Unpacked, preprocessing: Preprocessing) -> SavedAgent:
+    return saved_agent(unpacked.algorithm, unpacked.policy, preprocessing, None, unpacked.versions)
 
 
 def _check_known(path: Path, unpacked: Unpacked, normalise: Statistics) -> None:
@@ -197,7 +236,7 @@ def _check_known(path: Path, unpacked: Unpacked, normalise: Statistics) -> None:
         )
 
 
-def _statistics(normalise: Statistics) -> Normalisation | None:
+def _statistics(normalise: Statistics) -> Normalisation | dict[str, Normalisation] | None:
     if normalise is True:
         raise ValueError("normalise=True names no statistics; give the file of VecNormalize's save")
     if normalise is None or normalise is False:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
     VecEnv,
@@ -259,6 +260,11 @@ def lost_statistics(agent: BaseAlgorithm) -> bool:
     return told or getattr(agent, "trained_normalised", False)
 
 
+def wrappers_of(env: VecEnv | None) -> list[VecEnv]:
+    """The wrappers around an environment, the outermost first."""
+    return [] if env is None else [one for one in _chain(env) if isinstance(one, VecEnvWrapper)]
+
+
 def _chain(env: VecEnv) -> Iterator[VecEnv]:
     while isinstance(env, VecEnvWrapper):
         yield env
@@ -279,17 +285,28 @@ def _check_hidden(inside: list[VecEnv]) -> None:
         )
 
 
-def statistics_of(wrapper: VecNormalize) -> Normalisation | None:
-    """The statistics of VecNormalize; None if it does not normalise observations."""
+def statistics_of(wrapper: VecNormalize) -> Normalisation | dict[str, Normalisation] | None:
+    """The statistics of VecNormalize, of each entry if there are several.
+
+    None if it does not normalise observations.
+    """
     if not wrapper.norm_obs:
         return None
-    mean, variance = (torch.as_tensor(v) for v in (wrapper.obs_rms.mean, wrapper.obs_rms.var))
-    return Normalisation(mean, variance, wrapper.epsilon, wrapper.clip_obs)
+
+    def found(moments: RunningMeanStd) -> Normalisation:
+        mean, variance = (torch.as_tensor(value) for value in (moments.mean, moments.var))
+        return Normalisation(mean, variance, wrapper.epsilon, wrapper.clip_obs)
+
+    moments = wrapper.obs_rms
+    if isinstance(moments, dict):
+        return {name: found(one) for name, one in moments.items()}
+    return found(moments)
 
 
 def _step(wrapper: VecEnv) -> Step | None:
     if isinstance(wrapper, VecNormalize):
-        return statistics_of(wrapper)
+        found = statistics_of(wrapper)
+        return None if isinstance(found, dict) else found  # only arrays are saved
     if isinstance(wrapper, VecFrameStack):
         stacked = wrapper.stacked_obs
         return FrameStacking(stacked.n_stack, 0 if stacked.channels_first else -1)

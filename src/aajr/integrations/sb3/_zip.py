@@ -91,13 +91,13 @@ def unpack(
     return Unpacked(algorithm, policy.to(device), _normalised(algorithm, parts), written)
 
 
-def read_normalisation(path: Path) -> Normalisation | None:
-    """Statistics of a file of VecNormalize's ``save``; None if it leaves observations alone.
+def read_normalisation(path: Path) -> Normalisation | dict[str, Normalisation] | None:
+    """Statistics of a file of VecNormalize's ``save``, of each entry if there are several.
 
-    The file is a pickle; it is read as plain data.
+    The file is a pickle; it is read as plain data. None if it leaves observations alone.
 
     Raises:
-        ValueError: another file, or statistics of several parts.
+        ValueError: another file.
     """
     found = read_inert(_bytes_of(path))
     state = found.state if isinstance(found, Inert) else {}
@@ -105,14 +105,18 @@ def read_normalisation(path: Path) -> Normalisation | None:
         raise ValueError(f"{path} holds no VecNormalize; give the file of its save")
     if not state["norm_obs"]:
         return None
-    moments: Any = state.get("obs_rms")
-    if isinstance(moments, dict):
-        raise ValueError(f"{path} normalises the parts {list(moments)}; one array is supported")
     try:
-        mean, variance = (torch.tensor(array_of(moments.state[name])) for name in ("mean", "var"))
-        epsilon, clip = (float(array_of(state[name])) for name in ("epsilon", "clip_obs"))
+        moments = state["obs_rms"]
+        if isinstance(moments, dict):
+            return {str(name): _moments(one, state) for name, one in moments.items()}
+        return _moments(moments, state)
     except (AttributeError, KeyError) as error:
         raise ValueError(f"{path} holds no statistics of observations ({error})") from error
+
+
+def _moments(moments: Any, state: Mapping[str, Any]) -> Normalisation:
+    mean, variance = (torch.tensor(array_of(moments.state[name])) for name in ("mean", "var"))
+    epsilon, clip = (float(array_of(state[name])) for name in ("epsilon", "clip_obs"))
     return Normalisation(mean, variance, epsilon, clip)
 
 
