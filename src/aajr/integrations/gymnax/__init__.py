@@ -30,7 +30,7 @@ from aajr.arena.threats import Claims, Threat
 from aajr.arena.views import View, flat
 from aajr.integrations.gymnax._spaces import gymnasium_space
 
-__all__ = ["GymnaxEnvironment", "episode_keys"]
+__all__ = ["GymnaxEnvironment", "episode_keys", "gymnasium_space"]
 
 
 @dataclass(frozen=True, eq=False)
