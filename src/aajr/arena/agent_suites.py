@@ -16,6 +16,7 @@ from aajr._checks import check_choice
 from aajr.arena import attacks as build
 from aajr.arena.environments import AgentLike, Environment
 from aajr.arena.settings import Effort
+from aajr.arena.steering import steered
 from aajr.arena.suites import AttackSpec, Suite
 from aajr.geometry import Ball
 
@@ -47,6 +48,7 @@ AGENT_STANDARD = Suite(
         AttackSpec("robust_sarsa", "gradient", build.robust_sarsa(0.1)),
         AttackSpec("rs_mad", "gradient", build.rs_mad(0.5)),
         AttackSpec("transfer", "black_box", build.transfer),
+        AttackSpec("steered", "gradient", steered),
         AttackSpec("pa_ad", "learned", build.learned("pa_ad"), by_gradients=True),
         AttackSpec("sa_rl", "learned", build.learned("sa_rl")),
         AttackSpec("sparse", "structured", build.sparse, norms=("linf",), by_gradients=True),
@@ -66,6 +68,8 @@ AGENT_THOROUGH = Suite(
         critic_updates=4000,
         attacker_iterations=200,
         attacker_environments=32,
+        director_draws=64,
+        director_episodes=10,
     ),
     attacks=(
         *AGENT_STANDARD.attacks,

@@ -23,6 +23,8 @@ class Effort:
         critic_episodes: episodes for fitting each critic, and the imitation.
         critic_updates: least number of gradient steps of a critic's fit, for few or short episodes;
             0 for a fixed number of passes over the data.
+        director_draws: random directors that the steered attack tries.
+        director_episodes: episodes on which each of them is tried.
         attacker_iterations: training iterations of a learned attacker, for each ε.
         attacker_environments: episodes collected per iteration.
     """
@@ -36,6 +38,8 @@ class Effort:
     attacker_iterations: int = 20
     attacker_environments: int = 64
     critic_updates: int = 0
+    director_draws: int = 16
+    director_episodes: int = 5
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

@@ -26,6 +26,8 @@ TINY = Effort(
     critic_episodes=10,
     attacker_iterations=1,
     attacker_environments=4,
+    director_draws=2,
+    director_episodes=2,
 )
 MASK = torch.tensor([True, True, False, True])
 

@@ -18,6 +18,7 @@ from aajr.arena import attacks as build
 from aajr.arena.agent_suites import AGENT_QUICK, AGENT_STANDARD
 from aajr.arena.heads import CategoricalHead, DeterministicHead
 from aajr.arena.settings import Effort
+from aajr.arena.steering import steered
 from aajr.arena.suites import AttackSpec, Suite
 
 TINY = Effort(
@@ -29,6 +30,8 @@ TINY = Effort(
     critic_updates=50,
     attacker_iterations=1,
     attacker_environments=4,
+    director_draws=2,
+    director_episodes=2,
 )
 SUITE = dataclasses.replace(AGENT_QUICK, effort=TINY)
 NOISE = dataclasses.replace(SUITE, attacks=SUITE.attacks[:1])
@@ -128,6 +131,19 @@ def test_against_a_linear_policy_mad_has_a_closed_form(ball, reach):
         assert min(abs(found - total) for total in sums) < 0.02 * 3 * reach
         assert found > min(sums) - 1e-5
     assert report.worst.attack == "pgd_mad"
+
+
+def test_the_steered_attack_keeps_the_director_of_least_return():
+    """Pushing the action the way it points already is worst here: its sign is that of a feature."""
+    network = nn.Linear(2, 1, bias=False).requires_grad_(False)
+    network.weight.copy_(torch.tensor([[1.0, 0.0]]))
+    head = DeterministicHead(torch.tensor([-3.0]), torch.tensor([3.0]))
+    suite = Suite("steered", 1, TINY, (AttackSpec("steered", "gradient", steered),))
+    environment = GymnasiumEnvironment(Line, 1, 0, limit=3)
+    agent = Agent(network, head, 2, "raw")
+    report = examine(agent, environment, Ball("linf", 0.05), suite, episodes=8, epsilons=())
+    clean, attacked = (report.trials(*c)[0].returns for c in (("none", 0.0), ("steered", 0.05)))
+    assert np.allclose(np.subtract(clean, attacked), 3 * 0.05, atol=1e-3)
 
 
 def test_a_policy_that_ignores_its_input_is_untouched():

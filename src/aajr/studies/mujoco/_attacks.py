@@ -25,12 +25,12 @@ from aajr.arena.critics import OnlineValue, fit_robust_sarsa
 from aajr.arena.episodes import AttackedTeam, Outcome, contest, explore
 from aajr.arena.gymnasium import GymnasiumEnvironment, Record, flat
 from aajr.arena.settings import Effort
+from aajr.arena.steering import Steered, best_director
 from aajr.arena.suites import AttackSpec, Suite
 from aajr.arena.victim import Victim
 from aajr.geometry import Ball
 from aajr.integrations.sb3 import SavedAgent, agent_of
 from aajr.studies.mujoco._protocol import Protocol
-from aajr.studies.mujoco._steered import Steered, best_director
 from aajr.trajectory import Objective, Reference
 
 Climb = Callable[[Ball, Objective], Adversary]

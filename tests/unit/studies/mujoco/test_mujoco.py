@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from aajr import VertexSearch
+from aajr.arena.steering import Steered, best_director
 from aajr.integrations.sb3 import load_agent
 from aajr.studies import InProcess, Workers
 from aajr.studies.mujoco import PROTOCOLS, STUDY
@@ -16,7 +17,6 @@ from aajr.studies.mujoco import _study as runs
 from aajr.studies.mujoco import _training as training
 from aajr.studies.mujoco._attacks import FIVE, played, suite_of, victim_of, worst
 from aajr.studies.mujoco._protocol import METHODS, PUBLISHED
-from aajr.studies.mujoco._steered import Steered, best_director
 from aajr.trajectory import Reference
 
 TINY = dataclasses.replace(
