@@ -183,6 +183,25 @@ def test_one_batch_finds_what_the_rows_find_one_by_one(name):
     assert agent.asked < 2 * max(one.actor.asked for one in alone), "rows go one by one"
 
 
+@pytest.mark.parametrize("name", ["pgd", "stable", "backtracking", "divergence", "sparse"])
+def test_every_row_is_attacked_with_its_own_memory(name):
+    """The same search, row by row, of a map without memory into which the row's is written."""
+    views = torch.randn(3, 5, 1, 3, generator=torch.Generator().manual_seed(1))
+    agent, memory, attack = Gated(), torch.zeros(5, 5), ATTACKS[name]
+    team = AttackedTeam(agent, attack, torch.Generator())
+    for view in views:
+        worst = []
+        for row, x in zip(memory, view, strict=True):
+
+            def policy(x, row=row):
+                return agent.recall(x, row.expand(len(x), -1))[0]
+
+            worst.append(attack(policy, x, torch.Generator()).worst)
+        found = team(view)
+        outputs, memory = agent.recall(torch.cat(worst), memory)
+        torch.testing.assert_close(found[:, 0], agent.head.act(outputs), rtol=1e-5, atol=1e-6)
+
+
 def test_the_memory_of_a_row_stays_with_it_where_rows_are_split():
     views = torch.randn(3, 6, 1, 3, generator=torch.Generator().manual_seed(1))
     whole, split = (AttackedTeam(Gated(), ASCENT, torch.Generator()) for _ in range(2))
