@@ -50,11 +50,8 @@ def plain_policy(preset: Preset, seed: int) -> Path:
 def preset_of(options: dict[str, str]) -> Preset:
     """The preset standard, with the options."""
     preset, hidden = PRESETS["standard"], int(options.get("hidden", 64))
-    adversary = replace(
-        preset.adversary,
-        epsilon=float(options.get("eps", 1)),
-        ramp=float(options.get("ramp", 0.6)),
-    )
+    epsilon, ramp = float(options.get("eps", 1)), float(options.get("ramp", 0.6))
+    adversary = replace(preset.adversary, epsilon=epsilon, ramp=ramp)
     radio = replace(preset.env.radio, liars=int(options.get("k", 2)))
     return replace(
         preset,
@@ -67,9 +64,34 @@ def preset_of(options: dict[str, str]) -> Preset:
 
 
 def tried(penalty: str, weight: str, options: dict[str, str]) -> dict[str, object]:
-    """Train and attack one variant."""
+    """Train and attack one variant; ``plain`` attacks the plain policy."""
     preset, seed = preset_of(options), int(options.get("seed", 100))
-    tensors, _ = load_checkpoint(plain_policy(preset, seed))
+    checkpoint, begin, last = plain_policy(preset, seed), time.process_time(), {}
+    if penalty != "plain":
+        checkpoint, last = trained(checkpoint, preset, penalty, weight, options)
+    seconds = time.process_time() - begin
+    actor = load_actor(checkpoint, "hider")
+    match = Match(preset.env, [Chasers(preset.env)], 256, derive(seed, "evaluation"))
+    victim = Victim(actor, match, preset.threat, preset.effort)
+    outcomes = outcomes_of(victim, suite_of(preset), [preset.adversary.epsilon])
+    return {
+        "penalty": penalty,
+        "weight": weight,
+        "options": options,
+        "train_cpu_seconds": seconds,
+        "silenced": silenced_success(victim),
+        "success": {outcome.score.attack: outcome.score.success for outcome in outcomes},
+        "mean_return": {outcome.score.attack: outcome.score.mean_return for outcome in outcomes},
+        "weight_at_the_end": last.get("hider/weight"),
+    }
+
+
+def trained(
+    start: Path, preset: Preset, penalty: str, weight: str, options: dict[str, str]
+) -> tuple[Path, dict[str, float]]:
+    """Go on from a checkpoint; the new checkpoint and the last metrics."""
+    seed = int(options.get("seed", 100))
+    tensors, _ = load_checkpoint(start)
     kept = ("hider.actor.", "hider.critic.")
     initial = {k.removeprefix("hider."): v for k, v in tensors.items() if k.startswith(kept)}
     method = Method("tried", penalty, within="moved" if penalty == "random_direction" else None)
@@ -78,25 +100,9 @@ def tried(penalty: str, weight: str, options: dict[str, str]) -> dict[str, objec
         dual = replace(config.penalty, constraint=float(options["gamma"]))
         config = replace(config, penalty=dual)
     words = "_".join([penalty, weight, *(f"{k}{v}" for k, v in options.items())])
-    place, begin = WORK / words, time.process_time()
-    trainer = Trainer(config, [Chasers(preset.env)], place, initial={"hider": initial})
-    for metrics in trainer.run():
-        last = metrics
-    trained = time.process_time() - begin
-    actor = load_actor(place / "checkpoint.safetensors", "hider")
-    match = Match(preset.env, [Chasers(preset.env)], 256, derive(seed, "evaluation"))
-    victim = Victim(actor, match, preset.threat, preset.effort)
-    outcomes = outcomes_of(victim, suite_of(preset), [preset.adversary.epsilon])
-    return {
-        "penalty": penalty,
-        "weight": weight,
-        "options": options,
-        "train_cpu_seconds": trained,
-        "silenced": silenced_success(victim),
-        "success": {outcome.score.attack: outcome.score.success for outcome in outcomes},
-        "mean_return": {outcome.score.attack: outcome.score.mean_return for outcome in outcomes},
-        "weight_at_the_end": last.get("hider/weight"),
-    }
+    trainer = Trainer(config, [Chasers(preset.env)], WORK / words, initial={"hider": initial})
+    (*_, last) = trainer.run()
+    return WORK / words / "checkpoint.safetensors", last
 
 
 def main(run: Callable[[str, str, dict[str, str]], dict[str, object]]) -> None:

@@ -28,7 +28,7 @@ def reproduce(
 
     $ aajr reproduce --preset standard --workers 8
 
-    $ aajr reproduce --set iterations=150 adversary.epsilon=2 ppo.hidden=256,256
+    $ aajr reproduce --set env.radio.liars=2 adversary.epsilon=1 ppo.hidden=256,256
     --output /tmp/changed
 
     $ aajr reproduce --preset full --ray auto --work /shared/runs

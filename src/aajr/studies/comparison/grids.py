@@ -89,13 +89,14 @@ ALL_OF_OTHERS = (
 
 # A direction costs less than a whole Jacobian, so that its λ is larger.
 _ALONG = (0.001, 0.003, 0.01, 0.03, 0.1)
-_OVER_REPORTS = (0.0003, 0.001, 0.003, 0.01, 0.03)
+_OVER_REPORTS = (0.0001, 0.0003, 0.001, 0.003, 0.01)
+_OVER_ALL = (0.00003, 0.0001, 0.0003, 0.001, 0.003)
 _DIVERGENCE = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 MAIN_OF_REPORTS = (
     Method("plain", placement="none"),
     Method("adversarial"),
-    Method("global", "global", _WEIGHTS),
+    Method("global", "global", _OVER_ALL),
     Method("global_reports", "global_attackable", _OVER_REPORTS),
     Method("random_direction", "random_direction", _ALONG, within="moved"),
     Method("aajr", "aajr", _ALONG),

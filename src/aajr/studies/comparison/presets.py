@@ -206,29 +206,31 @@ _OTHERS_FULL = Preset(
 ANY_LIE = 2 * FARTHEST
 """An ε that reaches every report in the valid box from every other one."""
 
+ONE_LIAR = replace(RADIO_GAME, radio=replace(RADIO_GAME.radio, liars=1))
+"""The game of reports in which one of the five sources may lie to a hider."""
+
 _QUICK = Preset(
     name="quick",
     scope=(
         "Quick preset of the game of reports: one seed, on which all methods start from one "
-        "policy, three weights for each family of which the middle one is shown, 60 iterations, "
-        "three attacks. It is a validation seed of the larger presets, so that their final seeds "
-        "stay untouched. It shows how each method's policy responds to a lie. It separates "
-        "nothing: that takes the preset standard or full, with ten seeds, all controls and "
-        "stronger attacks."
+        "policy, one weight for each family, three attacks. It is a validation seed of the larger "
+        "presets, so that their final seeds stay untouched. It shows how each method's policy "
+        "responds to a lie. It separates nothing: that takes the preset standard or full, with ten "
+        "seeds and an attacker that learns."
     ),
-    methods=middle(MAIN_OF_REPORTS, 3),
+    methods=middle(MAIN_OF_REPORTS, 1),
     final_seeds=(100,),
     validation_seeds=(),
     league_iterations=0,
-    pretrain_iterations=120,
-    iterations=60,
+    pretrain_iterations=200,
+    iterations=150,
     opponents=0,
     threat="reports",
-    adversary=AdversaryConfig(objective="mad", epsilon=1.0, ramp=1.0),
+    adversary=AdversaryConfig(objective="mad", epsilon=2.0, ramp=0.6),
     ppo=PPOConfig(environments=64),
-    env=RADIO_GAME,
-    epsilons=(0.5, 1.0, ANY_LIE),
-    reference_epsilon=1.0,
+    env=ONE_LIAR,
+    epsilons=(1.0, 2.0),
+    reference_epsilon=2.0,
     episodes=256,
     effort=Effort(steps=3, restarts=1, critic_episodes=128),
     critics=0,
@@ -242,13 +244,13 @@ _STANDARD = replace(
     name="standard",
     scope=(
         "Standard preset of the game of reports: ten final seeds, two validation seeds, AAJR, its "
-        "main rivals and random lies, three weights for each family, the training of quick. One "
-        "attacker learns, for 82,000 steps of the game; attacks can only show weakness, never "
-        "prove its absence."
+        "main rivals and random lies, three weights for each family. One attacker learns, for "
+        "82,000 steps of the game; attacks can only show weakness, never prove its absence."
     ),
     methods=middle((*MAIN_OF_REPORTS, RANDOM_LIES), 3),
     final_seeds=tuple(range(10)),
     validation_seeds=(100, 101),
+    epsilons=(1.0, 2.0, ANY_LIE),
     attacks=("hand_lie", "liars_mad", "liars_ranked", "liars_pa_ad"),
 )
 
@@ -274,10 +276,8 @@ _FULL = replace(
         "prove its absence."
     ),
     methods=ALL_OF_REPORTS,
-    pretrain_iterations=200,
     iterations=300,
-    adversary=AdversaryConfig(objective="mad", epsilon=1.0, ramp=0.6),
-    epsilons=(0.25, 0.5, 1.0, ANY_LIE),
+    epsilons=(0.5, 1.0, 2.0, ANY_LIE),
     episodes=512,
     effort=Effort(steps=10, restarts=2, critic_episodes=1024, attacker_iterations=40),
     attacks=(
@@ -301,10 +301,9 @@ _SMOKE = replace(
     _QUICK,
     name="smoke",
     scope=_OTHERS_SMOKE.scope,
-    methods=middle(MAIN_OF_REPORTS, 1),
     pretrain_iterations=6,
     iterations=2,
-    epsilons=(1.0,),
+    epsilons=(2.0,),
     episodes=64,
     effort=Effort(steps=1, restarts=1, critic_episodes=64),
     attacks=("hand_lie", "liars_mad"),

@@ -199,11 +199,11 @@ def test_presets_say_how_long_attackers_learn():
 def test_the_presets_keep_their_directories(tmp_path):
     found = {name: STUDY.store(preset, tmp_path).directory.name for name, preset in PRESETS.items()}
     assert found == {
-        "smoke": "comparison-edebb29d",
-        "quick": "comparison-65af2821",
-        "validation": "comparison-37ec7ad1",
-        "standard": "comparison-ded43f3c",
-        "full": "comparison-10cfd495",
+        "smoke": "comparison-a88f4fbd",
+        "quick": "comparison-d5fa7802",
+        "validation": "comparison-89dbe5f0",
+        "standard": "comparison-92c22aae",
+        "full": "comparison-a6ab29c8",
         "others-smoke": "comparison-2e38174b",
         "others": "comparison-47d10190",
         "others-full": "comparison-dd670d76",
