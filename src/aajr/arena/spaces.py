@@ -23,7 +23,8 @@ def features_of(space: spaces.Space[Any]) -> Features:
 
     A Dict's entries have the names of its keys, in the order of the space, and those of a Tuple are
     ``part0``, ``part1`` and so on; inside one another, dots join the names. An observation that is
-    a single array is named ``observation``.
+    a single array is named ``observation``. An entry ``action_mask`` says which actions are
+    allowed, as in PettingZoo; it counts as a choice, since an agent knows it from the rules.
 
     Raises:
         ValueError: a space whose members differ in size, such as Text or Graph.
@@ -82,7 +83,7 @@ def _leaves(
         return
     name = name or "observation"
     if isinstance(space, spaces.Box | spaces.MultiBinary):
-        binary = isinstance(space, spaces.MultiBinary)
+        binary = isinstance(space, spaces.MultiBinary) or path[-1:] == ("action_mask",)
         shape = (int(np.prod(space.shape)),) if binary else tuple(map(int, space.shape))
         yield _Leaf(Entry(name, shape, binary), path, space)
     elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):

@@ -81,8 +81,14 @@ class View:
         """Mask of all features, without choices unless ``attack_choices``.
 
         Raises:
-            ValueError: there are choices alone.
+            ValueError: there are choices alone, or ``sight`` hides which features are choices.
         """
+        if self.read is not self._shown and bool(self._shown.one_hot.any() > self.attack_choices):
+            raise ValueError(
+                f"sight makes {self.features} features of {self._shown.size}, so that it cannot be "
+                "told which of them are choices, which are trusted; give attack_choices=True to "
+                "attack all, or a sight that keeps every feature"
+            )
         mask = ~self.read.one_hot | self.attack_choices
         if not bool(mask.any()):
             raise ValueError(

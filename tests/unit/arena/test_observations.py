@@ -159,6 +159,28 @@ def test_choices_are_trusted_unless_asked():
     assert int(frozen.attackable("full").sum()) == 16
 
 
+def test_a_sight_that_mixes_choices_with_numbers_must_say_so():
+    def shorter(rows):
+        return flat(rows[:, :-1])
+
+    mixed = robots(sight=shorter)
+    assert mixed.features == 36
+    with pytest.raises(ValueError, match=r"sight makes 36 features of 37.*attack_choices=True"):
+        mixed.attackable("full")
+    assert bool(robots(sight=shorter, attack_choices=True).attackable("full").all())
+    numbers = GymnasiumEnvironment("CartPole-v1", 1, 0, sight=shorter)
+    assert numbers.attackable("full").tolist() == [True] * 3
+
+
+def test_masks_of_actions_are_trusted_as_in_pettingzoo():
+    space = spaces.Dict(
+        {"action_mask": spaces.Box(0, 1, (3,), np.int8), "observation": spaces.Box(0, 1, (2,))}
+    )
+    features = features_of(space)
+    assert features.one_hot.tolist() == [True] * 3 + [False] * 2
+    assert features.names[1] == "action_mask=1"
+
+
 def test_items_are_the_parts_of_a_dict():
     environment = robots()
     items = environment.items
