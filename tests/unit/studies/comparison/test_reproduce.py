@@ -136,7 +136,8 @@ def test_the_game_of_reports_needs_no_league(tmp_path):
     for run in runs.values():
         assert [score.attack for score in run.scores] == ["none", *REPORTS.attacks]
         assert len(run.hidden) == len(run.scores)
-        assert all(score.largest_perturbation <= 1 + 1e-5 for score in run.scores)
+        largest = max(score.largest_perturbation for score in run.scores)
+        assert largest <= REPORTS.reference_epsilon + 1e-5
         assert len(run.response["belief"]) == len(run.response["lie"])
         assert 0 <= run.diagnostics["silenced"] <= 1
     assert runs["plain_lies"].scores != runs["adversarial"].scores
