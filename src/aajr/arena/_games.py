@@ -1,49 +1,22 @@
-"""Running games of PettingZoo, and their record."""
+"""Running games of PettingZoo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from aajr._seeds import derive
-from aajr.arena.environments import AgentLike, Latest
+from aajr.arena.environments import Latest
 from aajr.arena.episodes import AttackedTeam
 from aajr.arena.frames import Frames
 from aajr.arena.spaces import native_action
-from aajr.arena.views import View, flat
+from aajr.arena.teams import TeamRecord, sight_of
+from aajr.arena.views import View
 
 if TYPE_CHECKING:
     from aajr.arena.pettingzoo import PettingZooEnvironment
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """The record of played episodes; those that ended early are padded with zeros.
-
-    Attributes:
-        won: whether the mean return of the attacked reaches the threshold, boolean ``[episodes]``.
-        observation: clean observations of the attacked, ``[episodes, steps, agents, features]``.
-        action: their actions, ``[episodes, steps, agents, actions]``.
-        reward: their rewards, ``[episodes, steps, agents]``.
-        played: steps that were played, boolean ``[episodes, steps]``.
-        alive: agents that were in the game at a step, boolean ``[episodes, steps, agents]``.
-        terminated: whether the last of the attacked came to its own end, boolean ``[episodes]``.
-        truncated: whether a limit of time cut the episode instead, boolean ``[episodes]``.
-    """
-
-    won: Tensor
-    observation: Tensor
-    action: Tensor
-    reward: Tensor
-    played: Tensor
-    alive: Tensor
-    terminated: Tensor
-    truncated: Tensor
 
 
 class RunningGames:
@@ -106,7 +79,7 @@ class RunningGames:
         self.running = self.running[~stopped]
         self.observation = seen[~stopped] * left[~stopped].unsqueeze(-1)
 
-    def record(self) -> Record:
+    def record(self) -> TeamRecord:
         """Close the environments and return the record of the episodes."""
         for game in self._games:
             game.close()
@@ -114,7 +87,7 @@ class RunningGames:
         observation, action, reward, alive = kept
         won = reward.double().sum(1).mean(1) >= self._environment.solved_at
         ended = self._terminated
-        return Record(won, observation, action, reward, played, alive, ended, ~ended)
+        return TeamRecord(won, observation, action, reward, played, alive, ended, ~ended)
 
     def _seen(self) -> Tensor:
         """What the attacked are shown in the running episodes; zeros if they are shown nothing."""
@@ -153,8 +126,3 @@ class RunningGames:
                 act = self._games[index].action_space(name)
                 chosen[index][name] = native_action(act, numbers.numpy())
         return chosen
-
-
-def sight_of(agent: AgentLike) -> Callable[[np.ndarray], Tensor]:
-    sight: Callable[[np.ndarray], Tensor] | None = getattr(agent, "sight", None)
-    return sight or flat

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_count
-from aajr.arena._games import Record as Record
-from aajr.arena._games import RunningGames, sight_of
+from aajr.arena._games import RunningGames
 from aajr.arena.environments import AgentLike
 from aajr.arena.named import resolve
+from aajr.arena.teams import TeamRecord as TeamRecord
+from aajr.arena.teams import check_team
 from aajr.arena.threats import Claims, Threat
 from aajr.arena.views import View, flat
 
@@ -82,20 +83,10 @@ class PettingZooEnvironment:
         check_count("seed", self.seed, minimum=0)
         if self.limit is not None:
             check_count("limit", self.limit)
+        spaces = self.example.observation_space, self.example.action_space
         known = list(self.example.possible_agents)
-        if isinstance(self.attacked, str):
-            raise ValueError(f"attacked={self.attacked!r} is a word; give a list of names")
-        if not self.attacked:
-            object.__setattr__(self, "attacked", [n for n in known if n not in self.others])
-        _check_names(known, self.attacked, self.others)
-        _check_alike(self.example, self.attacked)
-        for name, agent in self.others.items():
-            own = View(self.example.observation_space(name), sight_of(agent)).features
-            if own != agent.features:
-                raise ValueError(
-                    f"others[{name!r}] reads {agent.features} features, the environment shows it "
-                    f"{own}; give the policy that was trained for it"
-                )
+        names = check_team(known, self.attacked, self.others, *spaces)
+        object.__setattr__(self, "attacked", names)
 
     def make(self) -> Any:
         """Make one environment."""
@@ -207,33 +198,3 @@ class PettingZooEnvironment:
     def reset(self) -> RunningGames:
         """Start all episodes."""
         return RunningGames(self)
-
-
-def _check_names(
-    known: Sequence[str], attacked: Sequence[str], others: Mapping[str, AgentLike]
-) -> None:
-    """Raise ValueError unless every agent is either attacked or has a policy."""
-    if unknown := [name for name in (*attacked, *others) if name not in known]:
-        raise ValueError(f"{unknown} are not in the environment; its agents are {list(known)}")
-    if len(set(attacked) | set(others)) < len(attacked) + len(others):
-        raise ValueError(
-            f"attacked={list(attacked)} and others={list(others)} name an agent twice; name each "
-            "once"
-        )
-    if idle := [name for name in known if name not in attacked and name not in others]:
-        raise ValueError(f"{idle} have no policy; give others={{{idle[0]!r}: policy, ...}}")
-    if not attacked:
-        raise ValueError("attacked is empty; name at least one agent")
-
-
-def _check_alike(example: Any, attacked: Sequence[str]) -> None:
-    """Raise ValueError unless the attacked agents have the same spaces."""
-    for kind, of in (("observe", example.observation_space), ("act in", example.action_space)):
-        first = of(attacked[0])
-        for name in attacked[1:]:
-            if of(name) != first:
-                raise ValueError(
-                    f"{attacked[0]!r} and {name!r} {kind} different spaces, {first} and {of(name)};"
-                    " attack them one at a time, with the others in others=, or pad the spaces "
-                    "with SuperSuit's pad_observations_v0 and pad_action_space_v0"
-                )
