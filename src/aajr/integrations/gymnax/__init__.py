@@ -28,9 +28,9 @@ from aajr.arena.gymnasium import Record
 from aajr.arena.spaces import native_action
 from aajr.arena.threats import Claims, Threat
 from aajr.arena.views import View, flat
-from aajr.integrations.gymnax._spaces import gymnasium_space
+from aajr.integrations.foreign_spaces import gymnasium_space
 
-__all__ = ["GymnaxEnvironment", "episode_keys", "gymnasium_space"]
+__all__ = ["GymnaxEnvironment", "episode_keys"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ except ImportError as error:
 import numpy as np
 from gymnasium import spaces
 
-from aajr.integrations.gymnax import gymnasium_space
+from aajr.integrations.foreign_spaces import gymnasium_space
 
 __all__ = ["parallel_env"]
 

@@ -1,5 +1,6 @@
-"""VMAS environments as differentiable dynamics."""
+"""VMAS: its scenarios in the arena, and as differentiable dynamics."""
 
 from aajr.integrations.vmas._dynamics import vmas_dynamics, vmas_state
+from aajr.integrations.vmas._environment import VMASEnvironment
 
-__all__ = ["vmas_dynamics", "vmas_state"]
+__all__ = ["VMASEnvironment", "vmas_dynamics", "vmas_state"]

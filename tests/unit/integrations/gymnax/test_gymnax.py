@@ -21,8 +21,8 @@ jax = pytest.importorskip("jax")
 
 import numpy as np  # noqa: E402
 
+from aajr.integrations.foreign_spaces import gymnasium_space  # noqa: E402
 from aajr.integrations.gymnax import GymnaxEnvironment, episode_keys  # noqa: E402
-from aajr.integrations.gymnax._spaces import gymnasium_space  # noqa: E402
 
 
 def cart(episodes: int = 4, seed: int = 3, **settings) -> GymnaxEnvironment:

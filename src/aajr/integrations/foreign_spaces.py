@@ -1,4 +1,4 @@
-"""Spaces of gymnax and JaxMARL as Gymnasium's."""
+"""Spaces of gymnax, JaxMARL and the older Gym as Gymnasium's."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ def gymnasium_space(space: Any) -> spaces.Space[Any]:
         ValueError: a space that Gymnasium does not have.
 
     Example:
-        >>> from gymnax.environments.spaces import Discrete
-        >>> gymnasium_space(Discrete(3))
-        Discrete(3)
+        >>> gymnasium_space(spaces.Discrete(3, start=1))
+        Discrete(3, start=1)
     """
+    if isinstance(space, spaces.Space):
+        return space
     if hasattr(space, "low"):
         kind = np.dtype(space.dtype)
         low, high = (np.asarray(end, kind) for end in (space.low, space.high))
         shape = tuple(space.shape)
         return spaces.Box(np.broadcast_to(low, shape), np.broadcast_to(high, shape), dtype=kind)
-    if hasattr(space, "num_categories"):
-        return spaces.MultiDiscrete(np.asarray(space.num_categories))
+    for choices in ("num_categories", "nvec"):
+        if hasattr(space, choices):
+            return spaces.MultiDiscrete(np.asarray(getattr(space, choices)))
     if hasattr(space, "n"):
         return spaces.Discrete(int(space.n))
     members = getattr(space, "spaces", None)
