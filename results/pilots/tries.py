@@ -22,6 +22,7 @@ import torch
 from aajr._seeds import derive
 from aajr.arena.checkpoints import load_checkpoint
 from aajr.arena.victim import Victim
+from aajr.hide_and_seek.game import RADIO_GAME
 from aajr.hide_and_seek.game.chasers import Chasers
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.config import TrainConfig
@@ -34,15 +35,15 @@ WORK = Path("runs/tries")
 
 
 def plain_policy(preset: Preset, seed: int) -> Path:
-    """The checkpoint of a plain policy; it is trained once."""
+    """The checkpoint of a plain policy, which meets no liars; it is trained once."""
     place = WORK / f"plain_{seed}_{preset.ppo.hidden[0]}"
     config = TrainConfig(
         iterations=preset.pretrain_iterations,
         seed=derive(seed, "pretrained"),
-        env=preset.env,
+        env=RADIO_GAME,
         ppo=preset.ppo,
     )
-    for _ in Trainer(config, [Chasers(preset.env)], place).run():
+    for _ in Trainer(config, [Chasers(RADIO_GAME)], place).run():
         pass
     return place / "checkpoint.safetensors"
 

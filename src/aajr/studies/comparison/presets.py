@@ -213,10 +213,9 @@ _QUICK = Preset(
     name="quick",
     scope=(
         "Quick preset of the game of reports: one seed, on which all methods start from one "
-        "policy, one weight for each family, three attacks. It is a validation seed of the larger "
-        "presets, so that their final seeds stay untouched. It shows how each method's policy "
-        "responds to a lie. It separates nothing: that takes the preset standard or full, with ten "
-        "seeds and an attacker that learns."
+        "policy, and one weight for each family. It is a validation seed of the larger presets, so "
+        "that their final seeds stay untouched. It shows how each method's policy responds to a "
+        "lie. It separates nothing: that takes the preset standard or full, with ten seeds."
     ),
     methods=middle(MAIN_OF_REPORTS, 1),
     final_seeds=(100,),
@@ -234,7 +233,7 @@ _QUICK = Preset(
     episodes=256,
     effort=Effort(steps=3, restarts=1, critic_episodes=128),
     critics=0,
-    attacks=("hand_lie", "liars_mad", "liars_ranked"),
+    attacks=("hand_lie", "liars_mad", "liars_ranked", "liars_pa_ad"),
     kept=0.9,
     primary=PRIMARY,
 )
@@ -251,7 +250,6 @@ _STANDARD = replace(
     final_seeds=tuple(range(10)),
     validation_seeds=(100, 101),
     epsilons=(1.0, 2.0, ANY_LIE),
-    attacks=("hand_lie", "liars_mad", "liars_ranked", "liars_pa_ad"),
 )
 
 _VALIDATION = replace(

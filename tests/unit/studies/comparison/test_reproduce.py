@@ -194,14 +194,14 @@ def test_presets_say_how_long_attackers_learn():
     for chosen in PRESETS.values():
         learns = any(spec.kind == "learned" for spec in suite_of(chosen).attacks)
         assert ("attacker_iterations" in chosen.facts["budget"]) is learns
-        assert learns is (chosen.name in ("validation", "standard", "full"))
+        assert learns is (chosen.name in ("quick", "validation", "standard", "full"))
 
 
 def test_the_presets_keep_their_directories(tmp_path):
     found = {name: STUDY.store(preset, tmp_path).directory.name for name, preset in PRESETS.items()}
     assert found == {
         "smoke": "comparison-a88f4fbd",
-        "quick": "comparison-d5fa7802",
+        "quick": "comparison-d0ee1d79",
         "validation": "comparison-89dbe5f0",
         "standard": "comparison-92c22aae",
         "full": "comparison-a6ab29c8",
