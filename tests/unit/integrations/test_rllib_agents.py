@@ -19,6 +19,7 @@ from ray.rllib.algorithms.sac.torch.default_sac_torch_rl_module import DefaultSA
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.utils.filter import MeanStdFilter
 from ray.rllib.utils.spaces.space_utils import unsquash_action
 
 from aajr.arena import Agent
@@ -163,15 +164,53 @@ def test_a_checkpoint_of_an_algorithm(checkpoint):
         Agent.from_rllib(path)
 
 
-def test_connectors_that_change_observations_are_named(checkpoint):
-    path, _ = checkpoint
-    piece = path / "env_runner" / "env_to_module_connector" / "MeanStdFilter"
+def connector(path, name, state=None):
+    piece = path / "env_runner" / "env_to_module_connector" / name
     piece.mkdir(parents=True)
     shutil.copy(path / "class_and_ctor_args.pkl", piece)
-    with pytest.raises(ValueError, match=r"\['MeanStdFilter'\].*give sight="):
+    if state is not None:
+        (piece / "state.pkl").write_bytes(pickle.dumps(state))
+
+
+def test_connectors_that_change_observations_are_named(checkpoint):
+    path, _ = checkpoint
+    connector(path, "FlattenObservations")
+    Agent.from_rllib(path, module_id="mine")
+    connector(path, "FrameStackingEnvToModule")
+    with pytest.raises(ValueError, match=r"\['FrameStackingEnvToModule'\].*give sight="):
         Agent.from_rllib(path, module_id="mine")
     sight = lambda seen: torch.as_tensor(seen) / 2  # noqa: E731
     assert Agent.from_rllib(path, module_id="mine", sight=sight).sight is sight
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip": None}, {"demean": False}, {"destd": False}])
+def test_observations_are_filtered_as_by_rllib(checkpoint, settings):
+    path, _ = checkpoint
+    host = MeanStdFilter((3,), **{"clip": 1.5} | settings)
+    seen = np.random.default_rng(0).normal(1, 3, size=(20, 3)).astype(np.float32)
+    for row in seen:
+        host(row)
+    state = {
+        "shape": (3,),
+        "de_mean_to_zero": host.demean,
+        "de_std_to_one": host.destd,
+        "clip_by_value": host.clip,
+        "running_stats": [host.running_stats.to_state()],
+    }
+    connector(path, "MeanStdFilter", {None: state})
+    agent = Agent.from_rllib(path, module_id="mine")
+    expected = np.stack([host(row, update=False) for row in seen])
+    np.testing.assert_allclose(agent.sight(seen).numpy(), expected, rtol=1e-6, atol=1e-6)
+    assert agent.unit == "observations normalised by the checkpoint's own MeanStdFilter"
+    with pytest.raises(ValueError, match=r"shape \(3,\), the environment shows \(4,\)"):
+        agent.sight(np.zeros((1, 4), np.float32))
+
+
+def test_damaged_statistics_are_named(checkpoint):
+    path, _ = checkpoint
+    connector(path, "MeanStdFilter", {"a": {}, "b": {}})
+    with pytest.raises(ValueError, match="no statistics of one agent's array"):
+        Agent.from_rllib(path, module_id="mine")
 
 
 class Payload:

@@ -31,8 +31,10 @@ from aajr.arena.heads import GaussianHead, SquashedGaussianHead
 from aajr.arena.spaces import head_of
 from aajr.integrations._inert import Inert, array_of, name_of, read_inert
 from aajr.integrations._spaces import space_of
+from aajr.integrations.rllib._filters import read_filter
 
 UNIT = "the input of RLlib's module, after all connectors"
+FILTERED = "observations normalised by the checkpoint's own MeanStdFilter"
 
 _KNOWN = (
     DefaultAPPOTorchRLModule,
@@ -66,24 +68,27 @@ def agent_from(
     """
     if isinstance(path_or_module, RLModule):
         kind = type(path_or_module).__name__
-        return _agent(copy.deepcopy(path_or_module), normalize_actions, sight, f"a live {kind}")
+        module = copy.deepcopy(path_or_module)
+        return _agent(module, normalize_actions, sight, UNIT, f"a live {kind}")
     path = Path(path_or_module)
     place = _place(path, module_id)
-    if sight is None:
-        _check_connectors(path)
+    unit = UNIT
+    if sight is None and (pieces := _connectors(path)):
+        sight, unit = read_filter(path / _CONNECTORS / pieces[0]), FILTERED
     if normalize_actions is None:
         normalize_actions = _algorithms_choice(path)
     if trust:
-        module: RLModule = RLModule.from_checkpoint(place.absolute())
+        module = RLModule.from_checkpoint(place.absolute())
     else:
         module = _rebuilt(place, {_full(kind): kind for kind in (*_KNOWN, *custom)})
-    return _agent(module, normalize_actions, sight, str(path))
+    return _agent(module, normalize_actions, sight, unit, str(path))
 
 
 def _agent(
     module: RLModule,
     normalize_actions: bool | None,
     sight: Callable[[np.ndarray], Tensor] | None,
+    unit: str,
     source: str,
 ) -> Agent:
     if module.is_stateful():
@@ -105,7 +110,7 @@ def _agent(
         outputs=lambda m, x: read(_outputs(m, x)),
         head=head,
         value=None if values is None else (lambda m, x: m.compute_values({Columns.OBS: x})),
-        unit=UNIT,
+        unit=unit,
         sight=sight,
         source=source,
     )
@@ -166,19 +171,16 @@ def _holds_module(place: Path) -> bool:
     return any(place.glob("module_state.*"))
 
 
-def _check_connectors(path: Path) -> None:
-    inside = path / _CONNECTORS
-    known = (
-        sorted(entry.name for entry in inside.iterdir() if entry.is_dir())
-        if inside.is_dir()
-        else []
-    )
-    others = [name for name in known if name not in _HARMLESS]
-    if others:
+def _connectors(path: Path) -> list[str]:
+    """The connectors that change observations: none, or one MeanStdFilter."""
+    pieces = (entry.parent.name for entry in path.glob(f"{_CONNECTORS}/*/{_CONSTRUCTION}"))
+    found = sorted(name for name in pieces if name not in _HARMLESS)
+    if found not in ([], ["MeanStdFilter"]):
         raise ValueError(
-            f"{path} changes observations by {others} before the module sees them; give sight=, a "
+            f"{path} changes observations by {found} before the module sees them; give sight=, a "
             "function that does the same to a batch of observations"
         )
+    return found
 
 
 def _algorithms_choice(path: Path) -> bool | None:
