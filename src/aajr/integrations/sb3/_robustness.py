@@ -21,6 +21,7 @@ from aajr.arena.examination import attacked_match
 from aajr.arena.records import CLEAN
 from aajr.arena.seeing import seen_by
 from aajr.arena.suites import AttackSpec, Suite
+from aajr.arena.threats import Threat
 from aajr.arena.victim import Victim
 from aajr.geometry import Ball
 from aajr.integrations.sb3._agents import agent_from
@@ -45,7 +46,8 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
     Args:
         environment: what :func:`aajr.arena.examine` takes; without VecNormalize, whose statistics
             are the agent's.
-        ball: the threat set, in the unit of the policy's input.
+        ball: the threat set, in the unit of the policy's input; if ``environment`` is one of
+            sources, only its radius counts.
         attacks: a suite or its name, an attack or its name. The default ascends the change of the
             action; it needs no critic and costs a few seconds. A robust-looking agent may still
             fall to other attacks: examine the one that is kept.
@@ -112,8 +114,16 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
             ValueError: no attack fits the agent, or the agent does not fit the environment.
         """
         match = seen_by(agent, self.environment, self.episodes, self.seed)
-        fit, reasons = fitting(self.suite, [agent], match, self.ball)
-        victim = Victim(agent, match, "full", self.suite.effort, template=self.ball)
+        threat: Threat = "reports" if match.liars else "full"
+        if not self.suite.against(threat):
+            raise ValueError(
+                f"attacks={[a.name for a in self.suite.attacks]} do not attack {threat!r}, which "
+                "an environment of sources is examined under; give attacks of liars"
+            )
+        suite = dataclasses.replace(self.suite, attacks=self.suite.against(threat))
+        fit, reasons = fitting(suite, [agent], match, self.ball)
+        template = None if threat == "reports" else self.ball
+        victim = Victim(agent, match, threat, suite.effort, template=template)
         found = {CLEAN: attacked_match(victim).score.mean_return}
         for spec in fit.attacks:
             try:

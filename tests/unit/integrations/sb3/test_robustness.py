@@ -18,7 +18,8 @@ from aajr.arena.examination import attacked_match
 from aajr.arena.gymnasium import GymnasiumEnvironment
 from aajr.arena.records import CLEAN
 from aajr.arena.seeing import seen_by
-from aajr.arena.suites import AttackSpec
+from aajr.arena.sources import WithSources
+from aajr.arena.suites import QUICK, AttackSpec
 from aajr.arena.victim import Victim
 from aajr.integrations.sb3 import RobustnessCallback
 
@@ -127,6 +128,18 @@ def test_an_attack_that_fails_does_not_end_the_training():
         learner().learn(64, callback=callback)
     assert list(callback.history[0]["returns"]) == ["none"]
     assert callback.history[0]["left_out"] == {"broken": "RuntimeError: no critic today"}
+
+
+def test_sources_are_attacked_as_liars():
+    radio = WithSources(CART, torch.arange(4), liars=1, low=-2.0, high=2.0)
+    spec = next(spec for spec in QUICK.attacks if spec.name == "liars_mad")
+    agent = Agent.from_sb3(learner())
+    callback = RobustnessCallback(radio, BALL, spec, every=64, episodes=3, seed=2)
+    victim = Victim(agent, radio.resized(3, 2), "reports", callback.suite.effort)
+    expected = attacked_match(victim, spec, spec.build(victim.ball(0.2), victim))
+    assert callback.evaluate(agent)["liars_mad"] == expected.score.mean_return
+    with pytest.raises(ValueError, match="give attacks of liars"):
+        RobustnessCallback(radio, BALL, "pgd_mad").evaluate(agent)
 
 
 def test_a_suite_an_attack_or_a_name():
