@@ -61,9 +61,10 @@ def _worst(report: Report) -> str:
 
 def _noise(report: Report) -> Iterator[str]:
     worst, clean = report.worst, report.clean.estimate
-    if "noise" not in report.attacks or not _hurts(report, worst.attack, worst.epsilon):
+    name = next((name for name in ("noise", "liars_noise") if name in report.attacks), None)
+    if name is None or not _hurts(report, worst.attack, worst.epsilon):
         return
-    noise = report.estimate("noise", report.epsilon)
+    noise = report.estimate(name, report.epsilon)
     harm, most = clean - noise, clean - worst.mean_return.estimate
     if harm < most / 2 and most > WEAK * abs(clean):
         yield (

@@ -14,13 +14,24 @@ from typing import Any
 
 from aajr._checks import check_choice
 from aajr.arena import attacks as build
+from aajr.arena.attacks import Builder
 from aajr.arena.environments import AgentLike, Environment
 from aajr.arena.settings import Effort
 from aajr.arena.steering import steered
-from aajr.arena.suites import AttackSpec, Suite
+from aajr.arena.suites import AttackSpec, Kind, Norm, Suite
+from aajr.arena.threats import Threat
 from aajr.geometry import Ball
 
 FEATURES = "features"
+
+_REPORTS: tuple[Threat, ...] = ("reports",)
+_CUBE: tuple[Norm, ...] = ("linf",)
+
+
+def _lying(name: str, kind: Kind, search: Builder) -> AttackSpec:
+    """A search over every coalition of k of the n sources."""
+    return AttackSpec(name, kind, build.liars("all", search), _REPORTS, norms=_CUBE)
+
 
 AGENT_QUICK = Suite(
     "agent-quick",
@@ -32,6 +43,12 @@ AGENT_QUICK = Suite(
         AttackSpec("critic_0", "gradient", build.critic(0)),
         AttackSpec("value", "gradient", build.value),
         AttackSpec("square", "black_box", build.square),
+        AttackSpec(
+            "liars_noise", "noise", build.liars("random", build.noise), _REPORTS, norms=_CUBE
+        ),
+        _lying("liars_mad", "gradient", build.pgd_mad),
+        _lying("liars_critic_0", "gradient", build.critic(0)),
+        _lying("liars_square", "black_box", build.square),
     ),
 )
 
@@ -53,6 +70,16 @@ AGENT_STANDARD = Suite(
         AttackSpec("sa_rl", "learned", build.learned("sa_rl")),
         AttackSpec("sparse", "structured", build.sparse, norms=("linf",), by_gradients=True),
         AttackSpec("temporal", "structured", build.temporal, by_gradients=True),
+        _lying("liars_rs_mad", "gradient", build.rs_mad(0.5)),
+        AttackSpec(
+            "liars_pa_ad",
+            "learned",
+            build.learned_liars("pa_ad"),
+            _REPORTS,
+            norms=_CUBE,
+            by_gradients=True,
+        ),
+        AttackSpec("drift", "structured", build.drift, _REPORTS, norms=_CUBE, by_gradients=True),
     ),
 )
 
@@ -119,22 +146,29 @@ def agent_suite(name: str) -> Suite:
     return AGENT_SUITES[name]
 
 
+def threat_of(environment: Environment[Any]) -> Threat:
+    """``reports`` if sources of the environment may lie, otherwise ``full``."""
+    return "reports" if environment.liars else "full"
+
+
 def fitting(
     suite: Suite, agents: Sequence[AgentLike], environment: Environment[Any], ball: Ball
 ) -> tuple[Suite, dict[str, str]]:
     """The part of a suite that can run, and the other attacks with the reason of each.
 
+    Attacks of another threat than :func:`threat_of` the environment are no part of it.
+
     Raises:
         ValueError: no attack can run.
     """
-    left_out = {}
-    for spec in suite.attacks:
+    attacks, left_out = suite.against(threat_of(environment)), {}
+    for spec in attacks:
         reasons = (_reason(spec, agent, environment, ball) for agent in agents)
         if reason := next(filter(None, reasons), ""):
             left_out[spec.name] = reason
-    if len(left_out) == len(suite.attacks):
+    if len(left_out) == len(attacks):
         raise ValueError(f"no attack of the suite {suite.name!r} can run: {left_out}")
-    kept = tuple(spec for spec in suite.attacks if spec.name not in left_out)
+    kept = tuple(spec for spec in attacks if spec.name not in left_out)
     return replace(suite, attacks=kept), left_out
 
 

@@ -17,7 +17,7 @@ import torch
 
 from aajr._checks import check_count, check_number
 from aajr.arena._runs import Progress, Run, Told
-from aajr.arena.agent_suites import agent_suite, fitting
+from aajr.arena.agent_suites import agent_suite, fitting, threat_of
 from aajr.arena.agents import Agent
 from aajr.arena.balls import ball_facts
 from aajr.arena.environments import Environment
@@ -96,7 +96,9 @@ def examine(
     seen = [_first_steps(one, match, seed) for one, match in zip(agents, matches, strict=True)]
     whole = agent_suite(suite) if isinstance(suite, str) else suite
     chosen, left_out = fitting(whole, list(map(_told_apart, agents)), matches[0], ball)
-    plan = Examination(chosen, "full", _radii(ball, epsilons), episodes, seed, ball, True)
+    plan = Examination(
+        chosen, threat_of(matches[0]), _radii(ball, epsilons), episodes, seed, ball, True
+    )
     place = tempfile.TemporaryDirectory() if directory is None else nullcontext(str(directory))
     with place as kept:
         runs = [
@@ -128,7 +130,8 @@ def _report(
     plan: Examination, match: Environment[Any], ball: Ball, examined: tuple[Examined, ...]
 ) -> Report:
     """The report of examined agents, without left-out attacks, film and time."""
-    threshold = getattr(match, "solved_at", None)
+    inside = getattr(match, "environment", match)
+    threshold = getattr(inside, "solved_at", None)
     return Report(
         agents=examined,
         unit=examined[0].assessment.clean.unit,

@@ -51,7 +51,7 @@ class Victim:
 
     Raises:
         ValueError: an unknown threat, an agent that does not read this environment's observations,
-            a mask of another shape, or a template for the threats ``actions`` and ``reports``.
+            a mask of another shape, or a template for the threat ``actions``.
     """
 
     actor: AgentLike
@@ -71,7 +71,7 @@ class Victim:
                 f"{features}; give the configuration that the agent was trained with"
             )
         if self.template is not None:
-            if self.threat in ("actions", "reports"):
+            if self.on_logits:
                 raise ValueError(f"threat={self.threat!r} has a ball of its own; give no template")
             self.ball(self.template.epsilon).check(torch.zeros(1, features))
 
@@ -114,10 +114,11 @@ class Victim:
 
     def ball(self, epsilon: float) -> Ball:
         """The ball of the threat with radius ε; reports also keep to what a source can claim."""
-        if self.template is not None:
-            return replace(self.template, epsilon=epsilon, mask=self.mask)
+        own = self.template or Ball("linf", epsilon)
         low, high = self.match.claims if self.threat == "reports" else (None, None)
-        return Ball("linf", epsilon, mask=self.mask, low=low, high=high)
+        low = low if own.low is None else own.low
+        high = high if own.high is None else own.high
+        return replace(own, epsilon=epsilon, mask=self.mask, low=low, high=high)
 
     def critic(self, index: int) -> OnlineValue:
         """A Q fitted to its own rollouts; the index chooses its seed."""

@@ -18,6 +18,7 @@ from aajr.arena import attacks as build
 from aajr.arena.agent_suites import AGENT_QUICK, AGENT_STANDARD
 from aajr.arena.heads import CategoricalHead, DeterministicHead
 from aajr.arena.settings import Effort
+from aajr.arena.sources import WithSources
 from aajr.arena.steering import steered
 from aajr.arena.suites import AttackSpec, Suite
 
@@ -146,6 +147,36 @@ def test_the_steered_attack_keeps_the_director_of_least_return():
     assert np.allclose(np.subtract(clean, attacked), 3 * 0.05, atol=1e-3)
 
 
+class Reports(Line):
+    """Three reports of 2; the reward is minus the size of the action."""
+
+    observation_space = spaces.Box(-10, 10, (3,), np.float32)
+    action_space = spaces.Box(-9, 9, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = np.full(3, 2.0, np.float32)
+        return self.place, {}
+
+
+def test_where_sources_may_lie_only_k_of_them_do():
+    """The action is the weighted sum of three reports; the worst liar has the greatest weight."""
+    network = nn.Linear(3, 1, bias=False).requires_grad_(False)
+    network.weight.copy_(torch.tensor([[1.0, 2.0, 1.0]]))
+    head = DeterministicHead(torch.tensor([-9.0]), torch.tensor([9.0]))
+    agent = Agent(network, head, 3, "raw")
+    place = GymnasiumEnvironment(Reports, 1, 0, limit=1)
+    environment = WithSources(place, ["[0]", "[1]", "[2]"], liars=1)
+    report = examine(agent, environment, Ball("linf", 0.5), SUITE, episodes=4, epsilons=())
+    assert report.attacks == ("liars_noise", "liars_mad", "liars_critic_0", "liars_square")
+    assert not report.left_out
+    (trial,) = report.trials("liars_mad", 0.5)
+    assert np.allclose(np.abs(np.add(trial.returns, 8.0)), 1.0)
+    assert not report.wins
+    with pytest.raises(ValueError, match="no attack of the suite"):
+        examine(agent, environment, Ball("l2", 0.5), SUITE, episodes=4)
+
+
 def test_a_policy_that_ignores_its_input_is_untouched():
     report = examined(constant(), suite=WHOLE, epsilons=())
     clean = report.trials("none", 0.0)[0].returns
@@ -191,7 +222,7 @@ def test_a_policy_at_random_earns_what_random_actions_earn():
 
 def test_the_report_holds_the_figures_of_its_trials(report):
     assert report.epsilons == (0.15, 0.3, 0.6)
-    assert report.attacks == tuple(spec.name for spec in SUITE.attacks)
+    assert report.attacks == tuple(spec.name for spec in SUITE.against("full"))
     worst = min((np.mean(t.returns), t.score.attack) for t in report.agents[0].assessment.trials)
     assert (report.worst.mean_return.estimate, report.worst.attack) == worst
     assert report.clean.estimate == np.mean(report.trials("none", 0.0)[0].returns)

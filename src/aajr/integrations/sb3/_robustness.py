@@ -14,14 +14,13 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from aajr._checks import check_count, check_number
-from aajr.arena.agent_suites import AGENT_SUITES, AGENT_THOROUGH, agent_suite, fitting
+from aajr.arena.agent_suites import AGENT_SUITES, AGENT_THOROUGH, agent_suite, fitting, threat_of
 from aajr.arena.agents import Agent
 from aajr.arena.balls import ball_facts
 from aajr.arena.examination import attacked_match
 from aajr.arena.records import CLEAN
 from aajr.arena.seeing import seen_by
 from aajr.arena.suites import AttackSpec, Suite
-from aajr.arena.threats import Threat
 from aajr.arena.victim import Victim
 from aajr.geometry import Ball
 from aajr.integrations.sb3._agents import agent_from
@@ -114,16 +113,14 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
             ValueError: no attack fits the agent, or the agent does not fit the environment.
         """
         match = seen_by(agent, self.environment, self.episodes, self.seed)
-        threat: Threat = "reports" if match.liars else "full"
+        threat = threat_of(match)
         if not self.suite.against(threat):
             raise ValueError(
                 f"attacks={[a.name for a in self.suite.attacks]} do not attack {threat!r}, which "
                 "an environment of sources is examined under; give attacks of liars"
             )
-        suite = dataclasses.replace(self.suite, attacks=self.suite.against(threat))
-        fit, reasons = fitting(suite, [agent], match, self.ball)
-        template = None if threat == "reports" else self.ball
-        victim = Victim(agent, match, threat, suite.effort, template=template)
+        fit, reasons = fitting(self.suite, [agent], match, self.ball)
+        victim = Victim(agent, match, threat, self.suite.effort, template=self.ball)
         found = {CLEAN: attacked_match(victim).score.mean_return}
         for spec in fit.attacks:
             try:
