@@ -10,7 +10,7 @@ from aajr._settings import check_count, check_number, stated
 from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.arena.threats import FARTHEST, Threat
-from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig
+from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig, Radio
 from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig, TrainConfig
 from aajr.studies.comparison.grids import (
     ALL_OF_OTHERS,
@@ -206,7 +206,7 @@ _OTHERS_FULL = Preset(
 ANY_LIE = 2 * FARTHEST
 """An ε that reaches every report in the valid box from every other one."""
 
-ONE_LIAR = replace(RADIO_GAME, radio=replace(RADIO_GAME.radio, liars=1))
+ONE_LIAR = replace(RADIO_GAME, radio=Radio(liars=1))
 """The game of reports in which one of the five sources may lie to a hider."""
 
 _QUICK = Preset(
