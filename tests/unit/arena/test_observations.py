@@ -270,7 +270,6 @@ def make_cart():
         "gymnasium.envs.classic_control:CartPole-v1",
         functools.partial(gymnasium.make, "CartPole-v1"),
     ],
-    ids=str,
 )
 def test_every_kind_of_source_plays_the_same_episodes(source):
     agent = chooser(4)
@@ -311,7 +310,6 @@ class Unrecorded(gymnasium.Wrapper):
         ("no_such_module:make", "no module"),
         (functools.partial(Robot, spaces.Text(3)), "no fixed number of features"),
     ],
-    ids=str,
 )
 def test_sources_that_cannot_be_copied_are_named(source, message):
     with pytest.raises(ValueError, match=message):
