@@ -232,7 +232,7 @@ class Kept(AttackedTeam):
 
     def _attack(self, *arguments):
         found = super()._attack(*arguments)
-        self.lies.append(found[0].worst - found[0].origin)
+        self.lies.append(found.worst - found.origin)
         return found
 
 
