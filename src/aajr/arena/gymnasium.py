@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -19,14 +19,14 @@ from aajr.arena.environments import Latest
 from aajr.arena.frames import Frames
 from aajr.arena.spaces import head_of as head_of
 from aajr.arena.spaces import native_action
-from aajr.arena.threats import Claims, Threat
-from aajr.arena.views import View
+from aajr.arena.threats import Claims
+from aajr.arena.views import View, Viewed
 from aajr.arena.views import flat as flat
 from aajr.arena.views import pixels as pixels
 
 
 @dataclass(frozen=True, eq=False)
-class GymnasiumEnvironment:
+class GymnasiumEnvironment(Viewed):
     """Episodes of one Gymnasium environment, each from its own initial state.
 
     It is an :class:`aajr.arena.environments.Environment` of one agent. At each step the running
@@ -97,20 +97,6 @@ class GymnasiumEnvironment:
         return View(self.example.observation_space, self.sight, self.attack_choices)
 
     @property
-    def features(self) -> int:
-        """Size of the agent's input."""
-        return self.view.features
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """One name for each feature, such as ``position[0]`` or ``camera[3,4,0]``."""
-        return self.view.read.names
-
-    def features_named(self, patterns: str | int | Iterable[str | int]) -> Tensor:
-        """Mask of named or numbered features, see :meth:`aajr.arena.features.Features.selected`."""
-        return self.view.named(patterns)
-
-    @property
     def steps(self) -> int:
         """Greatest length of an episode."""
         own = getattr(self.example.spec, "max_episode_steps", None)
@@ -131,30 +117,6 @@ class GymnasiumEnvironment:
         facts: dict[str, Any] = {"environment": describe(self.source), "limit": self.limit}
         facts["solved"] = self.solved
         return facts | ({"attack_choices": True} if self.attack_choices else {})
-
-    @property
-    def items(self) -> Tensor:
-        """Group of each feature: its part of a Dict or Tuple, or every feature its own."""
-        return self.view.items
-
-    @property
-    def sources(self) -> Tensor:
-        """Source of each feature: -1, since no feature is a report."""
-        return torch.full((self.features,), -1)
-
-    def attackable(self, threat: Threat) -> Tensor:
-        """Mask of the attackable features: all, without choices unless ``attack_choices``.
-
-        Raises:
-            ValueError: a threat that concerns other agents, or choices alone.
-        """
-        if threat != "full":
-            raise ValueError(f"threat={threat!r} needs other agents to perceive; choose 'full'")
-        return self.view.attackable()
-
-    def told(self, liars: Sequence[int]) -> Tensor:
-        """Raise ValueError, since there are no teammates that could lie."""
-        raise ValueError(f"liars={liars} are not there; a single agent has no teammates")
 
     def resized(self, episodes: int, seed: int) -> GymnasiumEnvironment:
         """A copy with another number of episodes and another seed."""

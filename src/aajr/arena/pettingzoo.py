@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from aajr._checks import check_count
@@ -17,8 +16,8 @@ from aajr.arena.environments import AgentLike
 from aajr.arena.named import resolve
 from aajr.arena.teams import TeamRecord as TeamRecord
 from aajr.arena.teams import check_team
-from aajr.arena.threats import Claims, Threat
-from aajr.arena.views import View, flat
+from aajr.arena.threats import Claims
+from aajr.arena.views import View, Viewed, flat
 
 try:
     from pettingzoo import ParallelEnv
@@ -29,7 +28,7 @@ except ImportError as error:
 
 
 @dataclass(frozen=True, eq=False)
-class PettingZooEnvironment:
+class PettingZooEnvironment(Viewed):
     """Episodes of one parallel environment of PettingZoo, in which named agents are attacked.
 
     It is an :class:`aajr.arena.environments.Environment` whose team are the attacked agents, which
@@ -118,20 +117,6 @@ class PettingZooEnvironment:
         return len(self.attacked)
 
     @property
-    def features(self) -> int:
-        """Size of an attacked agent's input."""
-        return self.view.features
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """One name for each feature, such as ``position[0]``."""
-        return self.view.read.names
-
-    def features_named(self, patterns: str | int | Iterable[str | int]) -> Tensor:
-        """Mask of named or numbered features, see :meth:`aajr.arena.features.Features.selected`."""
-        return self.view.named(patterns)
-
-    @property
     def steps(self) -> int:
         """Greatest length of an episode."""
         inner = getattr(self.example, "unwrapped", self.example)
@@ -166,30 +151,6 @@ class PettingZooEnvironment:
             "solved": self.solved,
             "attack_choices": self.attack_choices,
         }
-
-    @property
-    def items(self) -> Tensor:
-        """Group of each feature: its part of a Dict or Tuple, or every feature its own."""
-        return self.view.items
-
-    @property
-    def sources(self) -> Tensor:
-        """Source of each feature: -1, see :class:`aajr.arena.sources.WithSources`."""
-        return torch.full((self.features,), -1)
-
-    def attackable(self, threat: Threat) -> Tensor:
-        """Mask of the attackable features: all, without choices unless ``attack_choices``.
-
-        Raises:
-            ValueError: another threat than ``full``.
-        """
-        if threat != "full":
-            raise ValueError(f"threat={threat!r} is not known here; choose 'full' and a mask")
-        return self.view.attackable()
-
-    def told(self, liars: Sequence[int]) -> Tensor:
-        """Raise ValueError, since it is not known which features teammates report."""
-        raise ValueError(f"liars={liars} are not known here; give sources with WithSources")
 
     def resized(self, episodes: int, seed: int) -> PettingZooEnvironment:
         """A copy with another number of episodes and another seed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from aajr.arena.features import Entry, Features
 from aajr.arena.spaces import features_of, flattened, spaces
+from aajr.arena.threats import Threat
 
 
 def flat(observation: np.ndarray) -> Tensor:
@@ -106,3 +108,56 @@ class View:
         if isinstance(self.space, spaces.Box):
             return np.stack(observations)
         return flattened(self.space, observations)
+
+
+class Viewed(ABC):
+    """The part of an environment that follows from what its attacked agents read."""
+
+    @property
+    @abstractmethod
+    def view(self) -> View:
+        """What each attacked agent reads of its observations."""
+
+    @property
+    @abstractmethod
+    def agents(self) -> int:
+        """Number of attacked agents."""
+
+    @property
+    def features(self) -> int:
+        """Size of an attacked agent's input."""
+        return self.view.features
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """One name for each feature, such as ``position[0]`` or ``camera[3,4,0]``."""
+        return self.view.read.names
+
+    def features_named(self, patterns: str | int | Iterable[str | int]) -> Tensor:
+        """Mask of named or numbered features, see :meth:`aajr.arena.features.Features.selected`."""
+        return self.view.named(patterns)
+
+    @property
+    def items(self) -> Tensor:
+        """Group of each feature: its part of a Dict or Tuple, or every feature its own."""
+        return self.view.items
+
+    @property
+    def sources(self) -> Tensor:
+        """Source of each feature: -1, see :class:`aajr.arena.sources.WithSources`."""
+        return torch.full((self.features,), -1)
+
+    def attackable(self, threat: Threat) -> Tensor:
+        """Mask of the attackable features: all, without choices unless these are attacked too.
+
+        Raises:
+            ValueError: another threat than ``full``, or choices alone.
+        """
+        if threat != "full":
+            raise ValueError(f"threat={threat!r} is not known here; choose 'full' and a mask")
+        return self.view.attackable()
+
+    def told(self, liars: Sequence[int]) -> Tensor:
+        """Raise ValueError, since it is not known which features teammates report."""
+        why = "a single agent has no teammates" if self.agents == 1 else "give sources"
+        raise ValueError(f"liars={liars} are not known here; {why}, see WithSources")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -26,15 +26,15 @@ from aajr.arena.environments import Latest
 from aajr.arena.frames import Frames
 from aajr.arena.gymnasium import Record
 from aajr.arena.spaces import native_action
-from aajr.arena.threats import Claims, Threat
-from aajr.arena.views import View, flat
+from aajr.arena.threats import Claims
+from aajr.arena.views import View, Viewed, flat
 from aajr.integrations.foreign_spaces import gymnasium_space
 
 __all__ = ["GymnaxEnvironment", "episode_keys"]
 
 
 @dataclass(frozen=True, eq=False)
-class GymnaxEnvironment:
+class GymnaxEnvironment(Viewed):
     """Episodes of one environment of gymnax, each with a random key of its own.
 
     It is an :class:`aajr.arena.environments.Environment` of one agent. gymnax resets an ended
@@ -108,20 +108,6 @@ class GymnaxEnvironment:
         return View(space, self.sight, self.attack_choices)
 
     @property
-    def features(self) -> int:
-        """Size of the agent's input."""
-        return self.view.features
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """One name for each feature."""
-        return self.view.read.names
-
-    def features_named(self, patterns: str | int | Iterable[str | int]) -> Tensor:
-        """Mask of named or numbered features, see :meth:`aajr.arena.features.Features.selected`."""
-        return self.view.named(patterns)
-
-    @property
     def steps(self) -> int:
         """Greatest length of an episode."""
         own = getattr(self.settings, "max_steps_in_episode", None)
@@ -142,30 +128,6 @@ class GymnaxEnvironment:
         facts: dict[str, Any] = {"environment": f"gymnax:{name}", "params": str(self.settings)}
         facts |= {"limit": self.limit, "solved": self.solved}
         return facts | ({"attack_choices": True} if self.attack_choices else {})
-
-    @property
-    def items(self) -> Tensor:
-        """Group of each feature: its part of a Dict or Tuple, or every feature its own."""
-        return self.view.items
-
-    @property
-    def sources(self) -> Tensor:
-        """Source of each feature: -1, see :class:`aajr.arena.sources.WithSources`."""
-        return torch.full((self.features,), -1)
-
-    def attackable(self, threat: Threat) -> Tensor:
-        """Mask of the attackable features: all, without choices unless ``attack_choices``.
-
-        Raises:
-            ValueError: a threat that concerns other agents.
-        """
-        if threat != "full":
-            raise ValueError(f"threat={threat!r} needs other agents to perceive; choose 'full'")
-        return self.view.attackable()
-
-    def told(self, liars: Sequence[int]) -> Tensor:
-        """Raise ValueError, since there are no teammates that could lie."""
-        raise ValueError(f"liars={liars} are not there; a single agent has no teammates")
 
     def resized(self, episodes: int, seed: int) -> GymnaxEnvironment:
         """A copy with another number of episodes and another seed."""

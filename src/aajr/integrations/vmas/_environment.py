@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -18,13 +18,13 @@ from aajr.arena.environments import AgentLike, Latest
 from aajr.arena.episodes import AttackedTeam
 from aajr.arena.frames import Frames
 from aajr.arena.teams import TeamRecord, check_team, sight_of
-from aajr.arena.threats import Claims, Threat
-from aajr.arena.views import View, flat
+from aajr.arena.threats import Claims
+from aajr.arena.views import View, Viewed, flat
 from aajr.integrations.foreign_spaces import gymnasium_space
 
 
 @dataclass(frozen=True, eq=False)
-class VMASEnvironment:
+class VMASEnvironment(Viewed):
     """Episodes of one scenario of VMAS, in which named agents are attacked.
 
     It is an :class:`aajr.arena.environments.Environment` whose team are the attacked agents, which
@@ -118,20 +118,6 @@ class VMASEnvironment:
         return len(self.attacked)
 
     @property
-    def features(self) -> int:
-        """Size of an attacked agent's input."""
-        return self.view.features
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """One name for each feature."""
-        return self.view.read.names
-
-    def features_named(self, patterns: str | int | Iterable[str | int]) -> Tensor:
-        """Mask of named or numbered features, see :meth:`aajr.arena.features.Features.selected`."""
-        return self.view.named(patterns)
-
-    @property
     def solved_at(self) -> float:
         """Mean return of the attacked from which an episode counts as won."""
         return float("inf") if self.solved is None else self.solved
@@ -156,30 +142,6 @@ class VMASEnvironment:
             "settings": {key: str(value) for key, value in sorted(self.settings.items())},
             "solved": self.solved,
         }
-
-    @property
-    def items(self) -> Tensor:
-        """Group of each feature: every feature its own."""
-        return self.view.items
-
-    @property
-    def sources(self) -> Tensor:
-        """Source of each feature: -1, see :class:`aajr.arena.sources.WithSources`."""
-        return torch.full((self.features,), -1)
-
-    def attackable(self, threat: Threat) -> Tensor:
-        """Mask of the attackable features: all.
-
-        Raises:
-            ValueError: another threat than ``full``.
-        """
-        if threat != "full":
-            raise ValueError(f"threat={threat!r} is not known here; choose 'full' and a mask")
-        return self.view.attackable()
-
-    def told(self, liars: Sequence[int]) -> Tensor:
-        """Raise ValueError, since it is not known which features teammates report."""
-        raise ValueError(f"liars={liars} are not known here; give sources with WithSources")
 
     def resized(self, episodes: int, seed: int) -> VMASEnvironment:
         """A copy with another number of episodes and another seed."""
