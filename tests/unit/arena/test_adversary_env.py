@@ -183,7 +183,10 @@ def test_a_model_of_stable_baselines_trains_and_plays_back():
         (lambda: adversary_env(balancer(), "CartPole-v1", BALL, "love"), "kind='love'"),
         (lambda: adversary_env(balancer(), "Acrobot-v1", BALL), "reads 4 features"),
         (lambda: adversary_env(balancer(), Signs(2, 0), BALL), "features"),
-        (lambda: adversary_env(balancer(), cartpole(), BALL, threat="reports"), "is not known here"),
+        (
+            lambda: adversary_env(balancer(), cartpole(), BALL, threat="reports"),
+            "is not known here",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message):
