@@ -10,10 +10,10 @@ from torch import nn
 
 from aajr import Ball, Divergence, ProjectedGradientAscent
 from aajr._seeds import derive
-from aajr.arena.agents import Agent
-from aajr.arena.episodes import AttackedTeam, play
-from aajr.arena.gymnasium import GymnasiumEnvironment, head_of
-from aajr.arena.spaces import native_action
+from aajr.arena.agents.agent import Agent
+from aajr.arena.environments.episodes import AttackedTeam, play
+from aajr.arena.environments.gymnasium import GymnasiumEnvironment, head_of
+from aajr.arena.spaces.gymnasium import native_action
 from benchmarks.recording import record
 
 EPISODES, STEPS, ROUNDS = 50, 50, 3

@@ -8,7 +8,7 @@ import torch
 import vmas
 
 from aajr import Ball
-from aajr.arena.ppo import PPOConfig
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig
 from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.training import AdversaryConfig, PenaltyConfig, TrainConfig, Trainer

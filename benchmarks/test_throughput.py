@@ -6,9 +6,9 @@ import time
 import torch
 import vmas
 
-from aajr.arena.collection import FrozenTeam, LearningTeam, collect
-from aajr.arena.ppo import PPOConfig
-from aajr.arena.victim import Victim
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.training.collection import FrozenTeam, LearningTeam, collect
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, make_torchrl_env
 from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.game.matches import Match

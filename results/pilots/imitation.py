@@ -21,9 +21,9 @@ from tries import main, plain_policy, preset_of
 from aajr import AAJR, Ball, Frobenius, Minimax, ProjectedGradientAscent, RandomDirection
 from aajr._seeds import derive
 from aajr.adversaries import LyingSources
-from aajr.arena.actors import Actor, MedianReports
-from aajr.arena.episodes import AttackedTeam, play
-from aajr.arena.victim import Victim
+from aajr.arena.agents.actors import Actor, MedianReports
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.episodes import AttackedTeam, play
 from aajr.geometry import Categorical
 from aajr.hide_and_seek.game.chasers import Chasers
 from aajr.hide_and_seek.game.matches import Match

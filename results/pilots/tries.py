@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from aajr._seeds import derive
-from aajr.arena.checkpoints import load_checkpoint
-from aajr.arena.victim import Victim
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.training.checkpoints import load_checkpoint
 from aajr.hide_and_seek.game import RADIO_GAME
 from aajr.hide_and_seek.game.chasers import Chasers
 from aajr.hide_and_seek.game.matches import Match

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aajr.arena.actors import Actor
+from aajr.arena.agents.actors import Actor
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.replay import record_replay

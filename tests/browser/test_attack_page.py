@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.arena.made_reports import made
+from tests.unit.arena.reports.made_reports import made
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw=="

@@ -20,7 +20,7 @@ from aajr.adversaries import (
     SubsetSearch,
     TemporallyCoupled,
 )
-from aajr.arena.learned import DirectedAdversary, LearnedAdversary, LearnedLiars
+from aajr.arena.attacks.learned import DirectedAdversary, LearnedAdversary, LearnedLiars
 from aajr.geometry import Dropped, Quantised, Sparse
 from aajr.testing import dense
 from aajr.testing.adversaries import (

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from aajr._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from aajr.arena.adversary_envs import adversary_env
-    from aajr.arena.agents import Agent
-    from aajr.arena.examining import examine
-    from aajr.arena.gymnasium import GymnasiumEnvironment
-    from aajr.arena.reports import Report
+    from aajr.arena.agents.agent import Agent
+    from aajr.arena.attacks.adversary_envs import adversary_env
+    from aajr.arena.environments.gymnasium import GymnasiumEnvironment
+    from aajr.arena.examination.examining import examine
+    from aajr.arena.reports.report import Report
 
 __all__ = ["Agent", "GymnasiumEnvironment", "Report", "adversary_env", "examine"]
 

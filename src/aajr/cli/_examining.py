@@ -8,10 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aajr.arena.examination import Examination
-from aajr.arena.method_comparison import THRESHOLDS, comparisons, method_summaries
-from aajr.arena.records import Assessment, Evaluation
-from aajr.arena.tables import attack_table, comparison_table, coordination_tables, method_table
+from aajr.arena.examination.trials import Examination
+from aajr.arena.records.evaluation import Assessment, Evaluation
+from aajr.arena.records.method_comparison import THRESHOLDS, comparisons, method_summaries
+from aajr.arena.records.tables import (
+    attack_table,
+    comparison_table,
+    coordination_tables,
+    method_table,
+)
 from aajr.cli._bar import progress_bar
 from aajr.hide_and_seek.training.trained_teams import TrainedTeam, examinee
 from aajr.report.tables import Table

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aajr.arena.actors import Actor
-from aajr.arena.collection import FrozenTeam, Player, collect
+from aajr.arena.agents.actors import Actor
+from aajr.arena.training.collection import FrozenTeam, Player, collect
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team, make_torchrl_env
 from aajr.hide_and_seek.game.actions import BINS
 from aajr.hide_and_seek.training.trainer import load_actor

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from aajr.arena.agents import Agent
-from aajr.arena.gymnasium import GymnasiumEnvironment
-from aajr.arena.named import resolve
-from aajr.arena.suites import Norm
+from aajr.arena.agents.agent import Agent
+from aajr.arena.attacks.suites import Norm
+from aajr.arena.environments.gymnasium import GymnasiumEnvironment
+from aajr.arena.environments.named import resolve
 from aajr.geometry import Ball
 
 PIXELS = "pixel levels"

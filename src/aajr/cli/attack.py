@@ -12,7 +12,7 @@ from aajr.arena.settings import SuiteName
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aajr.arena.reports import Report
+    from aajr.arena.reports.report import Report
 
 
 def attack(
@@ -70,7 +70,7 @@ def attack(
         report: the page; by default report.html in the output.
         output: directory of report.json, of the page and of the trials.
     """
-    from aajr.arena.examining import examine
+    from aajr.arena.examination.examining import examine
     from aajr.cli._bar import parts_bar, wide_console
     from aajr.cli._targets import agents_of, ball_of, environment_of
 

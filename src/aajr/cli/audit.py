@@ -63,7 +63,7 @@ def audit(
     from rich.console import Console
     from rich.markup import escape
 
-    from aajr.arena.checkpoints import load_checkpoint
+    from aajr.arena.training.checkpoints import load_checkpoint
     from aajr.certification import audit as audit_policy
     from aajr.certification import write_audit
     from aajr.cli._playing import played_states

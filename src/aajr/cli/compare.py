@@ -24,8 +24,8 @@ def compare(
         first: report.json of one agent.
         second: report.json of the other.
     """
-    from aajr.arena.comparing import compare as compare_reports
-    from aajr.arena.reports import Report
+    from aajr.arena.reports.comparing import compare as compare_reports
+    from aajr.arena.reports.report import Report
     from aajr.cli._bar import wide_console
 
     for path in (first, second):

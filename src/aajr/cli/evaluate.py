@@ -49,9 +49,9 @@ def evaluate(
     """
     from rich.console import Console
 
-    from aajr.arena.examination import Examination, evaluation_of
-    from aajr.arena.records import write_evaluation
-    from aajr.arena.suites import suite_of
+    from aajr.arena.attacks.suites import suite_of
+    from aajr.arena.examination.trials import Examination, evaluation_of
+    from aajr.arena.records.evaluation import write_evaluation
     from aajr.cli._examining import conclusions, examine, print_evaluation
     from aajr.hide_and_seek.training.trained_teams import trained_teams
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aajr.adversaries import Adversary
-    from aajr.arena.actors import Actor
+    from aajr.arena.agents.actors import Actor
     from aajr.hide_and_seek.game import HideAndSeekConfig
     from aajr.hide_and_seek.replay import Episode
 
@@ -58,7 +58,7 @@ def watch(
     """
     from rich.console import Console
 
-    from aajr.arena.checkpoints import load_checkpoint
+    from aajr.arena.training.checkpoints import load_checkpoint
     from aajr.hide_and_seek.game.chasers import Chasers
     from aajr.hide_and_seek.game.config import game_of
     from aajr.hide_and_seek.game.matches import Match

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 
-from aajr.arena.episodes import AttackedTeam, contest
-from aajr.arena.fields import CLOSED, Count, Facts, Real, Share
+from aajr.arena.environments.episodes import AttackedTeam, contest
+from aajr.arena.records.fields import CLOSED, Count, Facts, Real, Share
 from aajr.hide_and_seek.game.coordination import role_rates
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import TrainedTeam, common_game

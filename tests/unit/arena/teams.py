@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from aajr.arena.actors import Actor
-from aajr.arena.checkpoints import save_checkpoint
+from aajr.arena.agents.actors import Actor
+from aajr.arena.training.checkpoints import save_checkpoint
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.training.config import PenaltyConfig, TrainConfig

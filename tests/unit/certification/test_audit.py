@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from aajr import Ball, Critic, MaskedGradientWarning
 from aajr._errors import ContractError
-from aajr.arena.actors import Actor
+from aajr.arena.agents.actors import Actor
 from aajr.certification import AuditBudget, EpsilonUnitWarning, audit, certified_radius
 from aajr.certification import _certificates as certificates
 from aajr.certification._quantities import find

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from aajr.arena.actors import Actor
+from aajr.arena.agents.actors import Actor
 from aajr.certification import UnsupportedLayersError
 from aajr.certification._network import supported_network
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aajr import Ball
-from aajr.arena.heads import greedy_heads
+from aajr.arena.spaces.heads import greedy_heads
 from aajr.certification import certified_radius
 from aajr.certification._radius import bisect, margin_forms
 from tests.unit.certification.networks import ACTIVATIONS, dense_points, linear, network

@@ -10,14 +10,14 @@ import torch
 
 from aajr.arena import GymnasiumEnvironment, Report
 from aajr.cli._targets import agents_of, ball_of, environment_of
-from tests.unit.arena.made_reports import made
+from tests.unit.arena.reports.made_reports import made
 
 MODULE = """
 import gymnasium
 import torch
 from torch import nn
 from aajr.arena import Agent, GymnasiumEnvironment
-from aajr.arena.heads import CategoricalHead
+from aajr.arena.spaces.heads import CategoricalHead
 
 WEIGHT = torch.tensor([[0.0, 0.0, -1.0, -1.0], [0.0, 0.0, 1.0, 1.0]])
 

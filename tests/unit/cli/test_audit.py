@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aajr.arena.ppo import PPOConfig
+from aajr.arena.training.ppo import PPOConfig
 from aajr.cli._playing import played_states
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.actors import team_actor

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aajr.arena.records import read_evaluation
+from aajr.arena.records.evaluation import read_evaluation
 from aajr.studies.comparison.records import read_results
 
 AAJR = Path(sys.executable).with_name("aajr")

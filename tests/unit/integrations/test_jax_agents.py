@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 import aajr
 from aajr.arena import Agent
-from aajr.arena.heads import GaussianHead, SquashedGaussianHead
+from aajr.arena.spaces.heads import GaussianHead, SquashedGaussianHead
 
 jax = pytest.importorskip("jax")
 jnp = jax.numpy

@@ -23,7 +23,7 @@ from ray.rllib.utils.filter import MeanStdFilter
 from ray.rllib.utils.spaces.space_utils import unsquash_action
 
 from aajr.arena import Agent
-from aajr.arena.spaces import native_action
+from aajr.arena.spaces.gymnasium import native_action
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

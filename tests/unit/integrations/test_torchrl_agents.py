@@ -21,8 +21,13 @@ from torchrl.modules import (
 )
 
 from aajr.arena import Agent
-from aajr.arena.heads import CategoricalHead, DeterministicHead, GaussianHead, SquashedGaussianHead
-from tests.unit.arena.test_agent_sources import BOX, filled, points
+from aajr.arena.spaces.heads import (
+    CategoricalHead,
+    DeterministicHead,
+    GaussianHead,
+    SquashedGaussianHead,
+)
+from tests.unit.arena.agents.test_agent_sources import BOX, filled, points
 
 LOW, HIGH = (torch.tensor(end) for end in (BOX.low, BOX.high))
 

@@ -9,14 +9,14 @@ from torch import nn
 
 from aajr import Ball, UniformNoise
 from aajr._seeds import derive
-from aajr.arena.agents import Agent
-from aajr.arena.episodes import AttackedTeam, contest, play
-from aajr.arena.seeing import seen_by
+from aajr.arena.agents.agent import Agent
+from aajr.arena.attacks.suites import QUICK
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.episodes import AttackedTeam, contest, play
+from aajr.arena.environments.seeing import seen_by
+from aajr.arena.environments.sources import WithSources
 from aajr.arena.settings import Effort
-from aajr.arena.sources import WithSources
-from aajr.arena.spaces import head_of
-from aajr.arena.suites import QUICK
-from aajr.arena.victim import Victim
+from aajr.arena.spaces.gymnasium import head_of
 from aajr.integrations.foreign_spaces import gymnasium_space
 from aajr.integrations.vmas import VMASEnvironment
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from aajr.arena.records import Score
+from aajr.arena.records.evaluation import Score
 from aajr.statistics.intervals import (
     REPETITIONS,
     Interval,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from aajr.arena.checkpoints import CheckpointError, save_checkpoint
-from aajr.arena.episodes import AttackedTeam, play, score
+from aajr.arena.environments.episodes import AttackedTeam, play, score
+from aajr.arena.training.checkpoints import CheckpointError, save_checkpoint
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.training.trained_teams import trained_teams
 from aajr.studies.crossplay import (

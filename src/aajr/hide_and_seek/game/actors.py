@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from aajr.arena.actors import Actor
+from aajr.arena.agents.actors import Actor
 from aajr.hide_and_seek.game.actions import BINS
 
 UNIT = "observation units (the arena's half width is 1)"
@@ -21,6 +21,6 @@ def team_actor(
 ) -> Actor:
     """Build an untrained actor that all members of a team share.
 
-    See :class:`aajr.arena.actors.Actor`.
+    See :class:`aajr.arena.agents.actors.Actor`.
     """
     return Actor(features, BINS, hidden, generator, UNIT, front)

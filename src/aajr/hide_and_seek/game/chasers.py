@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aajr.arena.actors import Actor
+from aajr.arena.agents.actors import Actor
 from aajr.hide_and_seek.game.actions import BINS, from_bins
 from aajr.hide_and_seek.game.config import HideAndSeekConfig
 from aajr.hide_and_seek.game.observation import MATE, OPPONENT, observation_layout, observation_size

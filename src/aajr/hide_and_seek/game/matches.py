@@ -11,10 +11,10 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr._seeds import derive
-from aajr.arena.actors import Actor
-from aajr.arena.episodes import score
-from aajr.arena.heads import sample_heads
-from aajr.arena.records import Score
+from aajr.arena.agents.actors import Actor
+from aajr.arena.environments.episodes import score
+from aajr.arena.records.evaluation import Score
+from aajr.arena.spaces.heads import sample_heads
 from aajr.arena.threats import FARTHEST, Claims, Threat
 from aajr.hide_and_seek.game import (
     HideAndSeek,
@@ -31,8 +31,8 @@ from aajr.hide_and_seek.game.threats import attackable_features
 class Match:
     """A match: the game, the frozen seekers, the number of episodes, and a seed.
 
-    It is an :class:`aajr.arena.environments.Environment`. The same seed gives the same initial
-    states for every policy, attack and ε.
+    It is an :class:`aajr.arena.environments.protocols.Environment`. The same seed gives the same
+    initial states for every policy, attack and ε.
 
     Attributes:
         config: the game.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aajr.arena.actors import Actor
+from aajr.arena.agents.actors import Actor
 from aajr.hide_and_seek.game import HideAndSeekConfig, observation_layout
 
 _CELLS = 25

@@ -11,9 +11,9 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, Divergence, ProjectedGradientAscent
-from aajr.arena.actors import Actor
-from aajr.arena.episodes import AttackedTeam
-from aajr.arena.heads import greedy_heads
+from aajr.arena.agents.actors import Actor
+from aajr.arena.environments.episodes import AttackedTeam
+from aajr.arena.spaces.heads import greedy_heads
 from aajr.arena.threats import Threat
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig
 from aajr.hide_and_seek.game.matches import Match, RunningMatch
@@ -78,7 +78,8 @@ def record_episode(
 ) -> Episode:
     """Play the whole match and record one of its episodes.
 
-    Initial states and the seekers' random numbers are those of :func:`aajr.arena.episodes.play`.
+    Initial states and the seekers' random numbers are those of
+    :func:`aajr.arena.environments.episodes.play`.
 
     Args:
         match: the match to play.

@@ -16,8 +16,8 @@ from aajr.adversaries import (
     Surrogate,
     UniformNoise,
 )
-from aajr.arena.actors import MedianReports
-from aajr.arena.distributions import CategoricalHeads
+from aajr.arena.agents.actors import MedianReports
+from aajr.arena.spaces.distributions import CategoricalHeads
 from aajr.geometry import Ball, Categorical
 from aajr.hide_and_seek.game.items import reporting_sources
 from aajr.hide_and_seek.game.threats import threat_ball, under_threat

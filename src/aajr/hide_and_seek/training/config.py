@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from aajr._settings import StepRule, check_choice, check_count, check_number
-from aajr.arena.ppo import PPOConfig
 from aajr.arena.threats import Threat
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig
 
 PenaltyName = Literal[

@@ -15,12 +15,12 @@ from torchrl.objectives import ClipPPOLoss
 from aajr._seeds import derive
 from aajr._shared import placed_loss
 from aajr.adversaries import Adversary, Critic, Replayed, with_epsilon
-from aajr.arena.actors import Actor, TanhNetwork, mlp
-from aajr.arena.collection import LearningTeam
-from aajr.arena.critics import OnlineValue
-from aajr.arena.distributions import CategoricalHeads
-from aajr.arena.ppo import PPOConfig
-from aajr.arena.ppo_update import (
+from aajr.arena.agents.actors import Actor, TanhNetwork, mlp
+from aajr.arena.attacks.critics import OnlineValue
+from aajr.arena.spaces.distributions import CategoricalHeads
+from aajr.arena.training.collection import LearningTeam
+from aajr.arena.training.ppo import PPOConfig
+from aajr.arena.training.ppo_update import (
     clipped_gradients,
     clipped_loss,
     load_training_state,

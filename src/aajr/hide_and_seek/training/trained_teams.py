@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aajr.arena.actors import Actor
-from aajr.arena.checkpoints import CheckpointError, load_checkpoint
-from aajr.arena.examination import Examination, Examinee
+from aajr.arena.agents.actors import Actor
+from aajr.arena.examination.trials import Examination, Examinee
+from aajr.arena.training.checkpoints import CheckpointError, load_checkpoint
 from aajr.hide_and_seek.game import HideAndSeekConfig, Team
 from aajr.hide_and_seek.game.chasers import Chasers
 from aajr.hide_and_seek.game.config import game_of

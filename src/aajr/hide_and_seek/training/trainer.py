@@ -17,10 +17,10 @@ from torchrl.envs import EnvBase
 from aajr._seeds import derive
 from aajr._settings import stated
 from aajr.adversaries import Adversary
-from aajr.arena.actors import Actor, MedianReports
-from aajr.arena.advantages import critic_input, rows_of
-from aajr.arena.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from aajr.arena.collection import FrozenTeam, Player, collect
+from aajr.arena.agents.actors import Actor, MedianReports
+from aajr.arena.training.advantages import critic_input, rows_of
+from aajr.arena.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from aajr.arena.training.collection import FrozenTeam, Player, collect
 from aajr.hide_and_seek.game import Team, hiders_success, make_torchrl_env
 from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.game.config import game_of

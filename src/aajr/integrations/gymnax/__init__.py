@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from aajr._checks import check_count
 from aajr._seeds import derive
-from aajr.arena.environments import Latest
-from aajr.arena.frames import Frames
-from aajr.arena.gymnasium import Record
-from aajr.arena.spaces import native_action
+from aajr.arena.environments.frames import Frames
+from aajr.arena.environments.gymnasium import Record
+from aajr.arena.environments.protocols import Latest
+from aajr.arena.environments.views import View, Viewed, flat
+from aajr.arena.spaces.gymnasium import native_action
 from aajr.arena.threats import Claims
-from aajr.arena.views import View, Viewed, flat
 from aajr.integrations.foreign_spaces import gymnasium_space
 
 __all__ = ["GymnaxEnvironment", "episode_keys"]
@@ -37,8 +37,8 @@ __all__ = ["GymnaxEnvironment", "episode_keys"]
 class GymnaxEnvironment(Viewed):
     """Episodes of one environment of gymnax, each with a random key of its own.
 
-    It is an :class:`aajr.arena.environments.Environment` of one agent. gymnax resets an ended
-    episode by itself; what follows its end is not recorded.
+    It is an :class:`aajr.arena.environments.protocols.Environment` of one agent. gymnax resets an
+    ended episode by itself; what follows its end is not recorded.
 
     Attributes:
         source: a name that gymnax knows, or an environment.
@@ -46,7 +46,7 @@ class GymnaxEnvironment(Viewed):
         seed: seed of all keys, see :func:`episode_keys`.
         params: parameters of the environment; None for its defaults.
         sight: function from raw observations to the agent's input ``[rows, features]``, as in
-            :class:`aajr.arena.gymnasium.GymnasiumEnvironment`.
+            :class:`aajr.arena.environments.gymnasium.GymnasiumEnvironment`.
         limit: steps after which every episode is cut; None for the environment's own limit.
         solved: return from which an episode counts as won.
         attack_choices: whether the adversary may also change one-hot features.
@@ -98,7 +98,7 @@ class GymnaxEnvironment(Viewed):
 
     @cached_property
     def action_space(self) -> Any:
-        """Gymnasium's space of the actions, for :func:`aajr.arena.spaces.head_of`."""
+        """Gymnasium's space of the actions, for :func:`aajr.arena.spaces.gymnasium.head_of`."""
         return gymnasium_space(self.game.action_space(self.settings))
 
     @cached_property

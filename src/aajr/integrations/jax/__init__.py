@@ -16,8 +16,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from aajr.arena.agents import RAW, Agent
-from aajr.arena.heads import Head
+from aajr.arena.agents.agent import RAW, Agent
+from aajr.arena.spaces.heads import Head
 
 __all__ = ["agent_from"]
 

@@ -26,9 +26,9 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import Tensor
 
-from aajr.arena.agents import Agent
-from aajr.arena.heads import GaussianHead, SquashedGaussianHead
-from aajr.arena.spaces import head_of
+from aajr.arena.agents.agent import Agent
+from aajr.arena.spaces.gymnasium import head_of
+from aajr.arena.spaces.heads import GaussianHead, SquashedGaussianHead
 from aajr.integrations._inert import Inert, array_of, name_of, read_inert
 from aajr.integrations._spaces import space_of
 from aajr.integrations.rllib._filters import read_filter

@@ -20,9 +20,9 @@ from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize, VecTra
 from torch import Tensor, nn
 
 from aajr._checks import check_count
-from aajr.arena.agents import RAW, Agent
-from aajr.arena.heads import DeterministicHead, GaussianHead, Head
-from aajr.arena.spaces import head_of
+from aajr.arena.agents.agent import RAW, Agent
+from aajr.arena.spaces.gymnasium import head_of
+from aajr.arena.spaces.heads import DeterministicHead, GaussianHead, Head
 from aajr.integrations.sb3._files import load_agent
 from aajr.integrations.sb3._maps import ActorCriticMap, check_observations
 from aajr.integrations.sb3._memory import Inside, LSTMAgent, Sight, StackedAgent, split

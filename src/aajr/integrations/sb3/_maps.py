@@ -12,7 +12,7 @@ from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import Tensor, nn
 
 from aajr._layers import Clamp
-from aajr.arena.heads import DeterministicHead, GaussianHead, SquashedGaussianHead
+from aajr.arena.spaces.heads import DeterministicHead, GaussianHead, SquashedGaussianHead
 from aajr.geometry import Categorical, DiagonalGaussian, Euclidean, Metric
 from aajr.integrations.sb3._layers import feature_layers, joined, widened
 

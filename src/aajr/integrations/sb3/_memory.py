@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aajr.arena.agents import Agent
-from aajr.arena.heads import Head
+from aajr.arena.agents.agent import Agent
+from aajr.arena.spaces.heads import Head
 from aajr.integrations.sb3._maps import ActorCriticMap
 from aajr.integrations.sb3._preprocessing import Normalisation, Preprocessing
 

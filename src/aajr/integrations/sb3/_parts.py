@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor, nn
 
-from aajr.arena.spaces import features_of
+from aajr.arena.spaces.gymnasium import features_of
 from aajr.integrations.sb3._maps import check_observations
 from aajr.integrations.sb3._preprocessing import Normalisation
 

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from aajr.arena.gymnasium import GymnasiumEnvironment
+from aajr.arena.environments.gymnasium import GymnasiumEnvironment
 from aajr.geometry import Ball
 from aajr.integrations.recipes import MethodName, Recipe
 from aajr.integrations.sb3._algorithms import RobustPPO

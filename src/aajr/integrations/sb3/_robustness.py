@@ -14,14 +14,20 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from aajr._checks import check_count, check_number
-from aajr.arena.agent_suites import AGENT_SUITES, AGENT_THOROUGH, agent_suite, fitting, threat_of
-from aajr.arena.agents import Agent
-from aajr.arena.balls import ball_facts
-from aajr.arena.examination import attacked_match
-from aajr.arena.records import CLEAN
-from aajr.arena.seeing import seen_by
-from aajr.arena.suites import AttackSpec, Suite
-from aajr.arena.victim import Victim
+from aajr.arena.agents.agent import Agent
+from aajr.arena.attacks.agent_suites import (
+    AGENT_SUITES,
+    AGENT_THOROUGH,
+    agent_suite,
+    fitting,
+    threat_of,
+)
+from aajr.arena.attacks.balls import ball_facts
+from aajr.arena.attacks.suites import AttackSpec, Suite
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.seeing import seen_by
+from aajr.arena.examination.trials import attacked_match
+from aajr.arena.records.evaluation import CLEAN
 from aajr.geometry import Ball
 from aajr.integrations.sb3._agents import agent_from
 from aajr.report.files import write_json

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
-from aajr.arena.heads import SquashedGaussianHead
+from aajr.arena.spaces.heads import SquashedGaussianHead
 from aajr.geometry import Metric
 from aajr.integrations.sb3._maps import (
     ActionValueMap,

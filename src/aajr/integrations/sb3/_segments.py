@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aajr._checks import check_count
 from aajr._seeds import derive
-from aajr.arena.checkpoints import load_checkpoint, save_checkpoint
+from aajr.arena.training.checkpoints import load_checkpoint, save_checkpoint
 from aajr.schedules import Schedule
 
 

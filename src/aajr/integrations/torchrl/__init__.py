@@ -16,8 +16,8 @@ try:
 except ImportError as error:
     raise ImportError("agents of TorchRL need it: pip install 'aajr[rl]'") from error
 
-from aajr.arena.agents import RAW, Agent
-from aajr.arena.heads import SquashedGaussianHead
+from aajr.arena.agents.agent import RAW, Agent
+from aajr.arena.spaces.heads import SquashedGaussianHead
 
 __all__ = ["agent_from"]
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from aajr._checks import check_count
 from aajr._seeds import derive
-from aajr.arena.environments import AgentLike, Latest
-from aajr.arena.episodes import AttackedTeam
-from aajr.arena.frames import Frames
-from aajr.arena.teams import TeamRecord, check_team, sight_of
+from aajr.arena.environments.episodes import AttackedTeam
+from aajr.arena.environments.frames import Frames
+from aajr.arena.environments.protocols import AgentLike, Latest
+from aajr.arena.environments.teams import TeamRecord, check_team, sight_of
+from aajr.arena.environments.views import View, Viewed, flat
 from aajr.arena.threats import Claims
-from aajr.arena.views import View, Viewed, flat
 from aajr.integrations.foreign_spaces import gymnasium_space
 
 
@@ -27,10 +27,10 @@ from aajr.integrations.foreign_spaces import gymnasium_space
 class VMASEnvironment(Viewed):
     """Episodes of one scenario of VMAS, in which named agents are attacked.
 
-    It is an :class:`aajr.arena.environments.Environment` whose team are the attacked agents, which
-    all act by the agent under examination. The others act by their own policies and see the truth.
-    VMAS draws the initial states of all episodes from one seed, so that an episode depends on how
-    many are played with it.
+    It is an :class:`aajr.arena.environments.protocols.Environment` whose team are the attacked
+    agents, which all act by the agent under examination. The others act by their own policies and
+    see the truth. VMAS draws the initial states of all episodes from one seed, so that an episode
+    depends on how many are played with it.
 
     Attributes:
         scenario: a name that VMAS knows, or a function that makes a scenario.
@@ -104,7 +104,7 @@ class VMASEnvironment(Viewed):
 
     @property
     def action_space(self) -> Any:
-        """Space of an attacked agent's actions, for :func:`aajr.arena.spaces.head_of`."""
+        """Space of an attacked agent's actions, for :func:`aajr.arena.spaces.gymnasium.head_of`."""
         return self._acts_as(self.attacked[0])
 
     @cached_property

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from aajr.arena.records import Score
+from aajr.arena.records.evaluation import Score
 from aajr.hide_and_seek.replay import read_replay
 from aajr.studies._store import Record, Store
 from aajr.studies._study import Stage, Study, tuned

@@ -13,13 +13,13 @@ from aajr._checks import check_choice, check_number
 from aajr._modes import Policy
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, LyingSources, ProjectedGradientAscent
-from aajr.arena import attacks
-from aajr.arena.episodes import AttackedTeam, Outcome, play, score
-from aajr.arena.examination import attacked_match
-from aajr.arena.records import Score
-from aajr.arena.suites import THOROUGH, AttackSpec, Suite
+from aajr.arena.attacks import builders as attacks
+from aajr.arena.attacks.suites import THOROUGH, AttackSpec, Suite
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.episodes import AttackedTeam, Outcome, play, score
+from aajr.arena.examination.trials import attacked_match
+from aajr.arena.records.evaluation import Score
 from aajr.arena.threats import Threat
-from aajr.arena.victim import Victim
 from aajr.diagnostics import diagnose
 from aajr.geometry import Ball
 from aajr.studies.comparison.presets import Preset

@@ -14,12 +14,12 @@ import torch
 from tensordict import TensorDict
 
 from aajr._seeds import derive
-from aajr.arena.actors import Actor
-from aajr.arena.advantages import rows_of
-from aajr.arena.checkpoints import load_checkpoint
-from aajr.arena.collection import FrozenTeam, LearningTeam, Player, collect
-from aajr.arena.records import Score
-from aajr.arena.victim import Victim
+from aajr.arena.agents.actors import Actor
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.records.evaluation import Score
+from aajr.arena.training.advantages import rows_of
+from aajr.arena.training.checkpoints import load_checkpoint
+from aajr.arena.training.collection import FrozenTeam, LearningTeam, Player, collect
 from aajr.hide_and_seek.game import hidden_share, make_torchrl_env
 from aajr.hide_and_seek.game.actions import BINS
 from aajr.hide_and_seek.game.chasers import Chasers

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from aajr._settings import check_count, check_number, stated
-from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
 from aajr.arena.threats import FARTHEST, Threat
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig, Radio
 from aajr.hide_and_seek.training.config import AdversaryConfig, PenaltyConfig, TrainConfig
 from aajr.studies.comparison.grids import (

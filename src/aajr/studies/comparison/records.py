@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from aajr.arena.fields import CLOSED, Amount, Count, Facts, Real, Share, Text, read_record
-from aajr.arena.records import Score
+from aajr.arena.records.evaluation import Score
+from aajr.arena.records.fields import CLOSED, Amount, Count, Facts, Real, Share, Text, read_record
 from aajr.arena.threats import Threat
 from aajr.report.files import write_json
 
@@ -207,6 +207,6 @@ def read_results(path: Path) -> Results:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: see :func:`aajr.arena.fields.read_record`.
+        ValueError: see :func:`aajr.arena.records.fields.read_record`.
     """
     return read_record(Results, path, "run `aajr reproduce` to write it again")

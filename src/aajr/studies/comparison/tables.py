@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from aajr.arena.records import Score
+from aajr.arena.records.evaluation import Score
 from aajr.report import wording
 from aajr.report.tables import Table
 from aajr.statistics.frontiers import Verdict, verdict_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aajr._checks import check_count
-from aajr.arena.actors import Actor
+from aajr.arena.agents.actors import Actor
 from aajr.arena.threats import FARTHEST, Claims, Threat
 from aajr.studies.fleet._world import Fleet, FleetConfig, velocity
 
@@ -20,7 +20,7 @@ WON = 0.8
 
 @dataclass(frozen=True, eq=False)
 class Crossing:
-    """Episodes of the fleet, an :class:`aajr.arena.environments.Environment`.
+    """Episodes of the fleet, an :class:`aajr.arena.environments.protocols.Environment`.
 
     Attributes:
         config: the world.

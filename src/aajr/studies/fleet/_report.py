@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from aajr.arena.records import Score
+from aajr.arena.records.evaluation import Score
 from aajr.arena.threats import FARTHEST
 from aajr.report import wording
 from aajr.report.figures import Plot, blank_figure

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aajr._seeds import derive
-from aajr.arena.checkpoints import load_checkpoint, save_checkpoint
-from aajr.arena.episodes import Outcome, play
-from aajr.arena.ppo import PPOConfig
+from aajr.arena.attacks.suites import Suite
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.episodes import Outcome, play
 from aajr.arena.settings import Effort
-from aajr.arena.suites import Suite
 from aajr.arena.threats import FARTHEST
-from aajr.arena.victim import Victim
+from aajr.arena.training.checkpoints import load_checkpoint, save_checkpoint
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.training.config import AdversaryConfig, LearnerConfig, PenaltyConfig
 from aajr.hide_and_seek.training.learner import Learner
 from aajr.studies._store import Cell, Store

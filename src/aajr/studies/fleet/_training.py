@@ -11,10 +11,10 @@ from torch import Tensor
 
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, LyingSources
-from aajr.arena.actors import Actor, MedianReports
-from aajr.arena.advantages import critic_input, rows_of
-from aajr.arena.collection import LearningTeam
+from aajr.arena.agents.actors import Actor, MedianReports
 from aajr.arena.threats import FARTHEST
+from aajr.arena.training.advantages import critic_input, rows_of
+from aajr.arena.training.collection import LearningTeam
 from aajr.geometry import Ball
 from aajr.hide_and_seek.training.builders import build_search
 from aajr.hide_and_seek.training.config import AdversaryConfig, LearnerConfig
@@ -101,8 +101,8 @@ def collect(match: Crossing, team: LearningTeam) -> tuple[TensorDict, Record]:
     """Play all episodes with the learning team.
 
     Returns:
-        The data that :func:`aajr.arena.advantages.rows_of` reads, ``[episodes, steps]``, and the
-        record of the episodes.
+        The data that :func:`aajr.arena.training.advantages.rows_of` reads, ``[episodes, steps]``,
+        and the record of the episodes.
     """
     state, chosen = match.reset(), []
     while len(state.running):

@@ -20,14 +20,14 @@ from aajr.adversaries import (
     ProjectedGradientAscent,
     VertexSearch,
 )
-from aajr.arena import attacks
-from aajr.arena.critics import OnlineValue, fit_robust_sarsa
-from aajr.arena.episodes import AttackedTeam, Outcome, contest, explore
-from aajr.arena.gymnasium import GymnasiumEnvironment, Record, flat
+from aajr.arena.attacks import builders as attacks
+from aajr.arena.attacks.critics import OnlineValue, fit_robust_sarsa
+from aajr.arena.attacks.steering import Steered, best_director
+from aajr.arena.attacks.suites import AttackSpec, Suite
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.episodes import AttackedTeam, Outcome, contest, explore
+from aajr.arena.environments.gymnasium import GymnasiumEnvironment, Record, flat
 from aajr.arena.settings import Effort
-from aajr.arena.steering import Steered, best_director
-from aajr.arena.suites import AttackSpec, Suite
-from aajr.arena.victim import Victim
 from aajr.geometry import Ball
 from aajr.integrations.sb3 import SavedAgent, agent_of
 from aajr.studies.mujoco._protocol import Protocol

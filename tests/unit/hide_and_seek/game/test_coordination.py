@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aajr.arena.episodes import AttackedTeam, play
+from aajr.arena.environments.episodes import AttackedTeam, play
 from aajr.hide_and_seek.game.coordination import (
     action_symbols,
     box_use,

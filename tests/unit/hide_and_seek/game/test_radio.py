@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from aajr.arena.heads import greedy_heads
+from aajr.arena.spaces.heads import greedy_heads
 from aajr.hide_and_seek.game import (
     HideAndSeekConfig,
     Radio,

@@ -9,10 +9,10 @@ import torch
 from torchrl.envs.libs.vmas import VmasEnv
 from torchrl.envs.utils import check_env_specs
 
-from aajr.arena.actors import mlp
-from aajr.arena.advantages import rows_of
-from aajr.arena.collection import collect
-from aajr.arena.ppo import PPOConfig
+from aajr.arena.agents.actors import mlp
+from aajr.arena.training.advantages import rows_of
+from aajr.arena.training.collection import collect
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeek, HideAndSeekConfig, make_torchrl_env, parallel_env
 
 GAME = HideAndSeekConfig(max_steps=12, preparation_fraction=0.25, reach=0.3)

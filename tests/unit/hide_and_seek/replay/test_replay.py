@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from aajr._seeds import derive
-from aajr.arena.episodes import AttackedTeam, play
+from aajr.arena.environments.episodes import AttackedTeam, play
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.game.threats import attackable_features

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from aajr.arena.actors import MedianReports
-from aajr.arena.ppo import PPOConfig
+from aajr.arena.agents.actors import MedianReports
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import RADIO_GAME, observation_layout
 from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.game.chasers import Chasers

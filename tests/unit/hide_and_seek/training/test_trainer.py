@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from aajr.arena.actors import Actor
-from aajr.arena.checkpoints import CheckpointError, load_checkpoint
-from aajr.arena.ppo import PPOConfig
+from aajr.arena.agents.actors import Actor
+from aajr.arena.training.checkpoints import CheckpointError, load_checkpoint
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.actors import team_actor
 from aajr.hide_and_seek.training import (

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from aajr import Ball
-from aajr.arena.adversary_envs import adversary_env
-from aajr.arena.agents import Agent
-from aajr.arena.episodes import AttackedTeam, contest, play
-from aajr.arena.heads import CategoricalHead
+from aajr.arena.agents.agent import Agent
+from aajr.arena.attacks.adversary_envs import adversary_env
+from aajr.arena.attacks.suites import QUICK
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.episodes import AttackedTeam, contest, play
 from aajr.arena.settings import Effort
-from aajr.arena.spaces import head_of
-from aajr.arena.suites import QUICK
-from aajr.arena.victim import Victim
+from aajr.arena.spaces.gymnasium import head_of
+from aajr.arena.spaces.heads import CategoricalHead
 
 gymnax = pytest.importorskip("gymnax")
 jax = pytest.importorskip("jax")

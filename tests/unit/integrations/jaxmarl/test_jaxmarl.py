@@ -11,10 +11,10 @@ from torch import nn
 
 from aajr import Ball, UniformNoise
 from aajr._seeds import derive
-from aajr.arena.agents import Agent
-from aajr.arena.episodes import AttackedTeam, contest, play
-from aajr.arena.heads import CategoricalHead
-from aajr.arena.pettingzoo import PettingZooEnvironment
+from aajr.arena.agents.agent import Agent
+from aajr.arena.environments.episodes import AttackedTeam, contest, play
+from aajr.arena.environments.pettingzoo import PettingZooEnvironment
+from aajr.arena.spaces.heads import CategoricalHead
 
 jaxmarl = pytest.importorskip("jaxmarl")
 jax = pytest.importorskip("jax")

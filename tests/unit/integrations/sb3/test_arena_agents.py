@@ -13,9 +13,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import aajr
 from aajr.arena import Agent
-from aajr.arena.episodes import AttackedTeam
-from aajr.arena.gymnasium import GymnasiumEnvironment
-from aajr.arena.spaces import native_action
+from aajr.arena.environments.episodes import AttackedTeam
+from aajr.arena.environments.gymnasium import GymnasiumEnvironment
+from aajr.arena.spaces.gymnasium import native_action
 from aajr.integrations.sb3 import RobustPPO, save_agent
 from tests.unit.integrations.sb3.test_training import ACTIONS, BALL, VECTOR, Game
 from tests.unit.integrations.sb3.test_wrappers import (

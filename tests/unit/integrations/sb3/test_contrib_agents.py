@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 from aajr.arena import Agent
-from aajr.arena.episodes import AttackedTeam
+from aajr.arena.environments.episodes import AttackedTeam
 from tests.unit.integrations.sb3.test_arena_agents import BOX, acted, model_of, observations
 from tests.unit.integrations.sb3.test_training import ACTIONS, VECTOR
 from tests.unit.integrations.sb3.test_wrappers import IMAGE, SMALL, games

@@ -14,9 +14,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 
 import aajr
 from aajr.arena import Agent
-from aajr.arena.episodes import AttackedTeam
-from aajr.arena.gymnasium import GymnasiumEnvironment
-from aajr.arena.spaces import flattened
+from aajr.arena.environments.episodes import AttackedTeam
+from aajr.arena.environments.gymnasium import GymnasiumEnvironment
+from aajr.arena.spaces.gymnasium import flattened
 from tests.unit.integrations.sb3.test_arena_agents import BOX, acted
 
 NUMBERS = spaces.Dict({"at": spaces.Box(-5, 5, (2, 2)), "speed": spaces.Box(-9, 9, (3,))})

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aajr.arena.checkpoints import load_checkpoint
+from aajr.arena.training.checkpoints import load_checkpoint
 from aajr.integrations.recipes import WEIGHTS, Recipe
 from aajr.integrations.sb3 import _recipes as recipes
 from aajr.integrations.sb3 import _segments as segments

@@ -13,14 +13,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from aajr import Ball
 from aajr.arena import Agent
-from aajr.arena.attacks import noise
-from aajr.arena.examination import attacked_match
-from aajr.arena.gymnasium import GymnasiumEnvironment
-from aajr.arena.records import CLEAN
-from aajr.arena.seeing import seen_by
-from aajr.arena.sources import WithSources
-from aajr.arena.suites import QUICK, AttackSpec
-from aajr.arena.victim import Victim
+from aajr.arena.attacks.builders import noise
+from aajr.arena.attacks.suites import QUICK, AttackSpec
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.gymnasium import GymnasiumEnvironment
+from aajr.arena.environments.seeing import seen_by
+from aajr.arena.environments.sources import WithSources
+from aajr.arena.examination.trials import attacked_match
+from aajr.arena.records.evaluation import CLEAN
 from aajr.integrations.sb3 import RobustnessCallback
 
 BALL = Ball("linf", 0.2)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aajr.arena.records import Score
+from aajr.arena.records.evaluation import Score
 from aajr.studies.comparison.records import Results, Run
 
 RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aajr.arena.records import Score
+from aajr.arena.records.evaluation import Score
 from aajr.report.provenance import machine_facts, version_facts
 from aajr.studies.comparison.records import Results, Run, read_results, write_results
 from tests.unit.studies.comparison.synthetic_results import make_results, make_run

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aajr import cli
-from aajr.arena.ppo import PPOConfig
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.hide_and_seek.game.matches import Match
 from aajr.hide_and_seek.replay import record_replay

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from aajr.adversaries import Divergence, LyingSources, UniformNoise
-from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
+from aajr.arena.training.ppo import PPOConfig
 from aajr.geometry import Ball
 from aajr.hide_and_seek.game import RADIO_GAME, HideAndSeekConfig
 from aajr.hide_and_seek.game.threats import threat_ball

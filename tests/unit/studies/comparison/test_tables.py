@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from aajr.arena.records import Score
+from aajr.arena.records.evaluation import Score
 from aajr.report import wording
 from aajr.statistics.comparisons import holm
 from aajr.statistics.frontiers import Verdict, verdict_of
@@ -282,7 +282,7 @@ def test_differences_and_verdicts():
 
 
 def test_runs_with_fewer_radii_are_attacked_alike_where_they_share_one():
-    from aajr.arena.records import Score
+    from aajr.arena.records.evaluation import Score
     from aajr.studies.comparison.analysis import _attacked_alike
     from aajr.studies.comparison.records import Run
 

@@ -9,10 +9,10 @@ import shutil
 import pytest
 import torch
 
-from aajr.arena.advantages import rows_of
-from aajr.arena.collection import LearningTeam
-from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
+from aajr.arena.training.advantages import rows_of
+from aajr.arena.training.collection import LearningTeam
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.training.config import LearnerConfig
 from aajr.studies import InProcess
 from aajr.studies.comparison.grids import PRIMARY

@@ -10,10 +10,10 @@ import vmas
 from torch import Tensor
 
 from aajr.adversaries import UniformNoise
-from aajr.arena.attacks import liars
-from aajr.arena.episodes import AttackedTeam, play
+from aajr.arena.attacks.builders import liars
+from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.episodes import AttackedTeam, play
 from aajr.arena.settings import Effort
-from aajr.arena.victim import Victim
 from aajr.geometry import Ball
 from aajr.studies.fleet._environment import Crossing
 from aajr.studies.fleet._training import actor_of

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aajr import VertexSearch
-from aajr.arena.steering import Steered, best_director
+from aajr.arena.attacks.steering import Steered, best_director
 from aajr.integrations.sb3 import load_agent
 from aajr.studies import InProcess, Workers
 from aajr.studies.mujoco import PROTOCOLS, STUDY

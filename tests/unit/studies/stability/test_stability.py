@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from aajr.arena.ppo import PPOConfig
 from aajr.arena.settings import Effort
+from aajr.arena.training.ppo import PPOConfig
 from aajr.hide_and_seek.game import HideAndSeekConfig
 from aajr.studies import InProcess, Workers
 from aajr.studies.comparison.presets import PRESETS

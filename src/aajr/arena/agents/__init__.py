@@ -1,0 +1,1 @@
+"""Agents: policies of any library as the arena attacks them."""

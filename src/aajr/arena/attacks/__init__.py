@@ -1,0 +1,1 @@
+"""Attacks on an agent: suites, critics, and attackers that learn."""

@@ -1,0 +1,1 @@
+"""The examination of agents under a whole suite, resumable at every trial."""

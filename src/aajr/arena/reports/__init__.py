@@ -1,0 +1,1 @@
+"""Reports of examinations: findings, tables, plots, a page and a film."""

@@ -1,0 +1,1 @@
+"""Proximal policy optimisation of the arena's own teams and attackers, and checkpoints."""
