@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aajr._settings import check_choice
@@ -51,6 +51,12 @@ class Settings:
             raise ValueError("methods lacks 'adversarial', to which weights are compared; add it")
 
 
+FAR = Budget(updates=16000, batch=128, hidden=128, epsilon=3.0)
+"""Lies of twenty times the noise, and training that converges."""
+
+CONVERGED = Examination(samples=200, checked=25, epsilons=(1.0, 3.0, 6.0), steps=32, restarts=8)
+"""Attacks that longer ones hardly beat."""
+
 PRESETS = {
     "smoke": Settings(
         methods=("plain", "adversarial", "median", "aajr", "reports"),
@@ -65,20 +71,15 @@ PRESETS = {
         budget=Budget(updates=2000),
         examination=Examination(samples=200, checked=50, epsilons=(0.5, 1.0, 2.0, 4.0)),
     ),
-    "far": Settings(
-        methods=CORE,
-        validation=(100, 101, 102),
-        budget=Budget(updates=16000, batch=128, hidden=128, epsilon=3.0),
-        examination=Examination(
-            samples=200, checked=25, epsilons=(1.0, 3.0, 6.0), steps=32, restarts=8
-        ),
-    ),
-    "standard": Settings(),
+    "far": Settings(methods=CORE, validation=(100, 101, 102), budget=FAR, examination=CONVERGED),
+    "standard": Settings(validation=(100, 101, 102), budget=FAR, examination=CONVERGED),
     "sources": Settings(
         cases=(Case(3, 1), Case(3, 2), Case(5, 1), Case(9, 1), Case(9, 2)),
         methods=CORE,
         seeds=tuple(range(5)),
-        validation=(100, 101, 102),
+        validation=(100, 101),
+        budget=FAR,
+        examination=replace(CONVERGED, samples=100),
     ),
 }
 
