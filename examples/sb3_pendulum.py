@@ -1,6 +1,6 @@
 """Robust PPO in Stable-Baselines3: train, save without pickle, attack.
 
-pip install 'aajr[yardstick]'
+pip install 'aajr[mujoco]'
 python examples/sb3_pendulum.py --steps 60000
 """
 

@@ -46,13 +46,13 @@ def study(
     an hour), full (hours).
 
     mujoco: PPO, tuned and attacked, compared with published figures; it needs
-    the extra 'yardstick'. Presets smoke (InvertedPendulum, four minutes), standard (the same
+    the extra 'mujoco'. Presets smoke (InvertedPendulum, four minutes), standard (the same
     environment, an hour or two), hopper (a night).
 
     consensus: several sources report one position, and any k of them may lie. Presets smoke (20
     seconds), quick (two of five lie, eight methods, ten minutes), far (the same with lies three
-    times as large and longer training, half an hour), standard (all methods, half an hour), sources
-    (three, five and nine reports, half an hour).
+    times as large and longer training, an hour or two), standard (as far, all methods, hours),
+    sources (as far, three, five and nine reports, hours).
 
     fleet: ten vehicles cross one place and know the nearest one by five reports, two of which may
     lie; all methods of the comparison again. Presets smoke (half a minute), quick (two seeds, one

@@ -68,6 +68,8 @@ def _making(spec: str | EnvSpec) -> Callable[..., Any]:
             return gymnasium.make(spec, **settings)
         except gymnasium.error.UnregisteredEnv as error:
             raise ValueError(f"source={spec!r} is not registered with Gymnasium: {error}") from None
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise ImportError(f"source={spec!r} cannot be made: {error}") from error
 
     return make
 

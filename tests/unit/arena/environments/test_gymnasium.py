@@ -164,6 +164,18 @@ def test_bad_input_is_named(call, message):
         call()
 
 
+def test_an_environment_whose_simulator_is_missing_says_what_to_install():
+    def lacking():
+        raise gymnasium.error.DependencyNotInstalled("run pip install simulator")
+
+    gymnasium.register("Lacking-v0", lacking)
+    try:
+        with pytest.raises(ImportError, match="source='Lacking-v0' .* pip install simulator"):
+            GymnasiumEnvironment("Lacking-v0", 1, 0)
+    finally:
+        del gymnasium.registry["Lacking-v0"]
+
+
 @torch.no_grad()
 def test_an_attacked_row_alone_equals_that_row_in_the_batch():
     agent, ball = balancer(), Ball("linf", 0.05)
