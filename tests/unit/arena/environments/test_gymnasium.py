@@ -170,7 +170,7 @@ def test_an_environment_whose_simulator_is_missing_says_what_to_install():
 
     gymnasium.register("Lacking-v0", lacking)
     try:
-        with pytest.raises(ImportError, match="source='Lacking-v0' .* pip install simulator"):
+        with pytest.raises(ImportError, match="pip install simulator"):
             GymnasiumEnvironment("Lacking-v0", 1, 0)
     finally:
         del gymnasium.registry["Lacking-v0"]
