@@ -30,7 +30,7 @@ def main() -> None:
 def _guarded(name: str, arguments: list[str]) -> None:
     try:
         _run(name, arguments)
-    except (ValueError, RuntimeError, ImportError) as error:
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("stopped; run the same command again to continue at the last checkpoint", status=130)

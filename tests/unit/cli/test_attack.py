@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from aajr.arena import GymnasiumEnvironment, Report
+from aajr.arena.environments.named import resolve
 from aajr.cli._targets import agents_of, ball_of, environment_of
 from tests.unit.arena.reports.made_reports import made
 
@@ -86,6 +87,37 @@ def test_a_function_is_a_black_box_whose_gradient_attacks_are_named(aajr, mine):
     assert report.attacks == ("noise", "square")
     assert report.epsilons == (0.4,)
     assert report.unit.startswith("L2")
+
+
+def test_an_output_that_is_a_file_is_an_error_that_names_it(aajr, mine):
+    status, _, errors = aajr(
+        "attack", "mine:agent", "--env", "mine:make_env", *QUICK, "--output", "mine.py"
+    )
+    assert status == 2
+    assert "Not a directory" in errors
+    assert "mine.py" in errors
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_onnx_file_plays_and_suffers_as_its_network_without_gradients(aajr, mine):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    network = resolve("mine:module")()
+    names = {"input_names": ["x"], "dynamic_axes": {"x": {0: "rows"}}, "dynamo": False}
+    torch.onnx.export(network, (torch.zeros(1, 4),), "agent.onnx", **names)
+    reports = []
+    for name in ("agent.onnx", "mine:module"):
+        command = ("attack", name, "--env", "mine:make_env", *QUICK, "--radii", "--no-film")
+        output = f"of_{name[-6:]}"
+        status, _, errors = aajr(*command, "--output", output)
+        assert status == 0, errors
+        reports.append(Report.read(mine / output / "report.json"))
+    black, white = reports
+    assert black.attacks == ("noise", "square")
+    assert set(black.left_out) >= {"pgd_mad", "critic_0"}
+    trials = [{t.score.attack: t.score for t in r.agents[0].assessment.trials} for r in reports]
+    assert all(trials[0][name] == trials[1][name] for name in ("noise", "square"))
+    assert black.clean == white.clean
 
 
 @pytest.mark.parametrize("name", ["agent", "module", "instance", "policy", "maker"])
