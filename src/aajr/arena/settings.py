@@ -5,9 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from aajr._settings import check_count
+from aajr._settings import check_count, check_number
 
 SuiteName = Literal["quick", "standard", "thorough"]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How an attacker learns. Which setting is best depends on the victim, so a suite tries some.
+
+    Attributes:
+        name: a word for the setting in the attack's name; empty for the usual one.
+        learning_rate: learning rate of Adam.
+        discount: γ of the return that it maximises.
+        entropy: weight of the entropy bonus of PPO.
+
+    Raises:
+        ValueError: numbers out of range.
+    """
+
+    name: str = ""
+    learning_rate: float = 3e-3
+    discount: float = 0.98
+    entropy: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("learning_rate", self.learning_rate, exclusive=True)
+        check_number("discount", self.discount, maximum=1.0)
+        check_number("entropy", self.entropy)
+
+    def named(self, attack: str) -> str:
+        """The name of an attack that learns in this way.
+
+        Example:
+            >>> Learning("slow", learning_rate=3e-4).named("sa_rl"), Learning().named("sa_rl")
+            ('sa_rl_slow', 'sa_rl')
+        """
+        return f"{attack}_{self.name}" if self.name else attack
+
+
+USUAL = Learning()
+"""How an attacker learns where a suite tries one setting."""
 
 
 @dataclass(frozen=True)

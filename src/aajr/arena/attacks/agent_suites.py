@@ -15,14 +15,18 @@ from typing import Any
 from aajr._checks import check_choice
 from aajr.arena.attacks import builders as build
 from aajr.arena.attacks.builders import Builder
+from aajr.arena.attacks.learned import Kind as Commands
 from aajr.arena.attacks.steering import steered
 from aajr.arena.attacks.suites import AttackSpec, Kind, Norm, Suite
 from aajr.arena.environments.protocols import AgentLike, Environment
-from aajr.arena.settings import Effort
+from aajr.arena.settings import USUAL, Effort, Learning
 from aajr.arena.threats import Threat
 from aajr.geometry import Ball
 
 FEATURES = "features"
+
+GRID = (Learning("slow", learning_rate=3e-4), Learning("far", discount=0.995))
+"""Further settings of the attackers that learn in ``thorough``; the best attacker counts."""
 
 _REPORTS: tuple[Threat, ...] = ("reports",)
 _CUBE: tuple[Norm, ...] = ("linf",)
@@ -31,6 +35,30 @@ _CUBE: tuple[Norm, ...] = ("linf",)
 def _lying(name: str, kind: Kind, search: Builder) -> AttackSpec:
     """A search over every coalition of k of the n sources."""
     return AttackSpec(name, kind, build.liars("all", search), _REPORTS, norms=_CUBE)
+
+
+def _learned(kind: Commands, learning: Learning = USUAL) -> AttackSpec:
+    """An attacker that learns."""
+    return AttackSpec(
+        learning.named(kind),
+        "learned",
+        build.learned(kind, learning),
+        by_gradients=kind == "pa_ad",
+        learning=learning,
+    )
+
+
+def _learned_liars(kind: Commands, learning: Learning = USUAL) -> AttackSpec:
+    """An attacker that learns which sources lie, and what they report."""
+    return AttackSpec(
+        learning.named(f"liars_{kind}"),
+        "learned",
+        build.learned_liars(kind, learning=learning),
+        _REPORTS,
+        norms=_CUBE,
+        by_gradients=kind == "pa_ad",
+        learning=learning,
+    )
 
 
 AGENT_QUICK = Suite(
@@ -66,26 +94,19 @@ AGENT_STANDARD = Suite(
         AttackSpec("rs_mad", "gradient", build.rs_mad(0.5)),
         AttackSpec("transfer", "black_box", build.transfer),
         AttackSpec("steered", "gradient", steered),
-        AttackSpec("pa_ad", "learned", build.learned("pa_ad"), by_gradients=True),
-        AttackSpec("sa_rl", "learned", build.learned("sa_rl")),
+        _learned("pa_ad"),
+        _learned("sa_rl"),
         AttackSpec("sparse", "structured", build.sparse, norms=("linf",), by_gradients=True),
         AttackSpec("temporal", "structured", build.temporal, by_gradients=True),
         _lying("liars_rs_mad", "gradient", build.rs_mad(0.5)),
-        AttackSpec(
-            "liars_pa_ad",
-            "learned",
-            build.learned_liars("pa_ad"),
-            _REPORTS,
-            norms=_CUBE,
-            by_gradients=True,
-        ),
+        _learned_liars("pa_ad"),
         AttackSpec("drift", "structured", build.drift, _REPORTS, norms=_CUBE, by_gradients=True),
     ),
 )
 
 AGENT_THOROUGH = Suite(
     "agent-thorough",
-    version=1,
+    version=2,  # since 2 attackers learn with several settings
     effort=Effort(
         steps=20,
         restarts=5,
@@ -112,6 +133,9 @@ AGENT_THOROUGH = Suite(
         AttackSpec("nes", "black_box", build.nes),
         AttackSpec("spsa", "black_box", build.spsa),
         AttackSpec("cma_es", "black_box", build.cma_es, package="cma"),
+        *(_learned("pa_ad", one) for one in GRID),
+        *(_learned("sa_rl", one) for one in GRID),
+        *(_learned_liars("pa_ad", one) for one in GRID),
         AttackSpec("quantised", "structured", build.quantised, norms=("linf",)),
         AttackSpec("episode_budget", "structured", build.episode_budget, by_gradients=True),
         AttackSpec("dropped", "structured", build.dropped, unit=FEATURES),

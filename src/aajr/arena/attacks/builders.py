@@ -43,6 +43,7 @@ from aajr.adversaries import (
 from aajr.arena.attacks.learned import Kind
 from aajr.arena.attacks.victim import Victim
 from aajr.arena.environments.protocols import Environment
+from aajr.arena.settings import USUAL, Learning
 from aajr.geometry import Ball, Delayed, Dropped, Frozen, Quantised, Sparse, ThreatSet
 from aajr.trajectory import Objective, Reference, Trajectory
 
@@ -155,12 +156,12 @@ def transfer(ball: Ball, victim: Victim) -> Adversary:
     return Transfer(victim.imitation, _ascent(ball, victim, _task(victim)))
 
 
-def learned(kind: Kind) -> Builder:
+def learned(kind: Kind, learning: Learning = USUAL) -> Builder:
     """An attacker trained on the victim at this ε."""
-    return lambda ball, victim: victim.attacker(kind, ball)
+    return lambda ball, victim: victim.attacker(kind, ball, learning=learning)
 
 
-def learned_liars(kind: Kind, *, stay: bool = False) -> Builder:
+def learned_liars(kind: Kind, *, stay: bool = False, learning: Learning = USUAL) -> Builder:
     """An attacker trained on the victim at this ε, which also chooses the k sources that lie.
 
     It chooses them at every step, or with ``stay`` at an episode's first step.
@@ -168,7 +169,7 @@ def learned_liars(kind: Kind, *, stay: bool = False) -> Builder:
 
     def build(ball: Ball, victim: Victim) -> Adversary:
         threat = Sparse(ball, victim.match.liars, victim.match.sources)
-        return victim.attacker(kind, threat, keep_liars=stay)
+        return victim.attacker(kind, threat, keep_liars=stay, learning=learning)
 
     return build
 

@@ -14,7 +14,7 @@ from aajr._checks import check_choice
 from aajr.adversaries import Adversary
 from aajr.arena.attacks import builders as build
 from aajr.arena.attacks.victim import Victim
-from aajr.arena.settings import Effort
+from aajr.arena.settings import Effort, Learning
 from aajr.arena.threats import Threat
 from aajr.geometry import Ball
 
@@ -42,6 +42,8 @@ class AttackSpec:
         by_gradients: whether it needs gradients of the policy; None for those of kind ``gradient``.
         teammates: whether it needs teammates.
         package: package that it needs and that may be missing; empty for none.
+        learning: how its attacker learns; None for an attack that does not, or where the suite
+            says nothing of it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class AttackSpec:
     by_gradients: bool | None = None
     teammates: bool = False
     package: str = ""
+    learning: Learning | None = None
 
     @property
     def needs_gradients(self) -> bool:
@@ -96,9 +99,13 @@ class Suite:
 
     def facts(self) -> dict[str, Any]:
         """Name, version, effort and attacks, as JSON values."""
-        attacks = [{"name": a.name, "kind": a.kind, "unit": a.unit} for a in self.attacks]
         facts = {"name": self.name, "version": self.version, "effort": asdict(self.effort)}
-        return facts | {"attacks": attacks}
+        return facts | {"attacks": [_facts(attack) for attack in self.attacks]}
+
+
+def _facts(spec: AttackSpec) -> dict[str, Any]:
+    facts = {"name": spec.name, "kind": spec.kind, "unit": spec.unit}
+    return facts | ({} if spec.learning is None else {"learning": asdict(spec.learning)})
 
 
 def _critic(index: int) -> AttackSpec:

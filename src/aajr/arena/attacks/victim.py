@@ -25,7 +25,7 @@ from aajr.arena.attacks.critics import OnlineValue, fit_critic, fit_robust_sarsa
 from aajr.arena.attacks.learned import AttackerConfig, Kind, train_attacker
 from aajr.arena.environments.episodes import Experience, explore
 from aajr.arena.environments.protocols import AgentLike, Environment
-from aajr.arena.settings import Effort
+from aajr.arena.settings import USUAL, Effort, Learning
 from aajr.arena.threats import THREATS, Threat
 from aajr.arena.training.ppo import PPOConfig
 from aajr.geometry import Ball, Metric, Sparse
@@ -213,17 +213,29 @@ class Victim:
 
         return self._once("imitation", fit)
 
-    def attacker(self, kind: Kind, ball: Ball | Sparse, *, keep_liars: bool = False) -> Adversary:
+    def attacker(
+        self,
+        kind: Kind,
+        ball: Ball | Sparse,
+        *,
+        keep_liars: bool = False,
+        learning: Learning = USUAL,
+    ) -> Adversary:
         """A learned attacker, trained on this victim at the ball's ε in this environment.
 
         In a :class:`~aajr.geometry.Sparse` set it also chooses the groups that change, at every
         step or with ``keep_liars`` for a whole episode.
         """
         effort = self.effort
-        environments = effort.attacker_environments
-        ppo = PPOConfig(environments=environments, epochs=4, learning_rate=3e-3, entropy=0.0)
+        ppo = PPOConfig(
+            environments=effort.attacker_environments,
+            epochs=4,
+            learning_rate=learning.learning_rate,
+            discount=learning.discount,
+            entropy=learning.entropy,
+        )
         config = AttackerConfig(effort.attacker_iterations, ppo, keep_liars=keep_liars)
-        name = f"{kind}_{ball.epsilon:g}{'_fixed' if keep_liars else ''}"
+        name = learning.named(f"{kind}_{ball.epsilon:g}{'_fixed' if keep_liars else ''}")
         place = None if self.directory is None else self.directory / name
         seed = derive(self.match.seed, "attacker")
         return train_attacker(self.actor, self.match, ball, kind, config, place, seed)

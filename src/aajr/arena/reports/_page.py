@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aajr.arena.reports._findings import LIMITS
-from aajr.arena.reports._tables import attack_table, check_table, left_out_table, title
+from aajr.arena.reports._tables import (
+    attack_table,
+    check_table,
+    learning_of,
+    left_out_table,
+    title,
+)
 from aajr.report.wording import listed, plural
 
 if TYPE_CHECKING:
@@ -71,10 +77,12 @@ def subject(report: Report) -> dict[str, Any]:
 def _cost(report: Report) -> dict[str, Any]:
     trials = [t for one in report.agents for t in one.assessment.trials]
     seconds = sum(t.seconds + t.preparation_seconds for t in trials)
+    learning = learning_of(report)
     return {
         "trials": plural(len(trials), "trial") + f", {seconds:.0f} s",
         "whole examination": f"{report.seconds:.0f} s, without parts that were finished before",
         "effort of the attacks": report.suite["effort"],
+        **({"how attackers learned": learning} if learning else {}),
         **report.machine,
         "versions": report.versions,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aajr.arena.records.evaluation import CLEAN, Trial
 from aajr.report.tables import Table
@@ -20,7 +20,8 @@ def attack_table(report: Report) -> Table:
     for name in report.attacks:
         cells = [_cell(report, name, epsilon) for epsilon in radii]
         trials = [t for one in report.agents for t in one.assessment.trials]
-        rows.append((name, *cells, _cost(tuple(t for t in trials if t.score.attack == name))))
+        cost = _cost(tuple(t for t in trials if t.score.attack == name))
+        rows.append((name, *cells, cost + _trained(report, name)))
     worst = [report.worst_within(epsilon) for epsilon in radii]
     cells = [f"{_interval(one.mean_return)}\n{one.attack.replace('_', ' ')}" for one in worst]
     own = _own_budgets(report)
@@ -59,10 +60,12 @@ def _note(report: Report) -> str:
     if len(report.agents) > 1:
         over = f"{len(report.agents)} agents, {over} each"
     success = " and the share of won episodes beneath" if report.wins else ""
+    learned = ", and the episodes of training at each radius where an attacker learns"
+    trained = learned if learning_of(report) else ""
     return (
         f"Mean return over {over}, with its 95 % interval{success}; ε in {report.unit}; suite "
         f"{report.suite['name']} version {report.suite['version']}; forward and backward passes "
-        "per decision, and the seconds of all radii beneath."
+        f"per decision, and the seconds of all radii beneath{trained}."
     )
 
 
@@ -93,6 +96,19 @@ def _interval(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
         return text
     return f"{text} ({amount(interval.low)} to {amount(interval.high)})"
+
+
+def learning_of(report: Report) -> dict[str, Any]:
+    """How the attackers of the suite learned, by the attack's name."""
+    return {a["name"]: a["learning"] for a in report.suite.get("attacks", ()) if "learning" in a}
+
+
+def _trained(report: Report, attack: str) -> str:
+    """The episodes of an attacker's training; nothing for attacks that do not learn."""
+    if attack not in learning_of(report):
+        return ""
+    effort = report.suite["effort"]
+    return f"\n{effort['attacker_iterations'] * effort['attacker_environments']} episodes"
 
 
 def _cost(trials: tuple[Trial, ...]) -> str:
