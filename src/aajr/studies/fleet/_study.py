@@ -82,7 +82,7 @@ class Settings:
     epsilons: tuple[float, ...] = (0.25, 0.5, 1.0, 2 * FARTHEST)
     episodes: int = 128
     effort: Effort = field(default_factory=lambda: Effort(steps=5, restarts=1, critic_episodes=128))
-    attacks: tuple[str, ...] = ("hand_lie", "liars_mad", "liars_ranked")
+    attacks: tuple[str, ...] = ("hand_lie", "liars_mad", "liars_ranked", "liars_pa_ad")
     kept: float = 0.9
 
     @property
@@ -122,7 +122,9 @@ PRESETS = {
         epsilons=(1.0,),
         episodes=16,
         ppo=PPOConfig(environments=8),
-        effort=Effort(steps=1, restarts=1, critic_episodes=16),
+        effort=Effort(
+            steps=1, restarts=1, critic_episodes=16, attacker_iterations=1, attacker_environments=8
+        ),
     ),
     "quick": _QUICK,
     "standard": Settings(),
