@@ -22,19 +22,23 @@ PIXELS = "pixel levels"
 def environment_of(name: str, limit: int | None) -> Any:
     """The environment of a registered name or of ``package.module:factory``.
 
-    The factory may make an environment of Gymnasium or one of the arena, which is returned as it
-    is.
+    The factory may make an environment of Gymnasium, of TorchRL, or one of the arena, which is
+    returned as it is.
 
     Raises:
         ValueError: a limit for an environment of the arena.
     """
     if ":" in name and all(part.isidentifier() for part in name.replace(":", ".").split(".")):
         found = resolve(name)
-        made = found() if callable(found) else found
+        made = found() if callable(found) and not _of_torchrl(found) else found
+        if _of_torchrl(made):
+            from aajr.integrations.torchrl import TorchRLEnvironment
+
+            return TorchRLEnvironment(name, 1, 0, limit=limit)
         if hasattr(made, "resized"):
             if limit is not None:
                 raise ValueError(
-                    f"limit={limit} is for environments of Gymnasium; set it in {name}"
+                    f"limit={limit} is for environments that are not of the arena; set it in {name}"
                 )
             return made
     return GymnasiumEnvironment(name, 1, 0, limit=limit)
@@ -113,6 +117,8 @@ def _from_object(name: str, found: Any, environment: Any) -> Agent:
             "function of observations"
         )
     seen, acted = _spaces(environment, name)
+    if hasattr(made, "in_keys"):  # a module on tensordicts
+        return Agent.from_torchrl(made, acted, observation_space=seen, source=name)
     if isinstance(made, nn.Module):
         return Agent.from_module(made, acted, observation_space=seen, source=name)
     return Agent.from_callable(made, seen, acted, source=name)
@@ -129,10 +135,16 @@ def _makes(found: Any) -> bool:
 
 def _spaces(environment: Any, name: str) -> tuple[Any, Any]:
     """Spaces of the observations and the actions."""
-    if not isinstance(environment, GymnasiumEnvironment):
+    view, acted = (getattr(environment, part, None) for part in ("view", "action_space"))
+    if view is None or acted is None:
         raise ValueError(
             f"agent {name!r} must return an Agent, since {type(environment).__name__} does not "
             "show the spaces of its observations and actions"
         )
-    example = environment.example
-    return example.observation_space, example.action_space
+    return view.space, acted
+
+
+def _of_torchrl(found: Any) -> bool:
+    """Whether an object is an environment of TorchRL; TorchRL is not loaded for that."""
+    kinds = ((kind.__module__, kind.__name__) for kind in type(found).__mro__)
+    return ("torchrl.envs.common", "EnvBase") in kinds

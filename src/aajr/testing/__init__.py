@@ -1,5 +1,7 @@
 """The test suites that every adversary and every penalty must pass, also your own.
 
+:mod:`aajr.testing.environments` holds that of the arena's environments.
+
 Inherit a contract in a test class, write ``make``, and pytest runs the whole suite on it. The
 package needs pytest (``pip install 'aajr[testing]'``); only tests import it.
 
@@ -17,6 +19,7 @@ for part in (
     "_contract",
     "adversaries",
     "dense",
+    "environments",
     "penalties",
 ):  # a failed assert then shows both sides
     pytest.register_assert_rewrite(f"aajr.testing.{part}")

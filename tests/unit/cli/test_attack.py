@@ -42,6 +42,14 @@ def make_env():
 def arena_env():
     return GymnasiumEnvironment(make_env, 1, 0)
 
+def torchrl_env():
+    from torchrl.envs import GymEnv
+    return GymEnv("CartPole-v1")
+
+def actor():
+    from tensordict.nn import TensorDictModule
+    return TensorDictModule(module(), in_keys=["observation"], out_keys=["logits"])
+
 instance = module()
 nothing = 3
 """
@@ -151,6 +159,20 @@ def test_an_environment_of_the_arena_is_taken_as_it_is(mine):
     assert isinstance(environment_of("mine:arena_env", None), GymnasiumEnvironment)
     assert environment_of("mine:arena_env", None).steps == 15
     assert environment_of("mine:make_env", 7).steps == 7
+
+
+def test_an_environment_and_an_actor_of_torchrl(aajr, mine):
+    """The result is that of the same environment from Gymnasium."""
+    assert environment_of("mine:torchrl_env", 7).steps == 7
+    found = []
+    for agent, env in (("mine:actor", "mine:torchrl_env"), ("mine:module", "CartPole-v1")):
+        command = ("attack", agent, "--env", env, "--limit", "15", *QUICK, "--no-film")
+        status, _, errors = aajr(*command, "--radii", "--output", env.replace(":", "_"))
+        assert status == 0, errors
+        found.append(Report.read(mine / env.replace(":", "_") / "report.json"))
+    assert found[0].attacks == found[1].attacks
+    assert found[0].worst == found[1].worst
+    assert found[0].clean == found[1].clean
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,11 @@ class GymnasiumEnvironment(Viewed):
         return View(self.example.observation_space, self.sight, self.attack_choices)
 
     @property
+    def action_space(self) -> Any:
+        """Space of the actions, for :func:`aajr.arena.spaces.gymnasium.head_of`."""
+        return self.example.action_space
+
+    @property
     def steps(self) -> int:
         """Greatest length of an episode."""
         own = getattr(self.example.spec, "max_episode_steps", None)

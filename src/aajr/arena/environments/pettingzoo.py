@@ -113,6 +113,11 @@ class PettingZooEnvironment(Viewed):
         return View(space, self.sight, self.attack_choices)
 
     @property
+    def action_space(self) -> Any:
+        """Space of an attacked agent's actions, for :func:`aajr.arena.spaces.gymnasium.head_of`."""
+        return self.example.action_space(self.attacked[0])
+
+    @property
     def agents(self) -> int:
         """Number of attacked agents."""
         return len(self.attacked)

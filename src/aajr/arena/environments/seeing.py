@@ -48,6 +48,5 @@ def seen_by(agent: AgentLike, environment: Any, episodes: int, seed: int) -> Env
 def _through(sight: Any, environment: Environment[Any]) -> Environment[Any]:
     if isinstance(environment, WithSources):
         return replace(environment, environment=_through(sight, environment.environment))
-    if isinstance(environment, GymnasiumEnvironment) and environment.sight is flat:
-        return replace(environment, sight=sight)
-    return environment
+    own: Any = environment
+    return replace(own, sight=sight) if getattr(own, "sight", None) is flat else environment

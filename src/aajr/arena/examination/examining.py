@@ -20,7 +20,7 @@ from aajr.arena.agents.agent import Agent
 from aajr.arena.attacks.agent_suites import agent_suite, fitting, threat_of
 from aajr.arena.attacks.balls import ball_facts
 from aajr.arena.attacks.suites import Suite
-from aajr.arena.environments.gymnasium import GymnasiumEnvironment, head_of
+from aajr.arena.environments.gymnasium import head_of
 from aajr.arena.environments.protocols import Environment
 from aajr.arena.environments.seeing import seen_by
 from aajr.arena.examination._runs import Progress, Run, Told
@@ -59,7 +59,7 @@ def examine(
             are then taken.
         environment: a name that Gymnasium knows, ``package.module:factory``, a factory, or an
             :class:`aajr.arena.environments.protocols.Environment`, which is resized. The agent's
-            own sight replaces that of an environment of Gymnasium.
+            own sight is used, unless the environment was made with one.
         ball: norm, ε, mask, scale and valid box of the perturbations, in the agent's unit.
         suite: ``quick``, ``standard`` or ``thorough``, or a suite of your own.
         epsilons: further radii; by default ε/4 and ε/2.
@@ -78,6 +78,7 @@ def examine(
 
     Example:
         >>> from torch import nn
+        >>> from aajr.arena import GymnasiumEnvironment
         >>> environment = GymnasiumEnvironment("CartPole-v1", 1, 0, limit=50)
         >>> network = nn.Linear(4, 2, bias=False).requires_grad_(False)
         >>> _ = network.weight.copy_(torch.tensor([[0.0, 0, -1, -1], [0, 0, 1, 1]]))
@@ -156,8 +157,9 @@ def _radii(ball: Ball, epsilons: Sequence[float] | None) -> tuple[float, ...]:
 def _environment(source: Any, agent: Agent, episodes: int, seed: int) -> Environment[Any]:
     """The environment with the episodes and the seed, and what the agent sees of it."""
     match = seen_by(agent, source, episodes, seed)
-    if isinstance(match, GymnasiumEnvironment):
-        _check_actions(agent.head, match.example.action_space)
+    space = getattr(match, "action_space", None)
+    if space is not None:
+        _check_actions(agent.head, space)
     return match
 
 
