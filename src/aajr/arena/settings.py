@@ -19,6 +19,8 @@ class Learning:
         learning_rate: learning rate of Adam.
         discount: γ of the return that it maximises.
         entropy: weight of the entropy bonus of PPO.
+        coverage: share of a reward for leading the victim to states where it seldom is; 1 for this
+            reward alone.
 
     Raises:
         ValueError: numbers out of range.
@@ -28,11 +30,13 @@ class Learning:
     learning_rate: float = 3e-3
     discount: float = 0.98
     entropy: float = 0.0
+    coverage: float = 0.0
 
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, exclusive=True)
         check_number("discount", self.discount, maximum=1.0)
         check_number("entropy", self.entropy)
+        check_number("coverage", self.coverage, maximum=1.0)
 
     def named(self, attack: str) -> str:
         """The name of an attack that learns in this way.

@@ -28,6 +28,9 @@ FEATURES = "features"
 GRID = (Learning("slow", learning_rate=3e-4), Learning("far", discount=0.995))
 """Further settings of the attackers that learn in ``thorough``; the best attacker counts."""
 
+EXPLORING = (Learning("coverage", coverage=0.5), Learning("reward_free", coverage=1.0))
+"""Attackers that are also, or only, rewarded for new states of the victim, in ``thorough``."""
+
 _REPORTS: tuple[Threat, ...] = ("reports",)
 _CUBE: tuple[Norm, ...] = ("linf",)
 
@@ -106,7 +109,7 @@ AGENT_STANDARD = Suite(
 
 AGENT_THOROUGH = Suite(
     "agent-thorough",
-    version=2,  # since 2 attackers learn with several settings
+    version=2,  # since 2 attackers learn with several settings, some by exploring
     effort=Effort(
         steps=20,
         restarts=5,
@@ -134,7 +137,7 @@ AGENT_THOROUGH = Suite(
         AttackSpec("spsa", "black_box", build.spsa),
         AttackSpec("cma_es", "black_box", build.cma_es, package="cma"),
         *(_learned("pa_ad", one) for one in GRID),
-        *(_learned("sa_rl", one) for one in GRID),
+        *(_learned("sa_rl", one) for one in (*GRID, *EXPLORING)),
         *(_learned_liars("pa_ad", one) for one in GRID),
         AttackSpec("quantised", "structured", build.quantised, norms=("linf",)),
         AttackSpec("episode_budget", "structured", build.episode_budget, by_gradients=True),

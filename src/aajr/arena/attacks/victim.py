@@ -234,7 +234,9 @@ class Victim:
             discount=learning.discount,
             entropy=learning.entropy,
         )
-        config = AttackerConfig(effort.attacker_iterations, ppo, keep_liars=keep_liars)
+        config = AttackerConfig(
+            effort.attacker_iterations, ppo, keep_liars=keep_liars, coverage=learning.coverage
+        )
         name = learning.named(f"{kind}_{ball.epsilon:g}{'_fixed' if keep_liars else ''}")
         place = None if self.directory is None else self.directory / name
         seed = derive(self.match.seed, "attacker")

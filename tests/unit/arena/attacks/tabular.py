@@ -30,7 +30,7 @@ class Played:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A walk on a square of cells, whose reward is that of the cell that is entered.
+    """A walk on a rectangle of cells, whose reward is that of the cell that is entered.
 
     The agent sees the column, the row and the time, each as numbers of about unit size. A move
     slips into a random one with probability ``slip``. The first cell is (0, 0). A cell of
@@ -68,20 +68,22 @@ class Grid:
     @cached_property
     def cells(self) -> Tensor:
         """Column and row of every state, ``[states, 2]``."""
-        side = range(len(self.rewards))
-        return torch.cartesian_prod(torch.tensor(side), torch.tensor(side))
+        columns, rows = torch.tensor(self.rewards).shape
+        return torch.cartesian_prod(torch.arange(columns), torch.arange(rows))
 
     @cached_property
     def model(self) -> tuple[Tensor, Tensor]:
         """Probabilities ``[states, actions, next states]`` and expected rewards of actions."""
-        side = len(self.rewards)
-        reached = (self.cells[:, None] + MOVES).clamp(0, side - 1)
-        exact = nn.functional.one_hot(reached[..., 0] * side + reached[..., 1], side**2).double()
+        columns, rows = torch.tensor(self.rewards).shape
+        reached = (self.cells[:, None] + MOVES).clamp_min(0)
+        reached = reached.minimum(torch.tensor([columns - 1, rows - 1]))
+        places = reached[..., 0] * rows + reached[..., 1]
+        exact = nn.functional.one_hot(places, columns * rows).double()
         moved = (1 - self.slip) * exact + self.slip * exact.mean(1, keepdim=True)
         gained = moved @ torch.tensor(self.rewards).double().flatten()
         for column, row in self.ends:
-            state = column * side + row
-            moved[state], gained[state] = torch.eye(side**2).double()[state], 0.0
+            state = column * rows + row
+            moved[state], gained[state] = torch.eye(columns * rows).double()[state], 0.0
         return moved, gained
 
     def shown(self, time: int, states: Tensor) -> Tensor:

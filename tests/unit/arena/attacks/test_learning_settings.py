@@ -9,7 +9,12 @@ import pytest
 
 from aajr.arena import examine
 from aajr.arena.attacks import victim as victims
-from aajr.arena.attacks.agent_suites import AGENT_STANDARD, AGENT_THOROUGH, GRID
+from aajr.arena.attacks.agent_suites import (
+    AGENT_STANDARD,
+    AGENT_THOROUGH,
+    EXPLORING,
+    GRID,
+)
 from aajr.arena.attacks.suites import STANDARD, Suite
 from aajr.arena.reports.report import Report
 from aajr.arena.settings import Effort, Learning
@@ -61,18 +66,17 @@ def test_a_stopped_grid_goes_on(tmp_path, monkeypatch):
 
 def test_a_setting_reaches_the_training(monkeypatch):
     def train(victim, match, ball, kind, config, place, seed):
-        return kind, config.iterations, config.ppo
+        return kind, config.iterations, config.coverage, config.ppo
 
     monkeypatch.setattr(victims, "train_attacker", train)
     victim = victims.Victim(AGENT, WALK, "full", EFFORT)
     for spec in LEARNED.values():
-        kind, iterations, ppo = spec.build(BALL, victim)
+        kind, iterations, coverage, ppo = spec.build(BALL, victim)
         assert kind == spec.name[:5]
         assert (iterations, ppo.environments, ppo.epochs) == (3, 8, 4)
         wanted = dataclasses.asdict(spec.learning)
-        assert {k: v for k, v in dataclasses.asdict(ppo).items() if k in wanted} == {
-            k: v for k, v in wanted.items() if k != "name"
-        }
+        found = dataclasses.asdict(ppo) | {"coverage": coverage, "name": spec.learning.name}
+        assert {k: v for k, v in found.items() if k in wanted} == wanted
 
 
 def test_thorough_has_some_settings_and_the_others_one():
@@ -80,8 +84,9 @@ def test_thorough_has_some_settings_and_the_others_one():
         return [s.learning for s in suite.attacks if s.learning and s.name.startswith(attack)]
 
     for kind in ("sa_rl", "pa_ad", "liars_pa_ad"):
+        further = EXPLORING if kind == "sa_rl" else ()
         assert settings(AGENT_STANDARD, kind) == [Learning()]
-        assert settings(AGENT_THOROUGH, kind) == [Learning(), *GRID]
+        assert settings(AGENT_THOROUGH, kind) == [Learning(), *GRID, *further]
     assert len({dataclasses.replace(one, name="") for one in (Learning(), *GRID)}) == 1 + len(GRID)
     assert not any("learning" in attack for attack in STANDARD.facts()["attacks"])
 
@@ -107,6 +112,7 @@ def test_the_budget_is_reported(tmp_path):
         ({"learning_rate": 0.0}, r"learning_rate=0\.0"),
         ({"discount": 1.5}, r"discount=1\.5"),
         ({"entropy": -1.0}, r"entropy=-1\.0"),
+        ({"coverage": 2.0}, r"coverage=2\.0"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

@@ -23,6 +23,7 @@ from aajr.arena.attacks.learned._adversaries import (
     commanded,
 )
 from aajr.arena.attacks.learned._collection import Commanded, play_commanded
+from aajr.arena.attacks.learned._coverage import with_coverage
 from aajr.arena.attacks.learned._learner import AttackLearner
 from aajr.arena.attacks.learned._network import Attacker
 from aajr.arena.environments.protocols import AgentLike, Environment, Recorded
@@ -50,6 +51,8 @@ class AttackerConfig:
         checkpoint_interval: iterations between checkpoints.
         keep_liars: whether the liars named at an episode's first step stay to its end, in a threat
             set of sources.
+        coverage: share, in [0, 1], of a reward for leading the victim to states where it seldom
+            is, which explores where the victim's reward tells little; 1 for this reward alone.
     """
 
     iterations: int = 100
@@ -60,11 +63,13 @@ class AttackerConfig:
     steps: int = 1
     checkpoint_interval: int = 10
     keep_liars: bool = False
+    coverage: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("iterations", "steps", "checkpoint_interval"):
             check_count(name, getattr(self, name))
         check_number("deviation", self.deviation, exclusive=True)
+        check_number("coverage", self.coverage, maximum=1.0)
 
 
 class AttackerTrainer:
@@ -136,6 +141,8 @@ class AttackerTrainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             data, record = play_commanded(match, self.victim, commanded, generator)
+            if share := self.config.coverage:
+                data["next", "team", "reward"] = with_coverage(record, share, generator)
             rows = rows_of(data, "team", self.learner.critic, self.config.ppo)
             played = record.played.unsqueeze(-1).expand_as(record.reward).flatten()
             self.learner.update(rows[played], generator)
@@ -190,6 +197,8 @@ class AttackerTrainer:
         del settings["iterations"], settings["checkpoint_interval"]
         if not isinstance(self.ball, Sparse):
             del settings["keep_liars"]  # so that older checkpoints still continue
+        if self.config.coverage == 0:
+            del settings["coverage"]
         plain: dict[str, Any] = json.loads(
             json.dumps(
                 {
