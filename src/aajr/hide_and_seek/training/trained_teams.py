@@ -96,6 +96,16 @@ def common_game(teams: Sequence[TrainedTeam]) -> HideAndSeekConfig:
     return first.game
 
 
+def _chasers(game: HideAndSeekConfig) -> Chasers:
+    try:
+        return Chasers(game)
+    except ValueError as error:
+        raise ValueError(
+            f"opponents is empty, and scripted seekers cannot play this game ({error}); give "
+            "checkpoints of seekers as opponents"
+        ) from None
+
+
 def examinee(
     team: TrainedTeam, opponents: Sequence[TrainedTeam], plan: Examination, directory: Path
 ) -> Examinee:
@@ -108,7 +118,7 @@ def examinee(
             and the game does not suit chasers.
     """
     game = common_game([team, *opponents])
-    seekers = [opponent.actor("seeker") for opponent in opponents] or [Chasers(game)]
+    seekers = [opponent.actor("seeker") for opponent in opponents] or [_chasers(game)]
     match = Match(game, seekers, plan.episodes, plan.seed)
     measure = partial(coordination, config=game)
     return Examinee(team, team.actor("hider"), match, plan, directory, measure)

@@ -65,6 +65,12 @@ def subject(tmp_path, league):
     return make
 
 
+def test_a_game_that_chasers_cannot_play_asks_for_opponents(tmp_path, league):
+    plan = Examination(QUICK, epsilons=(0.1,), episodes=4)
+    with pytest.raises(ValueError, match="opponents is empty"):
+        examinee(trained_teams([tmp_path / "league"], "hider")[0], [], plan, tmp_path)
+
+
 def trial(name, epsilon, won, kind="gradient", fixed=False, **changes) -> Trial:
     success = won.count("1") / len(won)
     score = Score(
