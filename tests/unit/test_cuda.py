@@ -101,6 +101,20 @@ def test_a_run_resumes_exactly():
     torch.testing.assert_close(run(second, policy, 2), expected[2:], rtol=0, atol=0)
 
 
+def test_an_agent_on_the_device_is_attacked_in_an_environment_of_the_cpu():
+    PPO = pytest.importorskip("stable_baselines3").PPO
+    from aajr.arena import Agent, examine
+
+    model = PPO("MlpPolicy", "CartPole-v1", seed=0, device="cpu")
+    agents = [Agent.from_sb3(model, device=device) for device in (DEVICE, "cpu")]
+    ball = Ball("linf", 0.05)
+    here, there = (examine(one, "CartPole-v1", ball, "quick", episodes=4) for one in agents)
+    assert here.attacks == there.attacks
+    assert here.worst.mean_return.estimate == pytest.approx(
+        there.worst.mean_return.estimate, rel=0.2
+    )
+
+
 @pytest.mark.parametrize("estimator", ["double_backward", "forward_mode", "central_difference"])
 def test_estimators_agree_under_bfloat16_autocast(estimator):
     policy, trajectory = ascend(DEVICE, BALLS["l2"])

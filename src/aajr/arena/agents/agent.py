@@ -16,7 +16,8 @@ from aajr.geometry import Metric
 class Agent(Sources, nn.Module):
     """A torch policy as an :class:`aajr.arena.environments.protocols.AgentLike`.
 
-    Agents of other libraries come from its functions, such as :meth:`from_sb3`.
+    Agents of other libraries come from its functions, such as :meth:`from_sb3`. The network may be
+    on any device: observations go there, and its outputs come back.
 
     Args:
         network: map from observations ``[..., features]`` to the head's outputs.
@@ -53,13 +54,23 @@ class Agent(Sources, nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.head, self.features, self.unit = network, head, features, unit
-        self.value, self.sight = value, sight
+        self.value = None if value is None else self._placed(value)
+        self.sight = sight
         self.differentiable, self.source = differentiable, source
 
     def forward(self, observation: Tensor) -> Tensor:
         """Outputs of the network."""
-        outputs: Tensor = self.network(observation)
-        return outputs
+        return self._placed(self.network)(observation)
+
+    def _placed(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """A function that runs where the network is, of tensors that may be elsewhere."""
+        weight = next(self.network.parameters(), None)
+
+        def placed(observation: Tensor) -> Tensor:
+            device = observation.device if weight is None else weight.device
+            return function(observation.to(device)).to(observation.device)
+
+        return placed
 
     @property
     def metric(self) -> Metric:

@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from aajr._checks import check_count
 from aajr.arena.agents.agent import RAW, Agent
 from aajr.arena.spaces.gymnasium import head_of
-from aajr.arena.spaces.heads import DeterministicHead, GaussianHead, Head
+from aajr.arena.spaces.heads import DeterministicHead, Head
 from aajr.integrations.sb3._files import load_agent
 from aajr.integrations.sb3._maps import ActorCriticMap, check_observations
 from aajr.integrations.sb3._memory import Inside, LSTMAgent, Sight, StackedAgent, split
@@ -89,10 +89,10 @@ def agent_of(saved: SavedAgent, unit: str = "", source: str = "") -> Agent:
     Returns:
         The agent. If SB3 stacked frames, its observation is one frame, and the stack is its memory.
     """
-    mapped, device = saved.policy, next(saved.policy.parameters()).device
+    mapped = saved.policy
     shown, inside = split(saved.preprocessing)
-    sight, unit = Sight(shown, device), unit or _unit(saved, shown)
-    network, head = _network(saved, device)
+    sight, unit = Sight(shown), unit or _unit(saved, shown)
+    network, head = _network(saved)
     if isinstance(mapped, ActorCriticMap) and hasattr(mapped.policy, "lstm_actor"):
         return LSTMAgent(mapped, head, sight, inside, unit, source)
     if inside.stacking is not None:
@@ -105,21 +105,19 @@ def agent_of(saved: SavedAgent, unit: str = "", source: str = "") -> Agent:
     return Agent(network, head, size, unit, value, sight=sight, source=source)
 
 
-def _network(saved: SavedAgent, device: torch.device) -> tuple[nn.Module, Head]:
+def _network(saved: SavedAgent) -> tuple[nn.Module, Head]:
     """From the policy's input to the parameters of the head, and the head."""
     mapped = saved.policy
     head = head_of(saved.action_space, mapped.head)
-    if isinstance(head, GaussianHead):
-        head = replace(head, low=head.low.to(device), high=head.high.to(device))
     if mapped.scaled and isinstance(head, DeterministicHead):
-        return nn.Sequential(mapped, _Scaled(head.low, head.high)), head
+        scaled = _Scaled(head.low, head.high).to(next(mapped.parameters()).device)
+        return nn.Sequential(mapped, scaled), head
     return mapped, head
 
 
 def _of_parts(saved: SavedAgent, parts: Parts, source: str) -> Agent:
     """An agent that reads several entries, or a choice."""
-    device = next(saved.policy.parameters()).device
-    network, head = _network(saved, device)
+    network, head = _network(saved)
     own = saved.value
     if isinstance(saved.policy, ActorCriticMap) and hasattr(saved.policy.policy, "lstm_actor"):
         raise ValueError("a recurrent policy with several entries is not supported; flatten them")
@@ -130,7 +128,7 @@ def _of_parts(saved: SavedAgent, parts: Parts, source: str) -> Agent:
         parts.features,
         f"{NORMALISED}; others raw" if normalised else RAW,
         None if own is None else (lambda x: own(parts(x))),
-        sight=PartsSight(parts, device),
+        sight=PartsSight(parts),
         source=source,
     )
 

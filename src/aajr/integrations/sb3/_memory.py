@@ -19,11 +19,10 @@ class Sight:
 
     Args:
         preprocessing: the wrappers that act on the whole observation, entry by entry.
-        device: device of the policy.
     """
 
-    def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
-        self.preprocessing, self.device = preprocessing, device
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.preprocessing = preprocessing
 
     def __call__(self, observation: np.ndarray) -> Tensor:
         """Input ``[rows, features]`` for observations ``[rows, *observation]``, float32.
@@ -31,7 +30,7 @@ class Sight:
         Raises:
             ValueError: the wrong shape.
         """
-        shown, expected = torch.as_tensor(observation, device=self.device), self.preprocessing.shape
+        shown, expected = torch.as_tensor(observation), self.preprocessing.shape
         shape = tuple(shown.shape[1:])
         if shape != expected:
             turned = len(shape) == 3 and sorted(shape) == sorted(expected)
@@ -101,7 +100,7 @@ class StackedAgent(Agent):
         source: str,
     ) -> None:
         super().__init__(network, head, math.prod(inside.shape), unit, sight=sight, source=source)
-        self.inside, self.device = inside, sight.device
+        self.inside = inside
 
     def forward(self, observation: Tensor) -> Tensor:
         """Outputs at the start of an episode."""
@@ -111,7 +110,7 @@ class StackedAgent(Agent):
         """Empty frames, ``[rows, frames - 1, features]``."""
         stacking = self.inside.stacking
         earlier = 0 if stacking is None else stacking.frames - 1
-        return torch.zeros(rows, earlier, self.features, device=self.device)
+        return torch.zeros(rows, earlier, self.features)
 
     def recall(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs at the stack that ends with the observation, and its last frames."""
@@ -153,13 +152,14 @@ class LSTMAgent(Agent):
 
     def begin(self, rows: int) -> Tensor:
         """The LSTM's zero state, ``[rows, 2, layers, hidden]``."""
-        weight = self.lstm.weight_hh_l0
-        return weight.new_zeros(rows, 2, self.lstm.num_layers, self.lstm.hidden_size)
+        return torch.zeros(rows, 2, self.lstm.num_layers, self.lstm.hidden_size)
 
     def recall(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs after one step of the LSTM, and its new state."""
+        home, there = observation.device, self.lstm.weight_hh_l0.device
+        observation, memory = observation.to(there), memory.to(there)
         seen = self.policy.features(self.inside(observation)).unsqueeze(0)
         state = (memory[:, 0].transpose(0, 1), memory[:, 1].transpose(0, 1))
         told, state = self.lstm(seen, tuple(part.contiguous() for part in state))
         memory = torch.stack([part.transpose(0, 1) for part in state], 1)
-        return self.policy.parameters_at(told[0]), memory
+        return self.policy.parameters_at(told[0]).to(home), memory.to(home)

@@ -107,11 +107,10 @@ class PartsSight:
 
     Args:
         parts: the entries.
-        device: device of the policy.
     """
 
-    def __init__(self, parts: Parts, device: torch.device) -> None:
-        self.parts, self.device = parts, device
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
 
     def __call__(self, observation: np.ndarray) -> Tensor:
         """Features ``[rows, features]``, float32.
@@ -119,7 +118,7 @@ class PartsSight:
         Raises:
             ValueError: another number of features.
         """
-        shown = torch.as_tensor(observation, device=self.device)
+        shown = torch.as_tensor(observation)
         if shown.ndim != 2 or shown.shape[1] != self.parts.features:
             raise ValueError(
                 f"the agent reads {self.parts.features} features of its parts, the environment "

@@ -52,10 +52,9 @@ class Normalisation:
 
     def __call__(self, observation: Tensor) -> Tensor:
         """The normalised observation, float32."""
-        centred = observation.double() - self.mean
-        return (
-            (centred / (self.variance + self.epsilon).sqrt()).clamp(-self.clip, self.clip).float()
-        )
+        mean, variance = (t.to(observation.device) for t in (self.mean, self.variance))
+        scaled = (observation.double() - mean) / (variance + self.epsilon).sqrt()
+        return scaled.clamp(-self.clip, self.clip).float()
 
 
 @dataclass(frozen=True)

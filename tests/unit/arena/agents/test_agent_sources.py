@@ -190,6 +190,27 @@ def test_the_module_is_copied_and_evaluated():
     assert not any(weight.requires_grad for weight in agent.parameters())
 
 
+class Elsewhere(nn.Module):
+    """A network on another device; it notes where its input was."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, device="meta"))
+
+    def forward(self, x):
+        self.seen = x.device.type
+        return torch.ones(len(x), 2)
+
+
+def test_observations_go_to_the_networks_device_and_outputs_come_back():
+    network = Elsewhere()
+    agent = Agent(network, CategoricalHead((2,)), 3, "raw", value=network)
+    for function in (agent, agent.value):
+        network.seen = ""
+        assert function(points()).device.type == "cpu"
+        assert network.seen == "meta"
+
+
 def test_images_keep_their_shape():
     module = filled(nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(48, 2)))
     shown = spaces.Box(0, 255, (2, 6, 6), np.uint8)
