@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torchrl.envs import GymEnv, SerialEnv, VmasEnv
 
 from aajr.arena import GymnasiumEnvironment
+from aajr.arena.agents.actors import Actor
+from aajr.arena.environments.acting import WithActions
 from aajr.arena.environments.pettingzoo import PettingZooEnvironment
 from aajr.integrations.torchrl import TorchRLEnvironment
 from aajr.integrations.vmas import VMASEnvironment
 from aajr.testing.environments import EnvironmentContract
 from tests.unit.arena.environments.test_pettingzoo import Fading
+
+CHOOSING, ACTING = (
+    Actor(size, (2,), generator=torch.Generator().manual_seed(seed))
+    for seed, size in enumerate((4, 6))
+)
 
 
 def cart_pole():
@@ -20,6 +28,15 @@ def cart_pole():
 class TestGymnasium(EnvironmentContract):
     def make(self, episodes, seed):
         return GymnasiumEnvironment("CartPole-v1", episodes, seed, limit=12)
+
+
+class TestActions(EnvironmentContract):
+    def make(self, episodes, seed):
+        cart = GymnasiumEnvironment("CartPole-v1", episodes, seed, limit=12)
+        return WithActions(cart, CHOOSING)
+
+    def agent(self, environment):
+        return ACTING
 
 
 class TestPettingZoo(EnvironmentContract):

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from aajr.arena.agents.agent import Agent
+from aajr.arena.attacks.action_threat import action_features
 from aajr.arena.attacks.suites import Norm
 from aajr.arena.environments.gymnasium import GymnasiumEnvironment
 from aajr.arena.environments.named import resolve
@@ -76,13 +77,18 @@ def ball_of(
     features: Sequence[str],
     low: float | None,
     high: float | None,
+    *,
+    actions: bool = False,
 ) -> Ball:
-    """The ball of the command; images of bytes stay valid images.
+    """The ball of the command, of observations or actions; images of bytes stay valid images.
 
     Raises:
         ValueError: features without names or out of range.
     """
     mask = None
+    if actions:
+        mask = action_features(agents[0].head).selected(features) if features else None
+        return Ball(norm, epsilon, mask=mask, low=low, high=high)
     if features:
         if not hasattr(environment, "features_named"):
             raise ValueError(f"features={features} but this environment names none; leave them out")

@@ -23,6 +23,7 @@ def attack(
     episodes: int = 50,
     seed: int = 0,
     norm: Literal["linf", "l2"] = "linf",
+    threat: Literal["observations", "actions"] = "observations",
     features: tuple[str, ...] = (),
     low: float | None = None,
     high: float | None = None,
@@ -46,6 +47,8 @@ def attack(
 
     $ aajr attack my_package.agents:load --env my_package:make_env --eps 0.1 --report report.html
 
+    $ aajr attack agent.zip --env Hopper-v5 --eps 0.1 --threat actions
+
     $ aajr attack runs/seed0 runs/seed1 runs/seed2 --env CartPole-v1 --eps 0.2 --features 2 3
 
     Args:
@@ -53,11 +56,13 @@ def attack(
             which returns an Agent, a torch module or a function of observations. Several are
             taken as training seeds of one method.
         env: a name that Gymnasium knows, or package.module:factory.
-        eps: ε, in the unit in which the agent sees; the report names it.
+        eps: ε, in the unit in which the agent sees, or of its actions; the report names it.
         suite: quick, standard or thorough; the report lists its version and attacks.
         episodes: number of episodes of each trial.
         seed: seed of the initial states, the same for all trials.
         norm: norm of the perturbation.
+        threat: what the adversary changes: what the agent sees, or the actions that it takes.
+            Actions are those of a Box, and ε and the features are then the actions'.
         features: names or numbers of the features that may be changed, such as 0:8; all by default.
         low: least valid input; 0 for pixels.
         high: greatest valid input; 255 for pixels.
@@ -76,7 +81,7 @@ def attack(
 
     world = environment_of(env, limit)
     found = agents_of(agents, world, normalise=normalise, frames=frames, trust=trust_pickle)
-    ball = ball_of(found, world, norm, eps, features, low, high)
+    ball = ball_of(found, world, norm, eps, features, low, high, actions=threat == "actions")
     console = wide_console()
     with parts_bar(console) as progress:
         result = examine(
@@ -84,6 +89,7 @@ def attack(
             world,
             ball,
             suite,
+            threat=threat,
             epsilons=radii,
             episodes=episodes,
             seed=seed,

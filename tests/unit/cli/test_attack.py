@@ -18,7 +18,7 @@ import gymnasium
 import torch
 from torch import nn
 from aajr.arena import Agent, GymnasiumEnvironment
-from aajr.arena.spaces.heads import CategoricalHead
+from aajr.arena.spaces.heads import CategoricalHead, DeterministicHead
 
 WEIGHT = torch.tensor([[0.0, 0.0, -1.0, -1.0], [0.0, 0.0, 1.0, 1.0]])
 
@@ -30,6 +30,10 @@ def module():
 def agent():
     return Agent(module(), CategoricalHead((2,)), 4, "raw")
 
+def pusher():
+    network = nn.Linear(3, 1).requires_grad_(False)
+    return Agent(network, DeterministicHead(-2 * torch.ones(1), 2 * torch.ones(1)), 3, "raw")
+
 def policy(seen):
     return (seen[:, 2] + seen[:, 3] > 0).astype(int)
 
@@ -38,6 +42,9 @@ def maker():
 
 def make_env():
     return gymnasium.make("CartPole-v1", max_episode_steps=15)
+
+def pendulum():
+    return gymnasium.make("Pendulum-v1", max_episode_steps=15)
 
 def arena_env():
     return GymnasiumEnvironment(make_env, 1, 0)
@@ -95,6 +102,23 @@ def test_a_function_is_a_black_box_whose_gradient_attacks_are_named(aajr, mine):
     assert report.attacks == ("noise", "square")
     assert report.epsilons == (0.4,)
     assert report.unit.startswith("L2")
+
+
+def test_actions_are_attacked_where_they_are_numbers(aajr, mine):
+    command = ("attack", "mine:pusher", "--env", "mine:pendulum", *QUICK, "--radii", "--features")
+    status, output, errors = aajr(*command, "action[0]", "--threat", "actions")
+    assert status == 0, errors
+    report = Report.read(mine / "results/attack/report.json")
+    assert report.attacks == ("noise", "critic_0", "square")
+    assert report.unit == "L∞, units of the action"
+    assert (report.ball["features"], report.environment["threat"]) == ((0,), "actions")
+    status, output, _ = aajr("attack", "--help")
+    assert "--threat" in output
+    assert "the actions that it takes" in " ".join(output.replace("│", " ").split())
+    command = ("attack", "mine:agent", "--env", "mine:make_env", *QUICK, "--threat", "actions")
+    status, _, errors = aajr(*command)
+    assert status == 2
+    assert "actions are choices" in " ".join(errors.split())
 
 
 def test_an_output_that_is_a_file_is_an_error_that_names_it(aajr, mine):

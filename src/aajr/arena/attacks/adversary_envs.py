@@ -15,6 +15,7 @@ from aajr._checks import check_choice
 from aajr._modes import Policy
 from aajr._seeds import derive
 from aajr.adversaries import Adversary, MaskedGradientWarning
+from aajr.arena.attacks.action_threat import on_actions
 from aajr.arena.attacks.learned import (
     AttackerConfig,
     Kind,
@@ -132,7 +133,9 @@ def adversary_env(
     the perturbation divided by the greatest one, δ_i / (ε s_i); δ is then projected on the ball.
     With ``pa_ad`` there is one for each output of the agent, a direction in which projected
     gradient ascent pushes the output. Under ``threat="reports"`` a score for each source follows,
-    and the k sources of greatest score lie.
+    and the k sources of greatest score lie. Under ``threat="actions"`` δ changes what the agent
+    does, and the attacker sees the agent's choice too, see
+    :func:`~aajr.arena.attacks.action_threat.on_actions`.
 
     Args:
         agent: the victim; it does not learn.
@@ -140,7 +143,7 @@ def adversary_env(
             :class:`~aajr.arena.environments.gymnasium.GymnasiumEnvironment` takes.
         ball: the threat set; under ``reports`` only its radius counts.
         kind: what an action is: a perturbation or a direction.
-        threat: ``full``, or ``reports`` for an environment of sources.
+        threat: ``full``, ``actions``, or ``reports`` for an environment of sources.
         steps: steps of projected gradient ascent (``pa_ad`` only).
 
     Raises:
@@ -156,6 +159,8 @@ def adversary_env(
     https://arxiv.org/abs/2106.05087 (PA-AD).
     """
     match = seen_by(agent, environment, 1, 0)
+    if threat == "actions":
+        agent, match, ball = on_actions(agent, match, ball)
     template = None if threat == "reports" else ball
     victim = Victim(agent, match, threat, Effort(), template=template)
     return AdversaryEnv(victim, _threat_set(victim.ball(ball.epsilon), victim), kind, steps)
@@ -183,7 +188,7 @@ def trained_attack(
     def build(ball: Ball, victim: Victim) -> Adversary:
         return _attack(kind, _threat_set(ball, victim), _clipped(network), steps)
 
-    return AttackSpec(name, "learned", build, ("full", "others", "reports"))
+    return AttackSpec(name, "learned", build, ("full", "others", "reports", "actions"))
 
 
 class _Told(Adversary):

@@ -18,6 +18,7 @@ from aajr.arena.attacks.builders import Builder
 from aajr.arena.attacks.learned import Kind as Commands
 from aajr.arena.attacks.steering import steered
 from aajr.arena.attacks.suites import AttackSpec, Kind, Norm, Suite
+from aajr.arena.environments.acting import WithActions
 from aajr.arena.environments.protocols import AgentLike, Environment
 from aajr.arena.settings import USUAL, Effort, Learning
 from aajr.arena.threats import Threat
@@ -31,6 +32,7 @@ GRID = (Learning("slow", learning_rate=3e-4), Learning("far", discount=0.995))
 EXPLORING = (Learning("coverage", coverage=0.5), Learning("reward_free", coverage=1.0))
 """Attackers that are also, or only, rewarded for new states of the victim, in ``thorough``."""
 
+_SEEN: tuple[Threat, ...] = ("full", "others")
 _REPORTS: tuple[Threat, ...] = ("reports",)
 _CUBE: tuple[Norm, ...] = ("linf",)
 
@@ -70,9 +72,9 @@ AGENT_QUICK = Suite(
     effort=Effort(steps=5, restarts=1, queries=50, critic_episodes=20, critic_updates=400),
     attacks=(
         AttackSpec("noise", "noise", build.noise),
-        AttackSpec("pgd_mad", "gradient", build.pgd_mad),
+        AttackSpec("pgd_mad", "gradient", build.pgd_mad, _SEEN),
         AttackSpec("critic_0", "gradient", build.critic(0)),
-        AttackSpec("value", "gradient", build.value),
+        AttackSpec("value", "gradient", build.value, _SEEN),
         AttackSpec("square", "black_box", build.square),
         AttackSpec(
             "liars_noise", "noise", build.liars("random", build.noise), _REPORTS, norms=_CUBE
@@ -92,14 +94,14 @@ AGENT_STANDARD = Suite(
     attacks=(
         *AGENT_QUICK.attacks,
         AttackSpec("critic_1", "gradient", build.critic(1)),
-        AttackSpec("apgd_mad", "gradient", build.apgd_mad),
+        AttackSpec("apgd_mad", "gradient", build.apgd_mad, _SEEN),
         AttackSpec("robust_sarsa", "gradient", build.robust_sarsa(0.1)),
-        AttackSpec("rs_mad", "gradient", build.rs_mad(0.5)),
-        AttackSpec("transfer", "black_box", build.transfer),
+        AttackSpec("rs_mad", "gradient", build.rs_mad(0.5), _SEEN),
+        AttackSpec("transfer", "black_box", build.transfer, _SEEN),
         AttackSpec("steered", "gradient", steered),
         _learned("pa_ad"),
         _learned("sa_rl"),
-        AttackSpec("sparse", "structured", build.sparse, norms=("linf",), by_gradients=True),
+        AttackSpec("sparse", "structured", build.sparse, _SEEN, norms=_CUBE, by_gradients=True),
         AttackSpec("temporal", "structured", build.temporal, by_gradients=True),
         _lying("liars_rs_mad", "gradient", build.rs_mad(0.5)),
         _learned_liars("pa_ad"),
@@ -129,8 +131,8 @@ AGENT_THOROUGH = Suite(
         AttackSpec("targeted", "gradient", build.targeted),
         AttackSpec("robust_sarsa_0.01", "gradient", build.robust_sarsa(0.01)),
         AttackSpec("robust_sarsa_1", "gradient", build.robust_sarsa(1.0)),
-        AttackSpec("rs_mad_0.25", "gradient", build.rs_mad(0.25)),
-        AttackSpec("rs_mad_0.75", "gradient", build.rs_mad(0.75)),
+        AttackSpec("rs_mad_0.25", "gradient", build.rs_mad(0.25), _SEEN),
+        AttackSpec("rs_mad_0.75", "gradient", build.rs_mad(0.75), _SEEN),
         AttackSpec("smoothed", "gradient", build.smoothed),
         AttackSpec("random_search", "black_box", build.random_search),
         AttackSpec("nes", "black_box", build.nes),
@@ -141,14 +143,15 @@ AGENT_THOROUGH = Suite(
         *(_learned_liars("pa_ad", one) for one in GRID),
         AttackSpec("quantised", "structured", build.quantised, norms=("linf",)),
         AttackSpec("episode_budget", "structured", build.episode_budget, by_gradients=True),
-        AttackSpec("dropped", "structured", build.dropped, unit=FEATURES),
-        AttackSpec("frozen", "structured", build.frozen, unit=FEATURES),
-        AttackSpec("delayed", "structured", build.delayed, unit=build.VIEWS),
+        AttackSpec("dropped", "structured", build.dropped, _SEEN, FEATURES),
+        AttackSpec("frozen", "structured", build.frozen, _SEEN, FEATURES),
+        AttackSpec("delayed", "structured", build.delayed, _SEEN, build.VIEWS),
         AttackSpec(
             "lying_teammates",
             "structured",
             build.lies,
-            unit=build.CLAIMS,
+            _SEEN,
+            build.CLAIMS,
             by_gradients=True,
             teammates=True,
         ),
@@ -174,7 +177,9 @@ def agent_suite(name: str) -> Suite:
 
 
 def threat_of(environment: Environment[Any]) -> Threat:
-    """``reports`` if sources of the environment may lie, otherwise ``full``."""
+    """``actions`` if the environment shows actions, ``reports`` if sources may lie, or ``full``."""
+    if isinstance(environment, WithActions):
+        return "actions"
     return "reports" if environment.liars else "full"
 
 

@@ -23,6 +23,7 @@ from aajr.adversaries import (
 )
 from aajr.arena.attacks.critics import OnlineValue, fit_critic, fit_robust_sarsa
 from aajr.arena.attacks.learned import AttackerConfig, Kind, train_attacker
+from aajr.arena.environments.acting import WithActions
 from aajr.arena.environments.episodes import Experience, explore
 from aajr.arena.environments.protocols import AgentLike, Environment
 from aajr.arena.settings import USUAL, Effort, Learning
@@ -77,8 +78,8 @@ class Victim:
 
     @property
     def on_logits(self) -> bool:
-        """Whether the threat is ``actions``, so that the adversary shifts the logits."""
-        return self.threat == "actions"
+        """Whether the adversary shifts the logits: under ``actions``, where none are shown."""
+        return self.threat == "actions" and not isinstance(self.match, WithActions)
 
     @cached_property
     def mask(self) -> Tensor | None:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from aajr._checks import check_count, check_number
+from aajr._checks import check_choice, check_count, check_number
 from aajr.arena.agents.agent import Agent
+from aajr.arena.attacks.action_threat import on_actions
 from aajr.arena.attacks.agent_suites import agent_suite, fitting, threat_of
 from aajr.arena.attacks.balls import ball_facts
 from aajr.arena.attacks.suites import Suite
@@ -41,6 +42,7 @@ def examine(
     ball: Ball,
     suite: str | Suite = "standard",
     *,
+    threat: Literal["observations", "actions"] = "observations",
     epsilons: Sequence[float] | None = None,
     episodes: int = 50,
     seed: int = 0,
@@ -60,8 +62,11 @@ def examine(
         environment: a name that Gymnasium knows, ``package.module:factory``, a factory, or an
             :class:`aajr.arena.environments.protocols.Environment`, which is resized. The agent's
             own sight is used, unless the environment was made with one.
-        ball: norm, ε, mask, scale and valid box of the perturbations, in the agent's unit.
+        ball: norm, ε, mask, scale and valid box of the perturbations, in the agent's unit, or under
+            ``threat="actions"`` in the actions' unit.
         suite: ``quick``, ``standard`` or ``thorough``, or a suite of your own.
+        threat: what the adversary changes: what the agent sees, or what it does, see
+            :func:`~aajr.arena.attacks.action_threat.on_actions`.
         epsilons: further radii; by default ε/4 and ε/2.
         episodes: number of episodes of each trial.
         seed: seed of the initial states, the same for all trials.
@@ -91,14 +96,18 @@ def examine(
     agents = [agent] if isinstance(agent, Agent) else list(agent)
     check_number("ball.epsilon", ball.epsilon, exclusive=True)
     check_count("episodes", episodes)
+    check_choice("threat", threat, ("observations", "actions"))
     if not agents:
         raise ValueError("agent is empty; give at least one agent")
     matches = [_environment(environment, one, episodes, seed) for one in agents]
+    inside = ball
+    if threat == "actions":
+        agents, matches, inside = _acting(agents, matches, ball)
     seen = [_first_steps(one, match, seed) for one, match in zip(agents, matches, strict=True)]
     whole = agent_suite(suite) if isinstance(suite, str) else suite
-    chosen, left_out = fitting(whole, list(map(_told_apart, agents)), matches[0], ball)
+    chosen, left_out = fitting(whole, list(map(_told_apart, agents)), matches[0], inside)
     plan = Examination(
-        chosen, threat_of(matches[0]), _radii(ball, epsilons), episodes, seed, ball, True
+        chosen, threat_of(matches[0]), _radii(ball, epsilons), episodes, seed, inside, True
     )
     place = tempfile.TemporaryDirectory() if directory is None else nullcontext(str(directory))
     with place as kept:
@@ -161,6 +170,14 @@ def _environment(source: Any, agent: Agent, episodes: int, seed: int) -> Environ
     if space is not None:
         _check_actions(agent.head, space)
     return match
+
+
+def _acting(
+    agents: Sequence[Agent], matches: Sequence[Environment[Any]], ball: Ball
+) -> tuple[list[Agent], list[Environment[Any]], Ball]:
+    """The agents, their environments and the ball, where actions are attacked."""
+    found = [on_actions(one, match, ball) for one, match in zip(agents, matches, strict=True)]
+    return [one for one, _, _ in found], [match for _, match, _ in found], found[0][2]
 
 
 def _check_actions(head: Head, space: Any) -> None:

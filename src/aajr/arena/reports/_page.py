@@ -50,7 +50,10 @@ def film_words(report: Report) -> str:
     one = "The episode whose return falls most"
     if report.film.startswith("data:image/gif"):
         return f"{one}: without an attack on the left, under {attack} on the right."
-    return f"{one}, under {attack}: what the environment showed, and what the agent saw."
+    traces = "what the environment showed, and what the agent saw"
+    if report.environment.get("threat") == "actions":
+        traces = "what the agent chose (true), and what it did (shown)"
+    return f"{one}, under {attack}: {traces}."
 
 
 def subject(report: Report) -> dict[str, Any]:

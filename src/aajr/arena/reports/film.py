@@ -15,6 +15,7 @@ from torch import Tensor
 from aajr._checks import check_count
 from aajr._seeds import derive
 from aajr.adversaries import Adversary
+from aajr.arena.environments.acting import WithActions
 from aajr.arena.environments.episodes import AttackedTeam, play
 from aajr.arena.environments.gymnasium import GymnasiumEnvironment
 from aajr.arena.environments.protocols import AgentLike, Environment
@@ -201,7 +202,7 @@ class _Watched(AttackedTeam):
 
 def _filmed(environment: Environment[Any], episode: int) -> Environment[Any]:
     """The environment, with images of an episode where it can show them."""
-    if isinstance(environment, WithSources):
+    if isinstance(environment, WithActions | WithSources):
         return replace(environment, environment=_filmed(environment.environment, episode))
     if isinstance(environment, GymnasiumEnvironment):
         return replace(environment, record_frames=episode)

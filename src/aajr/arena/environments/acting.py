@@ -1,0 +1,183 @@
+"""An environment whose adversary changes what an agent does, not what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Generic, cast
+
+import torch
+from torch import Tensor, nn
+
+from aajr.arena.environments.episodes import AttackedTeam
+from aajr.arena.environments.frames import Frames
+from aajr.arena.environments.protocols import (
+    AgentLike,
+    Environment,
+    Latest,
+    Played,
+    Running,
+    Stepping,
+)
+from aajr.arena.threats import Claims, Threat
+
+
+@dataclass(frozen=True, eq=False)
+class WithActions(Generic[Played]):
+    """An environment that shows, behind each observation, the action that an agent has chosen.
+
+    What is then played is the action that is given to ``step``. So whoever changes the shown
+    action, and passes it on, changes what the agent does. The threat ``actions`` is all of the
+    shown action; of every other threat it is no part. The agent itself sees the truth, and a
+    recurrent one remembers it.
+
+    Attributes:
+        environment: the environment.
+        agent: the agent.
+
+    Example:
+        >>> from aajr.arena.agents.actors import Actor
+        >>> from aajr.arena.environments.gymnasium import GymnasiumEnvironment
+        >>> cart = GymnasiumEnvironment("CartPole-v1", episodes=2, seed=0)
+        >>> WithActions(cart, Actor(4, (2,))).attackable("actions")
+        tensor([False, False, False, False,  True,  True])
+    """
+
+    environment: Environment[Played]
+    agent: AgentLike
+
+    liars = 0
+    claims: ClassVar[Claims] = (None, None)
+
+    @cached_property
+    def numbers(self) -> int:
+        """Size of a shown action."""
+        head = self.agent.head
+        return head.relaxed(torch.zeros(1, head.outputs)).shape[-1]
+
+    @property
+    def features(self) -> int:
+        """Size of an observation with the action behind it."""
+        return self.environment.features + self.numbers
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of the environment's features and of the numbers of the action."""
+        seen = range(self.environment.features)
+        names: Sequence[str] | None = getattr(self.environment, "feature_names", None)
+        action = (f"action[{index}]" for index in range(self.numbers))
+        return (*(names or (f"[{index}]" for index in seen)), *action)
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return self.environment.episodes
+
+    @property
+    def seed(self) -> int:
+        """Seed of the initial states."""
+        return self.environment.seed
+
+    @property
+    def agents(self) -> int:
+        """Number of agents of the protected team."""
+        return self.environment.agents
+
+    @property
+    def steps(self) -> int:
+        """Length of an episode."""
+        return self.environment.steps
+
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """Frozen networks of the opponents."""
+        return self.environment.opponents
+
+    @property
+    def items(self) -> Tensor:
+        """Every number of the action is an item; what is seen is trusted."""
+        return torch.cat([torch.full((self.environment.features,), -1), torch.arange(self.numbers)])
+
+    @property
+    def sources(self) -> Tensor:
+        """Source of each feature: -1 for none."""
+        return torch.full((self.features,), -1)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The environment's settings and the threat, as JSON values."""
+        return {**self.environment.facts, "threat": "actions"}
+
+    def attackable(self, threat: Threat) -> Tensor:
+        """Features that the adversary may change: the action under ``actions``."""
+        if threat == "actions":
+            return self.items >= 0
+        seen, action = self.environment.attackable(threat), torch.zeros(self.numbers)
+        return torch.cat([seen, action.bool()])
+
+    def told(self, liars: Sequence[int]) -> Tensor:
+        """Features that lying teammates report to others; no part of an action."""
+        told = self.environment.told(liars)
+        return torch.cat([told, told.new_zeros(len(told), self.numbers)], 1)
+
+    def resized(self, episodes: int, seed: int) -> WithActions[Played]:
+        """A copy with another number of episodes and another seed."""
+        return replace(self, environment=self.environment.resized(episodes, seed))
+
+    def reset(self) -> Running[Played]:
+        """Start all episodes."""
+        return _Running(self)
+
+
+class _Running(Generic[Played]):
+    """Episodes that are being played."""
+
+    def __init__(self, whole: WithActions[Played]) -> None:
+        self._whole, self._inner = whole, whole.environment.reset()
+        self._team = AttackedTeam(whole.agent, None, torch.Generator().manual_seed(0))
+        self._shown = Frames()
+        self.observation = self._seen()
+
+    @property
+    def running(self) -> Tensor:
+        """Numbers of the running episodes."""
+        return self._inner.running
+
+    @property
+    def latest(self) -> Latest:
+        """What the latest step brought; no action is shown after the end of an episode."""
+        if not hasattr(type(self._inner), "latest"):
+            raise ValueError(
+                f"{type(self._whole.environment).__name__} does not tell rewards before its end; "
+                "give an environment of Gymnasium"
+            )
+        found = cast(Stepping, self._inner).latest
+        going = ~(found.terminated | found.truncated)
+        shown = found.observation.new_zeros(*found.observation.shape[:2], self._whole.features)
+        shown[..., : self._whole.environment.features] = found.observation
+        shown[going] = self.observation
+        return replace(found, observation=shown)
+
+    def step(self, action: Tensor) -> None:
+        """Play one step with actions ``[running, agents, actions]``."""
+        self._inner.step(action)
+        self.observation = self._seen()
+
+    def record(self) -> Played:
+        """The record of the episodes, in which the chosen actions are seen too."""
+        record: Any = self._inner.record()
+        _, (observation,) = self._shown.padded(self._whole.episodes)
+        found: Played = replace(record, observation=observation)
+        return found
+
+    @torch.no_grad()
+    def _seen(self) -> Tensor:
+        """The observations with the chosen actions behind them."""
+        episodes = self._inner.running
+        if not len(episodes):
+            return torch.zeros(0, self._whole.agents, self._whole.features)
+        seen, head = self._inner.observation, self._whole.agent.head
+        shown = torch.cat([seen, head.encode(self._team(seen, episodes)).to(seen)], -1)
+        self._shown.add(episodes, shown)
+        return shown
