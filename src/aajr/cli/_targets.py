@@ -16,12 +16,15 @@ from aajr.arena.environments.gymnasium import GymnasiumEnvironment
 from aajr.arena.environments.named import resolve
 from aajr.geometry import Ball
 
+ENVPOOL = "envpool:"
+"""First letters of the name of an environment of EnvPool."""
+
 PIXELS = "pixel levels"
 """First words of the unit of images, whose valid inputs are 0 to 255."""
 
 
 def environment_of(name: str, limit: int | None) -> Any:
-    """The environment of a registered name or of ``package.module:factory``.
+    """The environment of a registered name, ``envpool:Name``, or ``package.module:factory``.
 
     The factory may make an environment of Gymnasium, of TorchRL, or one of the arena, which is
     returned as it is.
@@ -29,6 +32,10 @@ def environment_of(name: str, limit: int | None) -> Any:
     Raises:
         ValueError: a limit for an environment of the arena.
     """
+    if name.startswith(ENVPOOL):
+        from aajr.integrations.envpool import EnvPoolEnvironment
+
+        return EnvPoolEnvironment(name.removeprefix(ENVPOOL), 1, 0, limit=limit)
     if ":" in name and all(part.isidentifier() for part in name.replace(":", ".").split(".")):
         found = resolve(name)
         made = found() if callable(found) and not _of_torchrl(found) else found

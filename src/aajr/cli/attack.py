@@ -55,7 +55,7 @@ def attack(
         agents: an SB3 zip, a directory of save_agent, an ONNX file, or package.module:function,
             which returns an Agent, a torch module or a function of observations. Several are
             taken as training seeds of one method.
-        env: a name that Gymnasium knows, or package.module:factory.
+        env: a name that Gymnasium knows, envpool:Name, or package.module:factory.
         eps: ε, in the unit in which the agent sees, or of its actions; the report names it.
         suite: quick, standard or thorough; the report lists its version and attacks.
         episodes: number of episodes of each trial.

@@ -15,8 +15,8 @@ from aajr._checks import check_count
 from aajr._seeds import derive
 from aajr.arena.environments._camera import Camera
 from aajr.arena.environments._makers import Source, describe, maker
-from aajr.arena.environments.frames import Frames
-from aajr.arena.environments.protocols import Latest
+from aajr.arena.environments.running import Record as Record
+from aajr.arena.environments.running import RunningAgent
 from aajr.arena.environments.views import View, Viewed
 from aajr.arena.environments.views import flat as flat
 from aajr.arena.environments.views import pixels as pixels
@@ -132,87 +132,37 @@ class GymnasiumEnvironment(Viewed):
         return _Running(self)
 
 
-@dataclass(frozen=True, eq=False)
-class Record:
-    """The record of played episodes; those that ended early are padded with zeros.
-
-    Attributes:
-        returns: return of every episode, float64 ``[episodes]``.
-        won: whether the return reaches the threshold, boolean ``[episodes]``.
-        observation: clean observations, ``[episodes, steps, 1, features]``.
-        action: ``[episodes, steps, 1, actions]``.
-        reward: ``[episodes, steps, 1]``.
-        played: steps that were played, boolean ``[episodes, steps]``.
-        terminated: whether the episode came to its own end, boolean ``[episodes]``.
-        truncated: whether a limit of time cut it instead, boolean ``[episodes]``.
-        frames: the camera of the episode ``record_frames``; None without one.
-    """
-
-    returns: Tensor
-    won: Tensor
-    observation: Tensor
-    action: Tensor
-    reward: Tensor
-    played: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    frames: Camera | None = None
-
-
-class _Running:
+class _Running(RunningAgent):
     """Episodes that are being played."""
 
     def __init__(self, environment: GymnasiumEnvironment) -> None:
+        super().__init__(environment)
         self._environment, episodes = environment, environment.episodes
         self._camera = None if environment.record_frames is None else Camera()
         self._single = [self._made(index) for index in range(episodes)]
         seeds = (derive(environment.seed, "start", i) for i in range(episodes))
         starts = [one.reset(seed=s)[0] for one, s in zip(self._single, seeds, strict=True)]
         self._raw = environment.view.raw(starts)
-        self._returns = torch.zeros(episodes, dtype=torch.float64)
-        self._terminated = torch.zeros(episodes, dtype=torch.bool)
-        self._latest: Latest | None = None
-        self._frames = Frames()
-        self.running = torch.arange(episodes)
         self._film()
         self.observation = self._seen()
 
-    def step(self, action: Tensor) -> None:
-        """Play one step of every running episode with actions ``[running, 1, actions]``."""
+    def record(self) -> Record:
+        """Close the environments and return the record of the episodes."""
+        for one in self._single:
+            one.close()
+        return replace(super().record(), frames=self._camera)
+
+    def _played(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         played = [
             one.step(native_action(one.action_space, chosen))
-            for one, chosen in zip(self._active(), action[:, 0].numpy(), strict=True)
+            for one, chosen in zip(self._active(), action.numpy(), strict=True)
         ]
         self._film()
         raw, gained, terminated, truncated, _ = zip(*played, strict=True)
         self._raw[self.running.numpy()] = self._environment.view.raw(raw)
         rewards = torch.tensor([float(reward) for reward in gained], dtype=torch.float64)
         ended, cut = (torch.tensor(flags, dtype=torch.bool) for flags in (terminated, truncated))
-        self._returns[self.running] += rewards
-        self._terminated[self.running] = ended
-        self._frames.add(self.running, self.observation, action, rewards[:, None].float())
-        cut |= len(self._frames) == self._environment.limit
-        seen = self._seen()
-        self._latest = Latest(seen, rewards[:, None].float(), ended, cut & ~ended)
-        going = ~(ended | cut)
-        self.running, self.observation = self.running[going], seen[going]
-
-    @property
-    def latest(self) -> Latest:
-        """What the latest step brought."""
-        if self._latest is None:
-            raise ValueError("no step has been played; call step first")
-        return self._latest
-
-    def record(self) -> Record:
-        """Close the environments and return the record of the episodes."""
-        for one in self._single:
-            one.close()
-        played, kept = self._frames.padded(self._environment.episodes)
-        won, ended = self._returns >= self._environment.solved_at, self._terminated
-        observation, action, reward = kept
-        ends = ended, ~ended
-        return Record(self._returns, won, observation, action, reward, played, *ends, self._camera)
+        return rewards, ended, cut
 
     def _made(self, index: int) -> Any:
         make = self._environment.make

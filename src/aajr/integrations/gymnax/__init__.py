@@ -22,9 +22,7 @@ from torch import Tensor, nn
 
 from aajr._checks import check_count
 from aajr._seeds import derive
-from aajr.arena.environments.frames import Frames
-from aajr.arena.environments.gymnasium import Record
-from aajr.arena.environments.protocols import Latest
+from aajr.arena.environments.running import RunningAgent
 from aajr.arena.environments.views import View, Viewed, flat
 from aajr.arena.spaces.gymnasium import native_action
 from aajr.arena.threats import Claims
@@ -177,50 +175,22 @@ def _split(keys: Any) -> tuple[Any, Any]:
     return both[:, 0], both[:, 1]
 
 
-class _Running:
+class _Running(RunningAgent):
     """Episodes that are being played."""
 
     def __init__(self, environment: GymnaxEnvironment) -> None:
-        self._environment, count = environment, environment.episodes
+        super().__init__(environment)
+        self._environment = environment
         begin, self._play = _compiled(environment.game, environment.settings)
-        keys = episode_keys(environment.seed, count)
+        keys = episode_keys(environment.seed, environment.episodes)
         self._keys, self._raw, self._state = begin(keys)
-        self._returns = torch.zeros(count, dtype=torch.float64)
-        self._terminated = torch.zeros(count, dtype=torch.bool)
-        self._frames = Frames()
-        self._latest: Latest | None = None
-        self.running = torch.arange(count)
         self.observation = self._seen()
 
-    @property
-    def latest(self) -> Latest:
-        """What the latest step brought."""
-        if self._latest is None:
-            raise ValueError("no step has been played; call step first")
-        return self._latest
-
-    def step(self, action: Tensor) -> None:
-        """Play one step of every running episode with actions ``[running, 1, actions]``."""
-        rows = self.running
-        chosen = self._native(action[:, 0])
+    def _played(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        chosen = self._native(action)
         self._keys, self._raw, self._state, *rest = self._play(self._keys, self._state, chosen)
-        gained, ended, cut = (torch.from_numpy(np.array(part))[rows] for part in rest)
-        gained, ended = gained.double(), ended.bool()
-        cut = cut.bool() & ~ended
-        self._returns[rows] += gained
-        self._terminated[rows] = ended
-        self._frames.add(rows, self.observation, action, gained[:, None].float())
-        cut |= (len(self._frames) == self._environment.limit) & ~ended
-        seen = self._seen()
-        self._latest = Latest(seen, gained[:, None].float(), ended, cut)
-        going = ~(ended | cut)
-        self.running, self.observation = rows[going], seen[going]
-
-    def record(self) -> Record:
-        """The record of the episodes."""
-        played, (observation, action, reward) = self._frames.padded(self._environment.episodes)
-        won, ended = self._returns >= self._environment.solved_at, self._terminated
-        return Record(self._returns, won, observation, action, reward, played, ended, ~ended)
+        gained, ended, cut = (torch.from_numpy(np.array(part))[self.running] for part in rest)
+        return gained.double(), ended.bool(), cut.bool()
 
     def _native(self, action: Tensor) -> Any:
         """Actions of all episodes; those that are over repeat the first running one's."""

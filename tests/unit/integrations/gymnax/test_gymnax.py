@@ -81,7 +81,8 @@ def test_continuous_actions_and_gymnaxs_own_limit():
     settings = gymnax.make("Pendulum-v1")[1].replace(max_steps_in_episode=30)
     environment = GymnaxEnvironment("Pendulum-v1", 2, 1, settings)
     head = head_of(environment.action_space)
-    network = nn.Linear(3, head.outputs).requires_grad_(False)
+    network = nn.Linear(3, head.outputs, bias=False).requires_grad_(False)
+    network.weight.copy_(torch.tensor([[0.0, -0.5, -0.1], [0.0, 0.0, 0.0]]))
     agent = Agent(network, head, 3, "raw")
     record = play(environment, clean(agent))
     assert record.played.shape[1] == environment.steps == 30
