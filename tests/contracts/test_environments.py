@@ -17,7 +17,7 @@ from tests.unit.arena.environments.test_pettingzoo import Fading
 
 CHOOSING, ACTING = (
     Actor(size, (2,), generator=torch.Generator().manual_seed(seed))
-    for seed, size in enumerate((4, 6))
+    for seed, size in enumerate((4, 9))
 )
 
 

@@ -62,7 +62,8 @@ def attack(
         seed: seed of the initial states, the same for all trials.
         norm: norm of the perturbation.
         threat: what the adversary changes: what the agent sees, or the actions that it takes.
-            Actions are those of a Box, and ε and the features are then the actions'.
+            ε is then in the actions' unit, or the probability of another choice, and the features
+            are the numbers of the action.
         features: names or numbers of the features that may be changed, such as 0:8; all by default.
         low: least valid input; 0 for pixels.
         high: greatest valid input; 255 for pixels.

@@ -116,9 +116,18 @@ def test_actions_are_attacked_where_they_are_numbers(aajr, mine):
     assert "--threat" in output
     assert "the actions that it takes" in " ".join(output.replace("│", " ").split())
     command = ("attack", "mine:agent", "--env", "mine:make_env", *QUICK, "--threat", "actions")
-    status, _, errors = aajr(*command)
+    status, _, errors = aajr(*command, "--features", "0")
     assert status == 2
-    assert "actions are choices" in " ".join(errors.split())
+    assert "actions are no numbers" in " ".join(errors.split())
+
+
+def test_choices_are_attacked_with_a_probability(aajr, mine):
+    command = ("attack", "mine:agent", "--env", "mine:make_env", *QUICK, "--threat", "actions")
+    status, _, errors = aajr(*command, "--radii", "--no-film")
+    assert status == 0, errors
+    report = Report.read(mine / "results/attack/report.json")
+    assert report.attacks == ("noise", "critic_0", "square")
+    assert report.unit == "L∞, probability of another choice"
 
 
 def test_an_output_that_is_a_file_is_an_error_that_names_it(aajr, mine):

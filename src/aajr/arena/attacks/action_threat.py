@@ -1,4 +1,4 @@
-"""The threat on actions: the adversary changes what the agent does by up to ε."""
+"""The threat on actions: the adversary changes what the agent does, by ε or with probability ε."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from aajr.arena.agents.agent import Agent
 from aajr.arena.environments.acting import WithActions
 from aajr.arena.environments.protocols import AgentLike, Environment
 from aajr.arena.environments.sources import WithSources
+from aajr.arena.spaces.chances import ChanceHead
 from aajr.arena.spaces.features import Entry, Features
-from aajr.arena.spaces.heads import DeterministicHead, GaussianHead, Head
+from aajr.arena.spaces.heads import CategoricalHead, DeterministicHead, GaussianHead, Head
 from aajr.geometry import Ball
 
 UNIT = "units of the action"
+CHANCE = "probability of another choice"
 
 
 def on_actions(
@@ -28,37 +30,34 @@ def on_actions(
     returned agent does what it is shown. So every attack on observations is one on actions:
     noise on a, the action a + δ of least Q(s, a + δ), a learned attacker that sees s and a and
     commands δ. No attack needs gradients of the agent. The played action stays within the
-    bounds of the action space.
+    bounds of the action space. Where actions are choices, ε is a probability: with probability ε
+    at most another entry is played, and the adversary says which, see
+    :class:`~aajr.arena.spaces.chances.ChanceHead`.
 
     Args:
-        agent: the agent; its actions are those of a Box.
+        agent: the agent.
         environment: the environment as the agent sees it. In one of sources no source lies.
         ball: norm, ε, mask and scale of δ, each for all actions or ``[actions]``; the valid box is
-            cut to the bounds of the actions.
+            cut to the bounds of the actions. Of choices it has the norm linf and ε alone.
 
     Returns:
         The agent that does what it is shown, the environment, and the ball in its features.
 
     Raises:
-        ValueError: actions that are choices, a ball that does not fit the actions.
+        ValueError: a ball that does not fit the actions.
 
     Source: Pan et al., Characterizing attacks on deep reinforcement learning, 2019,
     https://arxiv.org/abs/1907.09470; Tessler et al., Action robust reinforcement learning, 2019,
-    https://arxiv.org/abs/1901.09184 (noisy action robust).
+    https://arxiv.org/abs/1901.09184 (noisy and probabilistic action robust MDP).
     """
-    head = _continuous(agent.head)
     if isinstance(environment, WithSources):
         environment = environment.environment
     match = WithActions(environment, agent)
     ball.check(torch.zeros(1, match.numbers))
-    acting = Agent(
-        _Shown(agent, environment.features),
-        DeterministicHead(head.low, head.high),
-        match.features,
-        UNIT,
-        source=getattr(agent, "source", "") or type(getattr(agent, "network", agent)).__name__,
-    )
-    return acting, match, _behind(ball, head, environment.features)
+    head, unit, inside = _played(agent.head, ball, match)
+    source = getattr(agent, "source", "") or type(getattr(agent, "network", agent)).__name__
+    network = _Shown(agent, environment.features)
+    return Agent(network, head, match.features, unit, source=source), match, inside
 
 
 def action_features(head: Head) -> Features:
@@ -76,9 +75,7 @@ def action_features(head: Head) -> Features:
 
 
 class _Shown(nn.Module):
-    """The action that is shown behind an observation; it holds the agent, so that it has its
-    weights.
-    """
+    """All that is shown behind an observation; it holds the agent, so that it has its weights."""
 
     def __init__(self, agent: AgentLike, first: int) -> None:
         super().__init__()
@@ -88,14 +85,36 @@ class _Shown(nn.Module):
         return observation[..., self.first :]
 
 
+def _played(head: Head, ball: Ball, match: WithActions[Any]) -> tuple[Head, str, Ball]:
+    """The head of what is played, the unit of ε, and the ball of all that is shown."""
+    if isinstance(head, CategoricalHead):
+        return ChanceHead(head.sizes), CHANCE, _of_chances(ball, match)
+    bounds = _continuous(head)
+    played = DeterministicHead(bounds.low, bounds.high)
+    return played, UNIT, _behind(ball, bounds, match.trusted)
+
+
 def _continuous(head: Head) -> GaussianHead:
     """The head, whose actions are those of a Box."""
     if not isinstance(head, GaussianHead):
         raise ValueError(
-            f"the agent acts by {head}, whose actions are choices; a choice cannot be changed by "
-            "ε, so attack its observations instead"
+            f"the agent acts by {head}, whose actions are no numbers; name no features of them"
         )
     return head
+
+
+def _of_chances(ball: Ball, match: WithActions[Any]) -> Ball:
+    """The ball of the probabilities of choices."""
+    plain = all(part is None for part in (ball.mask, ball.scale, ball.low, ball.high))
+    if ball.norm != "linf" or ball.epsilon > 1 or not plain:
+        raise ValueError(
+            f"the agent's actions are choices, of which ε is a probability, but ball has norm="
+            f"{ball.norm!r}, epsilon={ball.epsilon}, or a mask, scale or box; give "
+            "Ball('linf', ε) with ε at most 1"
+        )
+    able = match.attackable("actions")
+    low = torch.where(able, 0.0, -torch.inf)
+    return replace(ball, mask=able, low=low, high=torch.where(able, 1.0, torch.inf))
 
 
 def _behind(ball: Ball, head: GaussianHead, features: int) -> Ball:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, cast
 import torch
 from torch import Tensor, nn
 
+from aajr._seeds import derive
 from aajr.arena.environments.episodes import AttackedTeam
 from aajr.arena.environments.frames import Frames
 from aajr.arena.environments.protocols import (
@@ -30,7 +31,9 @@ class WithActions(Generic[Played]):
     What is then played is the action that is given to ``step``. So whoever changes the shown
     action, and passes it on, changes what the agent does. The threat ``actions`` is all of the
     shown action; of every other threat it is no part. The agent itself sees the truth, and a
-    recurrent one remembers it.
+    recurrent one remembers it. If actions are choices, the shown action comes last, behind a copy
+    that is trusted and a random number of [0, 1) for each choice, as
+    :class:`~aajr.arena.spaces.chances.ChanceHead` reads them.
 
     Attributes:
         environment: the environment.
@@ -40,8 +43,8 @@ class WithActions(Generic[Played]):
         >>> from aajr.arena.agents.actors import Actor
         >>> from aajr.arena.environments.gymnasium import GymnasiumEnvironment
         >>> cart = GymnasiumEnvironment("CartPole-v1", episodes=2, seed=0)
-        >>> WithActions(cart, Actor(4, (2,))).attackable("actions")
-        tensor([False, False, False, False,  True,  True])
+        >>> WithActions(cart, Actor(4, (2,))).feature_names[4:]
+        ('chosen[0]', 'chosen[1]', 'chance[0]', 'action[0]', 'action[1]')
     """
 
     environment: Environment[Played]
@@ -57,17 +60,31 @@ class WithActions(Generic[Played]):
         return head.relaxed(torch.zeros(1, head.outputs)).shape[-1]
 
     @property
+    def choices(self) -> int:
+        """Number of choices that an action consists of; 0 if it consists of numbers."""
+        return len(getattr(self.agent.head, "sizes", ()))
+
+    @property
+    def trusted(self) -> int:
+        """Number of features before the action that may be changed."""
+        copied = self.numbers + self.choices if self.choices else 0
+        return self.environment.features + copied
+
+    @property
     def features(self) -> int:
-        """Size of an observation with the action behind it."""
-        return self.environment.features + self.numbers
+        """Size of an observation with all that stands behind it."""
+        return self.trusted + self.numbers
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The names of the environment's features and of the numbers of the action."""
         seen = range(self.environment.features)
         names: Sequence[str] | None = getattr(self.environment, "feature_names", None)
-        action = (f"action[{index}]" for index in range(self.numbers))
-        return (*(names or (f"[{index}]" for index in seen)), *action)
+        behind = [("action", self.numbers)]
+        if self.choices:
+            behind = [("chosen", self.numbers), ("chance", self.choices), *behind]
+        added = (f"{name}[{index}]" for name, size in behind for index in range(size))
+        return (*(names or (f"[{index}]" for index in seen)), *added)
 
     @property
     def episodes(self) -> int:
@@ -97,7 +114,7 @@ class WithActions(Generic[Played]):
     @property
     def items(self) -> Tensor:
         """Every number of the action is an item; what is seen is trusted."""
-        return torch.cat([torch.full((self.environment.features,), -1), torch.arange(self.numbers)])
+        return torch.cat([torch.full((self.trusted,), -1), torch.arange(self.numbers)])
 
     @property
     def sources(self) -> Tensor:
@@ -113,13 +130,13 @@ class WithActions(Generic[Played]):
         """Features that the adversary may change: the action under ``actions``."""
         if threat == "actions":
             return self.items >= 0
-        seen, action = self.environment.attackable(threat), torch.zeros(self.numbers)
-        return torch.cat([seen, action.bool()])
+        seen = self.environment.attackable(threat)
+        return torch.cat([seen, seen.new_zeros(self.features - len(seen))])
 
     def told(self, liars: Sequence[int]) -> Tensor:
         """Features that lying teammates report to others; no part of an action."""
         told = self.environment.told(liars)
-        return torch.cat([told, told.new_zeros(len(told), self.numbers)], 1)
+        return torch.cat([told, told.new_zeros(len(told), self.features - told.shape[1])], 1)
 
     def resized(self, episodes: int, seed: int) -> WithActions[Played]:
         """A copy with another number of episodes and another seed."""
@@ -137,6 +154,7 @@ class _Running(Generic[Played]):
         self._whole, self._inner = whole, whole.environment.reset()
         self._team = AttackedTeam(whole.agent, None, torch.Generator().manual_seed(0))
         self._shown = Frames()
+        self._chances = _chances(whole)
         self.observation = self._seen()
 
     @property
@@ -178,6 +196,16 @@ class _Running(Generic[Played]):
         if not len(episodes):
             return torch.zeros(0, self._whole.agents, self._whole.features)
         seen, head = self._inner.observation, self._whole.agent.head
-        shown = torch.cat([seen, head.encode(self._team(seen, episodes)).to(seen)], -1)
+        action = head.encode(self._team(seen, episodes)).to(seen)
+        trusted = [action, self._chances[episodes, len(self._shown)]] if self._whole.choices else []
+        shown = torch.cat([seen, *trusted, action], -1)
         self._shown.add(episodes, shown)
         return shown
+
+
+def _chances(whole: WithActions[Any]) -> Tensor:
+    """Numbers of [0, 1) for every choice, ``[episodes, steps, agents, choices]``."""
+    size = (whole.steps, whole.agents, whole.choices)
+    sources = (derive(whole.seed, "chance", index) for index in range(whole.episodes))
+    drawn = [torch.rand(size, generator=torch.Generator().manual_seed(s)) for s in sources]
+    return torch.stack(drawn)

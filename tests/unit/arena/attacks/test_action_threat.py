@@ -255,8 +255,10 @@ def test_an_action_has_names():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: on_actions(balancer(), cartpole(), Ball("linf", 0.1)), "actions are choices"),
-        (lambda: action_features(CategoricalHead((2,))), "actions are choices"),
+        (lambda: on_actions(balancer(), cartpole(), Ball("l2", 0.1)), "norm='l2'"),
+        (lambda: on_actions(balancer(), cartpole(), Ball("linf", 1.1)), r"epsilon=1\.1"),
+        (lambda: on_actions(balancer(), cartpole(), Ball("linf", 0.1, low=0.0)), "or a mask"),
+        (lambda: action_features(CategoricalHead((2,))), "actions are no numbers"),
         (
             lambda: on_actions(steering(), drift(), Ball("linf", 0.1, mask=torch.ones(3).bool())),
             "mask of shape",
