@@ -40,7 +40,9 @@ class AdversaryEnv(gymnasium.Env[np.ndarray, np.ndarray]):  # type: ignore[misc]
     """An environment of Gymnasium in which the agent is the attacker of a frozen victim.
 
     It sees what the environment shows the victim, before the attack. Its reward is minus the
-    victim's. See :func:`adversary_env` for its actions.
+    victim's. See :func:`adversary_env` for its actions. In an environment of several agents under
+    attack it sees what all of them are shown, one after the other, attacks each of them with its
+    part of the action, and its reward is minus the mean of theirs.
 
     Args:
         victim: the victim with its environment and threat.
@@ -49,25 +51,20 @@ class AdversaryEnv(gymnasium.Env[np.ndarray, np.ndarray]):  # type: ignore[misc]
         steps: steps of projected gradient ascent towards a direction (``pa_ad`` only).
 
     Raises:
-        ValueError: an unknown kind, several victims, an environment that is not played step by
-            step.
+        ValueError: an unknown kind, an environment that is not played step by step.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - the base class declares it so
 
     def __init__(self, victim: Victim, ball: Ball | Sparse, kind: Kind, steps: int = 1) -> None:
         check_choice("kind", kind, ("sa_rl", "pa_ad"))
-        if victim.match.agents != 1:
-            raise ValueError(
-                f"the environment has {victim.match.agents} agents under attack; give one of a "
-                "single agent, or train with aajr.arena.attacks.learned.train_attacker"
-            )
         self.victim, self.ball = victim, ball
         example = torch.zeros(1, victim.match.features)
         size = commands_of(kind, ball, victim.actor, example)
         size += scored_sources(ball, example)
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (len(example[0]),))
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (size,))
+        count = victim.match.agents
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (count * len(example[0]),))
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (count * size,))
         self._told = _Told(_attack(kind, ball, _absent, steps))
         self._state: Stepping | None = None
 
@@ -89,7 +86,7 @@ class AdversaryEnv(gymnasium.Env[np.ndarray, np.ndarray]):  # type: ignore[misc]
         source = torch.Generator().manual_seed(derive(number, "attack"))
         self._team = AttackedTeam(self.victim.actor, self._told, source)
         self._state = cast(Stepping, state)
-        return state.observation[0, 0].numpy(), {}
+        return state.observation[0].flatten().numpy(), {}
 
     @torch.no_grad()
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -97,21 +94,24 @@ class AdversaryEnv(gymnasium.Env[np.ndarray, np.ndarray]):  # type: ignore[misc]
 
         Returns:
             The next observation, minus the victim's reward, whether the episode came to its own
-            end, whether a time limit cut it, and ``victim_reward``.
+            end, whether a time limit cut it, and ``victim_reward``, the mean over the agents.
         """
         state = self._state
         if state is None or not len(state.running):
             raise gymnasium.error.ResetNeeded("the episode has ended; call reset() first")
-        self._told.command = torch.as_tensor(action, dtype=torch.float32)[None]
+        command = torch.as_tensor(action, dtype=torch.float32)
+        self._told.command = command.reshape(self.victim.match.agents, -1)
         with warnings.catch_warnings():
             # the output need not follow every direction from every source
             warnings.simplefilter("ignore", MaskedGradientWarning)
             chosen = self._team(state.observation, torch.zeros(1, dtype=torch.long))
         state.step(chosen)
         latest = state.latest
-        reward = float(latest.reward[0, 0])
+        reward = float(latest.reward[0].mean())
         ends = bool(latest.terminated[0]), bool(latest.truncated[0])
-        return latest.observation[0, 0].numpy(), -reward, *ends, {"victim_reward": reward}
+        # an agent that has left shows zeros while the others play on
+        seen = state.observation if len(state.running) else latest.observation
+        return seen[0].flatten().numpy(), -reward, *ends, {"victim_reward": reward}
 
     def close(self) -> None:
         """Forget the episode."""
@@ -133,13 +133,15 @@ def adversary_env(
     the perturbation divided by the greatest one, δ_i / (ε s_i); δ is then projected on the ball.
     With ``pa_ad`` there is one for each output of the agent, a direction in which projected
     gradient ascent pushes the output. Under ``threat="reports"`` a score for each source follows,
-    and the k sources of greatest score lie. Under ``threat="actions"`` δ changes what the agent
-    does, and the attacker sees the agent's choice too, see
+    and the k sources of greatest score lie. Where several agents are attacked, such as a coalition
+    in :class:`~aajr.arena.environments.pettingzoo.PettingZooEnvironment`, the numbers of all of
+    them follow each other, in the order of the team. Under ``threat="actions"`` δ changes what the
+    agent does, and the attacker sees the agent's choice too, see
     :func:`~aajr.arena.attacks.action_threat.on_actions`.
 
     Args:
         agent: the victim; it does not learn.
-        environment: an environment of the arena with one agent, or whatever
+        environment: an environment of the arena, or whatever
             :class:`~aajr.arena.environments.gymnasium.GymnasiumEnvironment` takes.
         ball: the threat set; under ``reports`` only its radius counts.
         kind: what an action is: a perturbation or a direction.
@@ -147,7 +149,7 @@ def adversary_env(
         steps: steps of projected gradient ascent (``pa_ad`` only).
 
     Raises:
-        ValueError: an agent that does not fit the environment, several agents, an unknown kind.
+        ValueError: an agent that does not fit the environment, an unknown kind.
 
     Example:
         >>> from aajr.arena.agents.actors import Actor
@@ -172,9 +174,9 @@ def trained_attack(
     """The attack of a policy that was trained in :func:`adversary_env`, for a suite.
 
     Args:
-        policy: function from observations ``[rows, features]`` to actions ``[rows, actions]``, or
-            an object whose ``predict(observation, deterministic=True)`` returns the actions first,
-            as Stable-Baselines3's models do.
+        policy: function from observations ``[rows, features]`` to actions ``[rows, actions]`` of
+            that environment, or an object whose ``predict(observation, deterministic=True)``
+            returns the actions first, as Stable-Baselines3's models do.
         kind: the kind with which it was trained.
         name: name of the attack in results.
         steps: as in :func:`adversary_env`.
@@ -186,13 +188,14 @@ def trained_attack(
             return torch.as_tensor(policy.predict(observation.numpy(), deterministic=True)[0])
 
     def build(ball: Ball, victim: Victim) -> Adversary:
-        return _attack(kind, _threat_set(ball, victim), _clipped(network), steps)
+        command = _of_each(_clipped(network), victim.match.agents)
+        return _attack(kind, _threat_set(ball, victim), command, steps)
 
     return AttackSpec(name, "learned", build, ("full", "others", "reports", "actions"))
 
 
 class _Told(Adversary):
-    """An adversary that carries out the command that it was told last, ``[1, commands]``."""
+    """An adversary that carries out the command that it was told last, ``[rows, commands]``."""
 
     def __init__(self, adversary: Adversary) -> None:
         self.adversary, self.ball = adversary, adversary.ball
@@ -217,6 +220,16 @@ def _threat_set(ball: Ball, victim: Victim) -> Ball | Sparse:
 
 def _clipped(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda observation: network(observation).clamp(-1, 1)
+
+
+def _of_each(network: Callable[[Tensor], Tensor], agents: int) -> Callable[[Tensor], Tensor]:
+    """A network that sees all agents of an episode, as one whose rows are the agents."""
+
+    def command(observation: Tensor) -> Tensor:
+        stacked = network(observation.reshape(-1, agents * observation.shape[1]))
+        return stacked.reshape(len(observation), -1)
+
+    return command
 
 
 def _absent(observation: Tensor) -> Tensor:

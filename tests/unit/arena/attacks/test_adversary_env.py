@@ -26,6 +26,7 @@ from aajr.arena.spaces.heads import CategoricalHead
 from aajr.geometry import Sparse
 from tests.unit.arena.environments.test_environments import Signs
 from tests.unit.arena.environments.test_gymnasium import balancer, cartpole
+from tests.unit.arena.environments.test_pettingzoo import VICTIM, fading
 from tests.unit.arena.reports.test_film import Clock
 
 BALL = Ball("linf", 0.3, mask=torch.tensor([True, False, True, True]))
@@ -194,10 +195,66 @@ def test_bad_input_is_named(call, message):
         call()
 
 
-def test_a_team_has_no_single_attacker():
+TEAM = Ball("linf", 0.8)
+
+
+@pytest.mark.parametrize("kind", ["sa_rl", "pa_ad"])
+def test_a_coalition_is_attacked_by_one_action(kind):
+    """The arena's rollout of the same commands, in which agents leave at different times."""
+    match, seed = fading(("b", "a"), episodes=1), 7
+    env = adversary_env(VICTIM, match, TEAM, kind)
+    assert env.observation_space.shape == (2 * 3,)
+    attacker = Attacker(3, env.action_space.shape[0] // 2, (8,), 1.0, source(1))
+    own = build_attack(kind, env.ball, attacker, AttackerConfig())
+    match = match.resized(1, seed)
+    data, record = play_commanded(match, VICTIM, Commanded(attacker, own), source(2))
+    assert not bool(record.alive.all())
+    commands = data["team", "action"][0].clone()
+    commands = commands.tanh() if kind == "sa_rl" else commands
+    seen, _ = env.reset(seed=seed)
+    for step, command in enumerate(commands):
+        assert np.array_equal(seen, record.observation[0, step].flatten().numpy())
+        seen, reward, terminated, truncated, _ = env.step(command.flatten().numpy())
+        assert reward == -float(record.reward[0, step].mean())
+        assert terminated == (step == len(commands) - 1)
+        assert not truncated
+
+
+def test_a_policy_for_a_coalition_plays_back_as_it_did_in_training():
+    match = fading(("b", "a"), episodes=1)
+    env = adversary_env(VICTIM, match, TEAM)
+    policy = nn.Linear(6, 6).requires_grad_(False)
+    policy.weight.copy_(torch.randn(6, 6, generator=source(3)) * 20)
+    seen, _ = env.reset(seed=9)
+    total, over = 0.0, False
+    while not over:
+        action = policy(torch.as_tensor(seen)).clamp(-1, 1).numpy()
+        seen, reward, terminated, truncated, _ = env.step(action)
+        total, over = total - reward, terminated or truncated
+    victim = Victim(VICTIM, match.resized(1, 9), "full", Effort(), template=TEAM)
+    spec = trained_attack(policy)
+    found = attacked_match(victim, spec, spec.build(victim.ball(0.8), victim))
+    assert found.score.mean_return == total
+    many = Victim(VICTIM, match.resized(5, 9), "full", Effort(), template=TEAM)
+    rewards = attacked_match(many, spec, spec.build(many.ball(0.8), many)).record.reward
+    assert float(rewards[0].sum(0).mean()) == total
+
+
+def test_a_team_is_an_environment_of_gymnasium():
+    env = adversary_env(VICTIM, fading(("b", "a")), TEAM)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(infinity|spec).*")
+        check_env(env, skip_render_check=True)
+
+
+def test_rewards_must_be_told_at_every_step():
     agent = Agent(nn.Linear(6, 2), CategoricalHead((2,)), 6, "raw")
-    with pytest.raises(ValueError, match="2 agents under attack"):
-        adversary_env(agent, Signs(2, 0), Ball("linf", 0.1))
+    with pytest.raises(ValueError, match="does not tell rewards before its end"):
+        adversary_env(agent, Signs(2, 0), Ball("linf", 0.1)).reset()
+
+
+def source(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def test_the_clean_team_is_what_no_attack_plays():
