@@ -62,7 +62,7 @@ def masked(agent: Agent, shape: Sequence[int] | None = None) -> Agent:
     """The agent in an environment with :class:`ShowMask`: forbidden actions have probability 0.
 
     It reads the mask before its own features, and a perturbation below one half changes nothing
-    in the mask.
+    in the mask. A mask that forbids everything forbids nothing.
 
     Args:
         agent: an agent of discrete actions, without a memory.
@@ -114,5 +114,6 @@ class _Masked(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         allowed, seen = observation[..., : self.count] > 0.5, observation[..., self.count :]
+        allowed = allowed | ~allowed.any(-1, keepdim=True)  # who has left a game sees zeros
         logits: Tensor = self.network(seen)
         return logits.masked_fill(~allowed, -math.inf)

@@ -80,6 +80,8 @@ def test_outputs_and_values_are_the_agents_own_where_allowed():
     assert torch.equal(found, slightly)
     assert torch.equal(victim.value(torch.cat([allowed, shown], 1)), plain.value(shown))
     assert (victim.unit, victim.source) == (plain.unit, plain.source)
+    gone = torch.zeros(1, 8)  # what an agent sees that has left the game
+    assert torch.equal(victim(gone), plain(gone[:, 4:]))
 
 
 def test_what_has_no_mask_is_refused():
