@@ -268,6 +268,10 @@ def test_several_entries_masks_and_choices():
         "clock",
     )
     assert environment.attackable("full").tolist() == [False] * 6 + [True]
+    turned = TorchRLEnvironment(Doors, 2, 1, ["clock", "at"], limit=9)
+    assert turned.feature_names == ("clock", "at=0", "at=1", "at=2")
+    same = environment.resized(2, 1).reset().observation[..., [6, 3, 4, 5]]
+    assert torch.equal(turned.reset().observation, same)
     assert bool(doors(attack_choices=True).attackable("full").all())
     agent = masked(Agent(linear(4, 3), CategoricalHead((3,)), 4, "raw"))
     record = play(environment, clean(agent))
@@ -360,6 +364,8 @@ def unseen():
         (lambda: TorchRLEnvironment(tag, 1, 0, ("agent", "observation")), "have no policy"),
         (lambda: TorchRLEnvironment(_worlds_apart, 1, 0, ("all", "observation")), "different"),
         (lambda: cart(source=lambda: SerialEnv(2, cart_pole)).steps, "no limit of time"),
+        (lambda: GymnasiumEnvironment(cart_pole(), 1, 0), "no gymnasium.Env; .* for TorchRL"),
+        (lambda: GymnasiumEnvironment(cart_pole, 1, 0), "made a GymEnv, which is no gymnasium.Env"),
         (lambda: cart().reset().latest, "no step has been played"),
         (lambda: action_space(Bounded(0, 5, (3,), dtype=torch.int64)), "have no head"),
     ],

@@ -35,6 +35,8 @@ def maker(source: Source) -> Callable[..., Any]:
         return _making(source)
     if isinstance(source, gymnasium.Env):
         return _making(_recorded(source))
+    if hasattr(source, "reset") and not isinstance(source, type):
+        raise _foreign(source, f"is a {type(source).__name__}")
     if callable(source):
         return _calling(source)
     raise ValueError(
@@ -80,13 +82,18 @@ def _calling(factory: Callable[..., Any]) -> Callable[..., Any]:
         taken = any(p.kind is p.VAR_KEYWORD for p in known.values())
         made = factory(**{k: v for k, v in settings.items() if taken or k in known})
         if not isinstance(made, gymnasium.Env):
-            raise ValueError(
-                f"source={describe(factory)!r} made a {type(made).__name__}; "
-                "it must make a gymnasium.Env"
-            )
+            raise _foreign(describe(factory), f"made a {type(made).__name__}")
         return made
 
     return make
+
+
+def _foreign(source: Any, what: str) -> ValueError:
+    return ValueError(
+        f"source={source!r} {what}, which is no gymnasium.Env; for PettingZoo there is "
+        "PettingZooEnvironment, and aajr.integrations has classes for TorchRL, VMAS, gymnax, "
+        "JaxMARL and EnvPool"
+    )
 
 
 def _recorded(environment: gymnasium.Env[Any, Any]) -> EnvSpec:

@@ -54,8 +54,8 @@ class Layout:
     @property
     def space(self) -> spaces.Space[Any]:
         """Space of what an agent sees: a Dict if there are several entries."""
-        members = {self.name(key): shown_space(spec) for key, spec in self.shown.items()}
-        return spaces.Dict(members) if len(members) > 1 else _with_dimension(*members.values())
+        members = [(self.name(key), shown_space(spec)) for key, spec in self.shown.items()]
+        return spaces.Dict(members) if len(members) > 1 else _with_dimension(members[0][1])
 
     @property
     def action_space(self) -> spaces.Space[Any]:

@@ -305,7 +305,7 @@ class Unrecorded(gymnasium.Wrapper):
     [
         (Robot(), "does not know how it was made"),
         (Unrecorded(gymnasium.make("CartPole-v1")), "does not know how it was made"),
-        (gymnasium.make_vec("CartPole-v1", 2), "no further copies"),
+        (gymnasium.make_vec("CartPole-v1", 2), "which is no gymnasium.Env"),
         (lambda: 3, "made a int"),
         ("no_such_module:make", "no module"),
         (functools.partial(Robot, spaces.Text(3)), "no fixed number of features"),
