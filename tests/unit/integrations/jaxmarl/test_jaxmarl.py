@@ -53,7 +53,7 @@ def test_every_game_is_the_one_that_jaxmarl_plays():
             views = {name: torch.as_tensor(np.array(shown[name])) for name in TAG.agents}
             for place, name in enumerate(CATCHERS):
                 assert torch.equal(record.observation[index, step, place], views[name])
-            actions = {name: int(chooser(len(x))(x).argmax()) for name, x in views.items()}
+            actions = {name: chooser(len(x))(x).argmax().numpy() for name, x in views.items()}
             key, now = jax.random.split(key)
             shown, state, gained, _, _ = TAG.step(now, state, actions)
             expected = [float(gained[name]) for name in CATCHERS]
@@ -68,7 +68,7 @@ def test_the_time_limit_truncates():
     _, state = TAG.reset(jax.random.PRNGKey(0))
     length, over = 0, False
     while not over:
-        idle = dict.fromkeys(TAG.agents, 0)
+        idle = dict.fromkeys(TAG.agents, np.int64(0))
         _, state, _, done, _ = TAG.step(jax.random.PRNGKey(0), state, idle)
         length, over = length + 1, bool(done["__all__"])
     assert record.played.shape == (1, length)
