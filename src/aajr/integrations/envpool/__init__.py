@@ -170,7 +170,9 @@ def _envpool() -> ModuleType:
     try:
         return import_module("envpool")
     except ImportError as error:
-        raise ImportError("EnvPoolEnvironment needs EnvPool: pip install envpool") from error
+        raise ImportError(
+            "EnvPoolEnvironment needs EnvPool: pip install 'aajr[envpool]'"
+        ) from error
 
 
 def _ordered(shown: Any, told: Mapping[str, Any]) -> list[Any]:

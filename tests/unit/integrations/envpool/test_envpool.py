@@ -169,7 +169,7 @@ def test_an_endless_game_needs_a_limit(double):
 
 def test_without_envpool_the_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "envpool", None)
-    with pytest.raises(ImportError, match="pip install envpool"):
+    with pytest.raises(ImportError, match=r"aajr\[envpool\]"):
         EnvPoolEnvironment("CartPole-v1", 1, 0)
 
 
