@@ -185,19 +185,27 @@ class Ball(_shared.Ball[float, Tensor]):
             )
 
     def _check_box(self) -> None:
-        low = torch.as_tensor(-math.inf if self.low is None else self.low)
-        high = torch.as_tensor(math.inf if self.high is None else self.high)
-        if bool(low.isnan().any() | high.isnan().any()):
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if _any(low != low) or _any(high != high):
             raise ValueError("low or high holds NaN; give numbers, or infinity for no bound")
         try:
-            crossed = bool((low > high).any())
+            crossed = _any(low > high)
         except RuntimeError:
             raise ValueError(
-                f"low of shape {tuple(low.shape)} and high of shape {tuple(high.shape)} do not "
+                f"low of shape {_shape(low)} and high of shape {_shape(high)} do not "
                 "broadcast; give both the shape of one sample"
             ) from None
         if crossed:
             raise ValueError(f"low={self.low} exceeds high={self.high} somewhere; swap them")
+
+
+def _any(flags: Tensor | bool) -> bool:
+    return bool(flags.any()) if isinstance(flags, Tensor) else flags
+
+
+def _shape(value: Tensor | float) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
 
 
 def _check_displacement(delta: Tensor, x: Tensor) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,7 +97,15 @@ class Sparse(InsideCube):
 
     def members(self, x: Tensor) -> Tensor:
         """Which feature is in which group, ``[groups, *event]``."""
-        return membership(self.groups, x, self.budget_dims)
+        if self.groups is None or self.groups.shape != x.shape[-self.budget_dims :]:
+            return membership(self.groups, x, self.budget_dims)
+        return self._members.to(x.device)
+
+    @cached_property
+    def _members(self) -> Tensor:
+        """The members of the given groups, which do not depend on x."""
+        groups: Any = self.groups
+        return membership(groups, groups, self.budget_dims)
 
     def attackable(self, x: Tensor) -> Tensor:
         """1 where the adversary may act and 0 elsewhere, in x's shape ``[batch, *event]``."""

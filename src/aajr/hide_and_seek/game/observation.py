@@ -21,12 +21,16 @@ hiders are, and only ``visible`` says which ones they see.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from aajr._checks import check_choice
 from aajr.hide_and_seek.game.config import HideAndSeekConfig, Team
-from aajr.hide_and_seek.game.state import BY_HIDERS, BY_SEEKERS, UNLOCKED, State
+from aajr.hide_and_seek.game.state import BY_HIDERS, BY_SEEKERS, State
 
 OWN, BOX, MATE, OPPONENT, REPORT = 7, 5, 2, 3, 2
 
@@ -67,34 +71,32 @@ def observation_size(config: HideAndSeekConfig, team: Team) -> int:
 
 
 def observe(
-    state: State, visible: Tensor, ranges: Tensor | None, config: HideAndSeekConfig, team: Team
-) -> Tensor:
-    """Compute the observations of one team.
+    state: State, visible: Mapping[Team, Tensor], ranges: Tensor | None, config: HideAndSeekConfig
+) -> dict[Team, Tensor]:
+    """Compute the observations of both teams.
 
     Args:
         state: the game.
-        visible: whether each member sees each opponent, ``[envs, team, opponents]``.
-        ranges: lidar of the team, ``[envs, team, rays]``, or None.
+        visible: whether each member of a team sees each opponent, ``[envs, team, opponents]``.
+        ranges: lidar of all agents, ``[envs, agents, rays]``, or None.
         config: the game.
-        team: the team.
 
     Returns:
-        ``[envs, team, features]``.
+        ``[envs, team, features]`` for each team.
     """
-    hiders = slice(0, config.n_hiders)
-    seekers = slice(config.n_hiders, config.n_agents)
-    mine, theirs = (hiders, seekers) if team == "hider" else (seekers, hiders)
-    position = state.agents[:, mine]
-    parts = [
-        _own(state, mine, config, team),
-        _boxes(state, position, config, team),
-        *([] if ranges is None else [ranges]),
-        _teammates(position, config),
-        _opponents(position, state.agents[:, theirs], visible, config, team),
-    ]
-    if config.radio is not None and team == "hider":
-        parts.append(_reports(position, state.agents[:, theirs], state.radio_noise))
-    return torch.cat(parts, -1)
+    alone = [*_own(state, config), _boxes(state, config), *([] if ranges is None else [ranges])]
+    sizes = [config.n_hiders, config.n_seekers]
+    own = torch.split(torch.cat(alone, -1), sizes, 1)
+    hiders, seekers = torch.split(state.agents, sizes, 1)
+    hunt = hiders.unsqueeze(1) - seekers.unsqueeze(2)
+    threat = seekers.unsqueeze(1) - hiders.unsqueeze(2)
+    tracked = config.radio is not None and config.radio.tracked
+    hider = [own[0], _teammates(hiders, config), _opponents(threat, visible["hider"], config)]
+    if config.radio is not None:
+        hider.append(_reports(threat, state.radio_noise))
+    sought = _opponents(hunt, visible["seeker"], config, tracked=tracked)
+    seeker = [own[1], _teammates(seekers, config), sought]
+    return {"hider": torch.cat(hider, -1), "seeker": torch.cat(seeker, -1)}
 
 
 def _counts(config: HideAndSeekConfig, team: Team) -> tuple[int, int]:
@@ -107,47 +109,72 @@ def _limited(count: int, config: HideAndSeekConfig) -> int:
     return min(count, config.observe_nearest) if config.observe_nearest else count
 
 
-def _own(state: State, mine: slice, config: HideAndSeekConfig, team: Team) -> Tensor:
-    position = state.agents[:, mine]
-    speed = config.hider_speed if team == "hider" else config.seeker_speed
-    agent = torch.arange(config.n_agents, device=position.device)[mine]
-    holds = (state.holder.unsqueeze(1) == agent.view(1, -1, 1)).any(-1, keepdim=True)
+@dataclass(frozen=True, eq=False)
+class _Constants:
+    """What is the same at every step.
+
+    Attributes:
+        number: of every agent, ``[agents, 1]``.
+        speed: greatest displacement of every agent, ``[agents, 1]``.
+        signs: what every agent observes of a lock 0, 1 or 2, ``[agents, 3]``.
+    """
+
+    number: Tensor
+    speed: Tensor
+    signs: Tensor
+
+
+@functools.cache
+def _constants(config: HideAndSeekConfig, device: torch.device) -> _Constants:
+    number = torch.arange(config.n_agents, device=device).unsqueeze(1)
+    hider = number < config.n_hiders
+    signs = torch.zeros(config.n_agents, 3, device=device)
+    signs[:, [BY_HIDERS]] = torch.where(hider, 1.0, -1.0)
+    signs[:, [BY_SEEKERS]] = torch.where(hider, -1.0, 1.0)
+    return _Constants(number, torch.where(hider, config.hider_speed, config.seeker_speed), signs)
+
+
+@functools.cache
+def _others(count: int, device: torch.device) -> Tensor:
+    """Numbers of the other members for each member of a team, ``[count, count - 1]``."""
+    member = torch.arange(count, device=device)
+    return member[:-1] + (member[:-1] >= member.unsqueeze(1))
+
+
+def _own(state: State, config: HideAndSeekConfig) -> list[Tensor]:
+    agents, known = state.agents, _constants(config, state.agents.device)
+    holds = (state.holder.unsqueeze(1) == known.number).any(-1, keepdim=True)
     left = 1 - state.step / config.max_steps
     preparing = state.step < config.preparation_steps
     clock = torch.stack([left, preparing.to(left)], -1).unsqueeze(1)
-    clock = clock.expand(-1, position.shape[1], -1)
-    return torch.cat([position, state.velocity[:, mine] / speed, clock, holds.to(left)], -1)
+    clock = clock.expand(-1, agents.shape[1], -1)
+    return [agents, state.velocity / known.speed, clock, holds.to(left)]
 
 
-def _boxes(state: State, position: Tensor, config: HideAndSeekConfig, team: Team) -> Tensor:
-    relative = state.boxes.unsqueeze(1) - position.unsqueeze(2)
-    own = BY_HIDERS if team == "hider" else BY_SEEKERS
-    lock = torch.where(state.lock == own, 1.0, -1.0).masked_fill(state.lock == UNLOCKED, 0.0)
-    facts = torch.cat([state.box_half, lock.unsqueeze(-1)], -1).unsqueeze(1)
-    facts = facts.expand(-1, position.shape[1], -1, -1)
-    return _nearest(torch.cat([relative, facts], -1), config)
+def _boxes(state: State, config: HideAndSeekConfig) -> Tensor:
+    relative = state.boxes.unsqueeze(1) - state.agents.unsqueeze(2)
+    half = state.box_half.unsqueeze(1).expand_as(relative)
+    signs = _constants(config, state.lock.device).signs
+    lock = signs[:, state.lock].transpose(0, 1).unsqueeze(-1)
+    return _nearest(torch.cat([relative, half, lock], -1), config)
 
 
 def _teammates(position: Tensor, config: HideAndSeekConfig) -> Tensor:
-    count = position.shape[1]
-    member = torch.arange(count, device=position.device)
-    others = member[:-1] + (member[:-1] >= member.unsqueeze(1))
+    others = _others(position.shape[1], position.device)
     return _nearest(position[:, others] - position.unsqueeze(2), config)
 
 
 def _opponents(
-    position: Tensor, opponents: Tensor, visible: Tensor, config: HideAndSeekConfig, team: Team
+    relative: Tensor, visible: Tensor, config: HideAndSeekConfig, *, tracked: bool = False
 ) -> Tensor:
-    seen = visible.unsqueeze(-1).to(position)
-    relative = opponents.unsqueeze(1) - position.unsqueeze(2)
-    if config.radio is not None and config.radio.tracked and team == "seeker":
+    seen = visible.unsqueeze(-1).to(relative)
+    if tracked:
         return _nearest(torch.cat([relative, seen], -1), config)
     return _nearest(torch.cat([relative * seen, seen], -1), config, seen.squeeze(-1))
 
 
-def _reports(position: Tensor, seekers: Tensor, noise: Tensor) -> Tensor:
+def _reports(relative: Tensor, noise: Tensor) -> Tensor:
     """Reports of all sources, ``[envs, hiders, sources * reported * 2]``."""
-    relative = seekers.unsqueeze(1) - position.unsqueeze(2)
     if noise.shape[3] < relative.shape[2]:
         nearest = relative.square().sum(-1).argmin(-1)[..., None, None]
         relative = relative.gather(2, nearest.expand(-1, -1, 1, 2))

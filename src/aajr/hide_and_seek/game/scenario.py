@@ -206,14 +206,11 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
             facing = torch.split(state.heading, sizes, 1)
             hider_sees = hider_sees & in_cone(hiders, facing[0], seekers, config.view_cone)
             seeker_sees = seeker_sees & in_cone(seekers, facing[1], hiders, config.view_cone)
-        ranges: tuple[Tensor | None, Tensor | None] = (None, None)
+        ranges = None
         if config.lidar_rays:
-            scan = lidar(state.agents, config.lidar_rays, config.view_radius, centre, half)
-            ranges = scan[:, : config.n_hiders], scan[:, config.n_hiders :]
-        self._observations = {
-            "hider": observe(state, hider_sees, ranges[0], config, "hider"),
-            "seeker": observe(state, seeker_sees, ranges[1], config, "seeker"),
-        }
+            ranges = lidar(state.agents, config.lidar_rays, config.view_radius, centre, half)
+        visible: dict[Team, Tensor] = {"hider": hider_sees, "seeker": seeker_sees}
+        self._observations = observe(state, visible, ranges, config)
         self.sights = seeker_sees
         self._seen = {
             "hider": seeker_sees.any(1).to(torch.float32),
@@ -223,12 +220,9 @@ class HideAndSeek(BaseScenario):  # type: ignore[misc]
 
     def _mirror(self) -> None:
         """Copy the state to VMAS's entities, bypassing VMAS's checks per entity."""
-        for index, agent in enumerate(self.world.agents):
-            agent.state._pos = self.state.agents[:, index]
-            agent.state._vel = self.state.velocity[:, index]
-        for index, landmark in enumerate(self.world.landmarks):
-            walls = len(self.config.walls)
-            boxed = index >= walls
-            landmark.state._pos = (
-                self.state.boxes[:, index - walls] if boxed else self.walls[:, index]
-            )
+        places, velocities = self.state.agents.unbind(1), self.state.velocity.unbind(1)
+        for agent, place, velocity in zip(self.world.agents, places, velocities, strict=True):
+            agent.state._pos, agent.state._vel = place, velocity
+        things = (*self.walls.unbind(1), *self.state.boxes.unbind(1))
+        for landmark, place in zip(self.world.landmarks, things, strict=True):
+            landmark.state._pos = place

@@ -22,24 +22,22 @@ def entry_fraction(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> 
 
     Source: the slab method, Kay and Kajiya, Ray tracing complex scenes, 1986.
     """
-    near, meets = _crossing(start, end, centre, half)
+    given = torch.broadcast_tensors(start, end, centre, half)  # type: ignore[no-untyped-call]
+    start, end, centre, half = (item.movedim(-1, 0) for item in given)
+    near, meets = _crossing(start, end - start, centre, half)
     return torch.where(meets, near, math.inf)
 
 
-def _crossing(start: Tensor, end: Tensor, centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    """Fraction at which segments enter rectangles, and whether they hit them at all."""
-    enters, leaves = [], []
-    # loop over the axes, because reductions over a last dimension of size two are slow
-    for axis in (0, 1):
-        a, b, c, h = (item[..., axis].contiguous() for item in (start, end, centre, half))
-        step = b - a
-        # avoids a division by zero where the segment is parallel to an axis
-        inverse = 1 / step.masked_fill(step.abs() < 1e-12, 1e-12)
-        offset, extent = (c - a) * inverse, h * inverse.abs()
-        enters.append(offset - extent)
-        leaves.append(offset + extent)
-    near = torch.maximum(*enters).clamp_min(0.0)
-    return near, (near <= torch.minimum(*leaves)) & (near <= 1.0)
+def _crossing(start: Tensor, step: Tensor, centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """Fraction at which segments enter rectangles, and whether they hit them at all.
+
+    The coordinates are the first dimension of all arguments.
+    """
+    # avoids a division by zero where the segment is parallel to an axis
+    inverse = 1 / step.masked_fill(step.abs() < 1e-12, 1e-12)
+    offset, extent = (centre - start) * inverse, half * inverse.abs()
+    near = torch.maximum(*(offset - extent)).clamp_min(0.0)
+    return near, (near <= torch.minimum(*(offset + extent))) & (near <= 1.0)
 
 
 def line_of_sight(
@@ -58,10 +56,11 @@ def line_of_sight(
         ``[envs, W, T]``, boolean.
     """
     # environments as the last, long axis make broadcasting fast
-    start, end, middle, size = (item.transpose(0, 1) for item in (watchers, targets, centre, half))
-    gap = end.unsqueeze(0) - start.unsqueeze(1)
-    near = gap[..., 0].square() + gap[..., 1].square() <= radius**2
-    _, meets = _crossing(start[:, None, None], end[:, None], middle, size)
+    start, end, middle, size = (item.permute(2, 1, 0) for item in (watchers, targets, centre, half))
+    gap = end.unsqueeze(1) - start.unsqueeze(2)
+    near = gap.square().sum(0) <= radius**2
+    given = start[:, :, None, None], gap.unsqueeze(3), middle[:, None, None], size[:, None, None]
+    _, meets = _crossing(*given)
     return (near & ~meets.any(2)).permute(2, 0, 1)
 
 

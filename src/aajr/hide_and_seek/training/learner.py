@@ -103,7 +103,8 @@ class Learner:
         self.actor = actor(generator)
         self.critic = TanhNetwork(*mlp(critic_features, 1, config.ppo.hidden, generator))
         self.value = OnlineValue(self.actor.features, sum(self.actor.heads), generator)
-        self.modules().to(mask.device)
+        # no layer differs in evaluation mode, which attacks would set and reset at every call
+        self.modules().to(mask.device).eval()
         self.ppo_loss = _ppo_loss(self.critic, self.actor.heads, config.ppo)
         self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=config.ppo.learning_rate)
         self.objective = build_objective(config.adversary, self.actor.heads, self.value)
