@@ -237,18 +237,17 @@ class _Excess(torch.autograd.Function):
     """eᶜ - 1 - c with little memory: its derivative eᶜ - 1 is the value plus c."""
 
     @staticmethod
-    def forward(c: Tensor) -> Tensor:
+    def forward(ctx: Any, c: Tensor) -> Tensor:
         far = _far(c)
         value = far.expm1().sub_(far)
         near = torch.sub(c, far, out=far)
         value.addcmul_(near, near, value=1 / 3)
         half = torch.addcmul(near, near, near, value=1 / 2)
-        return value.addcmul_(half, half, value=1 / 6)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs, output)
-        ctx.save_for_forward(*inputs, output)
+        value.addcmul_(half, half, value=1 / 6)
+        # here and not in setup_context, for which torch inspects the signature at every call
+        ctx.save_for_backward(c, value)
+        ctx.save_for_forward(c, value)
+        return value
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:

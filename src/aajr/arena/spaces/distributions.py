@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ class CategoricalHeads(torch.distributions.Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of actions ``[..., heads]``: ``[...]``."""
-        offsets = torch.tensor([0, *self.heads[:-1]], device=value.device).cumsum(0)
+        offsets = _offsets(tuple(self.heads), value.device)
         return self.logits.gather(-1, value.long() + offsets).sum(-1)
 
     def entropy(self) -> Tensor:
@@ -43,3 +45,9 @@ class CategoricalHeads(torch.distributions.Distribution):
     def mode(self) -> Tensor:
         """Most likely action, ``[..., heads]``."""
         return greedy_heads(self.logits, self.heads)
+
+
+@functools.cache
+def _offsets(heads: tuple[int, ...], device: torch.device) -> Tensor:
+    """Where each head begins among the logits, ``[heads]``."""
+    return torch.tensor([0, *heads[:-1]], device=device).cumsum(0)

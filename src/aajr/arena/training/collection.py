@@ -79,8 +79,9 @@ class LearningTeam:
         with torch.no_grad():
             logits = self.actor(perceived)
         shift = self._shift(logits, observation)
-        distribution = CategoricalHeads(logits + shift, self.actor.heads)
-        action = sample_heads(logits + shift, self.actor.heads, self.generator)
+        shifted = logits + shift
+        distribution = CategoricalHeads(shifted, self.actor.heads)
+        action = sample_heads(shifted, self.actor.heads, self.generator)
         return {
             "action": action,
             "perceived": perceived,

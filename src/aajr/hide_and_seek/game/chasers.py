@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -59,10 +61,9 @@ class _Chase(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         way = self._way(observation)
         wanted = way / way.abs().amax(-1, keepdim=True).clamp_min(1e-6)
-        bins = torch.arange(BINS[0], device=wanted.device)
-        speeds = from_bins(torch.stack([bins, bins, bins * 0, bins * 0], -1))[:, 0]
+        speeds, idle = (part.to(wanted) for part in _fixed(wanted.device))
         move = -_SHARPNESS * (wanted.unsqueeze(-1) - speeds).square()
-        idle = wanted.new_tensor([0.0, -20.0]).expand(*wanted.shape[:-1], 2)
+        idle = idle.expand(*wanted.shape[:-1], 2)
         return torch.cat([move.flatten(-2), idle, idle], -1)
 
     def _way(self, observation: Tensor) -> Tensor:
@@ -76,3 +77,11 @@ class _Chase(nn.Module):
         mine = mine | ~mine.any(-1, keepdim=True)
         chosen = own.masked_fill(~mine, torch.inf).argmin(-1)
         return hiders.gather(-2, chosen[..., None, None].expand(*lead, 1, 2)).squeeze(-2)
+
+
+@functools.cache
+def _fixed(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The speed of every bin, and the logits of the heads grab and lock, which stay unused."""
+    bins = torch.arange(BINS[0], device=device)
+    speeds = from_bins(torch.stack([bins, bins, bins * 0, bins * 0], -1))[:, 0]
+    return speeds, torch.tensor([0.0, -20.0], device=device)
