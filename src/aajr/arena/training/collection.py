@@ -1,15 +1,15 @@
-"""Whole episodes of two teams, all played at once."""
+"""Whole episodes played at once, through TorchRL's rollout."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
+from torchrl.envs import EnvBase
 
 from aajr.adversaries import Adversary
 from aajr.arena.agents.actors import Actor
@@ -79,9 +79,8 @@ class LearningTeam:
         with torch.no_grad():
             logits = self.actor(perceived)
         shift = self._shift(logits, observation)
-        shifted = logits + shift
-        distribution = CategoricalHeads(shifted, self.actor.heads)
-        action = sample_heads(shifted, self.actor.heads, self.generator)
+        distribution = CategoricalHeads(logits + shift, self.actor.heads)
+        action = sample_heads(logits + shift, self.actor.heads, self.generator)
         return {
             "action": action,
             "perceived": perceived,
@@ -111,62 +110,27 @@ class LearningTeam:
         return shift
 
 
-class TeamGame(Protocol):
-    """A batch of games between teams, started and ended together."""
-
-    def begin(self, seed: int) -> None:
-        """Start new games."""
-        ...
-
-    def views(self, team: str) -> Mapping[str, Tensor]:
-        """A team's ``observation``, and its ``reward`` and ``seen`` after the last step.
-
-        They are ``[environments, agents, features]`` and twice ``[environments, agents]``.
-        """
-        ...
-
-    def play(self, actions: Mapping[str, Tensor]) -> None:
-        """Play one step with the actions of every team."""
-        ...
-
-    @property
-    def over(self) -> Tensor:
-        """Whether the games have ended, boolean ``[environments]``."""
-        ...
-
-
-def collect(env: TeamGame, players: Mapping[str, Player], steps: int, seed: int) -> TensorDict:
+def collect(env: EnvBase, players: Mapping[str, Player], steps: int, seed: int) -> TensorDict:
     """Play every environment for one whole episode.
 
     Args:
-        env: environment with teams named as the players, for instance of ``make_torchrl_env``.
-        players: one for each team.
+        env: TorchRL environment with groups named as the players.
+        players: one for each group.
         steps: length of the episode.
         seed: seed of the environments' initial states.
 
     Returns:
-        TensorDict ``[environments, steps]`` with each team's observations and its player's tensors
-        under its name, and what followed under ``next``, as TorchRL's rollouts have it.
+        TensorDict ``[environments, steps]`` with each player's tensors under its group.
     """
-    env.begin(seed)
-    frames: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
-    for _ in range(steps):
-        for team, player in players.items():
-            observation = env.views(team)["observation"]
-            for name, value in {"observation": observation, **player(observation)}.items():
-                frames[team, name].append(value)
-        env.play({team: frames[team, "action"][-1] for team in players})
-        for team in players:
-            views = env.views(team)
-            frames["next", team, "observation"].append(views["observation"])
-            frames["next", team, "reward"].append(views["reward"].unsqueeze(-1))
-            frames["next", team, "info", "seen"].append(views["seen"].unsqueeze(-1))
-        frames["next", "done"].append(env.over.unsqueeze(-1))
-    data = TensorDict({}, [len(env.over), steps])
-    for key, values in frames.items():
-        data[key] = torch.stack(values, 1)
-    done = data["next", "done"]  # by the time limit alone
-    data["next", "truncated"], data["next", "terminated"] = done.clone(), torch.zeros_like(done)
+
+    def act(td: TensorDictBase) -> TensorDictBase:
+        for group, player in players.items():
+            for name, value in player(td[group, "observation"]).items():
+                td.set((group, name), value)
+        return td
+
+    env.set_seed(seed)
+    data: TensorDict = env.rollout(steps, act, break_when_any_done=False)
     return data
 
 

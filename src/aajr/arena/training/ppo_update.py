@@ -7,48 +7,23 @@ from collections.abc import Iterator, Mapping
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torchrl.modules import ProbabilisticActor, ValueOperator
+from torchrl.objectives import ClipPPOLoss
 
 from aajr.arena.training.ppo import PPOConfig
 
 
-def clipped_loss(
-    policy: Distribution, critic: nn.Module, batch: TensorDict, ppo: PPOConfig
-) -> Tensor:
-    """PPO's loss: the clipped surrogate, an entropy bonus and half the critic's smooth L1 error.
-
-    With log-ratio r = log π(a) - log π_old(a) and standardised advantage A, the surrogate is
-    min(eʳA, e^{clip(r)}A). The value and its gradient are those of TorchRL's ``ClipPPOLoss``, which
-    takes three times as long, because it also computes what nobody reads here.
-
-    Args:
-        policy: distribution of the actions at the batch's observations.
-        critic: map from ``state`` to values ``[rows, 1]``.
-        batch: ``[rows]`` with ``state``, ``action``, ``action_log_prob``, ``advantage`` and
-            ``value_target``, the last two ``[rows, 1]``.
-        ppo: range of the clip and weight of the entropy.
-
-    Source: Schulman et al., Proximal policy optimization algorithms, 2017,
-    https://arxiv.org/abs/1707.06347.
-    """
-    advantage = _standardised(batch["advantage"])
-    change = (policy.log_prob(batch["action"]) - batch["action_log_prob"]).unsqueeze(-1)
-    gain = change.exp() * advantage
-    clip = torch.tensor(ppo.clip, device=change.device)
-    clipped = change.clamp((-clip).log1p(), clip.log1p()).exp() * advantage
-    surrogate = torch.stack([gain, clipped], -1).min(dim=-1).values
-    bonus = -ppo.entropy * policy.entropy()
-    error = nn.functional.smooth_l1_loss(
-        batch["value_target"], critic(batch["state"]), reduction="none"
+def clipped_loss(actor: ProbabilisticActor, critic: nn.Module, ppo: PPOConfig) -> ClipPPOLoss:
+    """TorchRL's clipped surrogate with critic and entropy; the critic reads ``state``."""
+    return ClipPPOLoss(
+        actor,
+        ValueOperator(critic, in_keys=["state"]),
+        clip_epsilon=ppo.clip,
+        entropy_coeff=ppo.entropy,
+        critic_coeff=0.5,
+        normalize_advantage=True,
+        functional=False,
     )
-    return (-surrogate).mean() + (0.5 * error).mean() + bonus.mean()
-
-
-def _standardised(advantage: Tensor) -> Tensor:
-    if advantage.numel() == 1:
-        return advantage
-    least = torch.finfo(torch.float).resolution
-    return (advantage - advantage.mean()) / advantage.std().clamp_min(least)
 
 
 def minibatches(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
 
 from aajr.hide_and_seek.game.actions import BINS, from_bins, in_range
 from aajr.hide_and_seek.game.config import HideAndSeekConfig, Team
@@ -49,7 +46,7 @@ def _truncated(data: TensorDict) -> TensorDict:
     return data
 
 
-class TeamwiseVmasEnv(HorizonVmasEnv):
+class _TeamwiseVmasEnv(HorizonVmasEnv):
     """A HorizonVmasEnv that steps whole teams at once.
 
     VMAS and VmasEnv loop over the agents in Python, which takes longer than the game itself. This
@@ -62,29 +59,11 @@ class TeamwiseVmasEnv(HorizonVmasEnv):
         game: HideAndSeek = self._env.scenario
         return game
 
-    def begin(self, seed: int) -> None:
-        """Start new games from the seed."""
-        self.scenario.seed(seed)
-        self._env.reset(return_observations=False)
-
-    def views(self, team: Team) -> dict[str, Tensor]:
-        """What a team observes and earns, see :meth:`HideAndSeek.views`."""
-        return self.scenario.views(team)
-
-    def play(self, actions: Mapping[Team, Tensor]) -> None:
-        """Play one step without TensorDicts; actions ``[environments, team, heads]`` by team."""
-        decode = from_bins if self.scenario.config.discrete else in_range
-        self.scenario.act(decode(torch.cat([actions[team] for team in TEAMS], 1)))
-        self._env.steps += 1
-
-    @property
-    def over(self) -> Tensor:
-        """Whether the games have reached their horizon, boolean ``[environments]``."""
-        ended: Tensor = self._env.steps >= self._env.max_steps
-        return ended
-
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
-        self.play({team: tensordict.get((team, "action")) for team in TEAMS})
+        actions = torch.cat([tensordict.get((team, "action")) for team in TEAMS], 1)
+        decode = from_bins if self.scenario.config.discrete else in_range
+        self.scenario.act(decode(actions))
+        self._env.steps += 1
         return self._teams("observation", "reward")
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: object) -> TensorDict:
@@ -101,10 +80,10 @@ class TeamwiseVmasEnv(HorizonVmasEnv):
             self.scenario.seed(seed)
 
     def _teams(self, *keys: str) -> TensorDict:
-        done = self.over.unsqueeze(-1)
+        done = (self._env.steps >= self._env.max_steps).unsqueeze(-1)
         data = _truncated(TensorDict({"done": done}, self.batch_size, self.device))
         for team in TEAMS:
-            views = self.views(team)
+            views = self.scenario.views(team)
             views["reward"] = views["reward"].unsqueeze(-1)
             info = TensorDict({"seen": views["seen"].unsqueeze(-1)}, views["seen"].shape)
             part = TensorDict({key: views[key] for key in keys}, views["seen"].shape)
@@ -130,7 +109,7 @@ def make_torchrl_env(
     num_envs: int,
     seed: int = 0,
     device: torch.device | str = "cpu",
-) -> TeamwiseVmasEnv:
+) -> VmasEnv:
     """Make hide-and-seek as a VmasEnv of TorchRL, with groups ``hider`` and ``seeker``.
 
     Args:
@@ -154,7 +133,7 @@ def make_torchrl_env(
     """
     scenario = HideAndSeek(config)
     scenario.seed(seed)
-    return TeamwiseVmasEnv(
+    return _TeamwiseVmasEnv(
         scenario,
         num_envs=num_envs,
         device=device,

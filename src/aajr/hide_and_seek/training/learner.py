@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import torch
 from tensordict import TensorDict
+from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
+from torchrl.modules import ProbabilisticActor
+from torchrl.objectives import ClipPPOLoss
 
 from aajr._seeds import derive
 from aajr._shared import placed_loss
@@ -16,6 +19,7 @@ from aajr.arena.agents.actors import Actor, TanhNetwork, mlp
 from aajr.arena.attacks.critics import OnlineValue
 from aajr.arena.spaces.distributions import CategoricalHeads
 from aajr.arena.training.collection import LearningTeam
+from aajr.arena.training.ppo import PPOConfig
 from aajr.arena.training.ppo_update import (
     clipped_gradients,
     clipped_loss,
@@ -101,6 +105,7 @@ class Learner:
         self.value = OnlineValue(self.actor.features, sum(self.actor.heads), generator)
         # no layer differs in evaluation mode, which attacks would set and reset at every call
         self.modules().to(mask.device).eval()
+        self.ppo_loss = _ppo_loss(self.critic, self.actor.heads, config.ppo)
         self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=config.ppo.learning_rate)
         self.objective = build_objective(config.adversary, self.actor.heads, self.value)
         self._build_attack = attack
@@ -184,8 +189,8 @@ class Learner:
         def task(logits: Tensor) -> Tensor:
             if not torch.isfinite(logits).all():
                 raise FloatingPointError("the policy's logits hold NaN or infinite values")
-            policy = CategoricalHeads(logits + batch["shift"], self.actor.heads)
-            return clipped_loss(policy, self.critic, batch, self.config.ppo)
+            losses = self.ppo_loss(batch.set("scores", logits + batch["shift"]))
+            return losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"]
 
         perceived = batch["observation"]
         if self.minimax is None:
@@ -300,3 +305,17 @@ def _weight(penalty: PenaltyConfig) -> float | DualAscent:
         # a λ that fell close to 0 while ε was small would take long to grow again
         least=penalty.weight / 100,
     )
+
+
+def _ppo_loss(critic: nn.Module, heads: tuple[int, ...], ppo: PPOConfig) -> ClipPPOLoss:
+    # The loss does not run the actor: the robust loss computes the logits under attack.
+    scores = TensorDictModule(nn.Identity(), ["scores"], ["logits"])
+    actor = ProbabilisticActor(
+        scores,
+        in_keys=["logits"],
+        out_keys=["action"],
+        distribution_class=CategoricalHeads,
+        distribution_kwargs={"heads": heads},
+        return_log_prob=True,
+    )
+    return clipped_loss(actor, critic, ppo)

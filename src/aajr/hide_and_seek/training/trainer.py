@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 from torch import Tensor
+from torchrl.envs import EnvBase
 
 from aajr._seeds import derive
 from aajr._settings import stated
@@ -80,7 +81,7 @@ class Trainer:
         self.gradient_norms: dict[str, dict[str, list[float]]] = {
             team: {"outer": [], "inner": []} for team in config.learners
         }
-        self.env = make_torchrl_env(
+        self.env: EnvBase = make_torchrl_env(
             config.env, num_envs=config.ppo.environments, seed=config.seed, device=device
         )
         self.learners: dict[str, Learner] = {

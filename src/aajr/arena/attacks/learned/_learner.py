@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 import torch
 from tensordict import TensorDict
+from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
+from torchrl.modules import ProbabilisticActor
+from torchrl.objectives import ClipPPOLoss
 
 from aajr.arena.agents.actors import mlp
 from aajr.arena.attacks.learned._coalitions import Commands
@@ -51,6 +54,7 @@ class AttackLearner:
         sizes = features, commands, ppo.hidden
         self.attacker = Attacker(*sizes, deviation, generator, sources, liars)
         self.critic = mlp(critic_features, 1, ppo.hidden, generator)
+        self.loss = _ppo_loss(self.attacker, self.critic, ppo)
         self.optimizer = torch.optim.Adam(self.modules().parameters(), lr=ppo.learning_rate)
 
     def modules(self) -> nn.ModuleDict:
@@ -66,8 +70,8 @@ class AttackLearner:
             generator: source of the order of the rows.
         """
         for batch in minibatches(rows, self.ppo, generator):
-            commands = Commands(*self.attacker.parameters_of(batch["observation"]))
-            self._descend(clipped_loss(commands, self.critic, batch, self.ppo))
+            losses = self.loss(batch)
+            self._descend(losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"])
 
     def state(self) -> dict[str, Tensor]:
         """Named tensors with everything needed to continue exactly."""
@@ -85,3 +89,29 @@ class AttackLearner:
                     f"the attacker's gradient norm is {float(norm)}; lower ppo.learning_rate"
                 )
         self.optimizer.step()
+
+
+_KEYS = ["loc", "scale", "scores"]
+
+
+def _ppo_loss(attacker: Attacker, critic: nn.Module, ppo: PPOConfig) -> ClipPPOLoss:
+    parameters = TensorDictModule(_Parameters(attacker), ["observation"], _KEYS)
+    actor = ProbabilisticActor(
+        parameters,
+        in_keys=_KEYS,
+        out_keys=["action"],
+        distribution_class=Commands,
+        return_log_prob=True,
+    )
+    return clipped_loss(actor, critic, ppo)
+
+
+class _Parameters(nn.Module):
+    """A module that outputs the parameters of :class:`Commands`."""
+
+    def __init__(self, attacker: Attacker) -> None:
+        super().__init__()
+        self.attacker = attacker
+
+    def forward(self, observation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.attacker.parameters_of(observation)
