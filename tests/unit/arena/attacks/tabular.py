@@ -12,20 +12,9 @@ from torch import Tensor, nn
 from aajr.adversaries import Adversary
 from aajr.arena.agents.agent import Agent
 from aajr.arena.spaces.heads import CategoricalHead
+from tests.unit.arena.environments.test_environments import Played
 
 MOVES = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]])
-
-
-@dataclasses.dataclass(frozen=True)
-class Played:
-    won: Tensor
-    observation: Tensor
-    action: Tensor
-    reward: Tensor
-
-    @property
-    def played(self):
-        return torch.ones(self.reward.shape[:2], dtype=torch.bool)
 
 
 @dataclasses.dataclass(frozen=True)
