@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aajr._seeds import derive
 from aajr.arena.environments.episodes import AttackedTeam
@@ -21,11 +21,12 @@ from aajr.arena.environments.protocols import (
     Running,
     Stepping,
 )
+from aajr.arena.environments.wrapping import Wrapping
 from aajr.arena.threats import Claims, Threat
 
 
 @dataclass(frozen=True, eq=False)
-class WithActions(Generic[Played]):
+class WithActions(Wrapping[Played]):
     """An environment that shows, behind each observation, the action that an agent has chosen.
 
     What is then played is the action that is given to ``step``. So whoever changes the shown
@@ -85,31 +86,6 @@ class WithActions(Generic[Played]):
             behind = [("chosen", self.numbers), ("chance", self.choices), *behind]
         added = (f"{name}[{index}]" for name, size in behind for index in range(size))
         return (*(names or (f"[{index}]" for index in seen)), *added)
-
-    @property
-    def episodes(self) -> int:
-        """Number of episodes."""
-        return self.environment.episodes
-
-    @property
-    def seed(self) -> int:
-        """Seed of the initial states."""
-        return self.environment.seed
-
-    @property
-    def agents(self) -> int:
-        """Number of agents of the protected team."""
-        return self.environment.agents
-
-    @property
-    def steps(self) -> int:
-        """Length of an episode."""
-        return self.environment.steps
-
-    @property
-    def opponents(self) -> Sequence[nn.Module]:
-        """Frozen networks of the opponents."""
-        return self.environment.opponents
 
     @property
     def items(self) -> Tensor:

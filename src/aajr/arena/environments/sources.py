@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aajr._checks import check_count
 from aajr.arena.environments.protocols import Environment, Played, Running
+from aajr.arena.environments.wrapping import Wrapping
 from aajr.arena.threats import Claims, Threat
 
 Pattern = str | int
 
 
 @dataclass(frozen=True, eq=False)
-class WithSources(Generic[Played]):
+class WithSources(Wrapping[Played]):
     """An environment whose features come from sources, of which any k may lie at a time.
 
     Under the threat ``reports`` the adversary chooses the k sources and what they report; features
@@ -75,34 +76,9 @@ class WithSources(Generic[Played]):
         return self.low, self.high
 
     @property
-    def episodes(self) -> int:
-        """Number of episodes."""
-        return self.environment.episodes
-
-    @property
-    def seed(self) -> int:
-        """Seed of the initial states."""
-        return self.environment.seed
-
-    @property
     def features(self) -> int:
         """Size of an agent's observation."""
         return self.environment.features
-
-    @property
-    def agents(self) -> int:
-        """Number of agents of the protected team."""
-        return self.environment.agents
-
-    @property
-    def steps(self) -> int:
-        """Length of an episode."""
-        return self.environment.steps
-
-    @property
-    def opponents(self) -> Sequence[nn.Module]:
-        """Frozen networks of the opponents."""
-        return self.environment.opponents
 
     @property
     def items(self) -> Tensor:
