@@ -11,7 +11,7 @@ from aajr._seeds import derive
 from aajr.arena.environments.episodes import AttackedTeam
 from aajr.arena.environments.frames import Frames
 from aajr.arena.environments.protocols import Latest
-from aajr.arena.environments.teams import TeamRecord, sight_of
+from aajr.arena.environments.teams import TeamRecord, sight_of, team_record
 from aajr.arena.environments.views import View
 from aajr.arena.spaces.gymnasium import native_action
 
@@ -83,11 +83,7 @@ class RunningGames:
         """Close the environments and return the record of the episodes."""
         for game in self._games:
             game.close()
-        played, kept = self._frames.padded(self._environment.episodes)
-        observation, action, reward, alive = kept
-        won = reward.double().sum(1).mean(1) >= self._environment.solved_at
-        ended = self._terminated
-        return TeamRecord(won, observation, action, reward, played, alive, ended, ~ended)
+        return team_record(self._frames, self._terminated, self._environment.solved_at)
 
     def _seen(self) -> Tensor:
         """What the attacked are shown in the running episodes; zeros if they are shown nothing."""

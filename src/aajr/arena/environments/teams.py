@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from aajr.arena.environments.frames import Frames
 from aajr.arena.environments.protocols import AgentLike
 from aajr.arena.environments.views import View, flat
 
@@ -39,6 +40,19 @@ class TeamRecord:
     alive: Tensor
     terminated: Tensor
     truncated: Tensor
+
+
+def team_record(frames: Frames, terminated: Tensor, solved_at: float) -> TeamRecord:
+    """The record of steps that hold observation, action, reward and who was in the game.
+
+    Args:
+        frames: the steps.
+        terminated: whether an episode came to its own end, boolean ``[episodes]``.
+        solved_at: mean return of the attacked from which an episode counts as won.
+    """
+    played, (observation, action, reward, alive) = frames.padded(len(terminated))
+    won = reward.double().sum(1).mean(1) >= solved_at
+    return TeamRecord(won, observation, action, reward, played, alive, terminated, ~terminated)
 
 
 def check_team(

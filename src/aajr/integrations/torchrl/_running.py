@@ -21,7 +21,7 @@ from torchrl.envs import (
 from aajr._seeds import derive
 from aajr.arena.environments.frames import Frames
 from aajr.arena.environments.protocols import Latest
-from aajr.arena.environments.teams import TeamRecord
+from aajr.arena.environments.teams import TeamRecord, team_record
 from aajr.integrations.torchrl._layout import unwrapped
 
 if TYPE_CHECKING:
@@ -131,11 +131,7 @@ class RunningCopies:
         """Close the environments and return the record of the episodes."""
         for one in self._copies:
             one.close()
-        played, kept = self._frames.padded(self._environment.episodes)
-        observation, action, reward, alive = kept
-        won = reward.double().sum(1).mean(1) >= self._environment.solved_at
-        ended = self._terminated
-        return TeamRecord(won, observation, action, reward, played, alive, ended, ~ended)
+        return team_record(self._frames, self._terminated, self._environment.solved_at)
 
     def _play(self, action: Tensor) -> None:
         """Step every copy with a running episode; ended rows of its batch get zeros."""

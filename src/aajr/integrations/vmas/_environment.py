@@ -17,7 +17,7 @@ from aajr._seeds import derive
 from aajr.arena.environments.episodes import AttackedTeam
 from aajr.arena.environments.frames import Frames
 from aajr.arena.environments.protocols import AgentLike, Latest
-from aajr.arena.environments.teams import TeamRecord, check_team, sight_of
+from aajr.arena.environments.teams import TeamRecord, check_team, sight_of, team_record
 from aajr.arena.environments.views import View, Viewed, flat
 from aajr.arena.threats import Claims
 from aajr.integrations.foreign_spaces import gymnasium_space
@@ -189,7 +189,7 @@ class _Running:
         reward = torch.stack([gained[name] for name in names], 1)[rows].float()
         ended, cut = ended[rows], cut[rows] & ~ended[rows]
         self._terminated[rows] = ended
-        self._frames.add(rows, self.observation, action, reward)
+        self._frames.add(rows, self.observation, action, reward, torch.ones_like(reward).bool())
         shown = self._seen()
         self._latest = Latest(shown, reward, ended, cut)
         going = ~(ended | cut)
@@ -197,11 +197,7 @@ class _Running:
 
     def record(self) -> TeamRecord:
         """The record of the episodes."""
-        played, (observation, action, reward) = self._frames.padded(self._environment.episodes)
-        won = reward.double().sum(1).mean(1) >= self._environment.solved_at
-        alive = played.unsqueeze(-1).expand(reward.shape)
-        ended = self._terminated
-        return TeamRecord(won, observation, action, reward, played, alive, ended, ~ended)
+        return team_record(self._frames, self._terminated, self._environment.solved_at)
 
     def _spread(self, action: Tensor) -> Tensor:
         """Actions of all episodes, zeros for those that are over."""
