@@ -7,14 +7,15 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from aajr._checks import check_count, check_number
+from aajr._checks import check_choice, check_count, check_number
 from aajr.arena.agents.agent import Agent
+from aajr.arena.attacks.action_threat import on_actions
 from aajr.arena.attacks.agent_suites import (
     AGENT_SUITES,
     AGENT_THOROUGH,
@@ -28,6 +29,7 @@ from aajr.arena.attacks.victim import Victim
 from aajr.arena.environments.seeing import seen_by
 from aajr.arena.examination.trials import attacked_match
 from aajr.arena.records.evaluation import CLEAN
+from aajr.arena.threats import Threat
 from aajr.geometry import Ball
 from aajr.integrations.sb3._agents import agent_from
 from aajr.report.files import write_json
@@ -51,11 +53,13 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
     Args:
         environment: what :func:`aajr.arena.examine` takes; without VecNormalize, whose statistics
             are the agent's.
-        ball: the threat set, in the unit of the policy's input; if ``environment`` is one of
-            sources, only its radius counts.
+        ball: the threat set, in the unit of the policy's input, or of the action where ``threat``
+            is ``actions``; if ``environment`` is one of sources, only its radius counts.
         attacks: a suite or its name, an attack or its name. The default ascends the change of the
             action; it needs no critic and costs a few seconds. A robust-looking agent may still
             fall to other attacks: examine the one that is kept.
+        threat: what the adversary changes: what the agent sees, or what it does. The default attack
+            has no meaning for ``actions``; give ``critic_0`` or a suite.
         every: steps of the training between evaluations.
         episodes: episodes of each attack.
         seed: seed of their initial states.
@@ -87,6 +91,7 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
         ball: Ball,
         attacks: str | Suite | AttackSpec = "pgd_mad",
         *,
+        threat: Literal["observations", "actions"] = "observations",
         every: int = 10_000,
         episodes: int = 20,
         seed: int = 0,
@@ -98,6 +103,8 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
             check_count(name, value)
         check_count("seed", seed, minimum=0)
         check_number("ball.epsilon", ball.epsilon, exclusive=True)
+        check_choice("threat", threat, ("observations", "actions"))
+        self.threat = threat
         self.environment, self.ball, self.suite = environment, ball, _suite(attacks)
         self.every, self.episodes, self.seed = every, episodes, seed
         self.directory = None if directory is None else Path(directory)
@@ -118,15 +125,13 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
         Raises:
             ValueError: no attack fits the agent, or the agent does not fit the environment.
         """
-        match = seen_by(agent, self.environment, self.episodes, self.seed)
+        match, ball = seen_by(agent, self.environment, self.episodes, self.seed), self.ball
+        if self.threat == "actions":
+            agent, match, ball = on_actions(agent, match, ball)
         threat = threat_of(match)
-        if not self.suite.against(threat):
-            raise ValueError(
-                f"attacks={[a.name for a in self.suite.attacks]} do not attack {threat!r}, which "
-                "an environment of sources is examined under; give attacks of liars"
-            )
-        fit, reasons = fitting(self.suite, [agent], match, self.ball)
-        victim = Victim(agent, match, threat, self.suite.effort, template=self.ball)
+        self._check_attacked(threat)
+        fit, reasons = fitting(self.suite, [agent], match, ball)
+        victim = Victim(agent, match, threat, self.suite.effort, template=ball)
         found = {CLEAN: attacked_match(victim).score.mean_return}
         for spec in fit.attacks:
             try:
@@ -137,6 +142,15 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
                 warnings.warn(f"{spec.name} was left out, {reasons[spec.name]}", stacklevel=2)
         self.left_out = reasons
         return found
+
+    def _check_attacked(self, threat: Threat) -> None:
+        """Raise ValueError if no attack is one on what the adversary changes."""
+        if not self.suite.against(threat):
+            able = [spec.name for spec in AGENT_SUITES["standard"].against(threat)]
+            raise ValueError(
+                f"attacks={[a.name for a in self.suite.attacks]} do not attack {threat!r}, "
+                f"which is examined here; give a suite, or one of {', '.join(able)}"
+            )
 
     def _on_training_start(self) -> None:
         if self.directory is not None:
@@ -187,6 +201,7 @@ class RobustnessCallback(BaseCallback):  # type: ignore[misc]
     def _settings(self) -> dict[str, Any]:
         settings = {
             "ball": ball_facts(self.ball),
+            "threat": self.threat,
             "suite": [a.name for a in self.suite.attacks],
             "effort": dataclasses.asdict(self.suite.effort),
             "episodes": self.episodes,

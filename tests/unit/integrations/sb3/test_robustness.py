@@ -12,9 +12,10 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from aajr import Ball
-from aajr.arena import Agent
+from aajr.arena import Agent, examine
+from aajr.arena.attacks.agent_suites import agent_suite
 from aajr.arena.attacks.builders import noise
-from aajr.arena.attacks.suites import QUICK, AttackSpec
+from aajr.arena.attacks.suites import QUICK, AttackSpec, Suite
 from aajr.arena.attacks.victim import Victim
 from aajr.arena.environments.gymnasium import GymnasiumEnvironment
 from aajr.arena.environments.seeing import seen_by
@@ -138,8 +139,18 @@ def test_sources_are_attacked_as_liars():
     victim = Victim(agent, radio.resized(3, 2), "reports", callback.suite.effort)
     expected = attacked_match(victim, spec, spec.build(victim.ball(0.2), victim))
     assert callback.evaluate(agent)["liars_mad"] == expected.score.mean_return
-    with pytest.raises(ValueError, match="give attacks of liars"):
+    with pytest.raises(ValueError, match=r"do not attack 'reports', .* liars_mad"):
         RobustnessCallback(radio, BALL, "pgd_mad").evaluate(agent)
+
+
+def test_actions_are_attacked_by_what_examine_finds_on_them():
+    agent, spec = Agent.from_sb3(learner()), agent_suite("quick").against("actions")[0]
+    callback = watch(attacks=spec, threat="actions")
+    suite = Suite("one", 1, callback.suite.effort, (spec,))
+    found = examine(agent, CART, BALL, suite, threat="actions", epsilons=(), episodes=3, seed=2)
+    assert callback.evaluate(agent)[spec.name] == pytest.approx(found.estimate(spec.name, 0.2))
+    with pytest.raises(ValueError, match=r"do not attack 'actions', .* critic_0"):
+        watch(threat="actions").evaluate(agent)
 
 
 def test_a_suite_an_attack_or_a_name():
@@ -158,6 +169,7 @@ def test_a_suite_an_attack_or_a_name():
         ({"every": 0}, "every=0"),
         ({"episodes": 0}, "episodes=0"),
         ({"seed": -1}, "seed=-1"),
+        ({"threat": "rewards"}, "threat='rewards'"),
     ],
 )
 def test_bad_input_is_named(settings, message):
