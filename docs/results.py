@@ -7,10 +7,12 @@ import re
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from aajr.arena.records.evaluation import CLEAN
 from aajr.studies.comparison.analysis import Analysis, analyse
 from aajr.studies.comparison.records import Results, read_results
 from aajr.studies.comparison.tables import paragraphs, success_table
@@ -38,6 +40,20 @@ def comparison(path: str) -> str:
     for title, sentences in paragraphs(analysis):
         parts.append(f"**{title}.**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     return "\n\n".join(parts)
+
+
+def by_attack(path: str) -> str:
+    """Mean success under every attack at the reference radius, at the chosen weights."""
+    results, analysis = _compared(path)
+    epsilon = results.reference_epsilon
+    runs = [run for one in analysis.summaries for run in one.runs]
+    attacks = dict.fromkeys(s.attack for r in runs for s in r.scores if s.epsilon == epsilon)
+    rows = []
+    for one in analysis.summaries:
+        scores = [s for run in one.runs for s in run.scores if s.epsilon in (0.0, epsilon)]
+        found = [[s.success for s in scores if s.attack == name] for name in (CLEAN, *attacks)]
+        rows.append([method_title(one.method), *(f"{100 * fmean(values):.0f}" for values in found)])
+    return _table(["method", "clean", *attacks], rows)
 
 
 def exists(path: str) -> bool:
@@ -80,7 +96,11 @@ def pages() -> dict[Path, str]:
         trim_blocks=True,
     )
     page = environment.get_template("results.md.jinja").render(
-        section=section, comparison=comparison, standings=standings, exists=exists
+        section=section,
+        comparison=comparison,
+        standings=standings,
+        exists=exists,
+        by_attack=by_attack,
     )
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return {
