@@ -108,7 +108,10 @@ def _headline(about: Sequence[Comparison], corrected: Mapping[str, float]) -> st
     if len(wins) == len(about):
         return "AAJR wins"
     if wins:
-        return f"AAJR wins against {len(wins)} of {len(about)} families only"
+        names = listed([method_title(item.second) for item in wins])
+        return (
+            f"AAJR wins beyond chance against {names} alone, {len(wins)} of {len(about)} families"
+        )
     return "AAJR does not win beyond chance" if above else "AAJR does not win"
 
 
