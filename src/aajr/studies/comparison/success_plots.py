@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,8 @@ def success_plot(results: Results, analysis: Analysis) -> Plot | None:
     for index, summary in enumerate(summaries):
         shift = 0.008 * span * (index - (len(summaries) - 1) / 2)
         _success_line(axis, summary, shift)
-    for run in results.floors:
-        if 0.0 in run.worst_case():
-            _floor_line(axis, run.method, 100 * run.worst_case()[0.0])
+    for index, (name, heights) in enumerate(_floors(results).items()):
+        _floor_line(axis, name, 100 * fmean(heights), index)
     highest = max(interval.estimate for s in summaries for interval in s.worst.values())
     axis.set(ylim=(0, min(100, 100 * highest + 8)), xlabel="ε", ylabel="worst-case success, %")
     axis.set_xticks(analysis.radii, [f"{radius:g}" for radius in analysis.radii])
@@ -63,11 +63,20 @@ def _success_line(axis: Any, summary: Summary, shift: float) -> None:
     )
 
 
-def _floor_line(axis: Any, name: str, height: float) -> None:
+def _floors(results: Results) -> dict[str, list[float]]:
+    """Clean success of the agents that do not read reports, of every seed, by their names."""
+    found: dict[str, list[float]] = {}
+    for run in results.floors:
+        if 0.0 in run.worst_case():
+            found.setdefault(run.method, []).append(run.worst_case()[0.0])
+    return found
+
+
+def _floor_line(axis: Any, name: str, height: float, index: int) -> None:
     axis.axhline(height, color="#999999", linewidth=0.9, linestyle=(0, (1, 3)))
     axis.annotate(
         name,
-        (0.01, height),
+        (0.01 + 0.14 * index, height),
         xycoords=("axes fraction", "data"),
         xytext=(0, 2),
         textcoords="offset points",

@@ -82,6 +82,23 @@ def test_success_lines_have_the_heights_of_the_table(plots):
     assert line.get_ydata()[0] == pytest.approx(100 * np.mean(middle))
 
 
+def test_a_floor_is_one_line_at_the_mean_of_its_seeds():
+    results = make_results()
+    twice = tuple(
+        dataclasses.replace(
+            run,
+            seed=9,
+            scores=tuple(dataclasses.replace(s, success=s.success + 0.2) for s in run.scores),
+        )
+        for run in results.floors
+    )
+    axis = draw(dataclasses.replace(results, floors=results.floors + twice))[1].figure.axes[0]
+    told = {text.get_text(): text.xy[1] for text in axis.texts}
+    assert len(axis.texts) == len(told) == len({run.method for run in results.floors})
+    for run in results.floors:
+        assert told[run.method] == pytest.approx(100 * (run.scores[0].success + 0.1))
+
+
 @pytest.mark.parametrize(
     ("results", "kinds"),
     [
