@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from aajr._checks import check_count
+from aajr._settings import check_count
 
 
 def derive(seed: int, *names: str | int) -> int:

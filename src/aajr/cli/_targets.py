@@ -115,6 +115,8 @@ def _from_file(
     if Path(name).suffix == ".onnx":
         seen, acted = _spaces(environment, name)
         return Agent.from_onnx(name, seen, acted)
+    if (Path(name) / "checkpoint.npz").exists():
+        return Agent.from_ppo(name)
     return Agent.from_sb3(name, normalise=normalise, frames=frames, trust=trust)
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 RAW = "the environment's own units"
 """The unit of observations that are not normalised."""
 
-ADAPTERS = {host: f"aajr.integrations.{host}" for host in ("jax", "rllib", "sb3", "torchrl")}
+ADAPTERS = {
+    host: f"aajr.integrations.{host}" for host in ("jax", "jax_ppo", "rllib", "sb3", "torchrl")
+}
 """Packages of other libraries; they lie above the arena and are imported when first used."""
 
 
@@ -286,6 +288,17 @@ class Sources:
             sight=sight,
             source=source,
         )
+        return made
+
+    @staticmethod
+    def from_ppo(directory: str | os.PathLike[str]) -> Agent:
+        """An agent of :func:`aajr.jax.ppo.train`, as a torch module; JAX is not needed.
+
+        Raises:
+            FileNotFoundError: the directory holds no run.
+            ValueError: a damaged or foreign checkpoint.
+        """
+        made: Agent = import_module(ADAPTERS["jax_ppo"]).agent_from(directory)
         return made
 
     @staticmethod

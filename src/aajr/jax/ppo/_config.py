@@ -1,0 +1,82 @@
+"""Settings of PPO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aajr._settings import check_count, check_number
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of a run. The defaults are the recipe of the robust-control literature.
+
+    Attributes:
+        steps: environment steps of the run, rounded down to whole rollouts.
+        environments: number of environments that are stepped side by side.
+        rollout: steps of each environment per update.
+        epochs: passes over a rollout.
+        minibatches: minibatches of an epoch.
+        learning_rate: first learning rate of Adam, which falls linearly to 0.
+        discount: γ.
+        trace: λ of the generalised advantages.
+        clip: the ratio of probabilities is clipped to [1 - clip, 1 + clip].
+        max_gradient_norm: greatest norm of a gradient.
+        entropy: weight of the entropy bonus.
+        value_weight: weight of the squared error of V.
+        hidden: units of the hidden layers, of the policy and of V alike.
+        log_std: first log standard deviation of every action.
+        segment: updates between checkpoints. Environments begin anew after each, because their
+            state cannot be stored.
+
+    Raises:
+        ValueError: numbers out of range, a rollout that minibatches do not divide.
+
+    Example:
+        >>> PPOConfig().updates
+        980
+    """
+
+    steps: int = 2_007_040
+    environments: int = 16
+    rollout: int = 128
+    epochs: int = 10
+    minibatches: int = 32
+    learning_rate: float = 3e-4
+    discount: float = 0.99
+    trace: float = 0.95
+    clip: float = 0.2
+    max_gradient_norm: float = 0.5
+    entropy: float = 0.0
+    value_weight: float = 0.5
+    hidden: tuple[int, ...] = (64, 64)
+    log_std: float = 0.0
+    segment: int = 49
+
+    def __post_init__(self) -> None:
+        for name in ("environments", "rollout", "epochs", "minibatches", "segment"):
+            check_count(name, getattr(self, name))
+        for units in self.hidden:
+            check_count("hidden", units)
+        for name in ("learning_rate", "max_gradient_norm", "clip"):
+            check_number(name, getattr(self, name), exclusive=True)
+        for name in ("entropy", "value_weight"):
+            check_number(name, getattr(self, name))
+        for name in ("discount", "trace"):
+            check_number(name, getattr(self, name), maximum=1.0)
+        if self.rows % self.minibatches:
+            raise ValueError(
+                f"minibatches={self.minibatches} does not divide the {self.rows} rows of a "
+                f"rollout, environments={self.environments} times rollout={self.rollout}"
+            )
+        check_count("steps", self.steps, minimum=self.rows)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a rollout."""
+        return self.environments * self.rollout
+
+    @property
+    def updates(self) -> int:
+        """Number of rollouts of the run."""
+        return self.steps // self.rows

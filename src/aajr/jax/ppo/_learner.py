@@ -1,0 +1,241 @@
+"""One update of PPO as a pure function: advantages, epochs and minibatches in one program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+
+from aajr.jax._minimax import Minimax, MinimaxState
+from aajr.jax._pytree import pytree
+from aajr.jax.ppo import _networks as networks
+from aajr.jax.ppo._config import PPOConfig
+from aajr.jax.ppo._moments import Moments
+
+
+@pytree("params", "adam", "robust", "observations", "returns", "discounted", "key")
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """All that a run needs to go on, but for the environments.
+
+    Attributes:
+        params: see :data:`aajr.jax.ppo._networks.Params`.
+        adam: state of the optimiser.
+        robust: state of the robust loss; None without one.
+        observations: mean and variance of observations.
+        returns: the same of discounted returns; rewards are divided by their σ.
+        discounted: discounted return of every environment so far, ``[environments]``.
+        key: source of all further randomness.
+    """
+
+    params: networks.Params
+    adam: optax.OptState
+    robust: MinimaxState | None
+    observations: Moments
+    returns: Moments
+    discounted: Array
+    key: Array
+
+
+@pytree("observation", "action", "reward", "ended", "cut", "counts")
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """What was played, ``[steps, environments, ...]``.
+
+    Attributes:
+        observation: raw observations, one more than steps.
+        action: drawn actions, before they were clipped.
+        reward: rewards.
+        ended: 1 where the episode ended.
+        cut: 1 where time was up.
+        counts: 0 at steps that only began an episode anew, else 1.
+    """
+
+    observation: Array
+    action: Array
+    reward: Array
+    ended: Array
+    cut: Array
+    counts: Array
+
+
+@pytree("x", "action", "log_prob", "advantage", "target", "counts")
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a rollout that PPO learns from, ``[rows, ...]``."""
+
+    x: Array
+    action: Array
+    log_prob: Array
+    advantage: Array
+    target: Array
+    counts: Array
+
+
+def init_learner(
+    config: PPOConfig, features: int, actions: int, robust: Minimax | None, seed: int
+) -> Learner:
+    """The learner before the first update."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    params = networks.init_params(keys[0], features, actions, config.hidden, config.log_std)
+    return Learner(
+        params=params,
+        adam=_optimizer(config).init(params),
+        robust=None if robust is None else robust.init(keys[1]),
+        observations=Moments.empty((features,)),
+        returns=Moments.empty(()),
+        discounted=jnp.zeros(config.environments),
+        key=keys[2],
+    )
+
+
+@partial(jax.jit, static_argnames=("config",))
+def draws(config: PPOConfig, learner: Learner) -> tuple[Array, Learner]:
+    """Noise of a rollout's actions, ``[steps, environments, actions]``, and the learner after."""
+    key, own = jax.random.split(learner.key)
+    shape = (config.rollout, config.environments, *learner.params["log_std"].shape)
+    return jax.random.normal(own, shape), replace(learner, key=key)
+
+
+@jax.jit
+def act(params: networks.Params, moments: Moments, observation: Array, noise: Array) -> Array:
+    """Actions at raw observations ``[environments, features]``."""
+    output = networks.policy(params, moments.standard(observation))
+    mean, log_std = jnp.split(output, 2, -1)
+    return mean + jnp.exp(log_std) * noise
+
+
+@partial(jax.jit, static_argnames=("config",))
+def update(
+    config: PPOConfig, robust: Minimax | None, learner: Learner, rollout: Rollout
+) -> tuple[Learner, dict[str, Array]]:
+    """Learn from a rollout.
+
+    Args:
+        config: settings.
+        robust: adversary and penalty around PPO's surrogate; None for plain PPO.
+        learner: the learner that played the rollout.
+        rollout: what was played.
+
+    Returns:
+        The learner after, and means over the minibatches of named numbers.
+    """
+    rows, learner = _prepared(config, learner, rollout)
+    key, own = jax.random.split(learner.key)
+    carry = replace(learner, key=key)
+
+    def minibatch(carry: Learner, chosen: Array) -> tuple[Learner, dict[str, Array]]:
+        part = jax.tree.map(lambda leaf: leaf[chosen], rows)
+        gradient, (state, told) = jax.grad(_loss, has_aux=True)(
+            carry.params, config, robust, part, carry.robust
+        )
+        change, adam = _optimizer(config).update(gradient, carry.adam)
+        params = optax.apply_updates(carry.params, change)
+        return replace(carry, params=params, adam=adam, robust=state), told
+
+    def epoch(carry: Learner, key: Array) -> tuple[Learner, dict[str, Array]]:
+        order = jax.random.permutation(key, config.rows).reshape(config.minibatches, -1)
+        return lax.scan(minibatch, carry, order)
+
+    carry, told = lax.scan(epoch, carry, jax.random.split(own, config.epochs))
+    return carry, jax.tree.map(jnp.mean, told)
+
+
+def advantages(config: PPOConfig, values: Array, reward: Array, ended: Array, cut: Array) -> Array:
+    """Generalised advantages, ``[steps, environments]``.
+
+    Args:
+        config: gives γ and λ.
+        values: V of every step and of the one after the last, ``[steps + 1, environments]``; after
+            an end in time the next step still shows the last state, whose V counts.
+        reward: rewards, as all that follows ``[steps, environments]``.
+        ended: 1 where the episode ended.
+        cut: 1 where time was up.
+
+    Source: Schulman et al., High-dimensional continuous control using generalized advantage
+    estimation, 2016, https://arxiv.org/abs/1506.02438.
+    """
+    error = reward + config.discount * (1 - ended) * values[1:] - values[:-1]
+    going = config.discount * config.trace * (1 - jnp.maximum(ended, cut))
+
+    def back(after: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        advantage = now[0] + now[1] * after
+        return advantage, advantage
+
+    _, found = lax.scan(back, jnp.zeros_like(error[0]), (error, going), reverse=True)
+    return found
+
+
+def _prepared(config: PPOConfig, learner: Learner, rollout: Rollout) -> tuple[Rows, Learner]:
+    """Rows in the learner's units, and the learner that has seen the rollout."""
+    x = learner.observations.standard(rollout.observation)
+    returns, discounted = _discounted(config, learner.discounted, rollout)
+    seen = learner.returns.seen(returns.reshape(-1), rollout.counts.reshape(-1))
+    values = networks.value(learner.params, x)
+    advantage = advantages(config, values, seen.scaled(rollout.reward), rollout.ended, rollout.cut)
+    log_prob = networks.log_probability(networks.policy(learner.params, x[:-1]), rollout.action)
+    counts = rollout.counts
+    mean = _mean(advantage, counts)
+    spread = jnp.sqrt(_mean(jnp.square(advantage - mean), counts))
+    scaled = (advantage - mean) / (spread + 1e-8)
+    rows = Rows(x[:-1], rollout.action, log_prob, scaled, values[:-1] + advantage, counts)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows)
+    raw = rollout.observation[:-1].reshape(-1, x.shape[-1])
+    observations = learner.observations.seen(raw, counts.reshape(-1))
+    return flat, replace(learner, observations=observations, returns=seen, discounted=discounted)
+
+
+def _discounted(config: PPOConfig, start: Array, rollout: Rollout) -> tuple[Array, Array]:
+    """Discounted returns of the running episodes at every step, and those after the last."""
+
+    def step(total: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        reward, over = now
+        total = config.discount * total + reward
+        return total * (1 - over), total
+
+    over = jnp.maximum(rollout.ended, rollout.cut)
+    after, returns = lax.scan(step, start, (rollout.reward, over))
+    return returns, after
+
+
+def _loss(
+    params: networks.Params,
+    config: PPOConfig,
+    robust: Minimax | None,
+    rows: Rows,
+    state: MinimaxState | None,
+) -> tuple[Array, tuple[MinimaxState | None, dict[str, Array]]]:
+    """Loss of a minibatch, the state of the robust loss after, and named numbers."""
+    policy = partial(networks.policy, params)
+
+    def surrogate(output: Array) -> Array:
+        ratio = jnp.exp(networks.log_probability(output, rows.action) - rows.log_prob)
+        near = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
+        gain = jnp.minimum(ratio * rows.advantage, near * rows.advantage)
+        return -_mean(gain + config.entropy * networks.entropy(output), rows.counts)
+
+    if robust is None or state is None:
+        loss, told = surrogate(policy(rows.x)), {}
+    else:
+        found = robust(policy, rows.x, surrogate, {}, state=state)
+        loss, state = found.total, found.state
+        told = {"penalty": found.penalty, **found.diagnostics}
+    error = _mean(jnp.square(networks.value(params, rows.x) - rows.target), rows.counts)
+    total = loss + config.value_weight * error
+    return total, (state, {"loss": loss, "value_error": error, **told})
+
+
+def _mean(values: Array, counts: Array) -> Array:
+    return (values * counts).sum() / jnp.maximum(counts.sum(), 1.0)
+
+
+def _optimizer(config: PPOConfig) -> optax.GradientTransformation:
+    total = config.updates * config.epochs * config.minibatches
+    rate = optax.linear_schedule(config.learning_rate, 0.0, total)
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_gradient_norm), optax.adam(rate, eps=1e-5)
+    )
