@@ -138,7 +138,7 @@ def test_a_rollout_knows_ends_cuts_and_beginnings(ended):
 
 
 def test_nan_stops_and_the_checkpoint_before_it_stays(tmp_path):
-    with pytest.raises(FloatingPointError, match=r"update 1: .* became NaN .* is in .*checkpoint\.npz"):
+    with pytest.raises(FloatingPointError, match=r"update 1: .* became NaN .*checkpoint"):
         train(NAME, tmp_path, SMALL, weight_that_explodes())
     kept = np.load(tmp_path / "checkpoint.npz", allow_pickle=False)
     assert all(np.isfinite(kept[n]).all() for n in kept.files if n.startswith("params"))
