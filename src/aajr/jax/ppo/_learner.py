@@ -156,6 +156,12 @@ def advantages(config: PPOConfig, values: Array, reward: Array, ended: Array, cu
         ended: 1 where the episode ended.
         cut: 1 where time was up.
 
+    Example:
+        >>> config, zeros = PPOConfig(discount=0.5, trace=1.0), jnp.zeros((2, 1))
+        >>> reward = jnp.array([[1.0], [2.0]])
+        >>> advantages(config, jnp.zeros((3, 1)), reward, zeros, zeros).tolist()
+        [[2.0], [2.0]]
+
     Source: Schulman et al., High-dimensional continuous control using generalized advantage
     estimation, 2016, https://arxiv.org/abs/1506.02438.
     """

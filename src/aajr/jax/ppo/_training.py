@@ -72,6 +72,7 @@ def train(
         config: settings of PPO.
         robust: adversary and penalty around PPO's surrogate; with an adversary on the divergence
             and the metric :class:`aajr.jax.DiagonalGaussian`, for instance. None for plain PPO.
+            Of a schedule in it the checkpoint knows only the function's name.
         seed: seed of the run.
         threads: threads that step EnvPool's environments.
         progress: see :data:`Progress`.
@@ -79,6 +80,14 @@ def train(
     Raises:
         ValueError: bad settings, a directory with a run of other settings, a damaged checkpoint.
         FloatingPointError: NaN in an update; the checkpoint before it stays.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> small = PPOConfig(64, 2, 16, epochs=1, minibatches=2, hidden=(8,), segment=1)
+        >>> with TemporaryDirectory() as directory:
+        ...     run = train("Pendulum-v1", directory, small)
+        >>> [line["steps"] for line in run.log]
+        [32, 64]
 
     Source: Schulman et al., Proximal policy optimization algorithms, 2017,
     https://arxiv.org/abs/1707.06347.
