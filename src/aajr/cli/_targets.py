@@ -15,6 +15,7 @@ from aajr.arena.attacks.suites import Norm
 from aajr.arena.environments.gymnasium import GymnasiumEnvironment
 from aajr.arena.environments.named import resolve
 from aajr.geometry import Ball
+from aajr.integrations.jax_ppo import CHECKPOINT
 
 ENVPOOL = "envpool:"
 """First letters of the name of an environment of EnvPool."""
@@ -115,7 +116,7 @@ def _from_file(
     if Path(name).suffix == ".onnx":
         seen, acted = _spaces(environment, name)
         return Agent.from_onnx(name, seen, acted)
-    if (Path(name) / "checkpoint.npz").exists():
+    if (Path(name) / CHECKPOINT).exists():
         return Agent.from_ppo(name)
     return Agent.from_sb3(name, normalise=normalise, frames=frames, trust=trust)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ __all__ = ["CHECKPOINT", "agent_from"]
 
 CHECKPOINT = "checkpoint.npz"
 NORMALISED = "observations normalised by the agent's own running statistics"
-FARTHEST = 10.0
-"""Normalised observations are clipped to this size, as in training."""
 
 Arrays = dict[str, Any]
 
@@ -45,7 +44,8 @@ def agent_from(directory: str | os.PathLike[str]) -> Agent:
 def _agent(arrays: Arrays, settings: dict[str, Any], source: str) -> Agent:
     low, high = (torch.tensor(settings[name]) for name in ("low", "high"))
     network = _Gaussian(_layers(arrays, "actor"), torch.from_numpy(arrays["params/log_std"]))
-    sight = _Normalisation(arrays["observations/mean"], arrays["observations/variance"])
+    deviation = np.sqrt(arrays["observations/variance"] + settings["least_variance"])
+    sight = _Normalisation(arrays["observations/mean"], deviation, settings["clip"])
     critic = _layers(arrays, "critic")
     return Agent(
         network.requires_grad_(False),
@@ -71,15 +71,17 @@ class _Gaussian(nn.Module):
         return torch.cat([mean, self.log_std.expand_as(mean)], -1)
 
 
+@dataclass(frozen=True)
 class _Normalisation:
     """(o - mean) / σ, clipped."""
 
-    def __init__(self, mean: np.ndarray, variance: np.ndarray) -> None:
-        self.mean, self.deviation = mean, np.sqrt(variance + 1e-8)
+    mean: np.ndarray
+    deviation: np.ndarray
+    clip: float
 
     def __call__(self, observation: np.ndarray) -> Tensor:
         scaled = (observation.reshape(len(observation), -1) - self.mean) / self.deviation
-        return torch.from_numpy(np.float32(scaled.clip(-FARTHEST, FARTHEST)))
+        return torch.from_numpy(np.float32(scaled.clip(-self.clip, self.clip)))
 
 
 def _layers(arrays: Arrays, part: str) -> nn.Sequential:

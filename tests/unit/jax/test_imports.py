@@ -19,6 +19,8 @@ ball = aajr.jax.Ball("l2", 0.1)
 attack = aajr.jax.ProjectedGradientAscent(ball)
 attack(lambda x: x, jax.numpy.ones((2, 3)), jax.random.key(0))
 assert not [name for name in sys.modules if name.split(".")[0] in ("torch", "optax")]
+import aajr.jax.ppo
+assert "torch" not in sys.modules, "PPO loads torch"
 """
 
 

@@ -12,6 +12,9 @@ from aajr.jax._pytree import pytree
 FARTHEST = 10.0
 """Scaled numbers are clipped to this size."""
 
+LEAST = 1e-8
+"""Added to every variance."""
+
 
 @pytree("count", "mean", "variance")
 @dataclass(frozen=True, eq=False)
@@ -56,4 +59,4 @@ class Moments:
 
     def scaled(self, rows: Array) -> Array:
         """x / σ, clipped to ±10."""
-        return jnp.clip(rows * lax.rsqrt(self.variance + 1e-8), -FARTHEST, FARTHEST)
+        return jnp.clip(rows * lax.rsqrt(self.variance + LEAST), -FARTHEST, FARTHEST)

@@ -23,6 +23,7 @@ from aajr.jax.ppo._checkpoint import described, read_facts, read_state, write_st
 from aajr.jax.ppo._config import PPOConfig
 from aajr.jax.ppo._games import Games
 from aajr.jax.ppo._learner import Learner, Rollout, act, draws, init_learner, update
+from aajr.jax.ppo._moments import FARTHEST, LEAST
 
 Line = dict[str, float | None]
 """Numbers of one update: ``steps``, ``seconds``, ``return``, and the means of its minibatches."""
@@ -126,6 +127,8 @@ class _Run:
             "seed": seed,
             "low": games.low.tolist(),
             "high": games.high.tolist(),
+            "clip": FARTHEST,
+            "least_variance": LEAST,
         }
         self.learner = init_learner(config, games.features, len(games.low), robust, seed)
         games.close()

@@ -137,6 +137,21 @@ def test_a_rollout_knows_ends_cuts_and_beginnings(ended):
     assert set(lengths) <= (set(range(1, 9)) if ended else {8})
 
 
+def test_envpool_begins_anew_at_the_step_after_an_end():
+    pytest.importorskip("envpool")
+    games, over, ends = Games("envpool:Hopper-v5", 4, seed=0), np.zeros(4, bool), 0
+    draws = np.random.default_rng(0)
+    for _ in range(100):
+        action = draws.uniform(-1, 1, (4, 3)).astype(np.float32)
+        reward, ended, cut = games.step(action)
+        np.testing.assert_array_equal(reward[over], 0.0)
+        assert not (ended & over).any()
+        assert (np.abs(games.observation[over, 5:]) < 0.01).all()  # it hardly moves at first
+        assert (np.abs(games.observation[ended, 5:]).max(1, initial=0) > 0.1).all()
+        over, ends = ended | cut, ends + int(ended.sum())
+    assert ends > 4
+
+
 def test_nan_stops_and_the_checkpoint_before_it_stays(tmp_path):
     with pytest.raises(FloatingPointError, match=r"update 1: .* became NaN .*checkpoint"):
         train(NAME, tmp_path, SMALL, weight_that_explodes())
