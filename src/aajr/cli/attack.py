@@ -52,9 +52,9 @@ def attack(
     $ aajr attack runs/seed0 runs/seed1 runs/seed2 --env CartPole-v1 --eps 0.2 --features 2 3
 
     Args:
-        agents: an SB3 zip, a directory of save_agent, an ONNX file, or package.module:function,
-            which returns an Agent, a torch module or a function of observations. Several are
-            taken as training seeds of one method.
+        agents: an SB3 zip, a directory of save_agent or of aajr.jax.ppo.train, an ONNX file, or
+            package.module:function, which returns an Agent, a torch module or a function of
+            observations. Several are taken as training seeds of one method.
         env: a name that Gymnasium knows, envpool:Name, or package.module:factory.
         eps: ε, in the unit in which the agent sees, or of its actions; the report names it.
         suite: quick, standard or thorough; the report lists its version and attacks.

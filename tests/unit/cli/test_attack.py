@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from aajr.arena import GymnasiumEnvironment, Report
+from aajr.arena import Agent, GymnasiumEnvironment, Report
 from aajr.arena.environments.named import resolve
 from aajr.cli._targets import agents_of, ball_of, environment_of
 from tests.unit.arena.reports.made_reports import made
@@ -159,6 +159,16 @@ def test_an_onnx_file_plays_and_suffers_as_its_network_without_gradients(aajr, m
     trials = [{t.score.attack: t.score for t in r.agents[0].assessment.trials} for r in reports]
     assert all(trials[0][name] == trials[1][name] for name in ("noise", "square"))
     assert black.clean == white.clean
+
+
+def test_a_run_of_ppo_is_an_agent(tmp_path):
+    ppo = pytest.importorskip("aajr.jax.ppo")
+    small = ppo.PPOConfig(64, 2, 16, epochs=1, minibatches=2, hidden=(8,))
+    ppo.train("Pendulum-v1", tmp_path, small)
+    world = environment_of("Pendulum-v1", None)
+    (agent,) = agents_of([str(tmp_path)], world, **NO_FILES)
+    assert agent.source == str(tmp_path)
+    assert torch.equal(agent(torch.ones(1, 3)), Agent.from_ppo(tmp_path)(torch.ones(1, 3)))
 
 
 @pytest.mark.parametrize("name", ["agent", "module", "instance", "policy", "maker"])
