@@ -1,24 +1,34 @@
-"""PPO for continuous control in JAX, plain or robust: one compiled update."""
+"""PPO for continuous control in JAX, plain or robust, and learned adversaries of its agents."""
 
-from aajr.jax.ppo._config import PPOConfig
+from aajr.jax.ppo._attackers import train_attacker
+from aajr.jax.ppo._config import PPOConfig, Ramp
 from aajr.jax.ppo._learner import Learner, Rollout, advantages, init_learner, update
 from aajr.jax.ppo._moments import Moments
 from aajr.jax.ppo._networks import log_probability, policy, value
-from aajr.jax.ppo._training import Line, Progress, Trained, train
+from aajr.jax.ppo._opponents import Opponent, perturbed
+from aajr.jax.ppo._player import Player, load_player
+from aajr.jax.ppo._run import Line, Progress
+from aajr.jax.ppo._training import Trained, train
 
 __all__ = [
     "Learner",
     "Line",
     "Moments",
+    "Opponent",
     "PPOConfig",
+    "Player",
     "Progress",
+    "Ramp",
     "Rollout",
     "Trained",
     "advantages",
     "init_learner",
+    "load_player",
     "log_probability",
+    "perturbed",
     "policy",
     "train",
+    "train_attacker",
     "update",
     "value",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from aajr._settings import check_count, check_number
 
@@ -80,6 +81,40 @@ class PPOConfig:
         return self.environments * self.rollout
 
     @property
+    def minibatch_updates(self) -> int:
+        """Number of updates of the weights, which the schedules of a robust loss count."""
+        return self.updates * self.epochs * self.minibatches
+
+    @property
     def updates(self) -> int:
         """Number of rollouts of the run."""
         return self.steps // self.rows
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A radius or weight that grows linearly from 0 and then stays, as a schedule of JAX.
+
+    Attributes:
+        value: last value.
+        updates: updates after which it is reached, such as ``0.75 * config.minibatch_updates``.
+
+    Raises:
+        ValueError: negative numbers, or none of the updates.
+
+    Example:
+        >>> Ramp(0.1, 10)(5), Ramp(0.1, 10)(20)
+        (0.05, 0.1)
+    """
+
+    value: float
+    updates: float
+
+    def __post_init__(self) -> None:
+        check_number("value", self.value)
+        check_number("updates", self.updates, exclusive=True)
+
+    def __call__(self, update: Any) -> Any:
+        """The value at an update."""
+        share = update / self.updates
+        return self.value * (share * (share < 1) + (share >= 1))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 ENVPOOL = "envpool:"
 LARGEST_SEED = 2**31 - 1
@@ -47,7 +48,7 @@ class Games:
         shown, _ = self._games.reset(**({} if name.startswith(ENVPOOL) else {"seed": seed}))
         self.observation: Numbers = np.asarray(shown, np.float32)
 
-    def step(self, action: Numbers) -> tuple[Numbers, NDArray[np.bool_], NDArray[np.bool_]]:
+    def step(self, action: Numbers) -> tuple[Numbers, Flags, Flags]:
         """Play actions ``[count, actions]``, clipped to the bounds.
 
         Returns:

@@ -15,6 +15,7 @@ from aajr.jax._pytree import pytree
 from aajr.jax.ppo import _networks as networks
 from aajr.jax.ppo._config import PPOConfig
 from aajr.jax.ppo._moments import Moments
+from aajr.jax.ppo._player import Player
 
 
 @pytree("params", "adam", "robust", "observations", "returns", "discounted", "key")
@@ -39,6 +40,11 @@ class Learner:
     returns: Moments
     discounted: Array
     key: Array
+
+    @property
+    def player(self) -> Player:
+        """The policy with the statistics of its observations."""
+        return Player(self.params, self.observations)
 
 
 @pytree("observation", "action", "reward", "ended", "cut", "counts")
@@ -91,22 +97,6 @@ def init_learner(
         discounted=jnp.zeros(config.environments),
         key=keys[2],
     )
-
-
-@partial(jax.jit, static_argnames=("config",))
-def draws(config: PPOConfig, learner: Learner) -> tuple[Array, Learner]:
-    """Noise of a rollout's actions, ``[steps, environments, actions]``, and the learner after."""
-    key, own = jax.random.split(learner.key)
-    shape = (config.rollout, config.environments, *learner.params["log_std"].shape)
-    return jax.random.normal(own, shape), replace(learner, key=key)
-
-
-@jax.jit
-def act(params: networks.Params, moments: Moments, observation: Array, noise: Array) -> Array:
-    """Actions at raw observations ``[environments, features]``."""
-    output = networks.policy(params, moments.standard(observation))
-    mean, log_std = jnp.split(output, 2, -1)
-    return mean + jnp.exp(log_std) * noise
 
 
 @partial(jax.jit, static_argnames=("config",))
@@ -227,7 +217,8 @@ def _loss(
     if robust is None or state is None:
         loss, told = surrogate(policy(rows.x)), {}
     else:
-        found = robust(policy, rows.x, surrogate, {}, state=state)
+        data = {"action": rows.action, "advantage": rows.advantage}
+        found = robust(policy, rows.x, surrogate, data, state=state)
         loss, state = found.total, found.state
         told = {"penalty": found.penalty, **found.diagnostics}
     error = _mean(jnp.square(networks.value(params, rows.x) - rows.target), rows.counts)
@@ -240,8 +231,7 @@ def _mean(values: Array, counts: Array) -> Array:
 
 
 def _optimizer(config: PPOConfig) -> optax.GradientTransformation:
-    total = config.updates * config.epochs * config.minibatches
-    rate = optax.linear_schedule(config.learning_rate, 0.0, total)
+    rate = optax.linear_schedule(config.learning_rate, 0.0, config.minibatch_updates)
     return optax.chain(
         optax.clip_by_global_norm(config.max_gradient_norm), optax.adam(rate, eps=1e-5)
     )

@@ -60,3 +60,8 @@ class Moments:
     def scaled(self, rows: Array) -> Array:
         """x / σ, clipped to ±10."""
         return jnp.clip(rows * lax.rsqrt(self.variance + LEAST), -FARTHEST, FARTHEST)
+
+    @property
+    def deviation(self) -> Array:
+        """σ."""
+        return jnp.sqrt(self.variance + LEAST)

@@ -1,40 +1,25 @@
-"""The training run: play, learn, keep."""
+"""Training of an agent: alone, or in turn with a learned adversary."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aajr._seeds import derive
-from aajr.jax._checks import check_count, check_instance
+from aajr.jax._checks import check_instance
 from aajr.jax._minimax import Minimax
-from aajr.jax.ppo._checkpoint import described, read_facts, read_state, write_state
+from aajr.jax.ppo._checkpoint import described
 from aajr.jax.ppo._config import PPOConfig
-from aajr.jax.ppo._games import Games
-from aajr.jax.ppo._learner import Learner, Rollout, act, draws, init_learner, update
-from aajr.jax.ppo._moments import FARTHEST, LEAST
-
-Line = dict[str, float | None]
-"""Numbers of one update: ``steps``, ``seconds``, ``return``, and the means of its minibatches."""
-
-Progress = Callable[[Line], None]
-"""Called after every update with its line."""
-
-CHECKPOINT = "checkpoint.npz"
-
-EPISODES = 100
-"""Number of latest episodes whose mean return is logged."""
+from aajr.jax.ppo._learner import Learner, init_learner, update
+from aajr.jax.ppo._opponents import AttackedGames, DisturbedGames, Opponent
+from aajr.jax.ppo._play import Match, normal
+from aajr.jax.ppo._player import ADVERSARY, AGENT
+from aajr.jax.ppo._run import Learners, Line, Progress, Run
+from aajr.jax.ppo._tables import Tables
 
 
 @dataclass(frozen=True)
@@ -57,6 +42,7 @@ def train(
     config: PPOConfig | None = None,
     robust: Minimax | None = None,
     *,
+    opponent: Opponent | None = None,
     seed: int = 0,
     threads: int = 2,
     progress: Progress | None = None,
@@ -67,13 +53,19 @@ def train(
     this unit. ``directory`` holds ``checkpoint.npz``, written after every segment, and
     ``log.jsonl``.
 
+    With an ``opponent`` an adversary learns too (ATLA): agent and adversary take turns, and each
+    plays a rollout of its own against the other, so that a run plays twice ``config.steps``. The
+    logged ``return`` is then that under attack.
+
     Args:
         environment: a name that Gymnasium knows, or ``envpool:`` before one that EnvPool knows.
         directory: where the run is kept.
         config: settings of PPO.
         robust: adversary and penalty around PPO's surrogate; with an adversary on the divergence
-            and the metric :class:`aajr.jax.DiagonalGaussian`, for instance. None for plain PPO.
-            Of a schedule in it the checkpoint knows only the function's name.
+            and the metric :class:`aajr.jax.DiagonalGaussian`, for instance. Its objective may read
+            ``action`` and ``advantage``. None for plain PPO. Of a schedule that is a function the
+            checkpoint knows only the name; :class:`aajr.jax.ppo.Ramp` is known whole.
+        opponent: the adversary that learns; None for none.
         seed: seed of the run.
         threads: threads that step EnvPool's environments.
         progress: see :data:`Progress`.
@@ -91,140 +83,53 @@ def train(
         [32, 64]
 
     Source: Schulman et al., Proximal policy optimization algorithms, 2017,
-    https://arxiv.org/abs/1707.06347.
+    https://arxiv.org/abs/1707.06347; for the opponent Zhang et al., 2021,
+    https://arxiv.org/abs/2101.08452.
     """
-    config, directory = config or PPOConfig(), Path(directory)
-    check_count("seed", seed, minimum=0)
-    check_count("threads", threads)
+    config = config or PPOConfig()
     if robust is not None:
         check_instance("robust", robust, Minimax, "a Minimax of aajr.jax, or None")
-    directory.mkdir(parents=True, exist_ok=True)
-    run = _Run(environment, directory, config, robust, seed, threads)
-    while len(run.log) < config.updates:
-        run.segment(progress)
-    return Trained(run.learner, run.log)
+    if opponent is not None:
+        check_instance("opponent", opponent, Opponent, "an Opponent, or None")
+    tables = Tables(environment, config, seed, threads)
+    features, actions = tables.features, tables.actions
+    learners = {AGENT: init_learner(config, features, actions, robust, seed)}
+    if opponent is not None:
+        commands, own = opponent.commands(features, actions), derive(seed, ADVERSARY)
+        learners[ADVERSARY] = init_learner(config, features, commands, None, own)
+    roles = {"robust": described(robust), "opponent": described(opponent)}
+    run = Run(Path(directory), {**tables.facts, **roles}, config, learners)
+    turn = partial(_turn, config, robust, opponent)
+    return Trained(run.finish(tables, turn, progress)[AGENT], run.log)
 
 
-class _Run:
-    """A run between two checkpoints."""
-
-    def __init__(
-        self,
-        environment: str,
-        directory: Path,
-        config: PPOConfig,
-        robust: Minimax | None,
-        seed: int,
-        threads: int,
-    ) -> None:
-        self.environment, self.directory, self.config = environment, directory, config
-        self.robust, self.seed, self.threads = robust, seed, threads
-        games = self._games(0)
-        self.facts = {
-            "environment": environment,
-            "config": dataclasses.asdict(config),
-            "robust": described(robust),
-            "seed": seed,
-            "low": games.low.tolist(),
-            "high": games.high.tolist(),
-            "clip": FARTHEST,
-            "least_variance": LEAST,
-        }
-        self.learner = init_learner(config, games.features, len(games.low), robust, seed)
-        games.close()
-        self.log: list[Line] = []
-        if self.checkpoint.exists():
-            self._resume()
-
-    @property
-    def checkpoint(self) -> Path:
-        """File of the latest checkpoint."""
-        return self.directory / CHECKPOINT
-
-    def segment(self, progress: Progress | None) -> None:
-        """Train to the next checkpoint, and write it."""
-        done, games = len(self.log), self._games(len(self.log))
-        match, before = _Match(games, self.config), self.log[-1]["seconds"] if self.log else 0.0
-        began = time.perf_counter()
-        for number in range(done, min(done + self.config.segment, self.config.updates)):
-            rollout, self.learner = match.play(self.learner)
-            self.learner, told = update(self.config, self.robust, self.learner, rollout)
-            seconds = (before or 0.0) + time.perf_counter() - began
-            line: Line = {"steps": (number + 1) * self.config.rows, "seconds": seconds}
-            self.log.append(self._checked(line, told) | {"return": match.mean_return})
-            if progress is not None:
-                progress(self.log[-1])
-        games.close()
-        begun = 0 * self.learner.discounted  # all episodes begin anew after a checkpoint
-        self.learner = dataclasses.replace(self.learner, discounted=begun)
-        self._keep()
-
-    def _games(self, update: int) -> Games:
-        seed = derive(self.seed, "environments", update)
-        return Games(self.environment, self.config.environments, seed, self.threads)
-
-    def _checked(self, line: Line, told: dict[str, Any]) -> Line:
-        """The line of the log; FloatingPointError if anything is NaN or infinite."""
-        found = line | {name: float(value) for name, value in told.items()}
-        finite = {name: math.isfinite(value or 0.0) for name, value in found.items()}
-        finite["weights"] = all(
-            bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.learner.params)
-        )
-        if not all(finite.values()):
-            bad = ", ".join(name for name, good in finite.items() if not good)
-            raise FloatingPointError(
-                f"update {len(self.log)}: {bad} became NaN or infinite; the last good state, if "
-                f"any, is in {self.checkpoint}. Lower learning_rate, ε or the penalty's weight"
-            )
-        return found
-
-    def _keep(self) -> None:
-        write_state(self.checkpoint, self.learner, {"settings": self.facts, "log": self.log})
-        draft = self.directory / "log.jsonl.tmp"
-        draft.write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
-        draft.replace(self.directory / "log.jsonl")
-
-    def _resume(self) -> None:
-        facts = read_facts(self.checkpoint)
-        if facts["settings"] != json.loads(json.dumps(self.facts)):
-            raise ValueError(
-                f"{self.checkpoint} holds a run of other settings, {facts['settings']}; give "
-                "another directory or remove it"
-            )
-        self.learner, self.log = read_state(self.checkpoint, self.learner), facts["log"]
+def _turn(
+    config: PPOConfig,
+    robust: Minimax | None,
+    opponent: Opponent | None,
+    matches: dict[str, Match],
+    learners: Learners,
+    number: int,
+) -> tuple[Learners, dict[str, Any]]:
+    """The agent's update, then the adversary's, if there is one."""
+    agent, mine = learners[AGENT], matches[AGENT]
+    if opponent is None:
+        rollout, agent = mine.play(agent)
+        agent, told = update(config, robust, agent, rollout)
+        return {AGENT: agent}, told | {"return": mine.mean_return}
+    epsilon = opponent.radius((number + 1) / config.updates)
+    adversary, other = learners[ADVERSARY], matches[ADVERSARY]
+    noise, key = normal(adversary.key, _looks(config, adversary))
+    players = agent.player, adversary.player
+    shown = DisturbedGames(mine.games, *players, opponent, epsilon, np.asarray(noise))
+    rollout, agent = mine.play(agent, shown)
+    agent, told = update(config, robust, agent, rollout)
+    board = AttackedGames(other.games, agent.player, opponent, epsilon)
+    rollout, adversary = other.play(replace(adversary, key=key), board)
+    adversary, _ = update(config, None, adversary, rollout)
+    return {AGENT: agent, ADVERSARY: adversary}, told | {"return": mine.mean_return}
 
 
-class _Match:
-    """Environments that are being played, and the returns of their episodes."""
-
-    def __init__(self, games: Games, config: PPOConfig) -> None:
-        self._games, self._config = games, config
-        self._over = np.zeros(config.environments, bool)
-        self._total = np.zeros(config.environments)
-        self._returns: deque[float] = deque(maxlen=EPISODES)
-
-    @property
-    def mean_return(self) -> float | None:
-        """Mean return of the latest episodes of this segment; None before the first one's end."""
-        return float(np.mean(self._returns)) if self._returns else None
-
-    def play(self, learner: Learner) -> tuple[Rollout, Learner]:
-        """A rollout from where the episodes are."""
-        noise, learner = draws(self._config, learner)
-        params, moments = learner.params, learner.observations
-        rows: list[tuple[Any, ...]] = []
-        seen = [self._games.observation]
-        for draw in np.asarray(noise):
-            action = np.asarray(act(params, moments, self._games.observation, draw))
-            counts = ~self._over
-            reward, ended, cut = self._games.step(action)
-            rows.append((action, reward, ended, cut, counts))
-            seen.append(self._games.observation)
-            self._count(reward, ended | cut)
-        columns = [jnp.asarray(np.stack(column), float) for column in zip(*rows, strict=True)]
-        return Rollout(jnp.asarray(np.stack(seen)), *columns), learner
-
-    def _count(self, reward: np.ndarray, over: np.ndarray) -> None:
-        self._total += reward
-        self._returns.extend(self._total[over].tolist())
-        self._total[over], self._over = 0.0, over
+def _looks(config: PPOConfig, adversary: Learner) -> tuple[int, ...]:
+    """Shape of the noise of its commands in a rollout of the agent."""
+    return config.rollout + 1, config.environments, adversary.player.actions

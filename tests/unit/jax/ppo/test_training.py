@@ -156,7 +156,7 @@ def test_nan_stops_and_the_checkpoint_before_it_stays(tmp_path):
     with pytest.raises(FloatingPointError, match=r"update 1: .* became NaN .*checkpoint"):
         train(NAME, tmp_path, SMALL, weight_that_explodes())
     kept = np.load(tmp_path / "checkpoint.npz", allow_pickle=False)
-    assert all(np.isfinite(kept[n]).all() for n in kept.files if n.startswith("params"))
+    assert all(np.isfinite(kept[n]).all() for n in kept.files if n.startswith("agent/params"))
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
 
 
