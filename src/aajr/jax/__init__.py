@@ -12,6 +12,7 @@ from aajr.jax._adversary import Adversary, UniformNoise
 from aajr.jax._ball import Ball
 from aajr.jax._classification import DLR, CrossEntropy, Margin
 from aajr.jax._directional import ESTIMATORS, directional_curvature, directional_derivative
+from aajr.jax._elsewhere import AttackOn
 from aajr.jax._ernie import ERNIE
 from aajr.jax._frobenius import Frobenius
 from aajr.jax._input_gradient import InputGradient
@@ -36,6 +37,7 @@ __all__ = [
     "ESTIMATORS",
     "STEP_RULES",
     "Adversary",
+    "AttackOn",
     "Ball",
     "Categorical",
     "ContractError",

@@ -218,6 +218,9 @@ def with_epsilon(adversary: Adversary, epsilon: float | Array) -> Adversary:
         (0.125, 0.25)
     """
     known: Any = adversary
+    inner = getattr(adversary, "adversary", None)
+    if isinstance(inner, Adversary):
+        return replace(known, adversary=with_epsilon(inner, epsilon))
     moved = replace(known, ball=adversary.ball.with_epsilon(epsilon))
     step = getattr(adversary, "step_size", None)
     if step is None:

@@ -2,7 +2,7 @@
 
 from aajr.jax.ppo._attackers import train_attacker
 from aajr.jax.ppo._config import PPOConfig, Ramp
-from aajr.jax.ppo._learner import Learner, Rollout, advantages, init_learner, update
+from aajr.jax.ppo._learner import Learner, Robust, Rollout, advantages, init_learner, update
 from aajr.jax.ppo._moments import Moments
 from aajr.jax.ppo._networks import log_probability, policy, value
 from aajr.jax.ppo._opponents import Opponent, perturbed
@@ -19,6 +19,7 @@ __all__ = [
     "Player",
     "Progress",
     "Ramp",
+    "Robust",
     "Rollout",
     "Trained",
     "advantages",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,12 +11,18 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
+from aajr.jax._adversary import Adversary
+from aajr.jax._functions import Policy
 from aajr.jax._minimax import Minimax, MinimaxState
+from aajr.jax._penalty import Penalty
 from aajr.jax._pytree import pytree
 from aajr.jax.ppo import _networks as networks
 from aajr.jax.ppo._config import PPOConfig
 from aajr.jax.ppo._moments import Moments
 from aajr.jax.ppo._player import Player
+
+Robust = Minimax | Callable[[Policy], Minimax]
+"""A robust loss, or a function that makes one from V, ``[rows, features]`` to ``[rows, 1]``."""
 
 
 @pytree("params", "adam", "robust", "observations", "returns", "discounted", "key")
@@ -83,7 +90,7 @@ class Rows:
 
 
 def init_learner(
-    config: PPOConfig, features: int, actions: int, robust: Minimax | None, seed: int
+    config: PPOConfig, features: int, actions: int, robust: Robust | None, seed: int
 ) -> Learner:
     """The learner before the first update."""
     keys = jax.random.split(jax.random.key(seed), 3)
@@ -91,7 +98,7 @@ def init_learner(
     return Learner(
         params=params,
         adam=_optimizer(config).init(params),
-        robust=None if robust is None else robust.init(keys[1]),
+        robust=None if robust is None else _made(robust, params).init(keys[1]),
         observations=Moments.empty((features,)),
         returns=Moments.empty(()),
         discounted=jnp.zeros(config.environments),
@@ -99,9 +106,18 @@ def init_learner(
     )
 
 
-@partial(jax.jit, static_argnames=("config",))
+def check_robust(robust: Robust) -> None:
+    """Raise ValueError unless it is a robust loss, or a function that makes one from V."""
+    known = isinstance(robust, Minimax)
+    if not known and (isinstance(robust, Penalty | Adversary) or not callable(robust)):
+        raise ValueError(
+            f"robust={robust!r} is not allowed; give a Minimax of aajr.jax, a function of V that "
+            "returns one, or None"
+        )
+
+
 def update(
-    config: PPOConfig, robust: Minimax | None, learner: Learner, rollout: Rollout
+    config: PPOConfig, robust: Robust | None, learner: Learner, rollout: Rollout
 ) -> tuple[Learner, dict[str, Array]]:
     """Learn from a rollout.
 
@@ -114,6 +130,21 @@ def update(
     Returns:
         The learner after, and means over the minibatches of named numbers.
     """
+    if robust is None or isinstance(robust, Minimax):
+        return _update(config, None, robust, learner, rollout)
+    return _update(config, robust, None, learner, rollout)
+
+
+@partial(jax.jit, static_argnames=("config", "of_value"))
+def _update(
+    config: PPOConfig,
+    of_value: Callable[[Policy], Minimax] | None,
+    fixed: Minimax | None,
+    learner: Learner,
+    rollout: Rollout,
+) -> tuple[Learner, dict[str, Array]]:
+    """The update; a Minimax is data for JAX, a function that makes one is not."""
+    robust = fixed if of_value is None else of_value
     rows, learner = _prepared(config, learner, rollout)
     key, own = jax.random.split(learner.key)
     carry = replace(learner, key=key)
@@ -201,7 +232,7 @@ def _discounted(config: PPOConfig, start: Array, rollout: Rollout) -> tuple[Arra
 def _loss(
     params: networks.Params,
     config: PPOConfig,
-    robust: Minimax | None,
+    robust: Robust | None,
     rows: Rows,
     state: MinimaxState | None,
 ) -> tuple[Array, tuple[MinimaxState | None, dict[str, Array]]]:
@@ -218,12 +249,20 @@ def _loss(
         loss, told = surrogate(policy(rows.x)), {}
     else:
         data = {"action": rows.action, "advantage": rows.advantage}
-        found = robust(policy, rows.x, surrogate, data, state=state)
+        found = _made(robust, params)(policy, rows.x, surrogate, data, state=state)
         loss, state = found.total, found.state
         told = {"penalty": found.penalty, **found.diagnostics}
     error = _mean(jnp.square(networks.value(params, rows.x) - rows.target), rows.counts)
     total = loss + config.value_weight * error
     return total, (state, {"loss": loss, "value_error": error, **told})
+
+
+def _made(robust: Robust, params: networks.Params) -> Minimax:
+    """The robust loss, made from the present V if it is a function."""
+    if isinstance(robust, Minimax):
+        return robust
+    constant = lax.stop_gradient(params)
+    return robust(lambda x: networks.value(constant, x)[:, None])
 
 
 def _mean(values: Array, counts: Array) -> Array:

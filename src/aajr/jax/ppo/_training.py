@@ -11,10 +11,9 @@ import numpy as np
 
 from aajr._seeds import derive
 from aajr.jax._checks import check_instance
-from aajr.jax._minimax import Minimax
 from aajr.jax.ppo._checkpoint import described
 from aajr.jax.ppo._config import PPOConfig
-from aajr.jax.ppo._learner import Learner, init_learner, update
+from aajr.jax.ppo._learner import Learner, Robust, check_robust, init_learner, update
 from aajr.jax.ppo._opponents import AttackedGames, DisturbedGames, Opponent
 from aajr.jax.ppo._play import Match, normal
 from aajr.jax.ppo._player import ADVERSARY, AGENT
@@ -40,7 +39,7 @@ def train(
     environment: str,
     directory: str | Path,
     config: PPOConfig | None = None,
-    robust: Minimax | None = None,
+    robust: Robust | None = None,
     *,
     opponent: Opponent | None = None,
     seed: int = 0,
@@ -63,8 +62,10 @@ def train(
         config: settings of PPO.
         robust: adversary and penalty around PPO's surrogate; with an adversary on the divergence
             and the metric :class:`aajr.jax.DiagonalGaussian`, for instance. Its objective may read
-            ``action`` and ``advantage``. None for plain PPO. Of a schedule that is a function the
-            checkpoint knows only the name; :class:`aajr.jax.ppo.Ramp` is known whole.
+            ``action`` and ``advantage``. A function of V ``[rows, features]`` to ``[rows, 1]`` that
+            returns it, for an adversary that attacks V (:class:`aajr.jax.AttackOn`). None for
+            plain PPO. The checkpoint knows dataclasses such as :class:`aajr.jax.ppo.Ramp` whole,
+            and of a function only the name.
         opponent: the adversary that learns; None for none.
         seed: seed of the run.
         threads: threads that step EnvPool's environments.
@@ -88,7 +89,7 @@ def train(
     """
     config = config or PPOConfig()
     if robust is not None:
-        check_instance("robust", robust, Minimax, "a Minimax of aajr.jax, or None")
+        check_robust(robust)
     if opponent is not None:
         check_instance("opponent", opponent, Opponent, "an Opponent, or None")
     tables = Tables(environment, config, seed, threads)
@@ -105,7 +106,7 @@ def train(
 
 def _turn(
     config: PPOConfig,
-    robust: Minimax | None,
+    robust: Robust | None,
     opponent: Opponent | None,
     matches: dict[str, Match],
     learners: Learners,

@@ -12,12 +12,15 @@ import torch
 
 from aajr.jax import (
     AAJR,
+    AttackOn,
     Ball,
     DiagonalGaussian,
     Divergence,
+    LeastValue,
     Minimax,
     ProjectedGradientAscent,
     StateAdversarial,
+    Surrogate,
 )
 from aajr.jax.ppo import (
     Moments,
@@ -218,6 +221,43 @@ def test_penalties_and_the_adversary_change_what_is_learned(penalty):
     actors.append(np.asarray(plain.params["actor"][0]["weight"]))
     gaps = [np.abs(a - b).max() for a in actors for b in actors if a is not b]
     assert min(gaps) > 1e-5
+
+
+def of_value(value) -> Minimax:
+    """AAJR along what lowers V, at radius 0.2."""
+    search = ProjectedGradientAscent(Ball("linf", 0.2), LeastValue(), steps=1)
+    return Minimax(
+        AttackOn(value, search), AAJR(metric=METRIC, interval=1, fraction=1.0), placement="clean"
+    )
+
+
+def test_a_robust_loss_may_depend_on_the_present_value():
+    start, rollout = learner(CONFIG, of_value), played()
+    found, told = update(CONFIG, of_value, start, rollout)
+
+    def fixed(x):
+        return value(start.params, x)[:, None]
+
+    same, other = update(CONFIG, of_value(fixed), start, rollout)
+    np.testing.assert_allclose(told["penalty"], other["penalty"], rtol=1e-4)
+    plain, _ = update(CONFIG, None, start, rollout)
+    pairs = zip(*(jax.tree.leaves(one.params) for one in (found, same, plain)), strict=True)
+    gaps = []
+    for own, again, without in pairs:
+        np.testing.assert_allclose(own, again, rtol=1e-4, atol=1e-6)
+        gaps.append(float(jnp.abs(own - without).max()))
+    assert max(gaps) > 1e-5
+    critics = [jax.tree.leaves(one.params["critic"]) for one in (found, plain)]
+    assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(*critics, strict=True))
+
+
+def test_the_adversary_may_read_actions_and_advantages():
+    objective = Surrogate(log_probability)
+    search = ProjectedGradientAscent(Ball("linf", 0.2), objective, steps=1)
+    robust = Minimax(search, AAJR(metric=METRIC, interval=1, fraction=1.0), placement="clean")
+    start = learner(CONFIG, robust)
+    _, told = update(CONFIG, robust, start, played())
+    assert float(told["inner_gradient_norm_mean"]) > 0.01
 
 
 def test_policy_and_value_have_their_shapes():
