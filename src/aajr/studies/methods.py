@@ -28,6 +28,12 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "median_adversarial": (RED, "P", "--"),
     "plain_lies": ("#999999", "*", "-."),
     "sa": (PURPLE, "h", "-"),
+    "noise": ("#999999", "v", "--"),
+    "aajr_value": (SKY, "8", "-."),
+    "aajr_adversarial": (BLUE, "P", "-."),
+    "atla": (AMBER, "s", "--"),
+    "atla_sa": (PURPLE, "s", "--"),
+    "atla_aajr": (BLUE, "s", "--"),
     "ernie": (PURPLE, "p", "--"),
 }
 """Colour, marker and line of each method, the same in every plot."""

@@ -1,10 +1,16 @@
-"""A single-agent comparison with published results: InvertedPendulum and Hopper."""
+"""Robust control under one common worst case, beside published results: `aajr study mujoco`."""
 
 from aajr.report.provenance import PACKAGES
 from aajr.studies._study import Study
-from aajr.studies.mujoco._protocol import PROTOCOLS, Method, PresetName, Protocol
+from aajr.studies.mujoco._protocol import PROTOCOLS, Attacker, Method, Protocol
+from aajr.studies.mujoco._recipes import Recipe
 from aajr.studies.mujoco._report import REPORT
-from aajr.studies.mujoco._study import gather, stages
+from aajr.studies.mujoco._study import gather, methods_of, stages
+
+
+def _decisive(protocol: Protocol) -> dict[str, object]:
+    return protocol.facts() | {"methods": [method.facts() for method in methods_of(protocol)]}
+
 
 STUDY = Study(
     name="mujoco",
@@ -12,8 +18,9 @@ STUDY = Study(
     stages=stages,
     gather=gather,
     report=REPORT,
-    output="yardstick/{preset}",
-    packages=(*PACKAGES, "stable-baselines3", "gymnasium", "mujoco"),
+    output="mujoco/{preset}",
+    decisive=_decisive,
+    packages=(*PACKAGES, "jax", "jaxlib", "optax", "gymnasium", "mujoco", "envpool"),
 )
 
-__all__ = ["PROTOCOLS", "STUDY", "Method", "PresetName", "Protocol"]
+__all__ = ["PROTOCOLS", "STUDY", "Attacker", "Method", "Protocol", "Recipe"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,25 +21,34 @@ from aajr.adversaries import (
     ProjectedGradientAscent,
     VertexSearch,
 )
+from aajr.arena.agents.agent import Agent
 from aajr.arena.attacks import builders as attacks
 from aajr.arena.attacks.critics import OnlineValue, fit_robust_sarsa
 from aajr.arena.attacks.steering import Steered, best_director
 from aajr.arena.attacks.suites import AttackSpec, Suite
 from aajr.arena.attacks.victim import Victim
 from aajr.arena.environments.episodes import AttackedTeam, Outcome, contest, explore
-from aajr.arena.environments.gymnasium import GymnasiumEnvironment, Record, flat
+from aajr.arena.environments.gymnasium import GymnasiumEnvironment, Record
 from aajr.arena.settings import Effort
 from aajr.geometry import Ball
-from aajr.integrations.sb3 import SavedAgent, agent_of
+from aajr.integrations.envpool import EnvPoolEnvironment
+from aajr.integrations.jax_ppo import adversary_from
 from aajr.studies.mujoco._protocol import Protocol
 from aajr.trajectory import Objective, Reference
 
 Climb = Callable[[Ball, Objective], Adversary]
 
-FIVE = ("random", "critic", "mad", "rs", "rs_mad")
-"""First parts of the names of the published protocol's attacks."""
+ENVPOOL = "envpool:"
+"""What stands before the name of an environment of EnvPool."""
 
-UNIT = "observations divided by the reference agent's standard deviations"
+FIVE = ("random", "critic", "mad", "rs")
+"""First parts of the names of the attacks that learn no policy."""
+
+SIX = (*FIVE, "sa_rl", "pa_ad")
+"""The same with learned attackers: the common worst case of the literature."""
+
+SEVEN = (*SIX, "push", "steer")
+"""The same with pushes in a direction that is constant, or a linear function of the state."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +66,19 @@ class Push:
         return self.sign * output.chunk(2, -1)[0].sum(1)
 
 
-def victim_of(agent: SavedAgent, protocol: Protocol, episodes: int, seed: int) -> Victim:
-    """A trained agent as a victim; its own statistics normalise its observations."""
-    policy = agent_of(agent, UNIT)
-    match = GymnasiumEnvironment(
-        protocol.environment, episodes, seed, policy.sight or flat, solved=protocol.solved
+def victim_of(directory: Path, protocol: Protocol, episodes: int, seed: int) -> Victim:
+    """A trained agent as a victim, in its own normalised observations."""
+    agent = Agent.from_ppo(directory)
+    settings: Any = {"sight": agent.sight, "solved": protocol.solved}
+    name = protocol.environment
+    environment = (
+        EnvPoolEnvironment(
+            name.removeprefix(ENVPOOL), episodes, seed, settings={"num_threads": 1}, **settings
+        )
+        if name.startswith(ENVPOOL)
+        else GymnasiumEnvironment(name, episodes, seed, **settings)
     )
-    return Victim(policy, match, "full", Effort(critic_episodes=10))
+    return Victim(agent, environment, "full", Effort(critic_episodes=10))
 
 
 def played(
@@ -74,15 +90,31 @@ def played(
     return contest(victim.match, AttackedTeam(victim.actor, adversary, source), name, size)
 
 
-def suite_of(protocol: Protocol, *, thorough: bool = False) -> Suite:
-    """The five attacks of the published protocol, the two pushes and the steered push.
+def suite_of(
+    protocol: Protocol, learned: Mapping[str, Path] | None = None, *, thorough: bool = False
+) -> Suite:
+    """The published protocol's attacks, learned attackers, and linear pushes.
 
     Args:
-        protocol: gives the search and the grids of Robust Sarsa.
-        thorough: whether to search by the longer projected gradient ascent, instead of the
-            protocol's own search.
+        protocol: gives the searches and the grids of Robust Sarsa.
+        learned: directories of attackers that were trained against the victim, by name.
+        thorough: whether to search by the longer projected gradient ascent alone.
     """
-    climb = _search(protocol, thorough)
+    specs = [AttackSpec("random", "noise", attacks.noise)]
+    for suffix, climb in _searches(protocol, thorough).items():
+        specs += [replace(spec, name=spec.name + suffix) for spec in _by_gradients(protocol, climb)]
+    for name, directory in (learned or {}).items():
+        specs.append(AttackSpec(name, "learned", partial(_trained, directory)))
+    kind = "thorough" if thorough else "usual"
+    return Suite(f"{protocol.name}, {kind}", 3, Effort(), tuple(specs))
+
+
+def _trained(directory: Path, ball: Ball, victim: Victim) -> Adversary:
+    return adversary_from(directory, ball)
+
+
+def _by_gradients(protocol: Protocol, climb: Climb) -> list[AttackSpec]:
+    """The attacks that one search carries out."""
 
     def mixed(weight: float) -> attacks.Builder:
         def build(ball: Ball, victim: Victim) -> Adversary:
@@ -92,39 +124,41 @@ def suite_of(protocol: Protocol, *, thorough: bool = False) -> Suite:
 
         return build
 
+    def critic(ball: Ball, victim: Victim) -> Adversary:
+        return AttackOn(victim.state_value, climb(ball, LeastValue()))
+
+    def steer(ball: Ball, victim: Victim) -> Adversary:
+        return climb(ball, _director(protocol, victim, ball, climb))
+
     def gradient(name: str, objective: Callable[[Victim], Objective]) -> AttackSpec:
         return AttackSpec(name, "gradient", lambda ball, v: climb(ball, objective(v)))
 
-    specs = (
-        AttackSpec("random", "noise", attacks.noise),
-        AttackSpec(
-            "critic",
-            "gradient",
-            lambda ball, victim: AttackOn(victim.state_value, climb(ball, LeastValue())),
-        ),
+    return [
+        AttackSpec("critic", "gradient", critic),
         gradient("mad", lambda victim: victim.divergence),
         gradient("push_up", lambda victim: Push(1.0)),
         gradient("push_down", lambda victim: Push(-1.0)),
-        AttackSpec(
-            "steer", "gradient", lambda ball, v: climb(ball, _director(protocol, v, ball, climb))
-        ),
+        AttackSpec("steer", "gradient", steer),
         *(gradient(f"rs_{kappa:g}", partial(_sarsa, protocol, kappa)) for kappa in protocol.kappas),
         *(
             AttackSpec(f"rs_mad_{weight:g}", "gradient", mixed(weight))
             for weight in protocol.mixtures
         ),
-    )
-    kind = "thorough" if thorough else "usual"
-    return Suite(f"yardstick, {protocol.name}, {kind}", 2, Effort(), specs)
+    ]
 
 
-def _search(protocol: Protocol, thorough: bool) -> Climb:
-    """The search for the point that maximises an objective."""
-    if protocol.search == "vertices" and not thorough:
-        return VertexSearch
+def _searches(protocol: Protocol, thorough: bool) -> dict[str, Climb]:
+    """The searches for the point that maximises an objective, by the suffix of their names."""
     steps = protocol.thorough_steps if thorough else protocol.attack_steps
     restarts = protocol.thorough_restarts if thorough else protocol.attack_restarts
-    return partial(ProjectedGradientAscent, steps=steps, restarts=restarts, select="best")
+    ascent: Any = partial(ProjectedGradientAscent, steps=steps, restarts=restarts, select="best")
+    if thorough:
+        return {"": ascent}
+    known: dict[str, tuple[str, Climb]] = {
+        "gradient": ("", ascent),
+        "vertices": ("_vertices", VertexSearch),
+    }
+    return dict(known[name] for name in protocol.solvers)
 
 
 def _director(protocol: Protocol, victim: Victim, ball: Ball, climb: Climb) -> Steered:
@@ -154,7 +188,7 @@ def _sarsa(protocol: Protocol, kappa: float, victim: Victim) -> Objective:
             torch.Generator().manual_seed(seed),
             radius=0.1 * (high - low),
             weight=kappa,
-            discount=protocol.discount,
+            discount=protocol.config.discount,
             batch=512,
             limits=limits,
         )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-PresetName = Literal["smoke", "standard", "hopper"]
-Placement = Literal["adversarial", "clean"]
+from aajr.jax.ppo import PPOConfig
+from aajr.studies.mujoco import _recipes as recipes
+from aajr.studies.mujoco._recipes import Training
+
+Knob = Literal["learning rate", "training radius", "weight"]
 
 
 @dataclass(frozen=True)
@@ -20,43 +23,69 @@ class Method:
         knob: the tuned hyperparameter: ``learning rate`` (a factor), ``training radius`` (a factor
             on ε), or ``weight`` (λ).
         candidates: values tried on the validation seeds; every tuned method has equally many.
-        penalty: name of the penalty, None for none.
-        placement: where the surrogate loss is taken; None without an adversary.
+        recipe: function of the protocol and a candidate that returns how to train.
     """
 
     name: str
     title: str
-    knob: Literal["learning rate", "training radius", "weight"]
+    knob: Knob
     candidates: tuple[float, ...]
-    penalty: str | None = None
-    placement: Placement | None = None
+    recipe: Training
+
+    def facts(self) -> dict[str, Any]:
+        """The settings as JSON values; of the function its name."""
+        own = f"{self.recipe.__module__}.{self.recipe.__qualname__}"
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {"recipe": own}
 
 
-_WEIGHTS = (0.03, 0.1, 0.3)
+_RADII = (0.5, 1.0, 2.0)
+_WEIGHTS = (0.1, 0.3, 1.0)
+_GLOBAL = (0.01, 0.03, 0.1)
 
 METHODS = (
-    Method("plain", "vanilla, tuned", "learning rate", (0.3, 1.0, 3.0)),
-    Method("recipe", "vanilla, as the recipe", "learning rate", (1.0,)),
-    Method(
-        "adversarial", "adversarial", "training radius", (0.5, 1.0, 1.5), placement="adversarial"
-    ),
-    Method("global", "global Frobenius", "weight", _WEIGHTS, "frobenius", "clean"),
-    Method(
-        "random_direction",
-        "random direction",
-        "weight",
-        (0.1, 0.3, 1.0),
-        "random_direction",
-        "clean",
-    ),
-    Method("sa", "SA (KL at the worst point)", "weight", (0.1, 0.3, 1.0), "sa", "clean"),
-    Method("aajr", "AAJR", "weight", _WEIGHTS, "aajr", "clean"),
+    Method("plain", "PPO, tuned", "learning rate", (0.3, 1.0, 3.0), recipes.plain),
+    Method("recipe", "PPO, as the recipe", "learning rate", (1.0,), recipes.plain),
+    Method("noise", "uniform noise", "training radius", _RADII, recipes.noise),
+    Method("adversarial", "adversarial", "training radius", _RADII, recipes.adversarial),
+    Method("sa", "SA", "weight", _WEIGHTS, recipes.sa),
+    Method("global", "global Frobenius", "weight", _GLOBAL, recipes.frobenius),
+    Method("random_direction", "random direction", "weight", _WEIGHTS, recipes.random_direction),
+    Method("aajr", "AAJR", "weight", _GLOBAL, recipes.aajr),
+    Method("aajr_value", "AAJR along V", "weight", _GLOBAL, recipes.aajr_value),
+    Method("aajr_adversarial", "AAJR and adversarial", "weight", _GLOBAL, recipes.aajr_adversarial),
+    Method("atla", "ATLA", "training radius", _RADII, recipes.atla),
+    Method("atla_sa", "ATLA and SA", "weight", _WEIGHTS, recipes.atla_sa),
+    Method("atla_aajr", "ATLA and AAJR", "weight", _GLOBAL, recipes.atla_aajr),
 )
-"""All methods. The method ``recipe`` is not tuned.
+"""All methods. The method ``recipe`` is not tuned. Among n inputs, ‖Jv‖² along a random direction
+is on average 1/n of ‖J‖²_F; its weights are therefore larger."""
 
-Penalties are added to SB3's own surrogate loss. With n inputs, ‖Jv‖² along a random direction is on
-average 1/n of ‖J‖²_F; its weights are therefore larger.
-"""
+
+@dataclass(frozen=True)
+class Attacker:
+    """How an adversary of a finished agent learns.
+
+    Attributes:
+        name: name of the attack.
+        kind: ``sa_rl`` or ``pa_ad``.
+        learning_rate: learning rate of Adam.
+        entropy: weight of the entropy bonus.
+    """
+
+    name: str
+    kind: Literal["sa_rl", "pa_ad"]
+    learning_rate: float = 3e-4
+    entropy: float = 0.0
+
+
+ATTACKERS = (
+    Attacker("sa_rl", "sa_rl"),
+    Attacker("sa_rl_fast", "sa_rl", learning_rate=1e-3),
+    Attacker("sa_rl_wide", "sa_rl", entropy=1e-3),
+    Attacker("pa_ad", "pa_ad"),
+    Attacker("pa_ad_fast", "pa_ad", learning_rate=1e-3),
+)
+"""Learned attackers of every final agent; only the worst of a kind counts."""
 
 
 @dataclass(frozen=True)
@@ -65,28 +94,20 @@ class Protocol:
 
     Attributes:
         name: name of the preset.
-        environment: name of the Gymnasium environment.
-        epsilon: L∞ radius in normalised units: 1 is the standard deviation of the state in the
-            running statistics of a vanilla agent, trained on the reference seed.
+        environment: name that Gymnasium knows, or ``envpool:`` before one that EnvPool knows.
+        epsilon: L∞ radius in units of the agent's normalised observations: 1 is the standard
+            deviation of the state in the agent's own running statistics.
         solved: natural return of a policy that solves the task.
-        steps: environment steps of a training run.
-        segments: number of parts of a run; it can be resumed after each part.
-        environments: number of environments that are stepped in parallel.
-        rollout: steps of each environment per update.
-        batch: rows per minibatch.
-        epochs: passes over a rollout.
-        learning_rate: learning rate of Adam.
-        discount: γ.
-        ramp: ε grows from 0 to the training radius between these two shares of the run.
-        inner_steps: number of steps of the adversary in training.
+        config: settings of PPO, of agents and attackers; its ``steps`` are those of an agent.
+        ramp: share of the run in which the training radius grows from 0.
+        inner_steps: number of steps of the search in training.
         fraction: share of the rows whose Jacobian is penalised.
-        reference_seed: seed of the agent whose statistics normalise the observations of all agents.
         validation_seeds: seeds on which methods are tuned.
         final_seeds: seeds that are reported; nothing is chosen on them.
         episodes: number of episodes of each agent and attack on the final seeds.
         validation_episodes: the same number on the validation seeds.
-        search: how the attacks search the worst point: at all ``vertices`` of the ball, or by
-            projected ``gradient`` ascent if the observation has too many features.
+        solvers: how the attacks search the worst point: by projected ``gradient`` ascent, at all
+            ``vertices`` of the ball, or both, each as an attack of its own.
         attack_steps: number of steps of projected gradient ascent; their lengths sum to 2.5 ε.
         attack_restarts: number of restarts from random points.
         thorough_steps: number of steps of the longer ascent that checks the attacks, on one agent
@@ -97,109 +118,160 @@ class Protocol:
         kappas: weights κ of Robust Sarsa's robustness term.
         mixtures: weights of MAD in RS + MAD.
         critic_steps: environment steps from which a Robust Sarsa critic is fitted.
+        attackers: attackers that learn against every final agent.
+        attacker_steps: environment steps from which an attacker learns.
+        validation_steps: the same for the one attacker, ``pa_ad``, on the validation seeds.
         methods: methods that are compared.
+        extra: further methods, as ``package.module:NAME`` of one or of a tuple; empty for none.
     """
 
-    name: PresetName
+    name: str
     environment: str
     epsilon: float
     solved: float
-    steps: int
-    segments: int = 1
-    environments: int = 8
-    rollout: int = 256
-    batch: int = 64
-    epochs: int = 10
-    learning_rate: float = 3e-4
-    discount: float = 0.99
-    ramp: tuple[float, float] = (0.25, 0.75)
-    inner_steps: int = 3
+    config: PPOConfig = PPOConfig()  # noqa: RUF009
+    ramp: float = 0.75
+    inner_steps: int = 2
     fraction: float = 0.25
-    reference_seed: int = 1000
     validation_seeds: tuple[int, ...] = (100, 101)
     final_seeds: tuple[int, ...] = tuple(range(11))
     episodes: int = 50
     validation_episodes: int = 20
-    search: Literal["vertices", "gradient"] = "vertices"
-    attack_steps: int = 20
+    solvers: tuple[Literal["gradient", "vertices"], ...] = ("gradient",)
+    attack_steps: int = 10
     attack_restarts: int = 2
-    thorough_steps: int = 20
+    thorough_steps: int = 40
     thorough_restarts: int = 3
     director_draws: int = 24
     director_episodes: int = 6
     kappas: tuple[float, ...] = (0.1, 1.0)
     mixtures: tuple[float, ...] = (0.3, 0.7)
     critic_steps: int = 20_000
+    attackers: tuple[Attacker, ...] = ATTACKERS
+    attacker_steps: int = 501_760
+    validation_steps: int = 100_352
     methods: tuple[Method, ...] = METHODS
+    extra: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """All settings as JSON values."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return own | {
+            "config": dataclasses.asdict(self.config),
+            "attackers": [dataclasses.asdict(one) for one in self.attackers],
+            "methods": [method.facts() for method in self.methods],
+        }
 
 
-PROTOCOLS: dict[PresetName, Protocol] = {
-    "smoke": Protocol(
-        "smoke",
-        "InvertedPendulum-v5",
-        0.3,
-        1000.0,
-        steps=4096,
-        segments=2,
-        environments=4,
+_PENDULUM = Protocol(
+    "pendulum",
+    "envpool:InvertedPendulum-v5",
+    0.3,
+    1000.0,
+    config=PPOConfig(steps=102_400, segment=10),
+    solvers=("gradient", "vertices"),
+    attack_steps=20,
+    attacker_steps=61_440,
+    validation_steps=20_480,
+)
+
+PROTOCOLS: dict[str, Protocol] = {
+    "smoke": dataclasses.replace(
+        _PENDULUM,
+        name="smoke",
+        environment="InvertedPendulum-v5",
+        config=PPOConfig(steps=4096, environments=8, rollout=64, segment=4),
         validation_seeds=(100,),
         final_seeds=(0, 1, 2),
         episodes=4,
         validation_episodes=2,
-        thorough_steps=4,
-        thorough_restarts=2,
+        attack_steps=5,
+        attack_restarts=1,
+        thorough_steps=8,
+        thorough_restarts=1,
         director_draws=2,
         director_episodes=2,
         kappas=(0.1,),
         mixtures=(0.5,),
         critic_steps=800,
+        attackers=(ATTACKERS[0], ATTACKERS[3]),
+        attacker_steps=2048,
+        validation_steps=1024,
         methods=tuple(
-            dataclasses.replace(method, candidates=method.candidates[:1]) for method in METHODS
+            dataclasses.replace(method, candidates=method.candidates[:1])
+            for method in METHODS
+            if method.name in ("plain", "adversarial", "aajr", "atla")
         ),
     ),
-    "standard": Protocol("standard", "InvertedPendulum-v5", 0.3, 1000.0, steps=65_536, segments=2),
-    "hopper": Protocol(
-        "hopper",
-        "Hopper-v5",
-        0.075,
-        3000.0,
-        steps=2_007_040,
-        segments=20,
-        ramp=(0.0, 0.75),
-        search="gradient",
-        thorough_steps=40,
+    "pendulum": _PENDULUM,
+    "hopper": Protocol("hopper", "envpool:Hopper-v5", 0.075, 3000.0),
+    "walker": Protocol("walker", "envpool:Walker2d-v5", 0.05, 4000.0, final_seeds=tuple(range(5))),
+    "cheetah": Protocol(
+        "cheetah", "envpool:HalfCheetah-v5", 0.15, 4800.0, final_seeds=tuple(range(5))
     ),
+    "ant": Protocol("ant", "envpool:Ant-v5", 0.15, 5000.0, final_seeds=tuple(range(5))),
 }
-"""``standard`` trains InvertedPendulum, about an hour on two cores; ``hopper`` takes a night."""
+"""``smoke`` takes about a minute, ``pendulum`` about an hour on two cores, the others a night."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published result, computed with other code: the median of 11 agents.
+    """A published result, computed with other code.
 
     Attributes:
         method: name of the method in the publication.
         natural: return without attack.
-        worst: return under the worst of five attacks.
+        worst: return under the worst attack of the publication.
+        attacks: which attacks these were: ``five``, ``six``, or a suite of the publication's ``own``.
         source: the publication.
     """
 
     method: str
     natural: float
     worst: float
+    attacks: str
     source: str
 
 
 _SA = "Zhang et al., 2020, https://arxiv.org/abs/2003.08938"
+_ATLA = "Zhang et al., 2021, https://arxiv.org/abs/2101.08452"
+_BAR = "BAR-PPO, ICLR 2026"
+_FIVE, _OWN, _SIX = "five", "own", "six"
+
 PUBLISHED: dict[str, tuple[Published, ...]] = {
-    "InvertedPendulum-v5": (
-        Published("DDPG", 1000, 92, _SA),
-        Published("SA-DDPG (SGLD)", 1000, 423, _SA),
-        Published("SA-DDPG (convex)", 1000, 1000, _SA),
+    "InvertedPendulum": (
+        Published("DDPG", 1000, 92, _FIVE, _SA),
+        Published("SA-DDPG (SGLD)", 1000, 423, _FIVE, _SA),
+        Published("SA-DDPG (convex)", 1000, 1000, _FIVE, _SA),
     ),
-    "Hopper-v5": (
-        Published("PPO", 3167, 636, _SA),
-        Published("SA-PPO (convex)", 3705, 1076, _SA),
+    "Hopper": (
+        Published("PPO", 3167, 636, _OWN, _ATLA),
+        Published("SA-PPO (convex)", 3705, 1076, _OWN, _ATLA),
+        Published("ATLA-PPO (LSTM, SA)", 3291, 1772, _OWN, _ATLA),
+        Published("BAR-PPO", 3684, 1340, _SIX, _BAR),
+    ),
+    "Walker2d": (
+        Published("PPO", 4472, 1086, _OWN, _ATLA),
+        Published("SA-PPO (convex)", 4487, 2908, _OWN, _ATLA),
+        Published("ATLA-PPO (LSTM, SA)", 3842, 3663, _OWN, _ATLA),
+        Published("BAR-PPO", 4732, 2699, _SIX, _BAR),
+    ),
+    "HalfCheetah": (
+        Published("PPO", 7117, -661, _OWN, _ATLA),
+        Published("SA-PPO (convex)", 3632, 3028, _OWN, _ATLA),
+        Published("ATLA-PPO (LSTM, SA)", 6157, 5058, _OWN, _ATLA),
+        Published("BAR-PPO", 4837, 3181, _SIX, _BAR),
+    ),
+    "Ant": (
+        Published("PPO", 5687, -872, _OWN, _ATLA),
+        Published("SA-PPO (convex)", 4292, 2511, _OWN, _ATLA),
+        Published("ATLA-PPO (LSTM, SA)", 5359, 3765, _OWN, _ATLA),
+        Published("BAR-PPO", 5024, 2825, _SIX, _BAR),
     ),
 }
-"""Published results, from other code, older environments and other networks."""
+"""Published results by environment, from other code, older environments and other networks."""
+
+
+def published(environment: str) -> tuple[Published, ...]:
+    """Published results for an environment of whatever version; none for unknown ones."""
+    return PUBLISHED.get(environment.rpartition(":")[2].rpartition("-")[0], ())

@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
-from aajr.integrations.sb3 import Normalisation, load_agent
+from aajr._seeds import derive
+from aajr.adversaries import ProjectedGradientAscent
+from aajr.arena.attacks.victim import Victim
+from aajr.diagnostics import diagnose
+from aajr.jax.ppo import Opponent, load_player, train, train_attacker
 from aajr.studies._store import Cell, Store
 from aajr.studies._study import Stage, tuned
-from aajr.studies.mujoco._attacks import FIVE, UNIT, played, suite_of, victim_of, worst
-from aajr.studies.mujoco._protocol import PUBLISHED, Method, Protocol
-from aajr.studies.mujoco._training import reference_method, train
+from aajr.studies.mujoco._attacks import FIVE, SEVEN, SIX, played, suite_of, victim_of, worst
+from aajr.studies.mujoco._protocol import Attacker, Method, Protocol, published
 
 Record = dict[str, Any]
-VALIDATION = ("mad", "critic", "push", "steer")
+VALIDATION = ("random", "mad", "critic", "push", "steer", "pa_ad")
 """First parts of the names of the attacks that are used for tuning."""
 
 Kind = Literal["validation", "final", "thorough"]
 
+UNIT = "L∞, observations normalised by the agent's own running statistics"
+
 
 def stages(protocol: Protocol, store: Store) -> Iterator[Stage]:
-    """The stages: reference agent, tuning, final agents, and longer attacks on some agents."""
-    yield "reference agent", [_reference(protocol, store)]
+    """The stages: tuning, final agents with their attackers, and longer attacks on some agents."""
+    methods = methods_of(protocol)
     yield (
         "tuning",
         [
             _examined(protocol, store, method, value, seed, "validation")
             for seed in protocol.validation_seeds
-            for method in protocol.methods
+            for method in methods
             for value in method.candidates
         ],
     )
@@ -49,49 +56,120 @@ def gather(protocol: Protocol, store: Store, facts: Record) -> Record:
         ``thorough`` (the same for the longer attacks), the protocol and the facts.
     """
     choices = _choices(protocol, store)
-    reference = _statistics(_reference(protocol, store).directory)
     return {
         "preset": protocol.name,
-        "unit": f"L∞ on {UNIT}",
-        "standard_deviations": (reference.variance + reference.epsilon).sqrt().tolist(),
+        "unit": UNIT,
         "choices": choices,
         "agents": [cell.value() for cell in _finals(protocol, store, choices, "final")],
         "thorough": [cell.value() for cell in _finals(protocol, store, choices, "thorough")],
-        "published": [dataclasses.asdict(p) for p in PUBLISHED[protocol.environment]],
-        "protocol": dataclasses.asdict(protocol),
-        "five": list(FIVE),
+        "published": [dataclasses.asdict(one) for one in published(protocol.environment)],
+        "protocol": protocol.facts(),
+        "methods": [method.facts() for method in methods_of(protocol)],
+        "groups": {"five": FIVE, "six": SIX, "seven": SEVEN},
         **facts,
     }
 
 
+def methods_of(protocol: Protocol) -> tuple[Method, ...]:
+    """The protocol's methods and the further ones that ``extra`` names.
+
+    Raises:
+        ValueError: ``extra`` names no method, or one whose name is taken.
+    """
+    if not protocol.extra:
+        return protocol.methods
+    module, _, name = protocol.extra.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"extra={protocol.extra!r} cannot be imported ({error}); give package.module:NAME"
+        ) from error
+    further = (found,) if isinstance(found, Method) else tuple(found)
+    names = [method.name for method in (*protocol.methods, *further)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"extra={protocol.extra!r} repeats a name among {names}; rename it")
+    return (*protocol.methods, *further)
+
+
 def train_agent(
-    protocol: Protocol, method: Method, value: float, seed: int, directory: Path, reference: Path
-) -> None:
-    """Train one agent on the statistics of the reference agent's observations."""
-    train(protocol, method, value, seed, directory, _statistics(reference))
+    protocol: Protocol, method: Method, value: float, seed: int, directory: Path
+) -> Record:
+    """Train one agent; return its last training return and the seconds that it took."""
+    recipe = method.recipe(protocol, value)
+    run = train(
+        protocol.environment,
+        directory,
+        recipe.config,
+        recipe.robust,
+        opponent=recipe.opponent,
+        seed=seed,
+        threads=1,
+    )
+    return {"return": run.log[-1]["return"], "seconds": run.log[-1]["seconds"]}
+
+
+def attack_agent(
+    protocol: Protocol, attacker: Attacker, steps: int, seed: int, agent: Path, directory: Path
+) -> Record:
+    """Train one attacker of a finished agent."""
+    config = dataclasses.replace(
+        protocol.config,
+        steps=steps,
+        learning_rate=attacker.learning_rate,
+        entropy=attacker.entropy,
+    )
+    run = train_attacker(
+        protocol.environment,
+        load_player(agent),
+        directory,
+        Opponent(attacker.kind, protocol.epsilon),
+        config,
+        seed=derive(seed, "attacker", attacker.name),
+        threads=1,
+    )
+    return {"return": run.log[-1]["return"], "seconds": run.log[-1]["seconds"]}
 
 
 def examine(
     protocol: Protocol, store: Store, method: Method, value: float, seed: int, kind: Kind
 ) -> Record:
-    """Attack one agent; train it first if it does not exist."""
+    """Attack one agent; train it and its attackers first if they do not exist."""
     trained = agent_cell(protocol, store, method, value, seed)
     trained.fill()
+    learned = _attackers(protocol, store, method, value, seed, kind)
+    for cell in learned.values():
+        cell.fill()
     episodes = protocol.episodes if kind == "final" else protocol.validation_episodes
-    victim = victim_of(load_agent(trained.directory), protocol, episodes, seed)
+    victim = victim_of(trained.directory, protocol, episodes, seed)
     ball, found = victim.ball(protocol.epsilon), {"none": played(victim)}
-    for spec in suite_of(protocol, thorough=kind == "thorough").attacks:
+    places = {name: cell.directory for name, cell in learned.items()}
+    for spec in suite_of(protocol, places, thorough=kind == "thorough").attacks:
         if kind != "validation" or spec.name.startswith(VALIDATION):
             found[spec.name] = played(victim, spec.name, spec.build(ball, victim))
     return {
         "method": method.name,
         "value": value,
         "seed": seed,
+        "trained": trained.value(),
+        "sensitivity": _sensitivity(protocol, victim),
         "returns": {name: one.record.returns.tolist() for name, one in found.items()},
         "largest_perturbation": {
             name: one.score.largest_perturbation for name, one in found.items()
         },
     }
+
+
+def _sensitivity(protocol: Protocol, victim: Victim) -> dict[str, float]:
+    """Size and alignment of the Jacobian at states of the victim, in its own metric."""
+    source = torch.Generator().manual_seed(derive(victim.match.seed, "sensitivity"))
+    search = ProjectedGradientAscent(
+        victim.ball(protocol.epsilon), victim.divergence, steps=protocol.inner_steps
+    )
+    states = victim.states[:1024]
+    trajectory = search(victim.actor, states, source)
+    found = diagnose(victim.actor, trajectory, source, metric=victim.metric)
+    return {name: float(value) for name, value in found.items()}
 
 
 def choose(protocol: Protocol, store: Store, method: Method) -> Record:
@@ -115,22 +193,24 @@ def choose(protocol: Protocol, store: Store, method: Method) -> Record:
 def agent_cell(protocol: Protocol, store: Store, method: Method, value: float, seed: int) -> Cell:
     """The cell of one training run."""
     name = f"agents/{_label(method, value, seed)}"
-    directories = (store.directory / name, _reference(protocol, store).directory)
-    return store.cell(name, train_agent, protocol, method, value, seed, *directories)
+    place = store.directory / name
+    return store.cell(name, train_agent, protocol, method, value, seed, place)
 
 
-def _reference(protocol: Protocol, store: Store) -> Cell:
-    """The cell of the vanilla agent whose observation statistics all other agents use."""
-    method, seed = reference_method(protocol), protocol.reference_seed
-    directory = store.directory / "reference"
-    return store.cell("reference", train, protocol, method, 1.0, seed, directory, None)
-
-
-def _statistics(directory: Path) -> Normalisation:
-    found = load_agent(directory).normalisation
-    if found is None:
-        raise ValueError(f"{directory} holds an agent without normalisation; train it again")
-    return found
+def _attackers(
+    protocol: Protocol, store: Store, method: Method, value: float, seed: int, kind: Kind
+) -> dict[str, Cell]:
+    """The cells of an agent's attackers, by the attack's name."""
+    final = kind == "final"
+    steps = protocol.attacker_steps if final else protocol.validation_steps
+    chosen = protocol.attackers if final else [Attacker("pa_ad", "pa_ad")]
+    agent = agent_cell(protocol, store, method, value, seed).directory
+    cells: dict[str, Cell] = {}
+    for attacker in chosen if kind != "thorough" else []:
+        name = f"attackers/{kind}/{_label(method, value, seed)}/{attacker.name}"
+        arguments = (protocol, attacker, steps, seed, agent, store.directory / name)
+        cells[attacker.name] = store.cell(name, attack_agent, *arguments)
+    return cells
 
 
 def _examined(
@@ -141,14 +221,14 @@ def _examined(
 
 
 def _choices(protocol: Protocol, store: Store) -> Record:
-    return {method.name: choose(protocol, store, method) for method in protocol.methods}
+    return {method.name: choose(protocol, store, method) for method in methods_of(protocol)}
 
 
-def _finals(protocol: Protocol, store: Store, choices: Record, kind: Kind) -> list[Cell]:
+def _finals(protocol: Protocol, store: Store, choices: Record, kind: Kind) -> Sequence[Cell]:
     seeds = protocol.final_seeds[:1] if kind == "thorough" else protocol.final_seeds
     return [
         _examined(protocol, store, method, choices[method.name]["value"], seed, kind)
-        for method in protocol.methods
+        for method in methods_of(protocol)
         for seed in seeds
     ]
 

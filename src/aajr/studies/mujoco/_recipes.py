@@ -1,0 +1,172 @@
+"""How an agent is trained: the methods of the MuJoCo study, as functions that give a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from aajr.jax import (
+    AAJR,
+    AttackOn,
+    Ball,
+    DiagonalGaussian,
+    Divergence,
+    Frobenius,
+    LeastValue,
+    Minimax,
+    Penalty,
+    ProjectedGradientAscent,
+    RandomDirection,
+    StateAdversarial,
+    UniformNoise,
+)
+from aajr.jax.ppo import Opponent, PPOConfig, Ramp, Robust
+
+if TYPE_CHECKING:
+    from aajr.studies.mujoco._protocol import Protocol
+
+METRIC = DiagonalGaussian()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What :func:`aajr.jax.ppo.train` is called with.
+
+    Attributes:
+        config: settings of PPO.
+        robust: adversary and penalty; None for none.
+        opponent: the adversary that learns; None for none.
+    """
+
+    config: PPOConfig
+    robust: Robust | None = None
+    opponent: Opponent | None = None
+
+
+Training = Callable[["Protocol", float], Recipe]
+"""From the protocol and a value of the tuned hyperparameter to the recipe."""
+
+
+def plain(protocol: Protocol, factor: float) -> Recipe:
+    """PPO; its learning rate is multiplied by a factor."""
+    config = protocol.config
+    return Recipe(replace(config, learning_rate=factor * config.learning_rate))
+
+
+def noise(protocol: Protocol, factor: float) -> Recipe:
+    """Uniform noise in a ball of a factor times ε, at which the surrogate is taken."""
+    ball = Ball("linf", protocol.epsilon)
+    return Recipe(protocol.config, _minimax(protocol, UniformNoise(ball), radius=factor))
+
+
+def adversarial(protocol: Protocol, factor: float) -> Recipe:
+    """The surrogate at the point of greatest divergence in a ball of a factor times ε."""
+    return Recipe(
+        protocol.config, _minimax(protocol, _greatest_divergence(protocol), radius=factor)
+    )
+
+
+def sa(protocol: Protocol, weight: float) -> Recipe:
+    """SA-PPO: the divergence at its greatest point is a penalty."""
+    return Recipe(protocol.config, _penalised(protocol, StateAdversarial(metric=METRIC), weight))
+
+
+def frobenius(protocol: Protocol, weight: float) -> Recipe:
+    """‖J‖²_F, in all directions alike."""
+    return Recipe(protocol.config, _penalised(protocol, _part(protocol, Frobenius), weight))
+
+
+def random_direction(protocol: Protocol, weight: float) -> Recipe:
+    """‖Jv‖² along a random direction."""
+    return Recipe(protocol.config, _penalised(protocol, _part(protocol, RandomDirection), weight))
+
+
+def aajr(protocol: Protocol, weight: float) -> Recipe:
+    """‖Jv‖² along the gradient of the divergence."""
+    return Recipe(protocol.config, _penalised(protocol, _part(protocol, AAJR), weight))
+
+
+def aajr_value(protocol: Protocol, weight: float) -> Recipe:
+    """‖Jv‖² along the direction in which V falls."""
+    return Recipe(protocol.config, _AlongValue(protocol, weight))
+
+
+def aajr_adversarial(protocol: Protocol, weight: float) -> Recipe:
+    """‖Jv‖² along the gradient of the divergence, and the surrogate at its greatest point."""
+    penalty = _part(protocol, AAJR)
+    loss = _minimax(protocol, _greatest_divergence(protocol), penalty, weight)
+    return Recipe(protocol.config, loss)
+
+
+def atla(protocol: Protocol, factor: float) -> Recipe:
+    """An adversary that learns in turn with the agent, in a ball of a factor times ε."""
+    return _in_turn(Recipe(protocol.config), protocol, factor)
+
+
+def atla_sa(protocol: Protocol, weight: float) -> Recipe:
+    """The penalty of SA-PPO, and an adversary that learns."""
+    return _in_turn(sa(_halved(protocol), weight), protocol)
+
+
+def atla_aajr(protocol: Protocol, weight: float) -> Recipe:
+    """‖Jv‖² along the gradient of the divergence, and an adversary that learns."""
+    return _in_turn(aajr(_halved(protocol), weight), protocol)
+
+
+@dataclass(frozen=True)
+class _AlongValue:
+    """AAJR along what lowers the present V, as a robust loss made from V."""
+
+    protocol: Protocol
+    weight: float
+
+    def __call__(self, value: Callable[[Any], Any]) -> Minimax:
+        ball = Ball("linf", self.protocol.epsilon)
+        search = ProjectedGradientAscent(ball, LeastValue(), steps=self.protocol.inner_steps)
+        penalty = _part(self.protocol, AAJR)
+        attack = AttackOn(value, search)
+        return _minimax(self.protocol, attack, penalty, self.weight, placement="clean")
+
+
+def _greatest_divergence(protocol: Protocol) -> ProjectedGradientAscent:
+    ball, objective = Ball("linf", protocol.epsilon), Divergence(METRIC)
+    return ProjectedGradientAscent(ball, objective, steps=protocol.inner_steps)
+
+
+def _part(protocol: Protocol, penalty: Any) -> Penalty:
+    """A penalty at a share of the rows of every minibatch."""
+    made: Penalty = penalty(metric=METRIC, fraction=protocol.fraction, interval=1)
+    return made
+
+
+def _penalised(protocol: Protocol, penalty: Penalty, weight: float) -> Minimax:
+    attack = _greatest_divergence(protocol)
+    return _minimax(protocol, attack, penalty, weight, placement="clean")
+
+
+def _minimax(
+    protocol: Protocol,
+    adversary: Any,
+    penalty: Penalty | None = None,
+    weight: float = 0.0,
+    *,
+    radius: float = 1.0,
+    placement: Any = "adversarial",
+) -> Minimax:
+    """A robust loss whose radius grows over the first part of the run."""
+    grown = protocol.ramp * protocol.config.minibatch_updates
+    epsilon = Ramp(radius * protocol.epsilon, grown)
+    return Minimax(adversary, penalty, weight, placement, epsilon=epsilon)
+
+
+def _halved(protocol: Protocol) -> Protocol:
+    """The protocol with half the steps, because an adversary plays the other half."""
+    return replace(protocol, config=replace(protocol.config, steps=protocol.config.steps // 2))
+
+
+def _in_turn(recipe: Recipe, protocol: Protocol, factor: float = 1.0) -> Recipe:
+    """The recipe with an adversary; together they play as many steps as other methods."""
+    opponent = Opponent("sa_rl", factor * protocol.epsilon, ramp=protocol.ramp)
+    config = replace(recipe.config, steps=protocol.config.steps // 2)
+    return replace(recipe, config=config, opponent=opponent)
