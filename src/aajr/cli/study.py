@@ -45,9 +45,9 @@ def study(
     policies are those of `aajr reproduce --preset others`. Presets smoke (a minute), quick (half
     an hour), full (hours).
 
-    mujoco: PPO, tuned and attacked, compared with published figures; it needs
-    the extra 'mujoco'. Presets smoke (InvertedPendulum, four minutes), standard (the same
-    environment, an hour or two), hopper (a night).
+    mujoco: a dozen ways to train PPO for control, under seven kinds of attack, beside published
+    figures; it needs the extra 'mujoco'. Presets smoke (InvertedPendulum, a minute or two),
+    standard (the same environment, about an hour), hopper, walker, cheetah and ant (nights).
 
     consensus: several sources report one position, and any k of them may lie. Presets smoke (20
     seconds), quick (two of five lie, eight methods, ten minutes), far (the same with lies three

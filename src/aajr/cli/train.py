@@ -55,7 +55,7 @@ def train(
         method: plain PPO; adversarial, the loss of the policy under attack; or a penalty.
         eps: ε, in running standard deviations of the observation (images: pixel levels).
         norm: norm of the perturbation.
-        weight: λ of the penalty; by default the middle of the MuJoCo study's grid.
+        weight: λ of the penalty; the default was tuned on no environment.
         steps: environment steps of the run.
         seed: seed of the run.
     """

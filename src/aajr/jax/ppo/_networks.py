@@ -31,7 +31,7 @@ def init_params(
     return {
         "actor": _layers(for_actor, (features, *hidden, actions), 0.01),
         "critic": _layers(for_critic, (features, *hidden, 1), 1.0),
-        "log_std": jnp.full((actions,), log_std),
+        "log_std": jnp.full((actions,), log_std, float),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +101,10 @@ def suite_of(
         thorough: whether to search by the longer projected gradient ascent alone.
     """
     specs = [AttackSpec("random", "noise", attacks.noise)]
+    director = cache(partial(_director, protocol))
     for suffix, climb in _searches(protocol, thorough).items():
-        specs += [replace(spec, name=spec.name + suffix) for spec in _by_gradients(protocol, climb)]
+        found = _by_gradients(protocol, climb, director)
+        specs += [replace(spec, name=spec.name + suffix) for spec in found]
     for name, directory in (learned or {}).items():
         specs.append(AttackSpec(name, "learned", partial(_trained, directory)))
     kind = "thorough" if thorough else "usual"
@@ -113,7 +115,9 @@ def _trained(directory: Path, ball: Ball, victim: Victim) -> Adversary:
     return adversary_from(directory, ball)
 
 
-def _by_gradients(protocol: Protocol, climb: Climb) -> list[AttackSpec]:
+def _by_gradients(
+    protocol: Protocol, climb: Climb, director: Callable[[Victim], Steered]
+) -> list[AttackSpec]:
     """The attacks that one search carries out."""
 
     def mixed(weight: float) -> attacks.Builder:
@@ -128,7 +132,7 @@ def _by_gradients(protocol: Protocol, climb: Climb) -> list[AttackSpec]:
         return AttackOn(victim.state_value, climb(ball, LeastValue()))
 
     def steer(ball: Ball, victim: Victim) -> Adversary:
-        return climb(ball, _director(protocol, victim, ball, climb))
+        return climb(ball, director(victim))
 
     def gradient(name: str, objective: Callable[[Victim], Objective]) -> AttackSpec:
         return AttackSpec(name, "gradient", lambda ball, v: climb(ball, objective(v)))
@@ -161,15 +165,16 @@ def _searches(protocol: Protocol, thorough: bool) -> dict[str, Climb]:
     return dict(known[name] for name in protocol.solvers)
 
 
-def _director(protocol: Protocol, victim: Victim, ball: Ball, climb: Climb) -> Steered:
-    """Find the best director on separate episodes."""
+def _director(protocol: Protocol, victim: Victim) -> Steered:
+    """Find the best director on separate episodes, by attacks of one step."""
     seed = victim.match.seed
     few = replace(
         victim, match=victim.match.resized(protocol.director_episodes, derive(seed, "director"))
     )
 
     def returns(director: Steered) -> float:
-        return float(played(few, "steer", climb(ball, director)).record.returns.mean())
+        step = ProjectedGradientAscent(victim.ball(protocol.epsilon), director, steps=1)
+        return float(played(few, "steer", step).record.returns.mean())
 
     actions = victim.actor.head.outputs // 2
     return best_director(returns, victim.actor.features, actions, protocol.director_draws, seed)

@@ -43,13 +43,13 @@ def tables(results: Record) -> list[Table]:
 
 
 def _returns_table(results: Record) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (title, *_returns(results, agents_of(results, name)))
         for name, title in titles(results).items()
     ]
     rows += [_published(other) for other in results["published"]]
     protocol = results["protocol"]
-    notes = (
+    notes: tuple[str, ...] = (
         f"Return of {protocol['episodes']} episodes of {protocol['environment']}, deterministic "
         f"policies, {len(protocol['final_seeds'])} agents a method: interquartile mean with its "
         "bootstrap interval, and the median agent beneath.",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 import torch
+from jax.experimental.compilation_cache import compilation_cache
 
 from aajr._seeds import derive
 from aajr.adversaries import ProjectedGradientAscent
@@ -97,16 +100,33 @@ def train_agent(
 ) -> Record:
     """Train one agent; return its last training return and the seconds that it took."""
     recipe = method.recipe(protocol, value)
-    run = train(
-        protocol.environment,
-        directory,
-        recipe.config,
-        recipe.robust,
-        opponent=recipe.opponent,
-        seed=seed,
-        threads=1,
-    )
+    with kept_programs(directory.parents[1]):
+        run = train(
+            protocol.environment,
+            directory,
+            recipe.config,
+            recipe.robust,
+            opponent=recipe.opponent,
+            seed=seed,
+            threads=1,
+        )
     return {"return": run.log[-1]["return"], "seconds": run.log[-1]["seconds"]}
+
+
+@contextmanager
+def kept_programs(directory: Path) -> Iterator[None]:
+    """Keep what JAX compiles in ``directory/compiled``, unless JAX keeps it elsewhere already."""
+    name = "jax_compilation_cache_dir"
+    if getattr(jax.config, name):
+        yield
+        return
+    compilation_cache.reset_cache()
+    jax.config.update(name, str(directory / "compiled"))  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        jax.config.update(name, None)  # type: ignore[no-untyped-call]
+        compilation_cache.reset_cache()
 
 
 def attack_agent(
@@ -119,15 +139,16 @@ def attack_agent(
         learning_rate=attacker.learning_rate,
         entropy=attacker.entropy,
     )
-    run = train_attacker(
-        protocol.environment,
-        load_player(agent),
-        directory,
-        Opponent(attacker.kind, protocol.epsilon),
-        config,
-        seed=derive(seed, "attacker", attacker.name),
-        threads=1,
-    )
+    with kept_programs(agent.parents[1]):
+        run = train_attacker(
+            protocol.environment,
+            load_player(agent),
+            directory,
+            Opponent(attacker.kind, protocol.epsilon),
+            config,
+            seed=derive(seed, "attacker", attacker.name),
+            threads=1,
+        )
     return {"return": run.log[-1]["return"], "seconds": run.log[-1]["seconds"]}
 
 

@@ -13,7 +13,7 @@ from aajr.arena.training.checkpoints import load_checkpoint
 from aajr.integrations.recipes import WEIGHTS, Recipe
 from aajr.integrations.sb3 import _recipes as recipes
 from aajr.integrations.sb3 import _segments as segments
-from aajr.integrations.sb3 import load_agent, train_recipe
+from aajr.integrations.sb3 import epsilon_ramp, load_agent, train_recipe
 
 SHORT = Recipe("CartPole-v1", eps=0.1, steps=2 * 2048, segments=2, environments=2)
 
@@ -114,3 +114,11 @@ def test_bad_settings_are_named(change, named):
 def test_an_unknown_environment_is_named(tmp_path):
     with pytest.raises(ValueError, match="Hoper-v5"):
         next(train_recipe(dataclasses.replace(SHORT, env="Hoper-v5"), tmp_path))
+
+
+def test_the_radius_grows_between_two_shares_of_the_run():
+    updates = 3 * 3  # 256 rows in 3 batches, 3 epochs
+    epsilon = epsilon_ramp(0.4, 1280, 256, updates, (0.25, 0.75))
+    found = [epsilon(update) for update in range(5 * updates)]
+    expected = [0.0, 0.0, 0.4 * (0.4 - 0.25) / 0.5, 0.4 * (0.6 - 0.25) / 0.5, 0.4]
+    assert found == pytest.approx([value for value in expected for _ in range(updates)])

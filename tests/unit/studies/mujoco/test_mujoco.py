@@ -1,4 +1,4 @@
-"""The yardstick on a tiny scale: complete, resumable bit for bit, its pieces against oracles."""
+"""The study on a tiny scale: complete, resumable, its pieces against oracles."""
 
 import dataclasses
 import json
@@ -8,34 +8,32 @@ import numpy as np
 import pytest
 import torch
 
-from aajr import VertexSearch
+from aajr import ProjectedGradientAscent, VertexSearch
 from aajr.arena.attacks.steering import Steered, best_director
-from aajr.integrations.sb3 import load_agent
+from aajr.jax import AAJR, Minimax, UniformNoise
+from aajr.jax.ppo import PPOConfig, Ramp
 from aajr.studies import InProcess, Workers
 from aajr.studies.mujoco import PROTOCOLS, STUDY
 from aajr.studies.mujoco import _study as runs
-from aajr.studies.mujoco import _training as training
-from aajr.studies.mujoco._attacks import FIVE, played, suite_of, victim_of, worst
-from aajr.studies.mujoco._protocol import METHODS, PUBLISHED
+from aajr.studies.mujoco._attacks import SEVEN, SIX, played, suite_of, victim_of, worst
+from aajr.studies.mujoco._protocol import METHODS, PUBLISHED, published
 from aajr.trajectory import Reference
 
 TINY = dataclasses.replace(
     PROTOCOLS["smoke"],
-    steps=512,
-    environments=2,
-    rollout=128,
-    epochs=2,
+    config=PPOConfig(
+        steps=512, environments=2, rollout=64, epochs=2, minibatches=2, hidden=(8,), segment=2
+    ),
     episodes=3,
     final_seeds=(0, 1),
     critic_steps=300,
+    attacker_steps=256,
+    validation_steps=256,
     methods=tuple(
         dataclasses.replace(method, candidates=method.candidates[:1])
         for method in METHODS
         if method.name in ("plain", "aajr")
     ),
-)
-HOPPER = dataclasses.replace(
-    TINY, name="hopper", environment="Hopper-v5", epsilon=0.075, search="gradient"
 )
 
 
@@ -45,9 +43,11 @@ def finished(tmp_path_factory):
     return work, STUDY.run(TINY, work, Workers(1))
 
 
-def final_agent(work):
-    store = STUDY.store(TINY, work)
-    return load_agent(runs.agent_cell(TINY, store, TINY.methods[0], 0.3, 0).directory)
+@pytest.fixture(scope="module")
+def victim(finished):
+    store = STUDY.store(TINY, finished[0])
+    place = runs.agent_cell(TINY, store, TINY.methods[0], 0.3, 0).directory
+    return victim_of(place, TINY, 2, 0)
 
 
 def built(protocol, victim, **options):
@@ -63,21 +63,41 @@ def test_every_agent_meets_every_attack_inside_the_ball(finished):
     }
     for agent in results["agents"]:
         names = set(agent["returns"])
-        assert all(
-            any(name.startswith(family) for name in names) for family in (*FIVE, "push", "steer")
-        )
+        assert all(any(name.startswith(family) for name in names) for family in SEVEN)
+        assert {"sa_rl", "pa_ad", "mad", "mad_vertices", "steer_vertices"} <= names
         assert all(len(values) == TINY.episodes for values in agent["returns"].values())
         for name, radius in agent["largest_perturbation"].items():
-            low, high = (0, 0) if name == "none" else (0.5 * TINY.epsilon, 1.001 * TINY.epsilon)
-            assert low <= radius <= high
+            most = 1.001 * TINY.epsilon
+            # an attacker that has hardly learned commands little
+            least = 0 if name in ("none", "sa_rl") else 0.5 * TINY.epsilon
+            assert least <= radius <= (0 if name == "none" else most)
+        assert 0 < agent["sensitivity"]["aligned"] <= 1.1 * agent["sensitivity"]["frobenius"]
     assert [record["seed"] for record in results["thorough"]] == [0, 0]
 
 
 def test_a_finished_study_is_only_read(finished, monkeypatch):
     work, results = finished
-    monkeypatch.setattr(training, "_agent", None)  # any training would fail
+    monkeypatch.setattr(runs, "train", None)  # any training would fail
+    monkeypatch.setattr(runs, "train_attacker", None)
     again = STUDY.run(TINY, work, InProcess())
     assert json.dumps(again["agents"]) == json.dumps(results["agents"])
+
+
+def test_a_killed_study_trains_nothing_twice(tmp_path, monkeypatch):
+    protocol = dataclasses.replace(TINY, methods=TINY.methods[:1], final_seeds=(0,))
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "played", kill)
+        with pytest.raises(KeyboardInterrupt):
+            STUDY.run(protocol, tmp_path, InProcess())
+    trained = list(tmp_path.rglob("checkpoint.npz"))
+    assert len(trained) == 2  # the agent and its attacker
+    before = [path.stat().st_mtime_ns for path in trained]
+    STUDY.run(protocol, tmp_path, InProcess())
+    assert [path.stat().st_mtime_ns for path in trained] == before
+
+
+def kill(*_):
+    raise KeyboardInterrupt
 
 
 def test_the_report_is_written_and_shows_whose_figures_are_whose(finished, tmp_path):
@@ -87,87 +107,48 @@ def test_the_report_is_written_and_shows_whose_figures_are_whose(finished, tmp_p
     assert "not ours: SA-DDPG (SGLD)" in table
     assert "median 423" in table
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
-        f"{name}.{kind}" for name in ("agents", "attacks") for kind in ("png", "svg")
+        f"{name}.{kind}" for name in ("agents", "attacks", "frontier") for kind in ("png", "svg")
     }
-    assert json.loads((tmp_path / "results.json").read_text())["command"] == results["command"]
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["command"] == results["command"]
+    assert {"mujoco", "jax", "gymnasium"} <= set(written["versions"])
     assert STUDY.report.render(results).renderables
 
 
-@pytest.mark.parametrize("protocol", [TINY, HOPPER], ids=lambda protocol: protocol.name)
-def test_a_killed_training_goes_on_to_the_same_agent(protocol, tmp_path, monkeypatch):
-    method = protocol.methods[1]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    training.train(protocol, protocol.methods[0], 1.0, 9, tmp_path / "reference", None)
-    statistics = load_agent(tmp_path / "reference").normalisation
-    arguments = (protocol, method, 0.1, 0)
-    training.train(*arguments, whole, statistics)
-    segments, calls = training.learn_in_segments, []
-
-    def stop(*run):
-        for done in segments(*run):
-            calls.append(done)
-            if done:
-                raise KeyboardInterrupt
-            yield done
-
-    monkeypatch.setattr(training, "learn_in_segments", stop)
-    with pytest.raises(KeyboardInterrupt):
-        training.train(*arguments, killed, statistics)
-    monkeypatch.setattr(training, "learn_in_segments", segments)
-    assert calls == [0, 1]
-    training.train(*arguments, killed, statistics)
-    first, second = (load_agent(path) for path in (whole, killed))
-    for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert torch.equal(first.normalisation.mean, statistics.mean)
-    victim = victim_of(second, protocol, 2, 0)
-    attack = built(protocol, victim)["mad"]()
-    found = played(victim, "mad", attack)
-    assert 0 < found.score.largest_perturbation <= 1.001 * protocol.epsilon
-    assert victim.unit == "L∞, observations divided by the reference agent's standard deviations"
-
-
-def test_the_radius_grows_between_two_shares_of_the_run():
-    protocol = dataclasses.replace(TINY, steps=1280, epochs=3, batch=100, ramp=(0.25, 0.75))
-    epsilon, updates = training.ramp(protocol, 0.4), 3 * 3  # 256 rows in batches of 100
-    found = [epsilon(update) for update in range(5 * updates)]
-    expected = [0.0, 0.0, 0.4 * (0.4 - 0.25) / 0.5, 0.4 * (0.6 - 0.25) / 0.5, 0.4]
-    assert found == pytest.approx([value for value in expected for _ in range(updates)])
-
-
-def test_the_search_is_the_protocols_and_the_check_goes_another_way(finished):
-    work, _ = finished
-    agent = final_agent(work)
-    gradient = dataclasses.replace(TINY, search="gradient", attack_steps=7, attack_restarts=2)
-    victim = victim_of(agent, TINY, 2, 0)
-    usual, climbed = (built(p, victim)["mad"]() for p in (TINY, gradient))
-    assert isinstance(usual, VertexSearch)
-    assert (climbed.steps, climbed.restarts) == (7, 2)
-    check = built(TINY, victim, thorough=True)["mad"]()
-    assert (check.steps, check.restarts) == (TINY.thorough_steps, TINY.thorough_restarts)
+def test_both_searches_are_run_and_the_check_goes_further(victim):
+    found = built(TINY, victim)
+    usual, vertices = (found[name]() for name in ("mad", "mad_vertices"))
+    assert isinstance(usual, ProjectedGradientAscent)
+    assert (usual.steps, usual.restarts) == (TINY.attack_steps, TINY.attack_restarts)
+    assert isinstance(vertices, VertexSearch)
+    alone = built(dataclasses.replace(TINY, solvers=("gradient",)), victim)
+    assert not any(name.endswith("vertices") for name in alone)
+    thorough = built(TINY, victim, thorough=True)["mad"]()
+    assert (thorough.steps, thorough.restarts) == (TINY.thorough_steps, TINY.thorough_restarts)
     x = torch.linspace(-1, 1, 24).reshape(6, 4)
-    results = [a(agent.policy, x, torch.Generator().manual_seed(0)) for a in (usual, climbed)]
+    results = [a(victim.actor, x, torch.Generator().manual_seed(0)) for a in (vertices, usual)]
     assert bool((results[0].losses[-1] >= results[1].losses.amax(0) - 1e-6).all())
 
 
 def test_the_worst_is_over_the_families_named():
-    returns = {"none": [0.0], "mad": [5.0, 7.0], "push_up": [2.0], "rs_mad_0.3": [4.0]}
-    assert worst(returns, FIVE) == (4.0, "rs_mad_0.3")
-    assert worst(returns, [""]) == (2.0, "push_up")
+    returns = {
+        "none": [0.0], "mad": [5.0, 7.0], "push_up": [2.0], "rs_mad_0.3": [4.0], "pa_ad": [3.0],
+    }  # fmt: skip
+    assert worst(returns, ("random", "critic", "mad", "rs")) == (4.0, "rs_mad_0.3")
+    assert worst(returns, SIX) == (3.0, "pa_ad")
+    assert worst(returns, SEVEN) == (2.0, "push_up")
 
 
-def test_pushing_moves_the_mean_action_one_way(finished):
-    work, _ = finished
-    agent = final_agent(work)
+def test_pushing_moves_the_mean_action_one_way(victim):
     x = torch.linspace(-1, 1, 24).reshape(6, 4)
-    found = built(TINY, victim_of(agent, TINY, 2, 0))
-    clean = agent.policy(x)[:, 0]
+    found = built(TINY, victim)
+    clean = victim.actor(x)[:, 0]
     for name, sign in (("push_up", 1), ("push_down", -1)):
         attack = found[name]()
-        trajectory = attack(agent.policy, x, torch.Generator().manual_seed(0))
-        assert (sign * (agent.policy(trajectory.worst)[:, 0] - clean) > 0).all()
-        reference = Reference(x, agent.policy(x))
-        torch.testing.assert_close(attack.objective(agent.policy(x), reference), sign * clean)
+        trajectory = attack(victim.actor, x, torch.Generator().manual_seed(0))
+        assert (sign * (victim.actor(trajectory.worst)[:, 0] - clean) > 0).all()
+        reference = Reference(x, victim.actor(x))
+        torch.testing.assert_close(attack.objective(victim.actor(x), reference), sign * clean)
 
 
 def test_a_director_says_which_way_each_action_goes():
@@ -193,29 +174,88 @@ def test_a_candidate_must_still_do_its_task(tmp_path):
     cases = {1.0: (1000, 100), 2.0: (960, 300), 3.0: (900, 900)}
     store = STUDY.store(protocol, tmp_path)
     for value, (natural, attacked) in cases.items():
-        returns = {
-            "none": [natural],
-            "mad": [attacked],
-            "critic": [natural],
-            "push_up": [natural],
-            "steer": [natural],
-        }
+        returns = {name: [natural] for name in ("none", "critic", "push_up", "steer", "pa_ad")}
+        returns["mad"] = [attacked]
         cell = runs._examined(protocol, store, method, value, 5, "validation")
         dataclasses.replace(cell, function=dict, arguments=({"returns": returns},)).fill()
     assert runs.choose(protocol, store, method)["value"] == 2.0
 
 
-def test_every_method_has_the_same_budget():
-    for protocol in PROTOCOLS.values():
-        tuned = [method for method in protocol.methods if method.name != "recipe"]
-        assert len({len(method.candidates) for method in tuned}) == 1
-        assert not set(protocol.final_seeds) & {
-            *protocol.validation_seeds,
-            protocol.reference_seed,
-        }
-        assert protocol.steps % (
-            protocol.segments * protocol.environments * protocol.rollout
-        ) == 0 or (protocol.name == "smoke")
-        assert PUBLISHED[protocol.environment]
-    assert len(PROTOCOLS["standard"].final_seeds) >= 11
-    assert np.isclose(PROTOCOLS["standard"].epsilon, 0.3)
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
+def test_every_method_has_the_same_budget(protocol):
+    tuned = [method for method in protocol.methods if method.name != "recipe"]
+    assert len({len(method.candidates) for method in tuned}) == 1
+    assert not set(protocol.final_seeds) & set(protocol.validation_seeds)
+    for method in protocol.methods:
+        recipe = method.recipe(protocol, method.candidates[0])
+        players = 1 if recipe.opponent is None else 2
+        assert players * recipe.config.steps == protocol.config.steps
+        assert dataclasses.replace(recipe.config, steps=1, rollout=1, environments=1, minibatches=1)
+    assert published(protocol.environment)
+    assert len(PROTOCOLS["hopper"].final_seeds) >= 11
+
+
+def test_methods_differ_only_in_what_their_names_say():
+    protocol = PROTOCOLS["hopper"]
+    named = {method.name: method.recipe(protocol, 0.5) for method in METHODS}
+    assert named["plain"].config.learning_rate == 0.5 * protocol.config.learning_rate
+    assert named["plain"].robust is None
+    noise, adversarial, aajr = (named[n].robust for n in ("noise", "adversarial", "aajr"))
+    assert isinstance(noise.adversary, UniformNoise)
+    half = 0.75 * protocol.config.minibatch_updates
+    assert noise.epsilon == adversarial.epsilon == Ramp(0.5 * protocol.epsilon, half)
+    assert aajr.epsilon == Ramp(protocol.epsilon, half)
+    assert (aajr.weight, aajr.placement) == (0.5, "clean")
+    assert isinstance(aajr.penalty, AAJR)
+    along = named["aajr_value"].robust(lambda x: x[:, :1])
+    assert isinstance(along, Minimax)
+    assert along.adversary.target is not None
+    assert named["atla_aajr"].opponent.epsilon == protocol.epsilon
+    assert isinstance(named["atla_aajr"].robust.penalty, AAJR)
+    assert named["atla_aajr"].robust.epsilon.updates == half / 2
+    assert named["atla"].opponent.epsilon == 0.5 * protocol.epsilon
+
+
+OWN = """
+from aajr.studies.mujoco import Method, Recipe
+
+def mine(protocol, value):
+    return Recipe(protocol.config)
+
+MINE = Method("mine", "my method", "weight", (1.0,), mine)
+"""
+
+
+def test_a_method_of_ones_own_joins(tmp_path, monkeypatch):
+    (tmp_path / "own_methods.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    protocol = dataclasses.replace(TINY, extra="own_methods:MINE")
+    assert [method.name for method in runs.methods_of(protocol)] == ["plain", "aajr", "mine"]
+    assert STUDY.command(protocol).endswith("extra=own_methods:MINE")
+    facts = [STUDY.store(one, tmp_path).settings for one in (TINY, protocol)]
+    assert [len(one["methods"]) for one in facts] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("nowhere:MINE", "cannot be imported"),
+        ("aajr.studies.mujoco:NOTHING", "cannot be imported"),
+        ("aajr.studies.mujoco._protocol:METHODS", "repeats a name"),
+    ],
+)
+def test_an_unfit_extra_is_named(extra, message):
+    with pytest.raises(ValueError, match=message):
+        runs.methods_of(dataclasses.replace(TINY, extra=extra))
+
+
+def test_published_results_are_those_of_the_environment():
+    assert published("envpool:Hopper-v5") == PUBLISHED["Hopper"] == published("Hopper-v4")
+    assert published("Pendulum-v1") == ()
+
+
+def test_the_unit_is_the_agents_own(victim):
+    assert victim.unit == ("L∞, observations normalised by the agent's own running statistics")
+    raw = np.random.default_rng(0).normal(size=(5, 4))
+    assert victim.actor.sight(raw).shape == (5, 4)
+    assert played(victim).record.returns.shape == (2,)
