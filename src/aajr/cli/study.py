@@ -50,9 +50,9 @@ def study(
     standard (the same environment, about an hour), hopper, walker, cheetah and ant (nights).
 
     consensus: several sources report one position, and any k of them may lie. Presets smoke (20
-    seconds), quick (two of five lie, eight methods, ten minutes), far (the same with lies three
-    times as large and longer training, an hour or two), standard (as far, all methods, hours),
-    sources (as far, three, five and nine reports, hours).
+    seconds), quick (two of five lie, eight methods, ten minutes), standard (lies three times as
+    large, longer training, all methods, hours), sources (the same with three, five and nine
+    reports, hours).
 
     fleet: ten vehicles cross one place and know the nearest one by five reports, two of which may
     lie; all methods of the comparison again. Presets smoke (half a minute), quick (two seeds, one

@@ -71,7 +71,6 @@ PRESETS = {
         budget=Budget(updates=2000),
         examination=Examination(samples=200, checked=50, epsilons=(0.5, 1.0, 2.0, 4.0)),
     ),
-    "far": Settings(methods=CORE, validation=(100, 101, 102), budget=FAR, examination=CONVERGED),
     "standard": Settings(validation=(100, 101, 102), budget=FAR, examination=CONVERGED),
     "sources": Settings(
         cases=(Case(3, 1), Case(3, 2), Case(5, 1), Case(9, 1), Case(9, 2)),

@@ -197,5 +197,5 @@ def test_bad_settings_are_refused(make, message):
 
 
 def test_presets_differ_in_size_only():
-    assert set(PRESETS) == {"smoke", "quick", "far", "standard", "sources"}
+    assert set(PRESETS) == {"smoke", "quick", "standard", "sources"}
     assert PRESETS["standard"].methods == tuple(METHODS)
