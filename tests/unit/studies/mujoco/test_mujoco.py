@@ -231,7 +231,10 @@ def test_a_method_of_ones_own_joins(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     protocol = dataclasses.replace(TINY, extra="own_methods:MINE")
     assert [method.name for method in runs.methods_of(protocol)] == ["plain", "aajr", "mine"]
-    assert STUDY.command(protocol).endswith("extra=own_methods:MINE")
+    hopper = dataclasses.replace(PROTOCOLS["hopper"], extra="own_methods:MINE")
+    assert STUDY.command(hopper) == (
+        "aajr study mujoco --preset hopper --set extra=own_methods:MINE"
+    )
     facts = [STUDY.store(one, tmp_path).settings for one in (TINY, protocol)]
     assert [len(one["methods"]) for one in facts] == [2, 3]
 
