@@ -8,6 +8,28 @@ from importlib.metadata import PackageNotFoundError, version
 from packaging.specifiers import SpecifierSet
 
 
+def need(distribution: str, *, extra: str) -> str:
+    """The installed version of a package.
+
+    Args:
+        distribution: its name on PyPI.
+        extra: aajr's extra that installs it.
+
+    Raises:
+        ImportError: it is not installed; the message names the command.
+
+    Example:
+        >>> need("packaging", extra="sb3") > "2"
+        True
+    """
+    try:
+        return version(distribution)
+    except PackageNotFoundError as error:
+        raise ImportError(
+            f"this adapter needs {distribution}: pip install 'aajr[{extra}]'"
+        ) from error
+
+
 def warn_untested(distribution: str, lower: str, below: str, *, extra: str) -> None:
     """Warn if the installed host is outside ``lower <= version < below``.
 
@@ -23,12 +45,7 @@ def warn_untested(distribution: str, lower: str, below: str, *, extra: str) -> N
     Example:
         >>> warn_untested("packaging", "1", "1000", extra="sb3")
     """
-    try:
-        installed = version(distribution)
-    except PackageNotFoundError as error:
-        raise ImportError(
-            f"this adapter needs {distribution}: pip install 'aajr[{extra}]'"
-        ) from error
+    installed = need(distribution, extra=extra)
     tested = f">={lower},<{below}"
     if not SpecifierSet(tested).contains(installed, prereleases=True):
         warnings.warn(

@@ -23,7 +23,7 @@ WEIGHTS: dict[MethodName, float] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a robust agent with Stable-Baselines3's PPO.
+    """How to train a robust agent with PPO, of Stable-Baselines3 or of :mod:`aajr.jax.ppo`.
 
     Attributes:
         env: name of a Gymnasium environment, or ``package.module:factory``.

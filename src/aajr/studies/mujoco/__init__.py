@@ -1,11 +1,15 @@
 """Robust control under one common worst case, beside published results: `aajr study mujoco`."""
 
-from aajr.report.provenance import PACKAGES
-from aajr.studies._study import Study
-from aajr.studies.mujoco._protocol import PROTOCOLS, Attacker, Method, Protocol
-from aajr.studies.mujoco._recipes import Recipe
-from aajr.studies.mujoco._report import REPORT
-from aajr.studies.mujoco._study import gather, methods_of, stages
+from aajr.integrations.hosts import need
+
+need("jax", extra="mujoco")
+
+from aajr.report.provenance import PACKAGES  # noqa: E402
+from aajr.studies._study import Study  # noqa: E402
+from aajr.studies.mujoco._protocol import PROTOCOLS, Attacker, Method, Protocol  # noqa: E402
+from aajr.studies.mujoco._recipes import Recipe  # noqa: E402
+from aajr.studies.mujoco._report import REPORT  # noqa: E402
+from aajr.studies.mujoco._study import gather, methods_of, stages  # noqa: E402
 
 
 def _decisive(protocol: Protocol) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aajr.jax import (
     AAJR,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aajr.studies.mujoco._protocol import Protocol
 
 METRIC = DiagonalGaussian()
+Placement = Literal["clean", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def plain(protocol: Protocol, factor: float) -> Recipe:
 
 
 def noise(protocol: Protocol, factor: float) -> Recipe:
-    """Uniform noise in a ball of a factor times ε, at which the surrogate is taken."""
-    ball = Ball("linf", protocol.epsilon)
-    return Recipe(protocol.config, _minimax(protocol, UniformNoise(ball), radius=factor))
+    """The surrogate, half at x and half at uniform noise within factor · ε."""
+    attack = UniformNoise(Ball("linf", protocol.epsilon))
+    return Recipe(protocol.config, _minimax(protocol, attack, radius=factor, placement="mixed"))
 
 
 def adversarial(protocol: Protocol, factor: float) -> Recipe:
@@ -93,9 +94,9 @@ def aajr_value(protocol: Protocol, weight: float) -> Recipe:
 
 
 def aajr_adversarial(protocol: Protocol, weight: float) -> Recipe:
-    """‖Jv‖² along the gradient of the divergence, and the surrogate at its greatest point."""
-    penalty = _part(protocol, AAJR)
-    loss = _minimax(protocol, _greatest_divergence(protocol), penalty, weight)
+    """‖Jv‖² along the gradient of the divergence, and the surrogate of ``adversarial``."""
+    penalty, attack = _part(protocol, AAJR), _greatest_divergence(protocol)
+    loss = _minimax(protocol, attack, penalty, weight, placement="mixed")
     return Recipe(protocol.config, loss)
 
 
@@ -126,7 +127,7 @@ class _AlongValue:
         search = ProjectedGradientAscent(ball, LeastValue(), steps=self.protocol.inner_steps)
         penalty = _part(self.protocol, AAJR)
         attack = AttackOn(value, search)
-        return _minimax(self.protocol, attack, penalty, self.weight, placement="clean")
+        return _minimax(self.protocol, attack, penalty, self.weight)
 
 
 def _greatest_divergence(protocol: Protocol) -> ProjectedGradientAscent:
@@ -142,7 +143,7 @@ def _part(protocol: Protocol, penalty: Any) -> Penalty:
 
 def _penalised(protocol: Protocol, penalty: Penalty, weight: float) -> Minimax:
     attack = _greatest_divergence(protocol)
-    return _minimax(protocol, attack, penalty, weight, placement="clean")
+    return _minimax(protocol, attack, penalty, weight)
 
 
 def _minimax(
@@ -152,7 +153,7 @@ def _minimax(
     weight: float = 0.0,
     *,
     radius: float = 1.0,
-    placement: Any = "adversarial",
+    placement: Placement = "clean",
 ) -> Minimax:
     """A robust loss whose radius grows over the first part of the run."""
     grown = protocol.ramp * protocol.config.minibatch_updates
