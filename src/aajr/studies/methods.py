@@ -29,11 +29,11 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "plain_lies": ("#999999", "*", "-."),
     "sa": (PURPLE, "h", "-"),
     "noise": ("#999999", "v", "--"),
-    "aajr_value": (SKY, "8", "-."),
+    "aajr_value": (SKY, "8", "-"),
     "aajr_adversarial": (BLUE, "P", "-."),
     "atla": (AMBER, "s", "--"),
-    "atla_sa": (PURPLE, "s", "--"),
-    "atla_aajr": (BLUE, "s", "--"),
+    "atla_sa": (PURPLE, "s", "-."),
+    "atla_aajr": (BLUE, "s", ":"),
     "ernie": (PURPLE, "p", "--"),
 }
 """Colour, marker and line of each method, the same in every plot."""
