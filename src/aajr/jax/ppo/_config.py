@@ -28,7 +28,9 @@ class PPOConfig:
         max_gradient_norm: greatest norm of a gradient.
         entropy: weight of the entropy bonus.
         value_weight: weight of the squared error of V.
-        hidden: units of the hidden layers, of the policy and of V alike.
+        hidden: units of the hidden layers, of the policy and of V alike; none for linear ones.
+        scale: size of the policy's last layer at first. A small one starts near 0; one near 1
+            starts as a random function of the state, which an attacker explores better with.
         log_std: first log standard deviation of every action.
         segment: updates between checkpoints. Environments begin anew after each, because their
             state cannot be stored.
@@ -54,6 +56,7 @@ class PPOConfig:
     entropy: float = 0.0
     value_weight: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
+    scale: float = 0.01
     log_std: float = 0.0
     segment: int = 49
 
@@ -64,7 +67,7 @@ class PPOConfig:
             check_count("hidden", units)
         for name in ("learning_rate", "max_gradient_norm", "clip"):
             check_number(name, getattr(self, name), exclusive=True)
-        for name in ("entropy", "value_weight"):
+        for name in ("entropy", "value_weight", "scale"):
             check_number(name, getattr(self, name))
         for name in ("discount", "trace"):
             check_number(name, getattr(self, name), maximum=1.0)

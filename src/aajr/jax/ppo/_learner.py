@@ -94,7 +94,9 @@ def init_learner(
 ) -> Learner:
     """The learner before the first update."""
     keys = jax.random.split(jax.random.key(seed), 3)
-    params = networks.init_params(keys[0], features, actions, config.hidden, config.log_std)
+    params = networks.init_params(
+        keys[0], features, actions, config.hidden, config.log_std, config.scale
+    )
     return Learner(
         params=params,
         adam=_optimizer(config).init(params),

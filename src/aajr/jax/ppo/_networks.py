@@ -16,9 +16,14 @@ Params = dict[str, Any]
 
 
 def init_params(
-    key: Array, features: int, actions: int, hidden: Sequence[int], log_std: float
+    key: Array,
+    features: int,
+    actions: int,
+    hidden: Sequence[int],
+    log_std: float,
+    scale: float = 0.01,
 ) -> Params:
-    """Orthogonal weights; the policy's last layer is small, so that it starts near 0.
+    """Orthogonal weights.
 
     Args:
         key: source of the weights.
@@ -26,10 +31,11 @@ def init_params(
         actions: number of actions.
         hidden: units of the hidden layers.
         log_std: log standard deviation of every action.
+        scale: size of the policy's last layer; with a small one it starts near 0.
     """
     for_actor, for_critic = jax.random.split(key)
     return {
-        "actor": _layers(for_actor, (features, *hidden, actions), 0.01),
+        "actor": _layers(for_actor, (features, *hidden, actions), scale),
         "critic": _layers(for_critic, (features, *hidden, 1), 1.0),
         "log_std": jnp.full((actions,), log_std, float),
     }

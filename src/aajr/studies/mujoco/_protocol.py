@@ -70,24 +70,32 @@ class Attacker:
     """How an adversary of a finished agent learns.
 
     Attributes:
-        name: name of the attack.
+        name: name of the attack; it also decides the first policy.
         kind: ``sa_rl`` or ``pa_ad``.
-        learning_rate: learning rate of Adam.
-        entropy: weight of the entropy bonus.
+        config: settings of PPO; their ``steps`` are replaced by the protocol's.
     """
 
     name: str
     kind: Literal["sa_rl", "pa_ad"]
-    learning_rate: float = 3e-4
-    entropy: float = 0.0
+    config: PPOConfig
 
+
+_LINEAR = PPOConfig(
+    learning_rate=1e-2, discount=0.995, trace=0.97, hidden=(), scale=2.0, log_std=-1.0
+)
+"""A linear director: it starts as a random function of the state, and learns fast."""
+
+_DEEP = PPOConfig(learning_rate=1e-3, discount=0.995, trace=0.97, scale=1.0, log_std=-1.0)
+_RECIPE = PPOConfig(learning_rate=1e-3)
 
 ATTACKERS = (
-    Attacker("sa_rl", "sa_rl"),
-    Attacker("sa_rl_fast", "sa_rl", learning_rate=1e-3),
-    Attacker("sa_rl_wide", "sa_rl", entropy=1e-3),
-    Attacker("pa_ad", "pa_ad"),
-    Attacker("pa_ad_fast", "pa_ad", learning_rate=1e-3),
+    Attacker("pa_ad", "pa_ad", _LINEAR),
+    Attacker("pa_ad_second", "pa_ad", _LINEAR),
+    Attacker("pa_ad_third", "pa_ad", _LINEAR),
+    Attacker("pa_ad_deep", "pa_ad", _DEEP),
+    Attacker("sa_rl", "sa_rl", _LINEAR),
+    Attacker("sa_rl_deep", "sa_rl", _DEEP),
+    Attacker("sa_rl_recipe", "sa_rl", _RECIPE),
 )
 """Learned attackers of every final agent; only the worst of a kind counts."""
 
@@ -102,7 +110,7 @@ class Protocol:
         epsilon: L∞ radius in units of the agent's normalised observations: 1 is the standard
             deviation of the state in the agent's own running statistics.
         solved: natural return of a policy that solves the task.
-        config: settings of PPO, of agents and attackers; its ``steps`` are those of an agent.
+        config: settings of PPO.
         ramp: share of the run in which the training radius grows from 0.
         inner_steps: number of steps of the search in training.
         fraction: share of the rows whose Jacobian is penalised.
@@ -122,9 +130,10 @@ class Protocol:
         kappas: weights κ of Robust Sarsa's robustness term.
         mixtures: weights of MAD in RS + MAD.
         critic_steps: environment steps from which a Robust Sarsa critic is fitted.
-        attackers: attackers that learn against every final agent.
+        attackers: attackers that learn against every final agent; the first one, for fewer steps,
+            on the validation seeds.
         attacker_steps: environment steps from which an attacker learns.
-        validation_steps: the same for the one attacker, ``pa_ad``, on the validation seeds.
+        validation_steps: the same on the validation seeds.
         methods: methods that are compared.
         extra: further methods, as ``package.module:NAME`` of one or of a tuple; empty for none.
     """
@@ -175,7 +184,7 @@ _PENDULUM = Protocol(
     config=PPOConfig(steps=102_400, segment=10),
     solvers=("gradient", "vertices"),
     attack_steps=20,
-    attackers=(ATTACKERS[0], ATTACKERS[3]),
+    attackers=(ATTACKERS[0], ATTACKERS[4]),
     attacker_steps=61_440,
     validation_steps=20_480,
     methods=tuple(method for method in METHODS if method.name in _SIMPLE),

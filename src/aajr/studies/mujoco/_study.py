@@ -133,12 +133,8 @@ def attack_agent(
     protocol: Protocol, attacker: Attacker, steps: int, seed: int, agent: Path, directory: Path
 ) -> Record:
     """Train one attacker of a finished agent."""
-    config = dataclasses.replace(
-        protocol.config,
-        steps=steps,
-        learning_rate=attacker.learning_rate,
-        entropy=attacker.entropy,
-    )
+    sizes = {name: getattr(protocol.config, name) for name in ("environments", "rollout")}
+    config = dataclasses.replace(attacker.config, steps=steps, **sizes)
     with kept_programs(agent.parents[1]):
         run = train_attacker(
             protocol.environment,
@@ -224,7 +220,7 @@ def _attackers(
     """The cells of an agent's attackers, by the attack's name."""
     final = kind == "final"
     steps = protocol.attacker_steps if final else protocol.validation_steps
-    chosen = protocol.attackers if final else [Attacker("pa_ad", "pa_ad")]
+    chosen = protocol.attackers if final else protocol.attackers[:1]
     agent = agent_cell(protocol, store, method, value, seed).directory
     cells: dict[str, Cell] = {}
     for attacker in chosen if kind != "thorough" else []:

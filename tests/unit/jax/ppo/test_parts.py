@@ -260,6 +260,15 @@ def test_the_adversary_may_read_actions_and_advantages():
     assert float(told["inner_gradient_norm_mean"]) > 0.01
 
 
+def test_a_linear_policy_starts_at_the_scale_asked_for():
+    config = replace(CONFIG, hidden=(), scale=2.0)
+    params = init_learner(config, FEATURES, ACTIONS, None, 0).params
+    (layer,) = params["actor"]
+    np.testing.assert_allclose(layer["weight"].T @ layer["weight"], 4 * np.eye(2), atol=1e-5)
+    x = jnp.eye(FEATURES)
+    np.testing.assert_allclose(policy(params, x)[:, :ACTIONS], layer["weight"], atol=1e-6)
+
+
 def test_policy_and_value_have_their_shapes():
     made = learner()
     x = jnp.zeros((5, FEATURES))
@@ -276,6 +285,7 @@ def test_policy_and_value_have_their_shapes():
         ({"discount": 1.5}, "discount=1.5"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"hidden": (0,)}, "hidden=0"),
+        ({"scale": -1.0}, "scale=-1.0"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
