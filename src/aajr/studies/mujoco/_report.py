@@ -87,9 +87,11 @@ def _published(other: Record) -> tuple[str, ...]:
 
 def _attacks_table(results: Record) -> Table:
     names = list(results["agents"][0]["returns"])
-    rows = zip(titles(results).values(), means_by_attack(results, names), strict=True)
-    columns = ("method", *(name.replace("_", " ") for name in names))
-    shown = tuple((title, *(f"{value:.0f}" for value in row)) for title, row in rows)
+    rows = zip(names, means_by_attack(results, names).T, strict=True)
+    columns = ("attack", *(title.replace(" ", "\n") for title in titles(results).values()))
+    shown = tuple(
+        (name.replace("_", " "), *(f"{value:.0f}" for value in row)) for name, row in rows
+    )
     note = (
         "Interquartile means over the agents. push: the attack pushes the mean action in the same "
         "direction at every step; steer: the sign of a linear function of the state gives the "
