@@ -15,10 +15,8 @@ from aajr.arena.attacks.suites import Norm
 from aajr.arena.environments.gymnasium import GymnasiumEnvironment
 from aajr.arena.environments.named import resolve
 from aajr.geometry import Ball
+from aajr.integrations.envpool import ENVPOOL, EnvPoolEnvironment
 from aajr.integrations.jax_ppo import CHECKPOINT
-
-ENVPOOL = "envpool:"
-"""First letters of the name of an environment of EnvPool."""
 
 PIXELS = "pixel levels"
 """First words of the unit of images, whose valid inputs are 0 to 255."""
@@ -34,8 +32,6 @@ def environment_of(name: str, limit: int | None) -> Any:
         ValueError: a limit for an environment of the arena.
     """
     if name.startswith(ENVPOOL):
-        from aajr.integrations.envpool import EnvPoolEnvironment
-
         return EnvPoolEnvironment(name.removeprefix(ENVPOOL), 1, 0, limit=limit)
     if ":" in name and all(part.isidentifier() for part in name.replace(":", ".").split(".")):
         found = resolve(name)

@@ -47,7 +47,7 @@ def study(
 
     mujoco: a dozen ways to train PPO for control, under seven kinds of attack, beside published
     figures; it needs the extra 'mujoco'. Presets smoke (InvertedPendulum, a minute or two),
-    standard (the same environment, about an hour), hopper, walker, cheetah and ant (nights).
+    standard (the same environment, an estimated hour), hopper, walker, cheetah and ant (nights).
 
     consensus: several sources report one position, and any k of them may lie. Presets smoke (20
     seconds), quick (two of five lie, eight methods, ten minutes), standard (lies three times as

@@ -68,7 +68,7 @@ def adversary_from(directory: str | os.PathLike[str], ball: Ball) -> Adversary:
     opponent = settings["opponent"]
     if opponent["kind"] == "sa_rl":
         return LearnedAdversary(ball, network, squash=False)
-    return DirectedAdversary(ball, network.also_for_deviations(), opponent["steps"])
+    return DirectedAdversary(ball, nn.Sequential(network, _ThenZeros()), opponent["steps"])
 
 
 def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
@@ -109,21 +109,25 @@ class _Gaussian(nn.Module):
 class _Commander(nn.Module):
     """Mean commands of an adversary at what its victim sees."""
 
+    centre: Tensor
+    deviation: Tensor
+
     def __init__(self, mean: nn.Module, sight: _Normalisation) -> None:
         super().__init__()
-        self.mean, self.sight = mean, sight
+        self.mean, self.clip = mean, sight.clip
+        self.register_buffer("centre", torch.from_numpy(sight.mean))
+        self.register_buffer("deviation", torch.from_numpy(sight.deviation))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, features]`` to ``[batch, commands]``."""
-        commands: Tensor = self.mean(self.sight(x.numpy()))
+        scaled = (x - self.centre) / self.deviation
+        commands: Tensor = self.mean(scaled.clamp(-self.clip, self.clip))
         return commands
-
-    def also_for_deviations(self) -> _Commander:
-        """With zeros for the log standard deviations, which a direction leaves as they are."""
-        return _Commander(nn.Sequential(self.mean, _ThenZeros()), self.sight)
 
 
 class _ThenZeros(nn.Module):
+    """Zeros for the log standard deviations, which a direction leaves as they are."""
+
     def forward(self, direction: Tensor) -> Tensor:
         return torch.cat([direction, torch.zeros_like(direction)], -1)
 

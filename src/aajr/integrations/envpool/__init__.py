@@ -20,7 +20,10 @@ from aajr.arena.environments.views import View, Viewed, flat
 from aajr.arena.spaces.gymnasium import native_action
 from aajr.arena.threats import Claims
 
-__all__ = ["EnvPoolEnvironment"]
+__all__ = ["ENVPOOL", "EnvPoolEnvironment"]
+
+ENVPOOL = "envpool:"
+"""What stands before a name of EnvPool where other names are allowed too."""
 
 ENDLESS = 2**31 - 1
 """What EnvPool tells as the limit of time where there is none; also beyond its greatest seed."""
@@ -121,7 +124,7 @@ class EnvPoolEnvironment(Viewed):
     @property
     def facts(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        facts: dict[str, Any] = {"environment": f"envpool:{self.source}", "limit": self.limit}
+        facts: dict[str, Any] = {"environment": f"{ENVPOOL}{self.source}", "limit": self.limit}
         facts["settings"] = {key: str(value) for key, value in sorted(self.settings.items())}
         facts["solved"] = self.solved
         return facts | ({"attack_choices": True} if self.attack_choices else {})

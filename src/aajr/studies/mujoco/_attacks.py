@@ -31,15 +31,12 @@ from aajr.arena.environments.episodes import AttackedTeam, Outcome, contest, exp
 from aajr.arena.environments.gymnasium import GymnasiumEnvironment, Record
 from aajr.arena.settings import Effort
 from aajr.geometry import Ball
-from aajr.integrations.envpool import EnvPoolEnvironment
+from aajr.integrations.envpool import ENVPOOL, EnvPoolEnvironment
 from aajr.integrations.jax_ppo import adversary_from
 from aajr.studies.mujoco._protocol import Protocol
 from aajr.trajectory import Objective, Reference
 
 Climb = Callable[[Ball, Objective], Adversary]
-
-ENVPOOL = "envpool:"
-"""What stands before the name of an environment of EnvPool."""
 
 FIVE = ("random", "critic", "mad", "rs")
 """First parts of the names of the attacks that learn no policy."""

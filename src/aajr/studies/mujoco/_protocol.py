@@ -225,7 +225,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "ant": Protocol("ant", "envpool:Ant-v5", 0.15, 5000.0, final_seeds=tuple(range(5))),
 }
-"""``smoke`` takes a minute or two, ``standard`` about an hour on two cores, the others nights."""
+"""``smoke`` takes a minute, ``standard`` an estimated hour on two cores, the others nights."""
 
 
 @dataclass(frozen=True)

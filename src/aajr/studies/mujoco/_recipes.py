@@ -62,10 +62,9 @@ def noise(protocol: Protocol, factor: float) -> Recipe:
 
 
 def adversarial(protocol: Protocol, factor: float) -> Recipe:
-    """The surrogate at the point of greatest divergence in a ball of a factor times ε."""
-    return Recipe(
-        protocol.config, _minimax(protocol, _greatest_divergence(protocol), radius=factor)
-    )
+    """The surrogate, half at x and half at the point of greatest divergence within factor · ε."""
+    attack = _greatest_divergence(protocol)
+    return Recipe(protocol.config, _minimax(protocol, attack, radius=factor, placement="mixed"))
 
 
 def sa(protocol: Protocol, weight: float) -> Recipe:
@@ -102,17 +101,20 @@ def aajr_adversarial(protocol: Protocol, weight: float) -> Recipe:
 
 def atla(protocol: Protocol, factor: float) -> Recipe:
     """An adversary that learns in turn with the agent, in a ball of a factor times ε."""
-    return _in_turn(Recipe(protocol.config), protocol, factor)
+    half = _halved(protocol)
+    return _in_turn(Recipe(half.config), half, factor)
 
 
 def atla_sa(protocol: Protocol, weight: float) -> Recipe:
     """The penalty of SA-PPO, and an adversary that learns."""
-    return _in_turn(sa(_halved(protocol), weight), protocol)
+    half = _halved(protocol)
+    return _in_turn(sa(half, weight), half)
 
 
 def atla_aajr(protocol: Protocol, weight: float) -> Recipe:
     """‖Jv‖² along the gradient of the divergence, and an adversary that learns."""
-    return _in_turn(aajr(_halved(protocol), weight), protocol)
+    half = _halved(protocol)
+    return _in_turn(aajr(half, weight), half)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class _AlongValue:
         search = ProjectedGradientAscent(ball, LeastValue(), steps=self.protocol.inner_steps)
         penalty = _part(self.protocol, AAJR)
         attack = AttackOn(value, search)
-        return _minimax(self.protocol, attack, penalty, self.weight)
+        return _minimax(self.protocol, attack, penalty, self.weight, placement="clean")
 
 
 def _greatest_divergence(protocol: Protocol) -> ProjectedGradientAscent:
@@ -143,7 +145,7 @@ def _part(protocol: Protocol, penalty: Any) -> Penalty:
 
 def _penalised(protocol: Protocol, penalty: Penalty, weight: float) -> Minimax:
     attack = _greatest_divergence(protocol)
-    return _minimax(protocol, attack, penalty, weight)
+    return _minimax(protocol, attack, penalty, weight, placement="clean")
 
 
 def _minimax(
@@ -152,8 +154,8 @@ def _minimax(
     penalty: Penalty | None = None,
     weight: float = 0.0,
     *,
+    placement: Placement,
     radius: float = 1.0,
-    placement: Placement = "clean",
 ) -> Minimax:
     """A robust loss whose radius grows over the first part of the run."""
     grown = protocol.ramp * protocol.config.minibatch_updates
@@ -167,7 +169,6 @@ def _halved(protocol: Protocol) -> Protocol:
 
 
 def _in_turn(recipe: Recipe, protocol: Protocol, factor: float = 1.0) -> Recipe:
-    """The recipe with an adversary; together they play as many steps as other methods."""
+    """The recipe with an adversary that learns."""
     opponent = Opponent("sa_rl", factor * protocol.epsilon, ramp=protocol.ramp)
-    config = replace(recipe.config, steps=protocol.config.steps // 2)
-    return replace(recipe, config=config, opponent=opponent)
+    return replace(recipe, opponent=opponent)

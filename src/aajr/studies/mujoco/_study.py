@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from aajr._seeds import derive
 from aajr.adversaries import ProjectedGradientAscent
 from aajr.arena.attacks.victim import Victim
+from aajr.arena.environments.named import resolve
 from aajr.diagnostics import diagnose
 from aajr.jax.ppo import Opponent, load_player, train, train_attacker
 from aajr.studies._store import Cell, Store
@@ -81,14 +81,13 @@ def methods_of(protocol: Protocol) -> tuple[Method, ...]:
     """
     if not protocol.extra:
         return protocol.methods
-    module, _, name = protocol.extra.partition(":")
     try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"extra={protocol.extra!r} cannot be imported ({error}); give package.module:NAME"
-        ) from error
-    further = (found,) if isinstance(found, Method) else tuple(found)
+        found = resolve(protocol.extra)
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"extra={protocol.extra!r} cannot be loaded: {error}") from error
+    further = found if isinstance(found, tuple) else (found,)
+    if not all(isinstance(one, Method) for one in further):
+        raise ValueError(f"extra={protocol.extra!r} is {found!r}; give a Method or a tuple of them")
     names = [method.name for method in (*protocol.methods, *further)]
     if len(set(names)) < len(names):
         raise ValueError(f"extra={protocol.extra!r} repeats a name among {names}; rename it")

@@ -11,7 +11,7 @@ import torch
 from aajr import ProjectedGradientAscent, VertexSearch
 from aajr.arena.attacks.steering import Steered, best_director
 from aajr.jax import AAJR, Minimax, UniformNoise
-from aajr.jax.ppo import PPOConfig, Ramp
+from aajr.jax.ppo import PPOConfig, Ramp, load_player
 from aajr.studies import InProcess, Workers
 from aajr.studies.mujoco import PROTOCOLS, STUDY
 from aajr.studies.mujoco import _study as runs
@@ -190,7 +190,6 @@ def test_every_method_has_the_same_budget(protocol):
         recipe = method.recipe(protocol, method.candidates[0])
         players = 1 if recipe.opponent is None else 2
         assert players * recipe.config.steps == protocol.config.steps
-        assert dataclasses.replace(recipe.config, steps=1, rollout=1, environments=1, minibatches=1)
     assert published(protocol.environment)
     assert len(PROTOCOLS["hopper"].final_seeds) >= 11
 
@@ -206,6 +205,9 @@ def test_methods_differ_only_in_what_their_names_say():
     assert noise.epsilon == adversarial.epsilon == Ramp(0.5 * protocol.epsilon, half)
     assert aajr.epsilon == Ramp(protocol.epsilon, half)
     assert (aajr.weight, aajr.placement) == (0.5, "clean")
+    mixed = (noise, adversarial, named["aajr_adversarial"].robust)
+    assert [robust.placement for robust in mixed] == ["mixed"] * 3
+    assert noise.penalty is adversarial.penalty is None
     assert isinstance(aajr.penalty, AAJR)
     along = named["aajr_value"].robust(lambda x: x[:, :1])
     assert isinstance(along, Minimax)
@@ -214,6 +216,29 @@ def test_methods_differ_only_in_what_their_names_say():
     assert isinstance(named["atla_aajr"].robust.penalty, AAJR)
     assert named["atla_aajr"].robust.epsilon.updates == half / 2
     assert named["atla"].opponent.epsilon == 0.5 * protocol.epsilon
+
+
+@pytest.fixture(scope="module")
+def plainly_trained(tmp_path_factory):
+    return trained("plain", 1.0, tmp_path_factory.mktemp("plain") / "agents" / "one")
+
+
+def trained(name, value, directory):
+    (method,) = (method for method in METHODS if method.name == name)
+    runs.train_agent(TINY, method, value, 0, directory)
+    return load_player(directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("noise", 2.0), ("adversarial", 2.0), ("aajr_value", 1.0), ("aajr_adversarial", 1.0)],
+)
+def test_a_method_trains_another_agent_than_plain_ppo(name, value, plainly_trained, tmp_path):
+    actors = [
+        player.params["actor"][0]["weight"]
+        for player in (plainly_trained, trained(name, value, tmp_path / "agents" / "one"))
+    ]
+    assert float(abs(actors[0] - actors[1]).max()) > 1e-5
 
 
 OWN = """
@@ -242,8 +267,9 @@ def test_a_method_of_ones_own_joins(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ("nowhere:MINE", "cannot be imported"),
-        ("aajr.studies.mujoco:NOTHING", "cannot be imported"),
+        ("nowhere:MINE", "cannot be loaded: .*nowhere"),
+        ("aajr.studies.mujoco:NOTHING", "cannot be loaded: .*NOTHING"),
+        ("math:pi", "give a Method"),
         ("aajr.studies.mujoco._protocol:METHODS", "repeats a name"),
     ],
 )
