@@ -8,6 +8,8 @@ from typing import Any
 
 COMMANDS = {
     "attack": "Attack your own agent with every attack of a suite; report the lowest return.",
+    "attack-lm": "Attack a language model through what another party writes; report how often it "
+    "obeys.",
     "train": "Train one policy; the same command again continues a stopped training.",
     "compare": "Compare two reports of attacked agents: paired differences and a verdict for each "
     "attack.",
@@ -15,6 +17,8 @@ COMMANDS = {
     "crossplay": "Play every team of hiders against every team of seekers and compare the methods.",
     "audit": "Bound and attack a hide-and-seek policy on states of its episodes; write JSON and a "
     "page.",
+    "audit-lm": "Measure how strongly a language model's answers depend on each role and "
+    "controlled span.",
     "reproduce": "Train, attack and compare; print the table and write the report.",
     "report": "Write report.html, one file that works offline, and the plots as PNG and SVG.",
     "watch": "Play one episode in the terminal, or write it as a GIF.",

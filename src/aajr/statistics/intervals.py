@@ -122,6 +122,29 @@ def bootstrap(
     return Interval(estimate, float(low), float(high), seeds)
 
 
+def proportion(hits: Sequence[bool]) -> Interval:
+    """A share of yes-or-no observations with its 95 % Wilson interval by SciPy.
+
+    Args:
+        hits: the observations; their number is the interval's ``seeds``.
+
+    Raises:
+        ValueError: no observations.
+
+    Example:
+        >>> found = proportion([True, True, False, False])
+        >>> found.estimate, round(found.low, 2), round(found.high, 2)
+        (0.5, 0.15, 0.85)
+    """
+    if not len(hits):
+        raise ValueError("hits is empty; give at least one observation")
+    from scipy import stats  # here for the same reason as in bootstrap
+
+    count = sum(map(bool, hits))
+    ends = stats.binomtest(count, len(hits)).proportion_ci(0.95, method="wilson")
+    return Interval(count / len(hits), float(ends.low), float(ends.high), len(hits))
+
+
 def finite_values(name: str, values: Sequence[float] | Array) -> Array:
     """The values as a vector.
 

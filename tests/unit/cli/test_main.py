@@ -64,7 +64,7 @@ def test_version(aajr):
     [
         (["trian"], "unknown command 'trian'; did you mean 'train'?"),
         (["yardstick"], "unknown command 'yardstick'; use `aajr study mujoco`"),
-        (["zzz"], "unknown command 'zzz'; choose one of attack, train, "),
+        (["zzz"], "unknown command 'zzz'; choose one of attack, attack-lm, train, "),
         (["--verbose", "train"], "unknown command '--verbose'; choose one of"),
         ([], "no command is given; see aajr --help"),
     ],

@@ -68,10 +68,10 @@ def read_record(
     try:
         return TypeAdapter(record).validate_python(facts)
     except ValidationError as error:
-        raise ValueError(f"{path}: {_first(error)}; {remedy}") from None
+        raise ValueError(f"{path}: {first_fault(error)}; {remedy}") from None
 
 
-def _first(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
     """Path, value and error of the first wrong field."""
     fault = error.errors(include_url=False)[0]
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]]

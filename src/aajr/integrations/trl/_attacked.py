@@ -12,8 +12,8 @@ from torch import Tensor
 from aajr.integrations.trl._batches import IGNORED
 from aajr.integrations.trl._outputs import resolved
 from aajr.integrations.trl._ranks import ALONE, Ranks
-from aajr.integrations.trl._roles import Template
 from aajr.integrations.trl._settings import ROLES, Attacker
+from aajr.language.roles import Template
 
 
 @dataclass(frozen=True, eq=False)

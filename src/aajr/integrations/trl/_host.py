@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from aajr._inspection import inspect
 from aajr._modes import evaluating
 from aajr.integrations.trl._parts import Parts, decode, float32
-from aajr.integrations.trl._roles import Template, read_template
 from aajr.integrations.trl._settings import DIFFERENCES, Attacker, Robustness
+from aajr.language.roles import Template, read_template
 
 IMAGES = ("image", "images")
 

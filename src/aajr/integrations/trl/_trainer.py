@@ -19,9 +19,9 @@ from aajr.integrations.trl._host import chat_template, check_host
 from aajr.integrations.trl._parts import ModelCalled, Parts, listening, take_apart
 from aajr.integrations.trl._penalties import PENALTIES, AttackedBatch, HostLoss, PenaltySum
 from aajr.integrations.trl._ranks import Ranks, gathering_unequal_rows
-from aajr.integrations.trl._roles import Template
 from aajr.integrations.trl._settings import Robustness
 from aajr.integrations.trl._sharded import check_spread, free_after_backward, gather_outside_layers
+from aajr.language.roles import Template
 
 ROWS_OF_SAMPLE = {
     "SFTTrainer": 1,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from aajr.studies.language._tokens import FILLERS, PADDING, attacker_mask
+from aajr.studies.language._tokens import FILLERS, PADDING, attacked_words
 
 Goal = Literal["untargeted", "targeted"]
 
@@ -87,7 +87,7 @@ class WordSearch:
     @torch.no_grad()
     def __call__(self, model: Any, ids: Tensor, reply: Tensor, generator: torch.Generator) -> Moved:
         """Attack prompts ``[rows, tokens]`` with the same attacked slots; nothing is random."""
-        table, slots = model.get_input_embeddings().weight, attacker_mask(ids)[0].nonzero()[:, 0]
+        table, slots = model.get_input_embeddings().weight, attacked_words(ids)[0].nonzero()[:, 0]
         best, found = ids, objective(model, table[ids], reply, self.goal)
         kept = ids.unsqueeze(1)
         for _ in range(min(self.budget, len(slots))):
@@ -140,7 +140,7 @@ class EmbeddingAscent:
     def __call__(self, model: Any, ids: Tensor, reply: Tensor, generator: torch.Generator) -> Moved:
         """Attack prompts ``[rows, tokens]``."""
         clean = model.get_input_embeddings().weight[ids]
-        mask = attacker_mask(ids).unsqueeze(-1)
+        mask = attacked_words(ids).unsqueeze(-1)
         reach = self.radius * _norm(clean * mask)
         best, found = clean, objective(model, clean, reply, self.goal)
         for _ in range(self.restarts):
@@ -163,6 +163,6 @@ def _norm(value: Tensor) -> Tensor:
 
 
 def _moved(clean: Tensor, shown: Tensor, ids: Tensor, words: Tensor, loss: Tensor) -> Moved:
-    mask = attacker_mask(ids).unsqueeze(-1)
+    mask = attacked_words(ids).unsqueeze(-1)
     size = _norm(shown - clean) / _norm(clean * mask).clamp_min(1e-30)
     return Moved(shown, (words != ids).sum(1), size.flatten(), loss)

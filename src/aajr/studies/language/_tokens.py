@@ -90,6 +90,21 @@ def attacker_mask(ids: Tensor) -> Tensor:
     return (opened > closed) & (ids != INDEX[OPEN])
 
 
+def attacked_words(ids: Tensor) -> Tensor:
+    """The same mask of prompts that are attacked.
+
+    Raises:
+        ValueError: a row in which the other party wrote nothing, which no attack could change.
+    """
+    mask = attacker_mask(ids)
+    if not bool(mask.any(-1).all()):
+        raise ValueError(
+            "ids has a row without words between <their> and </their>; these attacks are for the "
+            "study's own prompts, use aajr.language.attack for other models"
+        )
+    return mask
+
+
 def of_call(arguments: Any) -> Tensor:
     """The attacker's mask of a model call, for :class:`aajr.integrations.trl.Robustness`."""
     return attacker_mask(arguments["input_ids"])

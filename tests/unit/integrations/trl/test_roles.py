@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from aajr.integrations.trl import Robustness, _trainer
-from aajr.integrations.trl._roles import read_template
+from aajr.language.roles import read_template
 from tests.unit.integrations.trl import hosts
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

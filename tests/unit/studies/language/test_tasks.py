@@ -230,3 +230,10 @@ def test_ascent_stays_in_its_ball_and_on_its_words(attacked, goal):
     assert bool((moved.loss >= before).all())
     assert (moved.loss - before).mean().item() > 0
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("attack", [WordSearch(), EmbeddingAscent(0.1)])
+def test_prompts_without_the_other_partys_words_are_refused(attack):
+    ids = torch.tensor([encode("sell cost offer")])
+    with pytest.raises(ValueError, match="ids has a row without words"):
+        attack(tiny_llama(0), ids, ids, torch.Generator())

@@ -177,18 +177,24 @@ def read_template(tokenizer: Any, roles: Sequence[str], template: str | None = N
     return found
 
 
-def _pieces(tokenizer: Any) -> Callable[[int], str]:
-    """Function from a token to its text, decoded after another token to keep leading spaces."""
+def decoder(tokenizer: Any) -> Callable[[Sequence[int]], str]:
+    """Function from tokens to their text, decoded after another token to keep leading spaces."""
     first = tokenizer("a", add_special_tokens=False).input_ids[:1]
 
-    def decode(ids: list[int]) -> str:
+    def decode(ids: Sequence[int]) -> str:
         text: str = tokenizer.decode(
-            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+            [*first, *ids], skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return text
 
-    known = len(decode(first))
-    return functools.cache(lambda token: decode([*first, token])[known:])
+    known = len(decode(()))
+    return lambda ids: decode(ids)[known:]
+
+
+def _pieces(tokenizer: Any) -> Callable[[int], str]:
+    """Function from a token to its text."""
+    decode = decoder(tokenizer)
+    return functools.cache(lambda token: decode((token,)))
 
 
 @dataclass(frozen=True)
@@ -279,7 +285,19 @@ def _learn(probes: Sequence[Rendering], piece: Callable[[int], str]) -> Template
     for role in ("assistant", "tool") if inner else ("system", "assistant", "tool"):
         texts = _shortest({text for _, after, text in gaps if after == role})
         openings += [(opening, role) for opening in texts]
-    return Template(tuple(openings), closings, inner, piece)
+    ends = {
+        role: _before_opening(end, [mark for mark, _ in openings]) for role, end in closings.items()
+    }
+    return Template(tuple(openings), ends, inner, piece)
+
+
+def _before_opening(closing: str, openings: Sequence[str]) -> str:
+    """A closing without the next turn's opening: a system prompt always stands before a user."""
+    for opening in openings:
+        shorter = closing.removesuffix(opening)
+        if shorter != closing and _distinctive(shorter):
+            return shorter
+    return closing
 
 
 def _users(

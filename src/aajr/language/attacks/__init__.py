@@ -1,0 +1,1 @@
+"""The attacks on chats, one file each."""
