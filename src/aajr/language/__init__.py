@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aajr.language.attacks.base import Attempt, Objective
     from aajr.language.attacks.best_of_n import BestOfN
     from aajr.language.attacks.embeddings import EmbeddingAscent
-    from aajr.language.attacks.injections import FORMS, Injection
+    from aajr.language.attacks.injections import FORMS, PLAIN, Injection
     from aajr.language.attacks.search import TokenSearch
     from aajr.language.attacks.tokens import Suffix, WordSwaps
     from aajr.language.cases import Case, Judge, Span, read_cases
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMS",
+    "PLAIN",
     "Attempt",
     "BestOfN",
     "Case",

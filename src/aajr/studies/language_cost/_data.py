@@ -1,19 +1,9 @@
-"""Questions of arithmetic and comparison with answers, and prose that is not used in training."""
+"""Questions of arithmetic and comparison with answers."""
 
 from __future__ import annotations
 
 import random
 
-PROSE = (
-    "The river leaves the mountains at a small town where the road crosses it for the first time. "
-    "In spring the water is high and brown, and the fishermen stay at home to mend their nets.",
-    "A good library lends more than books. It lends a warm room, a quiet hour, and the chance that "
-    "a stranger has left a note in the margin that answers a question you had not yet asked.",
-    "Bread rises because yeast turns sugar into gas, and the gas is held by the dough. Salt slows "
-    "the yeast and makes the dough stronger, so bakers weigh it more carefully than the flour.",
-    "When the bridge was built, engineers counted the wagons that crossed it in a day. They could "
-    "not have known that within thirty years the wagons would carry engines of their own.",
-)
 THINGS = ("apples", "books", "coins", "tickets", "stamps", "chairs", "letters", "bottles")
 PEOPLE = ("Anna", "Ben", "Carla", "David", "Emma", "Felix", "Greta", "Hugo")
 

@@ -11,8 +11,9 @@ import torch
 
 from aajr.integrations.trl import Robustness, measuring
 from aajr.studies.language_cost._accuracy import scene
-from aajr.studies.language_cost._data import PROSE, pairs
+from aajr.studies.language_cost._data import pairs
 from aajr.studies.language_cost._training import Setup, trainer
+from aajr.studies.smollm2 import PROSE
 
 Record = dict[str, Any]
 INTERVAL = 8

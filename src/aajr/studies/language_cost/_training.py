@@ -12,7 +12,7 @@ import torch
 
 from aajr.integrations.trl import Robustness, robustify
 from aajr.studies.language_cost._data import pairs
-from aajr.studies.language_cost._weights import load
+from aajr.studies.smollm2 import load
 
 HostName = Literal["sft", "dpo", "grpo"]
 

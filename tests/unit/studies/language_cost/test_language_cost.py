@@ -9,8 +9,8 @@ pytest.importorskip("trl")
 
 from aajr.integrations.trl import Robustness
 from aajr.studies import InProcess
+from aajr.studies import smollm2 as weights
 from aajr.studies.language_cost import STUDY, _cost, _study
-from aajr.studies.language_cost import _weights as weights
 from aajr.studies.language_cost._cost import PeakMemory, amortised
 from aajr.studies.language_cost._data import PROSE, pairs
 from aajr.studies.language_cost._report import tables

