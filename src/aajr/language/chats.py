@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -96,17 +96,21 @@ class Chat:
         Returns:
             The chat; None if no text of the other party is read as these tokens.
         """
-        decode, texts = decoder(self.tokenizer), []
+        texts = []
         for start, end in self.spans:
             own = self.within(start, end)
             if not own:
                 texts.append(self.text[start:end])
                 continue
             first, last = self.offsets[own[0]][0], self.offsets[own[-1]][1]
-            said = decode([ids[i] for i in own])
+            said = self._decode([ids[i] for i in own])
             texts.append(self.text[start:first] + said + self.text[last:end])
         found = self.with_texts(texts)
         return found if found.ids == list(ids) else None
+
+    @cached_property
+    def _decode(self) -> Callable[[Sequence[int]], str]:
+        return decoder(self.tokenizer)
 
     @cached_property
     def _encoded(self) -> Any:

@@ -90,13 +90,14 @@ class EmbeddingAscent:
     def _searched(
         self, policy: Policy, x: Tensor, ball: Ball, source: torch.Generator, steps: int
     ) -> tuple[Tensor, float]:
-        search = ProjectedGradientAscent(
-            ball, _value, steps=steps, restarts=self.restarts, select="best"
-        )
-        trajectory = search(policy, x, source)
+        """The worst embeddings and the gain; all restarts are rows of one batch."""
+        search = ProjectedGradientAscent(ball, _value, steps=steps, select="best")
+        starts = x.expand(self.restarts, -1, -1).contiguous()
+        points = search(policy, starts, source).worst
         with torch.no_grad():
-            before, after = (policy(point) for point in (x, trajectory.worst))
-        return trajectory.worst[0], max(0.0, float(after - before))
+            before, after = policy(x), policy(points)
+        best = int(after.argmax())
+        return points[best], max(0.0, float(after[best] - before))
 
 
 def _value(output: Tensor, reference: Reference) -> Tensor:
