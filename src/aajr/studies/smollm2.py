@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
@@ -47,3 +49,27 @@ def load(path: Path | None = None) -> tuple[Any, Any]:
             package.
     """
     return load_model(str(path or weights_file()), device="cpu")
+
+
+def copy_of_model() -> tuple[Any, Any]:
+    """A new copy of the model in the package, and its tokenizer; the file is read once.
+
+    Trainers take the copy for a model that was never quantised.
+    """
+    from transformers import LlamaForCausalLM
+
+    model, words = _loaded()
+    copied = LlamaForCausalLM(copy.deepcopy(model.config))  # trainers change the config
+    copied.load_state_dict(model.state_dict())
+    copied.tie_weights()
+    return copied.eval(), words
+
+
+def tokenizer() -> Any:
+    """The tokenizer of the model in the package."""
+    return _loaded()[1]
+
+
+@functools.cache
+def _loaded() -> tuple[Any, Any]:
+    return load()

@@ -10,7 +10,7 @@ import torch
 
 from aajr.language import FORMS, PLAIN
 from aajr.studies.injection._cases import ITEMS, KEYS, NOTES, WORDS, order
-from aajr.studies.smollm2 import load
+from aajr.studies.smollm2 import copy_of_model
 
 ModelName = Literal["tiny", "smollm2"]
 
@@ -25,7 +25,7 @@ def new_model(name: ModelName, seed: int) -> tuple[Any, Any]:
     """A new model to be trained, in float32, and its tokenizer."""
     if name == "tiny":
         return tiny_llama(seed), tokenizer()
-    return load()
+    return copy_of_model()
 
 
 @cache

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +10,7 @@ import torch
 
 from aajr.integrations.trl import Robustness, robustify
 from aajr.studies.language_cost._data import pairs
-from aajr.studies.smollm2 import load
+from aajr.studies.smollm2 import copy_of_model, tokenizer
 
 HostName = Literal["sft", "dpo", "grpo"]
 
@@ -45,29 +43,19 @@ class Setup:
         return f"{self.host.upper()}, {tuned}" + (", checkpointing" if self.checkpointing else "")
 
 
-@functools.cache
-def _loaded() -> tuple[Any, Any]:
-    return load()
-
-
 def model_and_tokenizer(tiny: bool) -> tuple[Any, Any]:
     """A new copy of the model, and the tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    model, words = _loaded()
-    if tiny:
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-        heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
-        ids = {"pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id}
-        with torch.random.fork_rng([]):
-            torch.manual_seed(0)
-            return LlamaForCausalLM(
-                LlamaConfig(vocab_size=len(words), **sizes, **heads, **ids)
-            ), words
-    copied = LlamaForCausalLM(copy.deepcopy(model.config))  # trainers change the config
-    copied.load_state_dict(model.state_dict())
-    copied.tie_weights()
-    return copied, words
+    if not tiny:
+        return copy_of_model()
+    words = tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    ids = {"pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return LlamaForCausalLM(LlamaConfig(vocab_size=len(words), **sizes, **heads, **ids)), words
 
 
 def trainer(
