@@ -12,7 +12,7 @@ from aajr.studies import InProcess
 from aajr.studies import smollm2 as weights
 from aajr.studies.language_cost import STUDY, _cost, _study
 from aajr.studies.language_cost._cost import PeakMemory, amortised
-from aajr.studies.language_cost._data import PROSE, pairs
+from aajr.studies.language_cost._data import pairs
 from aajr.studies.language_cost._report import tables
 from aajr.studies.language_cost._study import PRESETS, setups
 from aajr.studies.language_cost._training import Setup
@@ -124,7 +124,7 @@ def test_the_real_model_speaks():
     ids = words("The capital of France is", return_tensors="pt").input_ids
     with torch.no_grad():
         assert words.decode(model(input_ids=ids).logits[0, -1].argmax()) == " Paris"
-        text = words(PROSE[0], return_tensors="pt").input_ids
+        text = words(weights.PROSE[0], return_tensors="pt").input_ids
         assert float(model(input_ids=text, labels=text).loss) < 4.5
     assert words.decode(words("12 apples, don't!").input_ids) == "12 apples, don't!"
 
