@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -133,14 +134,21 @@ class Victim:
         """
         rows, words = len(embeddings), len(reply)
         said = self.embedded(reply[None, :-1]).to(embeddings).expand(rows, -1, -1)
-        arguments: dict[str, Any] = {"use_cache": False}
+        arguments: dict[str, Any] = {"logits_to_keep": words} if self._keeps_logits else {}
         if prefix is not None:
             memory = deepcopy(prefix)
             memory.batch_repeat_interleave(rows)
-            arguments = {"use_cache": True, "past_key_values": memory}
+            arguments |= {"past_key_values": memory}
         shown = torch.cat([embeddings, said], 1)
-        found: Tensor = self.model(inputs_embeds=shown, logits_to_keep=words, **arguments).logits
-        return found[:, -words:]
+        output = self.model(inputs_embeds=shown, use_cache=prefix is not None, **arguments)
+        found: Tensor = output.logits[:, -words:]
+        return found
+
+    @cached_property
+    def _keeps_logits(self) -> bool:
+        """Whether the model can leave out the logits of the prompt."""
+        base = getattr(self.model, "get_base_model", lambda: self.model)()
+        return "logits_to_keep" in inspect.signature(base.forward).parameters
 
     def _answered(self, prompts: Sequence[Chat | Tensor]) -> list[str]:
         rows = [p if isinstance(p, Tensor) else self.embedded([p.ids])[0] for p in prompts]

@@ -38,6 +38,19 @@ def test_a_prefix_changes_nothing():
     assert one.prefix([]) is None
 
 
+def test_models_that_give_all_logits_say_the_same(monkeypatch):
+    one, other = victim(), victim()
+    ids = one.chat(case()).ids
+    forward = other.model.forward
+
+    def plain(inputs_embeds=None, use_cache=None, attention_mask=None):
+        return forward(inputs_embeds=inputs_embeds, use_cache=use_cache)
+
+    monkeypatch.setattr(other.model, "forward", plain)
+    found = [v.log_probability(v.embedded([ids]), v.reply("four euros")) for v in (one, other)]
+    torch.testing.assert_close(*found)
+
+
 def test_answers_do_not_depend_on_the_batch():
     one = victim(batch=3)
     chats = [one.chat(case(name)) for name in ("lamp", "chair", "table", "red lamp of four")]

@@ -46,10 +46,10 @@ class Problem:
     objective: Objective
 
     def __post_init__(self) -> None:
-        if not len(self.slots) or not bool(self.allowed.any()):
+        if not len(self.slots) or not bool(self.allowed.any(1).all()):
             raise ValueError(
-                f"no token of {self.chat.case.name!r} may be replaced; give a span with a whole "
-                "word, or allow other tokens"
+                f"a slot of {self.chat.case.name!r} has no token that may stand there, or there is "
+                "no slot; give a span with a whole word, or allow other tokens"
             )
 
     def values(self, texts: Sequence[Ids]) -> Tensor:
