@@ -46,7 +46,7 @@ def study(
     policies are those of `aajr reproduce --preset others`. Presets smoke (a minute), quick (half
     an hour), full (hours).
 
-    mujoco: a dozen ways to train PPO for control, under seven kinds of attack, beside published
+    mujoco: fourteen ways to train PPO for control, under seven kinds of attack, beside published
     figures; it needs the extra 'mujoco'. Presets smoke (InvertedPendulum, a minute or two),
     standard (the same environment, an estimated hour), hopper, walker, cheetah and ant (nights).
 

@@ -1,6 +1,7 @@
 """PPO for continuous control in JAX, plain or robust, and learned adversaries of its agents."""
 
 from aajr.jax.ppo._attackers import train_attacker
+from aajr.jax.ppo._bounds import BoundedDivergence, Corner, Interval, bounds
 from aajr.jax.ppo._config import PPOConfig, Ramp
 from aajr.jax.ppo._learner import Learner, Robust, Rollout, advantages, init_learner, update
 from aajr.jax.ppo._moments import Moments
@@ -11,6 +12,9 @@ from aajr.jax.ppo._run import Line, Progress
 from aajr.jax.ppo._training import Trained, train
 
 __all__ = [
+    "BoundedDivergence",
+    "Corner",
+    "Interval",
     "Learner",
     "Line",
     "Moments",
@@ -23,6 +27,7 @@ __all__ = [
     "Rollout",
     "Trained",
     "advantages",
+    "bounds",
     "init_learner",
     "load_player",
     "log_probability",

@@ -48,6 +48,7 @@ METHODS = (
     Method("noise", "uniform noise", "training radius", _RADII, recipes.noise),
     Method("adversarial", "adversarial", "training radius", _RADII, recipes.adversarial),
     Method("sa", "SA", "weight", _WEIGHTS, recipes.sa),
+    Method("sa_bound", "SA, interval bounds", "weight", (0.01, 0.1, 1.0), recipes.sa_bound),
     Method("global", "global Frobenius", "weight", _GLOBAL, recipes.frobenius),
     Method("random_direction", "random direction", "weight", _WEIGHTS, recipes.random_direction),
     Method("aajr", "AAJR", "weight", _GLOBAL, recipes.aajr),

@@ -21,7 +21,7 @@ from aajr.jax import (
     StateAdversarial,
     UniformNoise,
 )
-from aajr.jax.ppo import Opponent, PPOConfig, Ramp, Robust
+from aajr.jax.ppo import BoundedDivergence, Corner, Opponent, PPOConfig, Ramp, Robust
 
 if TYPE_CHECKING:
     from aajr.studies.mujoco._protocol import Protocol
@@ -70,6 +70,13 @@ def adversarial(protocol: Protocol, factor: float) -> Recipe:
 def sa(protocol: Protocol, weight: float) -> Recipe:
     """SA-PPO: the divergence at its greatest point is a penalty."""
     return Recipe(protocol.config, _penalised(protocol, StateAdversarial(metric=METRIC), weight))
+
+
+def sa_bound(protocol: Protocol, weight: float) -> Recipe:
+    """SA-PPO's penalty by interval bounds: what no adversary in the ball can exceed."""
+    corner, penalty = Corner(Ball("linf", protocol.epsilon)), BoundedDivergence()
+    loss = _minimax(protocol, corner, penalty, weight, placement="clean")
+    return Recipe(protocol.config, loss)
 
 
 def frobenius(protocol: Protocol, weight: float) -> Recipe:

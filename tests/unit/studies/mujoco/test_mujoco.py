@@ -231,7 +231,13 @@ def trained(name, value, directory):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("noise", 2.0), ("adversarial", 2.0), ("aajr_value", 1.0), ("aajr_adversarial", 1.0)],
+    [
+        ("noise", 2.0),
+        ("adversarial", 2.0),
+        ("sa_bound", 1.0),
+        ("aajr_value", 1.0),
+        ("aajr_adversarial", 1.0),
+    ],
 )
 def test_a_method_trains_another_agent_than_plain_ppo(name, value, plainly_trained, tmp_path):
     actors = [
