@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from aajr.language.cases import Case
-from aajr.language.roles import decoder
+from aajr.language.pieces import decoder
 
 _PLACE = "qzplaceqz"
 """Stands for one span while the text around it is found; no template writes it."""

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aajr.language.pieces import decoder
+
 Message = dict[str, Any]
 Span = tuple[str, int, int]
 """Role, index of the first character, index after the last."""
@@ -175,20 +177,6 @@ def read_template(tokenizer: Any, roles: Sequence[str], template: str | None = N
             f"the chat template does not tell who wrote the words of {', '.join(unknown)}; {remedy}"
         )
     return found
-
-
-def decoder(tokenizer: Any) -> Callable[[Sequence[int]], str]:
-    """Function from tokens to their text, decoded after another token to keep leading spaces."""
-    first = tokenizer("a", add_special_tokens=False).input_ids[:1]
-
-    def decode(ids: Sequence[int]) -> str:
-        text: str = tokenizer.decode(
-            [*first, *ids], skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return text
-
-    known = len(decode(()))
-    return lambda ids: decode(ids)[known:]
 
 
 def _pieces(tokenizer: Any) -> Callable[[int], str]:

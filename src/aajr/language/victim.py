@@ -15,7 +15,8 @@ from torch import Tensor
 from aajr._settings import check_count
 from aajr.language.cases import Case
 from aajr.language.chats import Chat
-from aajr.language.roles import Template, decoder, read_template
+from aajr.language.pieces import decoder
+from aajr.language.roles import Template, read_template
 
 Progress = Callable[[int, int, str], None]
 """Function that is called with the finished parts, all parts, and words about the next one."""
