@@ -60,7 +60,8 @@ def attack(
         seed: seed of the attacks.
         name: name of the model in the report; by default the one it was loaded by.
         directory: where the finished parts are kept, so that the same call continues a stopped one;
-            None for a temporary directory.
+            None for a temporary directory. Judges and attacks that are functions are known there by
+            their names alone: take another directory when their code has changed.
         progress: called before every part with the finished parts, all parts and words about it.
 
     Returns:

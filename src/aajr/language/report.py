@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -150,9 +149,9 @@ class LanguageReport:
 
     def worst(self, reach: Reach = "text") -> tuple[Interval, Interval]:
         """Attack success rate and utility if every case meets the attack that is worst for it."""
-        by_case = {name: list(found) for name, found in self._by_case(reach).items()}
-        harmful = [any(one.harmful for one in found) for found in by_case.values()]
-        right = [all(one.right for one in found) for found in by_case.values()]
+        by_case = self._by_case(reach)
+        harmful = [any(one.harmful for one in found) for found in by_case]
+        right = [all(one.right for one in found) for found in by_case]
         return proportion(harmful), proportion(right)
 
     def worst_transcripts(self, most: int = 10) -> tuple[tuple[str, Transcript], ...]:
@@ -223,10 +222,10 @@ class LanguageReport:
         computed = ("utility", "attack_success", "utility_under_attack", "findings")
         return read_record(cls, Path(path), "attack the model again", computed)
 
-    def _by_case(self, reach: Reach) -> dict[str, Sequence[Transcript]]:
+    def _by_case(self, reach: Reach) -> list[list[Transcript]]:
         """The transcripts of every case, the clean one included."""
         found: dict[str, list[Transcript]] = {}
         for trial in (self.clean, *self.attacks(reach)):
             for one in trial.transcripts:
                 found.setdefault(one.case, []).append(one)
-        return dict(found)
+        return list(found.values())
