@@ -14,6 +14,7 @@ import torch
 
 from aajr._seeds import derive
 from aajr.language import LanguageReport, Victim, attack
+from aajr.studies._quiet import quietly
 from aajr.studies._store import Cell, Store
 from aajr.studies._study import Stage, tuned
 from aajr.studies.injection._cases import cases, orders
@@ -89,7 +90,8 @@ def examine(run: Run, store: Store, kind: Kind) -> Record:
     """Attack one model; train it first if it does not exist."""
     trained, protocol = _model(run, store), run.protocol
     trained.fill()
-    model, words = load_trained(protocol, trained.directory / "model")
+    with quietly():
+        model, words = load_trained(protocol, trained.directory / "model")
     count = protocol.cases if kind == "final" else protocol.validation_cases
     seed = derive(run.seed, "evaluation", kind)
     effort = protocol.thorough if kind == "thorough" else protocol.effort
