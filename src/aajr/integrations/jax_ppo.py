@@ -36,15 +36,16 @@ def agent_from(directory: str | os.PathLike[str]) -> Agent:
     arrays, settings = _read(path)
     low, high = (torch.tensor(settings[name]) for name in ("low", "high"))
     sight = _normalisation(arrays, "agent", settings)
-    return Agent(
-        _gaussian(path, arrays).requires_grad_(False),
-        GaussianHead(low, high),
-        len(sight.mean),
-        NORMALISED,
-        _layers(path, arrays, "agent", "critic").requires_grad_(False),
-        sight=sight,
-        source=str(path.parent),
-    )
+    log_std = torch.from_numpy(arrays["agent/params/log_std"])
+    layers = _layers(path, arrays, "agent", "actor")
+    facts: Any = {"sight": sight, "source": str(path.parent)}
+    head, sees = GaussianHead(low, high), len(sight.mean)
+    if any(isinstance(layer, nn.LSTMCell) for layer in layers):
+        recurrent = _Gaussian(_Recurrent(layers), log_std).requires_grad_(False)
+        return _RecurrentAgent(recurrent, head, sees, NORMALISED, **facts)
+    policy = _Gaussian(nn.Sequential(*layers), log_std).requires_grad_(False)
+    critic = nn.Sequential(*_layers(path, arrays, "agent", "critic")).requires_grad_(False)
+    return Agent(policy, head, sees, NORMALISED, critic, **facts)
 
 
 def adversary_from(directory: str | os.PathLike[str], ball: Ball) -> Adversary:
@@ -63,7 +64,7 @@ def adversary_from(directory: str | os.PathLike[str], ball: Ball) -> Adversary:
     """
     path = Path(directory) / CHECKPOINT
     arrays, settings = _read(path)
-    mean = _layers(path, arrays, "adversary", "actor")
+    mean = nn.Sequential(*_layers(path, arrays, "adversary", "actor"))
     network = _Commander(mean, _normalisation(arrays, "adversary", settings)).requires_grad_(False)
     opponent = settings["opponent"]
     if opponent["kind"] == "sa_rl":
@@ -83,11 +84,6 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise ValueError(f"{path} is damaged or foreign ({error}); train again") from error
 
 
-def _gaussian(path: Path, arrays: Arrays) -> _Gaussian:
-    mean = _layers(path, arrays, "agent", "actor")
-    return _Gaussian(mean, torch.from_numpy(arrays["agent/params/log_std"]))
-
-
 def _normalisation(arrays: Arrays, name: str, settings: dict[str, Any]) -> _Normalisation:
     mean, variance = (arrays[f"{name}/observations/{kind}"] for kind in ("mean", "variance"))
     return _Normalisation(mean, np.sqrt(variance + settings["least_variance"]), settings["clip"])
@@ -96,14 +92,64 @@ def _normalisation(arrays: Arrays, name: str, settings: dict[str, Any]) -> _Norm
 class _Gaussian(nn.Module):
     """Mean and log standard deviation of the actions."""
 
-    def __init__(self, mean: nn.Sequential, log_std: Tensor) -> None:
+    def __init__(self, mean: nn.Module, log_std: Tensor) -> None:
         super().__init__()
         self.mean, self.log_std = mean, nn.Parameter(log_std)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., features]`` to ``[..., 2 actions]``."""
-        mean = self.mean(x)
+        return self.whole(self.mean(x))
+
+    def whole(self, mean: Tensor) -> Tensor:
+        """Mean actions with the log standard deviations after them."""
         return torch.cat([mean, self.log_std.expand_as(mean)], -1)
+
+
+class _Recurrent(nn.Module):
+    """Layers of which one is an LSTM; its state is ``[rows, 2, units]``, h and c."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        (self.units,) = {one.hidden_size for one in layers if isinstance(one, nn.LSTMCell)}
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs, and the state after."""
+        for layer in self.layers:
+            if isinstance(layer, nn.LSTMCell):
+                state = torch.stack(layer(x, state.unbind(1)), 1)
+                x = state[:, 0]
+            else:
+                x = layer(x)
+        return x, state
+
+
+class _RecurrentAgent(Agent):
+    """An agent whose memory is the state of its LSTM.
+
+    It has no V of its own in the arena, since that has another memory.
+    """
+
+    network: _Gaussian
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Outputs at the start of an episode."""
+        return self.recall(observation, self.begin(len(observation)).to(observation))[0]
+
+    def begin(self, rows: int) -> Tensor:
+        """The zero state, ``[rows, 2, units]``."""
+        return torch.zeros(rows, 2, self._layers.units)
+
+    def recall(self, observation: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs after one step of the LSTM, and its new state."""
+        home, there = observation.device, self.network.log_std.device
+        mean, memory = self._layers(observation.to(there), memory.to(there))
+        return self.network.whole(mean).to(home), memory.to(home)
+
+    @property
+    def _layers(self) -> _Recurrent:
+        layers: Any = self.network.mean
+        return layers
 
 
 class _Commander(nn.Module):
@@ -145,16 +191,32 @@ class _Normalisation:
         return torch.from_numpy(np.float32(scaled.clip(-self.clip, self.clip)))
 
 
-def _layers(path: Path, arrays: Arrays, name: str, part: str) -> nn.Sequential:
-    """Linear layers with tanh between them."""
+def _layers(path: Path, arrays: Arrays, name: str, part: str) -> list[nn.Module]:
+    """Linear layers with tanh between them, and an LSTM where one is."""
     place = f"{name}/params/{part}"
-    number = sum(known.startswith(f"{place}/") for known in arrays) // 2
+    number = sum(known.startswith(f"{place}/") and known.endswith("/bias") for known in arrays)
     if not number:
         raise ValueError(f"{path} is damaged or foreign: it holds no {part} of an {name}")
     layers: list[nn.Module] = []
     for index in range(number):
-        weight, bias = (arrays[f"{place}/{index}/{kind}"] for kind in ("weight", "bias"))
-        layer = nn.Linear(*weight.shape)
-        layer.weight.data, layer.bias.data = torch.tensor(weight.T), torch.tensor(bias)
-        layers += [layer, nn.Tanh()]
-    return nn.Sequential(*layers[:-1])
+        own = {
+            kind: torch.tensor(arrays[f"{place}/{index}/{kind}"])
+            for kind in ("weight", "bias", "recurrent")
+            if f"{place}/{index}/{kind}" in arrays
+        }
+        layers += [_lstm(**own)] if "recurrent" in own else [_linear(**own), nn.Tanh()]
+    return layers[:-1]
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(*weight.shape)
+    layer.weight.data, layer.bias.data = weight.T.contiguous(), bias
+    return layer
+
+
+def _lstm(weight: Tensor, recurrent: Tensor, bias: Tensor) -> nn.LSTMCell:
+    """A cell with the same order of gates; all of the bias is on the inputs."""
+    cell = nn.LSTMCell(len(weight), len(recurrent))
+    cell.weight_ih.data, cell.weight_hh.data = weight.T.contiguous(), recurrent.T.contiguous()
+    cell.bias_ih.data, cell.bias_hh.data = bias, torch.zeros_like(bias)
+    return cell

@@ -66,6 +66,8 @@ def train_attacker(
     """
     config = config or PPOConfig()
     check_instance("opponent", opponent, Opponent, "an Opponent")
+    if config.memory:
+        raise ValueError(f"config.memory={config.memory}: adversaries have no LSTM; give 0")
     check_instance("agent", agent, Player, "load_player(directory)")
     tables, sees = Tables(environment, config, seed, threads), agent.moments.mean.shape[0]
     if (sees, agent.actions) != (tables.features, tables.actions):
@@ -90,7 +92,8 @@ def _turn(
     number: int,
 ) -> tuple[Learners, dict[str, Any]]:
     match = matches[ADVERSARY]
-    board = AttackedGames(match.games, agent, opponent, opponent.epsilon)
+    board = AttackedGames(match.games, agent, opponent, opponent.epsilon, match.victim)
     rollout, adversary = match.play(learners[ADVERSARY], board)
+    match.victim = board.memory
     adversary, told = update(config, None, adversary, rollout)
     return {ADVERSARY: adversary}, told | {"return": match.mean_return}

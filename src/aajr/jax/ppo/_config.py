@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aajr._settings import check_count, check_number
@@ -29,6 +29,9 @@ class PPOConfig:
         entropy: weight of the entropy bonus.
         value_weight: weight of the squared error of V.
         hidden: units of the hidden layers, of the policy and of V alike; none for linear ones.
+        memory: units of an LSTM after the hidden layers, of the policy and of V alike; 0 for none.
+        window: steps back through which the gradient of an LSTM goes. Minibatches then consist of
+            whole windows.
         scale: size of the policy's last layer at first. A small one starts near 0; one near 1
             starts as a random function of the state, which an attacker explores better with.
         log_std: first log standard deviation of every action.
@@ -56,13 +59,16 @@ class PPOConfig:
     entropy: float = 0.0
     value_weight: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
+    memory: int = 0
+    window: int = 16
     scale: float = 0.01
     log_std: float = 0.0
     segment: int = 49
 
     def __post_init__(self) -> None:
-        for name in ("environments", "rollout", "epochs", "minibatches", "segment"):
+        for name in ("environments", "rollout", "epochs", "minibatches", "window", "segment"):
             check_count(name, getattr(self, name))
+        check_count("memory", self.memory, minimum=0)
         for units in self.hidden:
             check_count("hidden", units)
         for name in ("learning_rate", "max_gradient_norm", "clip"):
@@ -71,10 +77,16 @@ class PPOConfig:
             check_number(name, getattr(self, name))
         for name in ("discount", "trace"):
             check_number(name, getattr(self, name), maximum=1.0)
-        if self.rows % self.minibatches:
+        if self.rollout % self.span:
             raise ValueError(
-                f"minibatches={self.minibatches} does not divide the {self.rows} rows of a "
-                f"rollout, environments={self.environments} times rollout={self.rollout}"
+                f"window={self.window} does not divide rollout={self.rollout}; choose one that does"
+            )
+        if self.rows // self.span % self.minibatches:
+            unit = f"windows of {self.span} rows" if self.memory else "rows"
+            raise ValueError(
+                f"minibatches={self.minibatches} does not divide the {self.rows // self.span} "
+                f"{unit} of a rollout, environments={self.environments} times "
+                f"rollout={self.rollout}"
             )
         check_count("steps", self.steps, minimum=self.rows)
 
@@ -82,6 +94,11 @@ class PPOConfig:
     def rows(self) -> int:
         """Rows of a rollout."""
         return self.environments * self.rollout
+
+    @property
+    def span(self) -> int:
+        """Rows that a minibatch keeps together: a window of an LSTM, else one."""
+        return self.window if self.memory else 1
 
     @property
     def minibatch_updates(self) -> int:
@@ -92,6 +109,11 @@ class PPOConfig:
     def updates(self) -> int:
         """Number of rollouts of the run."""
         return self.steps // self.rows
+
+
+def forgetful(config: PPOConfig) -> PPOConfig:
+    """The settings of an adversary, which has no LSTM."""
+    return replace(config, memory=0)
 
 
 @dataclass(frozen=True)

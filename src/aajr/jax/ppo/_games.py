@@ -27,6 +27,7 @@ class Games:
 
     Attributes:
         observation: what is seen now, ``[count, features]``.
+        over: where the last step ended an episode, so that the next begins anew, ``[count]``.
         features: size of an observation.
         low: least actions, ``[actions]``.
         high: greatest actions, ``[actions]``.
@@ -47,6 +48,7 @@ class Games:
         self.features = int(observations.shape[0])
         shown, _ = self._games.reset(**({} if name.startswith(ENVPOOL) else {"seed": seed}))
         self.observation: Numbers = np.asarray(shown, np.float32)
+        self.over: Flags = np.zeros(count, bool)
 
     def step(self, action: Numbers) -> tuple[Numbers, Flags, Flags]:
         """Play actions ``[count, actions]``, clipped to the bounds.
@@ -57,6 +59,7 @@ class Games:
         played = np.clip(action, self.low, self.high)
         shown, reward, ended, cut, _ = self._games.step(played)
         self.observation = np.asarray(shown, np.float32)
+        self.over = np.asarray(ended) | np.asarray(cut)
         return np.asarray(reward, np.float32), np.asarray(ended), np.asarray(cut)
 
     def close(self) -> None:

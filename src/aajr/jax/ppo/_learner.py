@@ -20,6 +20,7 @@ from aajr.jax.ppo import _networks as networks
 from aajr.jax.ppo._config import PPOConfig
 from aajr.jax.ppo._moments import Moments
 from aajr.jax.ppo._player import Player
+from aajr.jax.ppo._recurrent import sparing_memory, unrolled
 
 Robust = Minimax | Callable[[Policy], Minimax]
 """A robust loss, or a function that makes one from V, ``[rows, features]`` to ``[rows, 1]``."""
@@ -54,13 +55,14 @@ class Learner:
         return Player(self.params, self.observations)
 
 
-@pytree("observation", "action", "reward", "ended", "cut", "counts")
+@pytree("observation", "memory", "action", "reward", "ended", "cut", "counts")
 @dataclass(frozen=True, eq=False)
 class Rollout:
     """What was played, ``[steps, environments, ...]``.
 
     Attributes:
         observation: raw observations, one more than steps.
+        memory: the policy's memory at every one of them; empty without an LSTM.
         action: drawn actions, before they were clipped.
         reward: rewards.
         ended: 1 where the episode ended.
@@ -69,6 +71,7 @@ class Rollout:
     """
 
     observation: Array
+    memory: Array
     action: Array
     reward: Array
     ended: Array
@@ -76,12 +79,13 @@ class Rollout:
     counts: Array
 
 
-@pytree("x", "action", "log_prob", "advantage", "target", "counts")
+@pytree("x", "memory", "action", "log_prob", "advantage", "target", "counts")
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of a rollout that PPO learns from, ``[rows, ...]``."""
+    """Rows of a rollout that PPO learns from, ``[windows, steps, ...]``."""
 
     x: Array
+    memory: Array
     action: Array
     log_prob: Array
     advantage: Array
@@ -95,7 +99,7 @@ def init_learner(
     """The learner before the first update."""
     keys = jax.random.split(jax.random.key(seed), 3)
     params = networks.init_params(
-        keys[0], features, actions, config.hidden, config.log_std, config.scale
+        keys[0], features, actions, config.hidden, config.log_std, config.scale, config.memory
     )
     return Learner(
         params=params,
@@ -161,7 +165,8 @@ def _update(
         return replace(carry, params=params, adam=adam, robust=state), told
 
     def epoch(carry: Learner, key: Array) -> tuple[Learner, dict[str, Array]]:
-        order = jax.random.permutation(key, config.rows).reshape(config.minibatches, -1)
+        windows = config.rows // config.span
+        order = jax.random.permutation(key, windows).reshape(config.minibatches, -1)
         return lax.scan(minibatch, carry, order)
 
     carry, told = lax.scan(epoch, carry, jax.random.split(own, config.epochs))
@@ -204,18 +209,21 @@ def _prepared(config: PPOConfig, learner: Learner, rollout: Rollout) -> tuple[Ro
     x = learner.observations.standard(rollout.observation)
     returns, discounted = _discounted(config, learner.discounted, rollout)
     seen = learner.returns.seen(returns.reshape(-1), rollout.counts.reshape(-1))
-    values = networks.value(learner.params, x)
+    read = jnp.concatenate([x, rollout.memory], -1)
+    values = networks.value(learner.params, read)
     advantage = advantages(config, values, seen.scaled(rollout.reward), rollout.ended, rollout.cut)
-    log_prob = networks.log_probability(networks.policy(learner.params, x[:-1]), rollout.action)
+    output = networks.policy(learner.params, read[:-1])
+    log_prob = networks.log_probability(output, rollout.action)
     counts = rollout.counts
     mean = _mean(advantage, counts)
     spread = jnp.sqrt(_mean(jnp.square(advantage - mean), counts))
     scaled = (advantage - mean) / (spread + 1e-8)
-    rows = Rows(x[:-1], rollout.action, log_prob, scaled, values[:-1] + advantage, counts)
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows)
+    target, memory = values[:-1] + advantage, rollout.memory[:-1]
+    rows = Rows(x[:-1], memory, rollout.action, log_prob, scaled, target, counts)
+    rows = jax.tree.map(partial(_windows, config.span), rows)
     raw = rollout.observation[:-1].reshape(-1, x.shape[-1])
     observations = learner.observations.seen(raw, counts.reshape(-1))
-    return flat, replace(learner, observations=observations, returns=seen, discounted=discounted)
+    return rows, replace(learner, observations=observations, returns=seen, discounted=discounted)
 
 
 def _discounted(config: PPOConfig, start: Array, rollout: Rollout) -> tuple[Array, Array]:
@@ -231,6 +239,13 @@ def _discounted(config: PPOConfig, start: Array, rollout: Rollout) -> tuple[Arra
     return returns, after
 
 
+def _windows(span: int, leaf: Array) -> Array:
+    """``[steps, environments, ...]`` as ``[windows, span, ...]``."""
+    steps, *rest = leaf.shape
+    apart = leaf.reshape(steps // span, span, *rest).swapaxes(1, 2)
+    return apart.reshape(steps // span * rest[0], span, *rest[1:])
+
+
 def _loss(
     params: networks.Params,
     config: PPOConfig,
@@ -240,6 +255,8 @@ def _loss(
 ) -> tuple[Array, tuple[MinimaxState | None, dict[str, Array]]]:
     """Loss of a minibatch, the state of the robust loss after, and named numbers."""
     policy = partial(networks.policy, params)
+    read = unrolled(params, rows.x, rows.memory[:, 0], rows.counts)
+    rows = jax.tree.map(jnp.concatenate, replace(rows, x=read))
 
     def surrogate(output: Array) -> Array:
         ratio = jnp.exp(networks.log_probability(output, rows.action) - rows.log_prob)
@@ -260,11 +277,14 @@ def _loss(
 
 
 def _made(robust: Robust, params: networks.Params) -> Minimax:
-    """The robust loss, made from the present V if it is a function."""
-    if isinstance(robust, Minimax):
-        return robust
+    """The robust loss, made from the present V if it is a function; it spares the memory."""
     constant = lax.stop_gradient(params)
-    return robust(lambda x: networks.value(constant, x)[:, None])
+    made = (
+        robust
+        if isinstance(robust, Minimax)
+        else robust(lambda rows: networks.value(constant, rows)[:, None])
+    )
+    return sparing_memory(made, networks.features(params), networks.memories(params))
 
 
 def _mean(values: Array, counts: Array) -> Array:

@@ -19,6 +19,7 @@ from aajr.jax._trajectory import Reference
 from aajr.jax.ppo._games import Flags, Games, Numbers
 from aajr.jax.ppo._moments import Moments
 from aajr.jax.ppo._player import Player
+from aajr.jax.ppo._recurrent import sparing_memory
 
 Kind = Literal["sa_rl", "pa_ad"]
 """What a command is: a perturbation (SA-RL), or a direction of the mean action (PA-AD)."""
@@ -82,11 +83,26 @@ class AttackedGames:
         agent: the agent.
         opponent: settings of the adversary.
         epsilon: radius of the perturbations.
+        memory: the agent's memory now, ``[count, memories]``; as at an episode's start if None.
+
+    Attributes:
+        observation: what the adversary sees, ``[count, features]``.
+        memory: the agent's memory now.
+        low: least commands, ``[commands]``.
+        high: greatest commands, ``[commands]``.
     """
 
-    def __init__(self, games: Games, agent: Player, opponent: Opponent, epsilon: float) -> None:
+    def __init__(
+        self,
+        games: Games,
+        agent: Player,
+        opponent: Opponent,
+        epsilon: float,
+        memory: Array | None = None,
+    ) -> None:
         self._games, self._agent = games, agent
         self._opponent, self._epsilon = opponent, np.float32(epsilon)
+        self.memory = agent.begin(len(games.observation)) if memory is None else memory
         self.high = np.ones(opponent.commands(games.features, len(games.low)), np.float32)
         self.low = -self.high
         self._look()
@@ -94,8 +110,9 @@ class AttackedGames:
     def step(self, command: Numbers) -> tuple[Numbers, Flags, Flags]:
         """Carry out commands ``[count, commands]``; see :meth:`Games.step`."""
         told = np.clip(command, self.low, self.high)
-        action = _attacked_action(
-            self._opponent, self._agent, self.observation, told, self._epsilon
+        counts = ~self._games.over
+        action, self.memory = _attacked_action(
+            self._opponent, self._agent, self.observation, self.memory, told, counts, self._epsilon
         )
         reward, ended, cut = self._games.step(np.asarray(action))
         self._look()
@@ -154,33 +171,43 @@ def perturbed(
     Args:
         opponent: what a command is.
         agent: the agent.
-        x: normalised observations, ``[rows, features]``.
+        x: normalised observations, ``[rows, features]``, followed by the agent's memory if it has
+            an LSTM and the command is that of PA-AD.
         command: ``[rows, features]`` for SA-RL, ``[rows, actions]`` for PA-AD.
         epsilon: radius.
 
     Returns:
-        x + δ, ``[rows, features]``.
+        x + δ, in the shape of x; a memory stays.
     """
     if opponent.kind == "sa_rl":
-        return x + epsilon * jnp.clip(command, -1.0, 1.0)
+        return x.at[..., : command.shape[-1]].add(epsilon * jnp.clip(command, -1.0, 1.0))
     direction = unit(command, per_row(command))
 
     def along(mean: Array, reference: Reference) -> Array:
         return (mean * direction).sum(-1)
 
     first = epsilon if opponent.steps == 1 else None
+    ball = sparing_memory(Ball("linf", epsilon), agent.features, agent.memories)
     ascent = ProjectedGradientAscent(
-        Ball("linf", epsilon), along, steps=opponent.steps, step_size=first, random_start=False
+        ball, along, steps=opponent.steps, step_size=first, random_start=False
     )
-    reference = Reference(x, agent.mean_at(x), {})
-    return ascent.run(agent.mean_at, reference, jnp.zeros((1, *x.shape))).worst
+    reference = Reference(x, agent.mean(x), {})
+    return ascent.run(agent.mean, reference, jnp.zeros((1, *x.shape))).worst
 
 
 @partial(jax.jit, static_argnames=("opponent",))
 def _attacked_action(
-    opponent: Opponent, agent: Player, x: Any, command: Any, epsilon: Any
-) -> Array:
-    return agent.mean_at(perturbed(opponent, agent, x, command, epsilon))
+    opponent: Opponent,
+    agent: Player,
+    x: Any,
+    memory: Array,
+    command: Any,
+    counts: Any,
+    epsilon: Any,
+) -> tuple[Array, Array]:
+    """Mean actions under attack, and the agent's memory after them."""
+    rows = perturbed(opponent, agent, jnp.concatenate([x, memory], -1), command, epsilon)
+    return agent.mean(rows), agent.remember(rows) * counts[:, None]
 
 
 @partial(jax.jit, static_argnames=("opponent",))
@@ -194,7 +221,8 @@ def _disturbed(
 ) -> Array:
     """Raw observations that show the agent x + δ."""
     x = agent.moments.standard(observation)
-    moved = perturbed(opponent, agent, x, adversary.drawn(x, noise), epsilon) - x
+    command = adversary.drawn(adversary.rows(x), noise)
+    moved = perturbed(opponent, agent, x, command, epsilon) - x
     return observation + agent.moments.deviation * moved
 
 

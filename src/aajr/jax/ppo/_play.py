@@ -31,11 +31,17 @@ class Board(Protocol):
 
 
 class Match:
-    """Environments that are being played, and the returns of their latest episodes."""
+    """Environments that are being played, and the returns of their latest episodes.
+
+    Attributes:
+        games: the environments.
+        victim: memory of the agent that an adversary attacks in them; None at the start.
+    """
 
     def __init__(self, games: Games, config: PPOConfig) -> None:
         self.games, self._config = games, config
-        self._over = np.zeros(config.environments, bool)
+        self.victim: Array | None = None
+        self._memory: Array | None = None
         self._total = np.zeros(config.environments)
         self._returns: deque[float] = deque(maxlen=EPISODES)
 
@@ -51,20 +57,26 @@ class Match:
         noise, key = normal(learner.key, (*steps, player.actions))
         rows: list[tuple[Any, ...]] = []
         seen = [board.observation]
+        memory = player.begin(len(seen[0])) if self._memory is None else self._memory
+        known = [memory]
         for draw in np.asarray(noise):
-            action = np.asarray(_act(player, seen[-1], draw))
-            counts = ~self._over
+            counts = ~self.games.over
+            acted, memory = _act(player, seen[-1], memory, draw, counts)
+            action = np.asarray(acted)
             reward, ended, cut = board.step(action)
             rows.append((action, reward, ended, cut, counts))
             seen.append(board.observation)
+            known.append(memory)
             self._count(reward, ended | cut)
+        self._memory = memory
         columns = [jnp.asarray(np.stack(column), float) for column in zip(*rows, strict=True)]
-        return Rollout(jnp.asarray(np.stack(seen)), *columns), replace(learner, key=key)
+        rollout = Rollout(jnp.asarray(np.stack(seen)), jnp.stack(known), *columns)
+        return rollout, replace(learner, key=key)
 
     def _count(self, reward: np.ndarray, over: np.ndarray) -> None:
         self._total += reward
         self._returns.extend(self._total[over].tolist())
-        self._total[over], self._over = 0.0, over
+        self._total[over] = 0.0
 
 
 @partial(jax.jit, static_argnames=("shape",))
@@ -75,6 +87,9 @@ def normal(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 @jax.jit
-def _act(player: Player, observation: Any, noise: Any) -> Array:
-    """Actions at raw observations ``[environments, features]``."""
-    return player.drawn(observation, noise)
+def _act(
+    player: Player, observation: Any, memory: Array, noise: Any, counts: Any
+) -> tuple[Array, Array]:
+    """Actions at raw observations ``[environments, features]``, and the memory after them."""
+    rows = player.rows(observation, memory)
+    return player.drawn(rows, noise), player.remember(rows) * counts[:, None]

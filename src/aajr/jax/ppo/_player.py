@@ -43,19 +43,37 @@ class Player:
         """Number of actions."""
         return len(self.params["log_std"])
 
-    def mean(self, observation: Array) -> Array:
-        """Mean actions at observations in its unit before normalisation, ``[rows, actions]``."""
-        return self.mean_at(self.moments.standard(observation))
+    @property
+    def features(self) -> int:
+        """Size of an observation."""
+        return networks.features(self.params)
 
-    def drawn(self, observation: Array, noise: Array) -> Array:
-        """Actions at observations before normalisation, from standard normal numbers."""
-        output = networks.policy(self.params, self.moments.standard(observation))
-        mean, log_std = jnp.split(output, 2, -1)
+    @property
+    def memories(self) -> int:
+        """Size of the memory; 0 without an LSTM."""
+        return networks.memories(self.params)
+
+    def begin(self, rows: int) -> Array:
+        """The memory at an episode's start, ``[rows, memories]``; of none if there is no LSTM."""
+        return jnp.zeros((rows, self.memories))
+
+    def rows(self, observation: Array, memory: Array | None = None) -> Array:
+        """What the networks read: normalised observations, followed by the memory, if any."""
+        x = self.moments.standard(observation)
+        return x if memory is None else jnp.concatenate([x, memory], -1)
+
+    def drawn(self, rows: Array, noise: Array) -> Array:
+        """Actions from standard normal numbers, ``[rows, actions]``."""
+        mean, log_std = jnp.split(networks.policy(self.params, rows), 2, -1)
         return mean + jnp.exp(log_std) * noise
 
-    def mean_at(self, x: Array) -> Array:
-        """Mean actions at normalised observations."""
-        return jnp.split(networks.policy(self.params, x), 2, -1)[0]
+    def mean(self, rows: Array) -> Array:
+        """Mean actions, ``[rows, actions]``."""
+        return jnp.split(networks.policy(self.params, rows), 2, -1)[0]
+
+    def remember(self, rows: Array) -> Array:
+        """The memory after rows, ``[rows, memories]``."""
+        return networks.remember(self.params, rows)
 
     def digest(self) -> str:
         """SHA-256 of all its numbers."""
@@ -80,10 +98,9 @@ def load_player(directory: str | Path, name: str = AGENT) -> Player:
     settings = read_facts(path)["settings"]
     players = settings["players"]
     check_choice("name", name, tuple(players))
-    features, actions = players[name]
-    params = networks.init_params(
-        jax.random.key(0), features, actions, settings["config"]["hidden"], 0.0
-    )
+    features, actions, memories = players[name]
+    hidden, units = settings["config"]["hidden"], memories // networks.UNIT_MEMORIES
+    params = networks.init_params(jax.random.key(0), features, actions, hidden, 0.0, memory=units)
     like: Any = {name: {"params": params, "observations": Moments.empty((features,))}}
     found = read_state(path, like)[name]
     return Player(found["params"], found["observations"])

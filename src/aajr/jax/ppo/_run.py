@@ -55,7 +55,7 @@ class Run:
     ) -> None:
         self.directory, self.config, self.learners = directory, config, learners
         players = {
-            name: (one.observations.mean.shape[0], len(one.params["log_std"]))
+            name: (one.player.features, one.player.actions, one.player.memories)
             for name, one in learners.items()
         }
         self.settings = json.loads(json.dumps({**settings, "players": players}))

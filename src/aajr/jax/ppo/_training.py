@@ -12,7 +12,7 @@ import numpy as np
 from aajr._seeds import derive
 from aajr.jax._checks import check_instance
 from aajr.jax.ppo._checkpoint import described
-from aajr.jax.ppo._config import PPOConfig
+from aajr.jax.ppo._config import PPOConfig, forgetful
 from aajr.jax.ppo._learner import Learner, Robust, check_robust, init_learner, update
 from aajr.jax.ppo._opponents import AttackedGames, DisturbedGames, Opponent
 from aajr.jax.ppo._play import Match, normal
@@ -54,7 +54,8 @@ def train(
 
     With an ``opponent`` an adversary learns too (ATLA): agent and adversary take turns, and each
     plays a rollout of its own against the other, so that a run plays twice ``config.steps``. The
-    logged ``return`` is then that under attack.
+    logged ``return`` is then that under attack. With ``config.memory`` the agent has an LSTM; the
+    penalty and the search leave its memory alone, and the adversary has none.
 
     Args:
         environment: a name that Gymnasium knows, or ``envpool:`` before one that EnvPool knows.
@@ -96,8 +97,14 @@ def train(
     features, actions = tables.features, tables.actions
     learners = {AGENT: init_learner(config, features, actions, robust, seed)}
     if opponent is not None:
+        if config.memory and opponent.kind == "pa_ad":
+            raise ValueError(
+                f"opponent.kind='pa_ad' steers by the agent's gradient, which its memory of "
+                f"config.memory={config.memory} units decides too and the opponent does not see; "
+                "use 'sa_rl'"
+            )
         commands, own = opponent.commands(features, actions), derive(seed, ADVERSARY)
-        learners[ADVERSARY] = init_learner(config, features, commands, None, own)
+        learners[ADVERSARY] = init_learner(forgetful(config), features, commands, None, own)
     roles = {"robust": described(robust), "opponent": described(opponent)}
     run = Run(Path(directory), {**tables.facts, **roles}, config, learners)
     turn = partial(_turn, config, robust, opponent)
@@ -125,9 +132,10 @@ def _turn(
     shown = DisturbedGames(mine.games, *players, opponent, epsilon, np.asarray(noise))
     rollout, agent = mine.play(agent, shown)
     agent, told = update(config, robust, agent, rollout)
-    board = AttackedGames(other.games, agent.player, opponent, epsilon)
+    board = AttackedGames(other.games, agent.player, opponent, epsilon, other.victim)
     rollout, adversary = other.play(replace(adversary, key=key), board)
-    adversary, _ = update(config, None, adversary, rollout)
+    other.victim = board.memory
+    adversary, _ = update(forgetful(config), None, adversary, rollout)
     return {AGENT: agent, ADVERSARY: adversary}, told | {"return": mine.mean_return}
 
 

@@ -95,7 +95,7 @@ def test_a_direction_moves_the_mean_as_far_as_any_vertex(steps):
     vertices = np.array(np.meshgrid(*[[-epsilon, epsilon]] * 3)).reshape(3, -1).T
 
     def gain(points):
-        return ((agent.mean_at(points) - agent.mean_at(x)) * command).sum(-1)
+        return ((agent.mean(points) - agent.mean(x)) * command).sum(-1)
 
     best = np.max([gain(x + vertex) for vertex in vertices.astype(np.float32)], 0)
     np.testing.assert_allclose(gain(found), best, rtol=0.02, atol=1e-6)
@@ -112,7 +112,7 @@ def test_the_adversary_plays_the_agents_loss():
         command = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
         reward, ended, cut = board.step(command)
         moved = np.asarray(x) + 0.4 * np.clip(command, -1, 1)
-        own, own_ended, own_cut = two.step(np.asarray(agent.mean_at(moved)))
+        own, own_ended, own_cut = two.step(np.asarray(agent.mean(moved)))
         np.testing.assert_allclose(reward, -own, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(cut, own_cut)
         np.testing.assert_array_equal(ended, own_ended)
@@ -125,7 +125,7 @@ def test_the_agent_is_shown_what_the_adversary_chose():
     board = DisturbedGames(shown, agent, adversary, opponent, 0.3, noise)
     for draw in noise[:9]:
         x = agent.moments.standard(plain.observation)
-        command = adversary.mean(x) + np.exp(adversary.params["log_std"]) * draw
+        command = adversary.mean(adversary.rows(x)) + np.exp(adversary.params["log_std"]) * draw
         expected = np.asarray(x) + 0.3 * np.clip(command, -1, 1)
         np.testing.assert_allclose(
             agent.moments.standard(board.observation), expected, rtol=1e-4, atol=1e-5
@@ -187,8 +187,8 @@ def test_an_agent_learns_to_stand_against_its_opponent(tmp_path):
 
     def error(agent: Player) -> float:
         x = agent.moments.standard(seen)
-        shown = perturbed(opponent, agent, x, adversary.drawn(x, noise), 1.0)
-        return float(jnp.square(agent.mean_at(shown)[:, 0] - seen[:, 0]).mean())
+        shown = perturbed(opponent, agent, x, adversary.drawn(adversary.rows(x), noise), 1.0)
+        return float(jnp.square(agent.mean(shown)[:, 0] - seen[:, 0]).mean())
 
     assert error(trained) < 0.7 * error(plain)
 
@@ -200,7 +200,9 @@ def test_the_torch_adversary_is_the_same(kind, steps, tmp_path):
     adversary = train_attacker(NAME, victim, tmp_path / "attack", opponent, SMALL).learner.player
     agent = Agent.from_ppo(tmp_path / "agent")
     x = np.random.default_rng(0).normal(size=(32, 2)).astype(np.float32)
-    expected = perturbed(opponent, victim, jnp.asarray(x), adversary.mean(jnp.asarray(x)), 0.3)
+    expected = perturbed(
+        opponent, victim, jnp.asarray(x), adversary.mean(adversary.rows(jnp.asarray(x))), 0.3
+    )
     attack = adversary_from(tmp_path / "attack", Ball("linf", 0.3))
     found = attack(agent, torch.from_numpy(x), torch.Generator()).worst
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)

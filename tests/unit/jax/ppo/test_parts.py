@@ -62,6 +62,7 @@ def played(config: PPOConfig = CONFIG, seed: int = 0) -> Rollout:
 
     return Rollout(
         3 + 2 * draw(config.rollout + 1, config.environments, FEATURES),
+        np.zeros((config.rollout + 1, config.environments, 0), np.float32),
         draw(*size, ACTIONS),
         draw(*size) * counts,
         ended,
