@@ -48,19 +48,25 @@ def agent_from(directory: str | os.PathLike[str]) -> Agent:
     return Agent(policy, head, sees, NORMALISED, critic, **facts)
 
 
-def adversary_from(directory: str | os.PathLike[str], ball: Ball) -> Adversary:
+def adversary_from(
+    directory: str | os.PathLike[str], ball: Ball, *, corner: bool = False
+) -> Adversary:
     """The adversary that :func:`aajr.jax.ppo.train_attacker` trained, or an agent's opponent.
 
     Args:
         directory: directory of the run.
         ball: the threat set, L∞; its ε may differ from that of training.
+        corner: whether SA-RL goes to the corner of the ball in the direction of its mean command,
+            instead of carrying the command out. Trained with noise, it may have learned no more
+            than the signs.
 
     Returns:
         The adversary; it acts by its mean command on what :func:`agent_from` sees.
 
     Raises:
         FileNotFoundError: no checkpoint is there.
-        ValueError: a damaged checkpoint, or one without an adversary.
+        ValueError: a damaged checkpoint, one without an adversary, or a corner for PA-AD, whose
+            search goes to the boundary by itself.
     """
     path = Path(directory) / CHECKPOINT
     arrays, settings = _read(path)
@@ -68,7 +74,10 @@ def adversary_from(directory: str | os.PathLike[str], ball: Ball) -> Adversary:
     network = _Commander(mean, _normalisation(arrays, "adversary", settings)).requires_grad_(False)
     opponent = settings["opponent"]
     if opponent["kind"] == "sa_rl":
-        return LearnedAdversary(ball, network, squash=False)
+        command = nn.Sequential(network, _Signs()) if corner else network
+        return LearnedAdversary(ball, command, squash=False)
+    if corner:
+        raise ValueError("corner=True is for an adversary of kind 'sa_rl', this one is 'pa_ad'")
     return DirectedAdversary(ball, nn.Sequential(network, _ThenZeros()), opponent["steps"])
 
 
@@ -169,6 +178,13 @@ class _Commander(nn.Module):
         scaled = (x - self.centre) / self.deviation
         commands: Tensor = self.mean(scaled.clamp(-self.clip, self.clip))
         return commands
+
+
+class _Signs(nn.Module):
+    """The sign of every command."""
+
+    def forward(self, command: Tensor) -> Tensor:
+        return command.sign()
 
 
 class _ThenZeros(nn.Module):

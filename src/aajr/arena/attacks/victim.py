@@ -151,7 +151,8 @@ class Victim:
         """A named Q, fitted at its first use; its R² is added to the preparation."""
 
         def noted() -> OnlineValue:
-            critic, quality = fit()
+            with torch.enable_grad():  # its first use may be in the middle of an episode
+                critic, quality = fit()
             self._note(f"{name}_r2", quality)
             return critic
 

@@ -102,14 +102,18 @@ def suite_of(
     for suffix, climb in _searches(protocol, thorough).items():
         found = _by_gradients(protocol, climb, director)
         specs += [replace(spec, name=spec.name + suffix) for spec in found]
+    corners = {one.name for one in protocol.attackers if one.kind == "sa_rl"}
     for name, directory in (learned or {}).items():
         specs.append(AttackSpec(name, "learned", partial(_trained, directory)))
+        if name in corners:
+            corner = partial(_trained, directory, corner=True)
+            specs.append(AttackSpec(f"{name}_corner", "learned", corner))
     kind = "thorough" if thorough else "usual"
     return Suite(f"{protocol.name}, {kind}", 3, Effort(), tuple(specs))
 
 
-def _trained(directory: Path, ball: Ball, victim: Victim) -> Adversary:
-    return adversary_from(directory, ball)
+def _trained(directory: Path, ball: Ball, victim: Victim, *, corner: bool = False) -> Adversary:
+    return adversary_from(directory, ball, corner=corner)
 
 
 def _by_gradients(

@@ -62,6 +62,15 @@ METHODS = (
 is on average 1/n of ‖J‖²_F; its weights are therefore larger."""
 
 
+LSTM = (
+    Method("lstm", "PPO, LSTM", "learning rate", (0.3, 1.0, 3.0), recipes.lstm),
+    Method("lstm_atla_sa", "ATLA and SA, LSTM", "weight", _WEIGHTS, recipes.lstm_atla_sa),
+    Method("lstm_atla_aajr", "ATLA and AAJR, LSTM", "weight", _GLOBAL, recipes.lstm_atla_aajr),
+)
+"""Policies with a memory, for ``--set extra=aajr.studies.mujoco:LSTM``: they train several times as
+long as the others."""
+
+
 _SIMPLE = ("plain", "recipe", "noise", "adversarial", "sa", "global", "random_direction", "aajr")
 """Methods for one action, where J has one row and others would repeat these."""
 

@@ -124,6 +124,21 @@ def atla_aajr(protocol: Protocol, weight: float) -> Recipe:
     return _in_turn(aajr(half, weight), half)
 
 
+def lstm(protocol: Protocol, factor: float) -> Recipe:
+    """PPO with an LSTM; its learning rate is multiplied by a factor."""
+    return plain(_recurrent(protocol), factor)
+
+
+def lstm_atla_sa(protocol: Protocol, weight: float) -> Recipe:
+    """``atla_sa`` with an LSTM, the literature's strongest."""
+    return atla_sa(_recurrent(protocol), weight)
+
+
+def lstm_atla_aajr(protocol: Protocol, weight: float) -> Recipe:
+    """``atla_aajr`` with an LSTM."""
+    return atla_aajr(_recurrent(protocol), weight)
+
+
 @dataclass(frozen=True)
 class _AlongValue:
     """AAJR along what lowers the present V, as a robust loss made from V."""
@@ -168,6 +183,12 @@ def _minimax(
     grown = protocol.ramp * protocol.config.minibatch_updates
     epsilon = Ramp(radius * protocol.epsilon, grown)
     return Minimax(adversary, penalty, weight, placement, epsilon=epsilon)
+
+
+def _recurrent(protocol: Protocol) -> Protocol:
+    """The protocol with an LSTM in place of the last hidden layer, of the same size."""
+    *first, last = protocol.config.hidden
+    return replace(protocol, config=replace(protocol.config, hidden=tuple(first), memory=last))
 
 
 def _halved(protocol: Protocol) -> Protocol:

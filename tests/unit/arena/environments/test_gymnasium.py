@@ -130,6 +130,13 @@ def test_a_dict_of_discrete_actions_is_one_categorical_head():
     assert victim.critic(0)(torch.zeros(1, 2), torch.zeros(1, 7)).shape == (1,)
 
 
+@torch.no_grad()
+def test_a_critic_may_be_fitted_in_the_middle_of_an_episode():
+    victim = Victim(balancer(), cartpole(episodes=4), "full", EFFORT)
+    assert victim.actor.value is None
+    assert victim.state_value(torch.zeros(3, 4)).shape == (3, 1)
+
+
 @pytest.mark.parametrize(
     "space",
     [

@@ -207,6 +207,14 @@ def test_the_torch_adversary_is_the_same(kind, steps, tmp_path):
     found = attack(agent, torch.from_numpy(x), torch.Generator()).worst
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
     assert np.abs(found.numpy() - x).max() > 1e-3
+    if kind == "pa_ad":
+        with pytest.raises(ValueError, match="corner=True"):
+            adversary_from(tmp_path / "attack", Ball("linf", 0.3), corner=True)
+        return
+    edge = adversary_from(tmp_path / "attack", Ball("linf", 0.3), corner=True)
+    moved = edge(agent, torch.from_numpy(x), torch.Generator()).worst.numpy() - x
+    command = adversary.mean(adversary.rows(jnp.asarray(x)))
+    np.testing.assert_allclose(moved, 0.3 * np.sign(command), atol=2e-6)
 
 
 def test_a_run_without_an_adversary_is_named(tmp_path):

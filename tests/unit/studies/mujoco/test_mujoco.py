@@ -12,11 +12,12 @@ from aajr import ProjectedGradientAscent, VertexSearch
 from aajr.arena.attacks.steering import Steered, best_director
 from aajr.jax import AAJR, Minimax, UniformNoise
 from aajr.jax.ppo import PPOConfig, Ramp, load_player
+from aajr.jax.ppo._checkpoint import described
 from aajr.studies import InProcess, Workers
 from aajr.studies.mujoco import PROTOCOLS, STUDY
 from aajr.studies.mujoco import _study as runs
 from aajr.studies.mujoco._attacks import SEVEN, SIX, played, suite_of, victim_of, worst
-from aajr.studies.mujoco._protocol import METHODS, PUBLISHED, published
+from aajr.studies.mujoco._protocol import LSTM, METHODS, PUBLISHED, published
 from aajr.trajectory import Reference
 
 TINY = dataclasses.replace(
@@ -73,6 +74,24 @@ def test_every_agent_meets_every_attack_inside_the_ball(finished):
             assert least <= radius <= (0 if name == "none" else most)
         assert 0 < agent["sensitivity"]["aligned"] <= 1.1 * agent["sensitivity"]["frobenius"]
     assert [record["seed"] for record in results["thorough"]] == [0, 0]
+
+
+def test_an_agent_with_a_memory_meets_every_attack(finished, tmp_path):
+    method = next(method for method in LSTM if method.name == "lstm_atla_aajr")
+    store = STUDY.store(TINY, tmp_path)
+    found = runs.examine(TINY, store, method, method.candidates[0], 0, "final")
+    assert set(found["returns"]) == set(finished[1]["agents"][0]["returns"])
+    assert victim_of(next(tmp_path.rglob("agents/*")), TINY, 2, 0).actor.begin(1).shape == (1, 2, 8)
+
+
+@pytest.mark.parametrize("method", LSTM, ids=lambda method: method.name)
+def test_methods_with_a_memory_differ_from_the_others_by_it_alone(method):
+    protocol = PROTOCOLS["hopper"]
+    base = next(one for one in METHODS if one.name == (method.name[5:] or "plain"))
+    mine, other = (one.recipe(protocol, 0.3) for one in (method, base))
+    assert mine.config == dataclasses.replace(other.config, hidden=(64,), memory=64)
+    assert described((mine.robust, mine.opponent)) == described((other.robust, other.opponent))
+    assert (method.knob, method.candidates) == (base.knob, base.candidates)
 
 
 def test_a_finished_study_is_only_read(finished, monkeypatch):
