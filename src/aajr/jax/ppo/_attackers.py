@@ -9,6 +9,7 @@ from typing import Any
 from aajr.jax._checks import check_instance
 from aajr.jax.ppo._checkpoint import described
 from aajr.jax.ppo._config import PPOConfig
+from aajr.jax.ppo._coverage import with_coverage
 from aajr.jax.ppo._learner import init_learner, update
 from aajr.jax.ppo._opponents import AttackedGames, Opponent
 from aajr.jax.ppo._play import Match
@@ -62,7 +63,8 @@ def train_attacker(
         (2, (3,))
 
     Source: Zhang et al., 2021, https://arxiv.org/abs/2101.08452 (SA-RL); Sun et al., 2022,
-    https://arxiv.org/abs/2106.05087 (PA-AD).
+    https://arxiv.org/abs/2106.05087 (PA-AD); Zheng et al., 2024, https://arxiv.org/abs/2305.02605
+    (``coverage``).
     """
     config = config or PPOConfig()
     check_instance("opponent", opponent, Opponent, "an Opponent")
@@ -95,5 +97,6 @@ def _turn(
     board = AttackedGames(match.games, agent, opponent, opponent.epsilon, match.victim)
     rollout, adversary = match.play(learners[ADVERSARY], board)
     match.victim = board.memory
+    rollout = with_coverage(rollout, opponent.coverage)
     adversary, told = update(config, None, adversary, rollout)
     return {ADVERSARY: adversary}, told | {"return": match.mean_return}

@@ -38,6 +38,8 @@ class Opponent:
         epsilon: ε.
         ramp: share of an alternating run in which ε grows linearly to its value.
         steps: steps of the ascent of ``pa_ad``; a single step reaches the boundary.
+        coverage: share, in [0, 1], of a reward for leading the agent to states where it seldom is
+            (IMAP); the rest is the agent's loss.
 
     Raises:
         ValueError: an unknown kind, numbers out of range.
@@ -49,19 +51,22 @@ class Opponent:
     Source: Zhang et al., Robust reinforcement learning on state observations with learned optimal
     adversary, 2021, https://arxiv.org/abs/2101.08452; Sun et al., Who is the strongest enemy?
     Towards optimal and efficient evasion attacks in deep RL, 2022,
-    https://arxiv.org/abs/2106.05087.
+    https://arxiv.org/abs/2106.05087; for the coverage Zheng et al., Toward evaluating robustness of
+    reinforcement learning with adversarial policy, 2024, https://arxiv.org/abs/2305.02605.
     """
 
     kind: Kind
     epsilon: float
     ramp: float = 0.0
     steps: int = 1
+    coverage: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("sa_rl", "pa_ad"))
         check_number("epsilon", self.epsilon, exclusive=True)
         check_number("ramp", self.ramp, maximum=1.0)
         check_count("steps", self.steps)
+        check_number("coverage", self.coverage, maximum=1.0)
 
     def radius(self, share: float) -> float:
         """ε when a share of the run is done."""

@@ -13,6 +13,7 @@ from aajr._seeds import derive
 from aajr.jax._checks import check_instance
 from aajr.jax.ppo._checkpoint import described
 from aajr.jax.ppo._config import PPOConfig, forgetful
+from aajr.jax.ppo._coverage import with_coverage
 from aajr.jax.ppo._learner import Learner, Robust, check_robust, init_learner, update
 from aajr.jax.ppo._opponents import AttackedGames, DisturbedGames, Opponent
 from aajr.jax.ppo._play import Match, normal
@@ -135,6 +136,7 @@ def _turn(
     board = AttackedGames(other.games, agent.player, opponent, epsilon, other.victim)
     rollout, adversary = other.play(replace(adversary, key=key), board)
     other.victim = board.memory
+    rollout = with_coverage(rollout, opponent.coverage)
     adversary, _ = update(forgetful(config), None, adversary, rollout)
     return {AGENT: agent, ADVERSARY: adversary}, told | {"return": mine.mean_return}
 

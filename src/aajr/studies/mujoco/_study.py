@@ -139,7 +139,7 @@ def attack_agent(
             protocol.environment,
             load_player(agent),
             directory,
-            Opponent(attacker.kind, protocol.epsilon),
+            Opponent(attacker.kind, protocol.epsilon, coverage=attacker.coverage),
             config,
             seed=derive(seed, "attacker", attacker.name),
             threads=1,
