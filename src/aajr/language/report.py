@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from rich.console import Console
 
 from aajr.arena.records.fields import CLOSED, Amount, Count, Facts, Real, Text, read_record
-from aajr.report.files import write_json, write_whole
+from aajr.report.saved import SavedReport
 from aajr.report.tables import Table
 from aajr.statistics.intervals import Interval, proportion
 
@@ -79,7 +78,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
-class LanguageReport:
+class LanguageReport(SavedReport):
     """What :func:`aajr.language.attack` found. Intervals are over cases, of Wilson.
 
     Attributes:
@@ -179,37 +178,18 @@ class LanguageReport:
 
         return attack_table(self)
 
-    def __str__(self) -> str:
-        """The table and the findings, for ``print``."""
-        table = self.table()
-        console = Console(width=110, no_color=True)
-        with console.capture() as text:
-            console.print(table.rich(), *table.notes, "", *self.findings, sep="\n")
-        return text.get()
+    def _page(self) -> str:
+        from aajr.language._page import html_page
 
-    def save(self, path: str | Path) -> Path:
-        """Write the report as ``.json``, which :meth:`read` reads, or as one ``.html`` page.
+        return html_page(self)
 
-        Raises:
-            ValueError: another ending.
-        """
-        path = Path(path)
-        if path.suffix not in (".json", ".html"):
-            raise ValueError(f"path={str(path)!r} ends neither in .json nor in .html")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".html":
-            from aajr.language._page import html_page
-
-            write_whole(path, html_page(self))
-            return path
-        computed = {
+    def _computed(self) -> dict[str, Any]:
+        return {
             "utility": dataclasses.asdict(self.utility),
             "attack_success": dataclasses.asdict(self.attack_success),
             "utility_under_attack": dataclasses.asdict(self.utility_under_attack),
             "findings": list(self.findings),
         }
-        write_json(path, dataclasses.asdict(self) | computed)
-        return path
 
     @classmethod
     def read(cls, path: str | Path) -> LanguageReport:

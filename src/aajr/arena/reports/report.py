@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from dataclasses import field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from rich.console import Console
 
 from aajr.arena.records.evaluation import CLEAN, Assessment, Trial
 from aajr.arena.records.fields import CLOSED, Amount, Count, Facts, Real, Text, read_record
-from aajr.report.files import write_json, write_whole
+from aajr.report.saved import SavedReport
 from aajr.report.tables import Table
 from aajr.statistics.intervals import Interval, bootstrap
 
@@ -73,7 +72,7 @@ class Worst:
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
-class Report:
+class Report(SavedReport):
     """What :func:`aajr.arena.examine` found.
 
     The interval of a mean is over episodes for one agent, and over agents if there are several.
@@ -207,32 +206,13 @@ class Report:
 
         return attack_table(self)
 
-    def __str__(self) -> str:
-        """The table and the findings, for ``print``."""
-        table = self.table()
-        console = Console(width=110, no_color=True)
-        with console.capture() as text:
-            console.print(table.rich(), *table.notes, "", *self.findings, sep="\n")
-        return text.get()
+    def _page(self) -> str:
+        from aajr.arena.reports._page import html_page
 
-    def save(self, path: str | Path) -> Path:
-        """Write the report as ``.json``, which :meth:`read` reads, or as one ``.html`` page.
+        return html_page(self)
 
-        Raises:
-            ValueError: another ending.
-        """
-        path = Path(path)
-        if path.suffix not in (".json", ".html"):
-            raise ValueError(f"path={str(path)!r} ends neither in .json nor in .html")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".html":
-            from aajr.arena.reports._page import html_page
-
-            write_whole(path, html_page(self))
-            return path
-        computed = {"worst": dataclasses.asdict(self.worst), "findings": list(self.findings)}
-        write_json(path, dataclasses.asdict(self) | computed)
-        return path
+    def _computed(self) -> dict[str, Any]:
+        return {"worst": dataclasses.asdict(self.worst), "findings": list(self.findings)}
 
     @classmethod
     def read(cls, path: str | Path) -> Report:
