@@ -6,7 +6,7 @@ need("jax", extra="mujoco")
 
 from aajr.report.provenance import PACKAGES  # noqa: E402
 from aajr.studies._study import Study  # noqa: E402
-from aajr.studies.mujoco._protocol import LSTM, PROTOCOLS, Attacker, Method, Protocol  # noqa: E402
+from aajr.studies.mujoco._protocol import FURTHER, LSTM, PROTOCOLS, Attacker, Method, Protocol  # noqa: E402
 from aajr.studies.mujoco._recipes import Recipe  # noqa: E402
 from aajr.studies.mujoco._report import REPORT  # noqa: E402
 from aajr.studies.mujoco._study import gather, methods_of, stages  # noqa: E402
@@ -27,4 +27,4 @@ STUDY = Study(
     packages=(*PACKAGES, "jax", "jaxlib", "optax", "gymnasium", "mujoco", "envpool"),
 )
 
-__all__ = ["LSTM", "PROTOCOLS", "STUDY", "Attacker", "Method", "Protocol", "Recipe"]
+__all__ = ["FURTHER", "LSTM", "PROTOCOLS", "STUDY", "Attacker", "Method", "Protocol", "Recipe"]

@@ -102,7 +102,8 @@ def suite_of(
     for suffix, climb in _searches(protocol, thorough).items():
         found = _by_gradients(protocol, climb, director)
         specs += [replace(spec, name=spec.name + suffix) for spec in found]
-    corners = {one.name for one in protocol.attackers if one.kind == "sa_rl"}
+    known = (*protocol.attackers, *protocol.beside)
+    corners = {one.name for one in known if one.kind == "sa_rl"}
     for name, directory in (learned or {}).items():
         specs.append(AttackSpec(name, "learned", partial(_trained, directory)))
         if name in corners:

@@ -42,7 +42,7 @@ _RADII = (0.5, 1.0, 2.0)
 _WEIGHTS = (0.1, 0.3, 1.0)
 _GLOBAL = (0.01, 0.03, 0.1)
 
-METHODS = (
+EVERY = (
     Method("plain", "PPO, tuned", "learning rate", (0.3, 1.0, 3.0), recipes.plain),
     Method("recipe", "PPO, as the recipe", "learning rate", (1.0,), recipes.plain),
     Method("noise", "uniform noise", "training radius", _RADII, recipes.noise),
@@ -58,8 +58,8 @@ METHODS = (
     Method("atla_sa", "ATLA and SA", "weight", _WEIGHTS, recipes.atla_sa),
     Method("atla_aajr", "ATLA and AAJR", "weight", _GLOBAL, recipes.atla_aajr),
 )
-"""All methods. The method ``recipe`` is not tuned. Among n inputs, ‖Jv‖² along a random direction
-is on average 1/n of ‖J‖²_F; its weights are therefore larger."""
+"""All methods without a memory. The method ``recipe`` is not tuned. Among n inputs, ‖Jv‖² along a
+random direction is on average 1/n of ‖J‖²_F; its weights are therefore larger."""
 
 
 LSTM = (
@@ -71,8 +71,24 @@ LSTM = (
 long as the others."""
 
 
-_SIMPLE = ("plain", "recipe", "noise", "adversarial", "sa", "global", "random_direction", "aajr")
+def _named(*names: str) -> tuple[Method, ...]:
+    """Methods by their names, in the order of :data:`EVERY`."""
+    return tuple(method for method in EVERY if method.name in names)
+
+
+_SIMPLE = _named(
+    "plain", "recipe", "noise", "adversarial", "sa", "global", "random_direction", "aajr"
+)
 """Methods for one action, where J has one row and others would repeat these."""
+
+METHODS = _named(
+    *("recipe", "noise", "adversarial", "sa", "global", "random_direction", "aajr"),
+    *("atla_sa", "atla_aajr"),
+)
+"""Methods for several actions: plain PPO and every kind of robust training."""
+
+FURTHER = tuple(method for method in EVERY if method not in METHODS)
+"""The others, for ``--set extra=aajr.studies.mujoco:FURTHER``."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +119,18 @@ _RECIPE = PPOConfig(learning_rate=1e-3)
 ATTACKERS = (
     Attacker("pa_ad", "pa_ad", _LINEAR),
     Attacker("pa_ad_second", "pa_ad", _LINEAR),
-    Attacker("pa_ad_third", "pa_ad", _LINEAR),
-    Attacker("pa_ad_deep", "pa_ad", _DEEP),
     Attacker("sa_rl", "sa_rl", _LINEAR),
-    Attacker("sa_rl_deep", "sa_rl", _DEEP),
     Attacker("sa_rl_recipe", "sa_rl", _RECIPE),
+)
+"""Learned attackers of every final agent; only the worst of a kind counts."""
+
+BESIDE = (
+    Attacker("pa_ad_deep", "pa_ad", _DEEP),
+    Attacker("sa_rl_deep", "sa_rl", _DEEP),
     Attacker("imap", "sa_rl", _LINEAR, coverage=0.5),
 )
-"""Learned attackers of every final agent; only the worst of a kind counts. The last is no part of
-the common worst case, and is reported beside it."""
+"""Further attackers of one agent of every method: whether others would have found more. The last is
+no part of the common worst case."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +165,7 @@ class Protocol:
         critic_steps: environment steps from which a Robust Sarsa critic is fitted.
         attackers: attackers that learn against every final agent; the first one, for fewer steps,
             on the validation seeds.
+        beside: attackers that learn against one agent of every method.
         attacker_steps: environment steps from which an attacker learns.
         validation_steps: the same on the validation seeds.
         methods: methods that are compared.
@@ -175,6 +195,7 @@ class Protocol:
     mixtures: tuple[float, ...] = (0.3, 0.7)
     critic_steps: int = 20_000
     attackers: tuple[Attacker, ...] = ATTACKERS
+    beside: tuple[Attacker, ...] = BESIDE
     attacker_steps: int = 501_760
     validation_steps: int = 100_352
     methods: tuple[Method, ...] = METHODS
@@ -186,6 +207,7 @@ class Protocol:
         return own | {
             "config": dataclasses.asdict(self.config),
             "attackers": [dataclasses.asdict(one) for one in self.attackers],
+            "beside": [dataclasses.asdict(one) for one in self.beside],
             "methods": [method.facts() for method in self.methods],
         }
 
@@ -198,10 +220,11 @@ _PENDULUM = Protocol(
     config=PPOConfig(steps=102_400, segment=10),
     solvers=("gradient", "vertices"),
     attack_steps=20,
-    attackers=(ATTACKERS[0], ATTACKERS[4]),
+    attackers=(ATTACKERS[0], ATTACKERS[2]),
+    beside=(),
     attacker_steps=61_440,
     validation_steps=20_480,
-    methods=tuple(method for method in METHODS if method.name in _SIMPLE),
+    methods=_SIMPLE,
 )
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -227,8 +250,7 @@ PROTOCOLS: dict[str, Protocol] = {
         validation_steps=1024,
         methods=tuple(
             dataclasses.replace(method, candidates=method.candidates[:1])
-            for method in METHODS
-            if method.name in ("plain", "aajr", "atla")
+            for method in _named("plain", "aajr", "atla")
         ),
     ),
     "standard": _PENDULUM,
@@ -239,7 +261,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "ant": Protocol("ant", "envpool:Ant-v5", 0.15, 5000.0, final_seeds=tuple(range(5))),
 }
-"""``smoke`` takes a minute, ``standard`` an estimated hour on two cores, the others nights."""
+"""``smoke`` takes a minute, ``standard`` an estimated hour on two cores, the others many hours."""
 
 
 @dataclass(frozen=True)

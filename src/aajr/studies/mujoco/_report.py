@@ -11,7 +11,7 @@ from aajr.report.tables import Table
 from aajr.report.wording import with_interval
 from aajr.statistics.comparisons import holm
 from aajr.statistics.intervals import bootstrap, mean_difference, sign_flip_probability
-from aajr.studies.mujoco._attacks import worst
+from aajr.studies.mujoco._attacks import SEVEN, worst
 from aajr.studies.mujoco._plots import PLOTS
 from aajr.studies.mujoco._raw import (
     ALIGNED,
@@ -97,8 +97,7 @@ def _attacks_table(results: Record) -> Table:
         "direction at every step; steer: the sign of a linear function of the state gives the "
         f"direction, for the worst function of {results['protocol']['director_draws']} random ones "
         "and of all single features with either sign. sa_rl and pa_ad learn for "
-        f"{results['protocol']['attacker_steps']} steps; imap, which does so for a reward that is "
-        "half for rare states, is no part of the worst of seven. corner: the command's signs alone."
+        f"{results['protocol']['attacker_steps']} steps. corner: the command's signs alone."
     )
     return Table("Return by attack", columns, shown, (note,))
 
@@ -159,8 +158,13 @@ def _strength_table(results: Record) -> Table:
     for name, title in titles(results).items():
         usual = next(a for a in agents_of(results, name) if a["seed"] == seed)
         strong = next(a for a in results["thorough"] if a["method"] == name)
-        searched = [attack for attack in strong["returns"] if attack != "none"]
+        beside = tuple(one["name"] for one in results["protocol"]["beside"])
+        searched = [
+            attack for attack in strong["returns"] if not attack.startswith(("none", *beside))
+        ]
         found = [worst(agent["returns"], searched) for agent in (usual, strong)]
+        found += [worst(usual["returns"], SEVEN)]
+        found += [worst(strong["returns"], beside)] if beside else []
         cells = [f"{value:.0f}\n{attack}" for value, attack in found]
         rows.append((title, *cells, f"{max(usual['largest_perturbation'].values()):.3g}"))
     protocol = results["protocol"]
@@ -169,13 +173,20 @@ def _strength_table(results: Record) -> Table:
     if "vertices" in protocol["solvers"]:
         usual_search += " and every vertex of the ball"
     note = (
-        f"Attacks that learn no policy, one agent a method, seed {seed}. As reported: "
-        f"{usual_search}, {protocol['episodes']} episodes. Thorough: "
+        f"One agent a method, seed {seed}. First the attacks that learn no policy, as reported: "
+        f"{usual_search}, {protocol['episodes']} episodes; and thorough: "
         f"{ascent(protocol['thorough_steps'], protocol['thorough_restarts'])}, "
         f"{protocol['validation_episodes']} episodes. The last column is the greatest "
         "perturbation that reached a policy, in the unit of ε."
     )
-    columns = ("method", "as reported", "thorough", "greatest ‖δ‖")
+    further = ("further attackers",) if protocol["beside"] else ()
+    columns = ("method", "as reported", "thorough", "worst of seven", *further, "greatest ‖δ‖")
+    if further:
+        names = ", ".join(one["name"] for one in protocol["beside"])
+        note += (
+            f" Further attackers, of which none counts in the worst of seven: {names}; imap is "
+            "rewarded by half for rare states."
+        )
     return Table("Strength of the attacks", columns, tuple(rows), (note,))
 
 

@@ -217,12 +217,15 @@ def _attackers(
     protocol: Protocol, store: Store, method: Method, value: float, seed: int, kind: Kind
 ) -> dict[str, Cell]:
     """The cells of an agent's attackers, by the attack's name."""
-    final = kind == "final"
-    steps = protocol.attacker_steps if final else protocol.validation_steps
-    chosen = protocol.attackers if final else protocol.attackers[:1]
+    known: dict[Kind, tuple[tuple[Attacker, ...], int]] = {
+        "validation": (protocol.attackers[:1], protocol.validation_steps),
+        "final": (protocol.attackers, protocol.attacker_steps),
+        "thorough": (protocol.beside, protocol.attacker_steps),
+    }
+    chosen, steps = known[kind]
     agent = agent_cell(protocol, store, method, value, seed).directory
     cells: dict[str, Cell] = {}
-    for attacker in chosen if kind != "thorough" else []:
+    for attacker in chosen:
         name = f"attackers/{kind}/{_label(method, value, seed)}/{attacker.name}"
         arguments = (protocol, attacker, steps, seed, agent, store.directory / name)
         cells[attacker.name] = store.cell(name, attack_agent, *arguments)

@@ -17,7 +17,14 @@ from aajr.studies import InProcess, Workers
 from aajr.studies.mujoco import PROTOCOLS, STUDY
 from aajr.studies.mujoco import _study as runs
 from aajr.studies.mujoco._attacks import SEVEN, SIX, played, suite_of, victim_of, worst
-from aajr.studies.mujoco._protocol import LSTM, METHODS, PUBLISHED, published
+from aajr.studies.mujoco._protocol import (
+    BESIDE,
+    EVERY,
+    LSTM,
+    METHODS,
+    PUBLISHED,
+    published,
+)
 from aajr.trajectory import Reference
 
 TINY = dataclasses.replace(
@@ -30,9 +37,10 @@ TINY = dataclasses.replace(
     critic_steps=300,
     attacker_steps=256,
     validation_steps=256,
+    beside=BESIDE[-1:],
     methods=tuple(
         dataclasses.replace(method, candidates=method.candidates[:1])
-        for method in METHODS
+        for method in EVERY
         if method.name in ("plain", "aajr")
     ),
 )
@@ -74,6 +82,7 @@ def test_every_agent_meets_every_attack_inside_the_ball(finished):
             assert least <= radius <= (0 if name == "none" else most)
         assert 0 < agent["sensitivity"]["aligned"] <= 1.1 * agent["sensitivity"]["frobenius"]
     assert [record["seed"] for record in results["thorough"]] == [0, 0]
+    assert all({"imap", "imap_corner"} <= set(one["returns"]) for one in results["thorough"])
 
 
 def test_an_agent_with_a_memory_meets_every_attack(finished, tmp_path):
@@ -87,7 +96,7 @@ def test_an_agent_with_a_memory_meets_every_attack(finished, tmp_path):
 @pytest.mark.parametrize("method", LSTM, ids=lambda method: method.name)
 def test_methods_with_a_memory_differ_from_the_others_by_it_alone(method):
     protocol = PROTOCOLS["hopper"]
-    base = next(one for one in METHODS if one.name == (method.name[5:] or "plain"))
+    base = next(one for one in EVERY if one.name == (method.name[5:] or "plain"))
     mine, other = (one.recipe(protocol, 0.3) for one in (method, base))
     assert mine.config == dataclasses.replace(other.config, hidden=(64,), memory=64)
     assert described((mine.robust, mine.opponent)) == described((other.robust, other.opponent))
@@ -125,6 +134,8 @@ def test_the_report_is_written_and_shows_whose_figures_are_whose(finished, tmp_p
     table = (tmp_path / "table.md").read_text()
     assert "not ours: SA-DDPG (SGLD)" in table
     assert "median 423" in table
+    assert "further attackers" in table
+    assert "which none counts in the worst of seven: imap;" in table
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         f"{name}.{kind}" for name in ("agents", "attacks", "frontier") for kind in ("png", "svg")
     }
@@ -215,7 +226,7 @@ def test_every_method_has_the_same_budget(protocol):
 
 def test_methods_differ_only_in_what_their_names_say():
     protocol = PROTOCOLS["hopper"]
-    named = {method.name: method.recipe(protocol, 0.5) for method in METHODS}
+    named = {method.name: method.recipe(protocol, 0.5) for method in EVERY}
     assert named["plain"].config.learning_rate == 0.5 * protocol.config.learning_rate
     assert named["plain"].robust is None
     noise, adversarial, aajr = (named[n].robust for n in ("noise", "adversarial", "aajr"))
@@ -243,7 +254,7 @@ def plainly_trained(tmp_path_factory):
 
 
 def trained(name, value, directory):
-    (method,) = (method for method in METHODS if method.name == name)
+    (method,) = (method for method in EVERY if method.name == name)
     runs.train_agent(TINY, method, value, 0, directory)
     return load_player(directory)
 
@@ -295,7 +306,7 @@ def test_a_method_of_ones_own_joins(tmp_path, monkeypatch):
         ("nowhere:MINE", "cannot be loaded: .*nowhere"),
         ("aajr.studies.mujoco:NOTHING", "cannot be loaded: .*NOTHING"),
         ("math:pi", "give a Method"),
-        ("aajr.studies.mujoco._protocol:METHODS", "repeats a name"),
+        ("aajr.studies.mujoco._protocol:EVERY", "repeats a name"),
     ],
 )
 def test_an_unfit_extra_is_named(extra, message):
