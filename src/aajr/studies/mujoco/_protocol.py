@@ -55,6 +55,7 @@ EVERY = (
     Method("aajr_value", "AAJR along V", "weight", _GLOBAL, recipes.aajr_value),
     Method("aajr_adversarial", "AAJR and adversarial", "weight", _GLOBAL, recipes.aajr_adversarial),
     Method("atla", "ATLA", "training radius", _RADII, recipes.atla),
+    Method("atla_director", "ATLA by PA-AD", "training radius", _RADII, recipes.atla_director),
     Method("atla_sa", "ATLA and SA", "weight", _WEIGHTS, recipes.atla_sa),
     Method("atla_aajr", "ATLA and AAJR", "weight", _GLOBAL, recipes.atla_aajr),
 )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 METRIC = DiagonalGaussian()
 Placement = Literal["clean", "mixed"]
+Kind = Literal["sa_rl", "pa_ad"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ def atla(protocol: Protocol, factor: float) -> Recipe:
     """An adversary that learns in turn with the agent, in a ball of a factor times ε."""
     half = _halved(protocol)
     return _in_turn(Recipe(half.config), half, factor)
+
+
+def atla_director(protocol: Protocol, factor: float) -> Recipe:
+    """The same with an adversary that chooses a direction of the action (PA-ATLA)."""
+    half = _halved(protocol)
+    return _in_turn(Recipe(half.config), half, factor, "pa_ad")
 
 
 def atla_sa(protocol: Protocol, weight: float) -> Recipe:
@@ -196,7 +203,9 @@ def _halved(protocol: Protocol) -> Protocol:
     return replace(protocol, config=replace(protocol.config, steps=protocol.config.steps // 2))
 
 
-def _in_turn(recipe: Recipe, protocol: Protocol, factor: float = 1.0) -> Recipe:
+def _in_turn(
+    recipe: Recipe, protocol: Protocol, factor: float = 1.0, kind: Kind = "sa_rl"
+) -> Recipe:
     """The recipe with an adversary that learns."""
-    opponent = Opponent("sa_rl", factor * protocol.epsilon, ramp=protocol.ramp)
+    opponent = Opponent(kind, factor * protocol.epsilon, ramp=protocol.ramp)
     return replace(recipe, opponent=opponent)

@@ -246,6 +246,9 @@ def test_methods_differ_only_in_what_their_names_say():
     assert isinstance(named["atla_aajr"].robust.penalty, AAJR)
     assert named["atla_aajr"].robust.epsilon.updates == half / 2
     assert named["atla"].opponent.epsilon == 0.5 * protocol.epsilon
+    kinds = {name: named[name].opponent.kind for name in ("atla", "atla_director")}
+    assert kinds == {"atla": "sa_rl", "atla_director": "pa_ad"}
+    assert named["atla_director"].opponent.epsilon == 0.5 * protocol.epsilon
 
 
 @pytest.fixture(scope="module")
