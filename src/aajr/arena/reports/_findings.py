@@ -53,9 +53,12 @@ def _worst(report: Report) -> str:
         share = 1 - worst.mean_return.estimate / clean.estimate
         fall = f", by {share:.0%}" if share >= 0.01 else ", by less than 1%"
     place = "" if worst.epsilon == report.epsilon else f" at ε = {worst.epsilon:g}"
+    before, after = amount(clean.estimate), amount(worst.mean_return.estimate)
+    less = amount(clean.estimate - worst.mean_return.estimate)
+    where = f"by {less}" if before == after else f"to {after}"
     return (
-        f"Within {ball} the mean return falls from {amount(clean.estimate)} to "
-        f"{amount(worst.mean_return.estimate)}{fall}, under {worst.attack}{place}."
+        f"Within {ball} the mean return falls from {before} {where}{fall}, under "
+        f"{worst.attack}{place}."
     )
 
 

@@ -53,6 +53,11 @@ def test_findings_name_the_fall_the_noise_and_masked_gradients():
     assert masked.startswith("square beats every gradient attack at ε = 0.2")
 
 
+def test_a_fall_that_rounding_hides_is_given_by_its_size():
+    returns = {("none", 0.0): [-1310.4, -1310.4], ("noise", 0.1): [-1310.41, -1310.41]}
+    assert "falls from -1310 by 0.0100, under noise" in made(returns).findings[0]
+
+
 def test_an_attack_that_only_seems_worse_by_chance_is_no_fall():
     returns = {
         ("none", 0.0): [100, 110, 90, 100, 100, 100],
