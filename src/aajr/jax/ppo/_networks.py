@@ -105,15 +105,15 @@ def entropy(output: Array) -> Array:
 
 def _layers(key: Array, inner: tuple[int, ...], memory: int, outputs: int, last: float) -> Layers:
     """Tanh layers, an LSTM if there is one, and the last layer."""
-    sizes = (inner[-1], *([memory] if memory else []), outputs)
-    pairs = [*pairwise(inner), (sizes[-2], outputs)]
+    pairs = [*pairwise(inner), (memory or inner[-1], outputs)]
     scales = [math.sqrt(2)] * (len(pairs) - 1) + [last]
     keys = jax.random.split(key, len(pairs))
-    layers = [
+    *hidden, outer = (
         {"weight": scale * jax.nn.initializers.orthogonal()(k, pair), "bias": jnp.zeros(pair[1])}
         for k, pair, scale in zip(keys, pairs, scales, strict=True)
-    ]
-    return [*layers[:-1], *([_lstm(key, inner[-1], memory)] if memory else []), layers[-1]]
+    )
+    between = [_lstm(key, inner[-1], memory)] if memory else []
+    return [*hidden, *between, outer]
 
 
 def _lstm(key: Array, inputs: int, units: int) -> dict[str, Array]:
