@@ -111,7 +111,7 @@ class PPOConfig:
         return self.steps // self.rows
 
 
-def forgetful(config: PPOConfig) -> PPOConfig:
+def feed_forward(config: PPOConfig) -> PPOConfig:
     """The settings of an adversary, which has no LSTM."""
     return replace(config, memory=0)
 

@@ -48,8 +48,9 @@ def rarity(states: Array, counts: Array) -> Array:
 def with_coverage(rollout: Rollout, share: float) -> Rollout:
     r"""The adversary's rollout with the reward (1 - c) r/σ(r) + c (b' - mean b')/σ(b').
 
-    b' is the rarity of the next state; at the end of an episode, which no longer one should be
-    better for, its part is 0. Means and deviations are over the rollout.
+    r is the adversary's own reward, b' the rarity of the next state. The last step of an episode
+    has no such bonus. Means and deviations are over the rollout, so the bonus is 0 on average, and
+    an episode is no better for being longer.
 
     Args:
         rollout: what the adversary played.

@@ -12,7 +12,7 @@ import numpy as np
 from aajr._seeds import derive
 from aajr.jax._checks import check_instance
 from aajr.jax.ppo._checkpoint import described
-from aajr.jax.ppo._config import PPOConfig, forgetful
+from aajr.jax.ppo._config import PPOConfig, feed_forward
 from aajr.jax.ppo._coverage import with_coverage
 from aajr.jax.ppo._learner import Learner, Robust, check_robust, init_learner, update
 from aajr.jax.ppo._opponents import AttackedGames, DisturbedGames, Opponent
@@ -105,7 +105,7 @@ def train(
                 "use 'sa_rl'"
             )
         commands, own = opponent.commands(features, actions), derive(seed, ADVERSARY)
-        learners[ADVERSARY] = init_learner(forgetful(config), features, commands, None, own)
+        learners[ADVERSARY] = init_learner(feed_forward(config), features, commands, None, own)
     roles = {"robust": described(robust), "opponent": described(opponent)}
     run = Run(Path(directory), {**tables.facts, **roles}, config, learners)
     turn = partial(_turn, config, robust, opponent)
@@ -137,7 +137,7 @@ def _turn(
     rollout, adversary = other.play(replace(adversary, key=key), board)
     other.victim = board.memory
     rollout = with_coverage(rollout, opponent.coverage)
-    adversary, _ = update(forgetful(config), None, adversary, rollout)
+    adversary, _ = update(feed_forward(config), None, adversary, rollout)
     return {AGENT: agent, ADVERSARY: adversary}, told | {"return": mine.mean_return}
 
 

@@ -72,8 +72,7 @@ LSTM = (
     Method("lstm_atla_sa", "ATLA and SA, LSTM", "weight", _DIVERGENCE, recipes.lstm_atla_sa),
     Method("lstm_atla_aajr", "ATLA and AAJR, LSTM", "weight", _JACOBIAN, recipes.lstm_atla_aajr),
 )
-"""Policies with a memory, for ``--set extra=aajr.studies.mujoco:LSTM``: they train several times as
-long as the others."""
+"""Policies with a memory, for ``--set extra=aajr.studies.mujoco:LSTM``."""
 
 
 def _named(*names: str) -> tuple[Method, ...]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 METRIC = DiagonalGaussian()
 Placement = Literal["clean", "mixed"]
-Kind = Literal["sa_rl", "pa_ad"]
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,8 @@ def atla(protocol: Protocol, factor: float) -> Recipe:
 
 def atla_director(protocol: Protocol, factor: float) -> Recipe:
     """The same with an adversary that chooses a direction of the action (PA-ATLA)."""
-    half = _halved(protocol)
-    return _in_turn(Recipe(half.config), half, factor, "pa_ad")
+    director = Opponent("pa_ad", factor * protocol.epsilon, ramp=protocol.ramp)
+    return Recipe(_halved(protocol).config, opponent=director)
 
 
 def atla_sa(protocol: Protocol, weight: float) -> Recipe:
@@ -203,9 +202,7 @@ def _halved(protocol: Protocol) -> Protocol:
     return replace(protocol, config=replace(protocol.config, steps=protocol.config.steps // 2))
 
 
-def _in_turn(
-    recipe: Recipe, protocol: Protocol, factor: float = 1.0, kind: Kind = "sa_rl"
-) -> Recipe:
+def _in_turn(recipe: Recipe, protocol: Protocol, factor: float = 1.0) -> Recipe:
     """The recipe with an adversary that learns."""
-    opponent = Opponent(kind, factor * protocol.epsilon, ramp=protocol.ramp)
+    opponent = Opponent("sa_rl", factor * protocol.epsilon, ramp=protocol.ramp)
     return replace(recipe, opponent=opponent)
